@@ -1,0 +1,1 @@
+"""What each IHE actor does when a transaction reaches it."""

@@ -1,0 +1,1 @@
+"""Where the images of an Imaging Document Source live."""

@@ -1,0 +1,1 @@
+"""ATNA: audit messages, the signed log and its verification."""

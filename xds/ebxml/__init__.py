@@ -1,0 +1,1 @@
+"""ebXML elements to plain objects and back, one file a schema."""

@@ -1,0 +1,1 @@
+"""Manifests, and what DICOM says of a study; no SQL, no SOAP."""

@@ -1,0 +1,1 @@
+"""What a submission must be: one function a rule, each citing its clause."""

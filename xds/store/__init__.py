@@ -1,0 +1,1 @@
+"""Where metadata, documents and audit records are kept."""

@@ -1,0 +1,1 @@
+"""Bytes to one message and back; knows nothing of XDS."""

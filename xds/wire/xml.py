@@ -1,0 +1,91 @@
+"""The one XML parser, hardened; namespaces; our schemas.
+
+Nothing that comes in is parsed elsewhere.  No DTD, no entity, no network, bounded depth and size.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeAlias
+
+from lxml import etree
+
+Element: TypeAlias = etree._Element
+
+# ITI TF-2: Appendix V.3 and the schemas' target namespaces.
+NAMESPACES = {
+    "soap": "http://www.w3.org/2003/05/soap-envelope",
+    "wsa": "http://www.w3.org/2005/08/addressing",
+    "xop": "http://www.w3.org/2004/08/xop/include",
+    "rim": "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0",
+    "rs": "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0",
+    "lcm": "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0",
+    "query": "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0",
+    "xds": "urn:ihe:iti:xds-b:2007",
+    "xdsi": "urn:ihe:rad:xdsi-b:2009",
+}
+
+DEPTH_LIMIT = 200
+"""Elements inside one another.  Real messages stay under 20; libxml2 itself stops at 256."""
+
+
+class NotXml(ValueError):
+    """The bytes are not a document that we read: malformed, a DTD in it, or too deep."""
+
+
+def name(prefixed: str) -> str:
+    """``rim:Slot`` as lxml wants it, ``{urn:…}Slot``."""
+    prefix, _, local = prefixed.partition(":")
+    return f"{{{NAMESPACES[prefix]}}}{local}"
+
+
+def local_name(element: Element) -> str:
+    """The element's name without its namespace."""
+    return etree.QName(element).localname
+
+
+def parse(data: bytes) -> Element:
+    """Read one document; return its root, with comments and processing instructions left out.
+
+    Raises:
+        NotXml: not well-formed, a document type declaration, or deeper than ``DEPTH_LIMIT``.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as problem:
+        line = getattr(problem, "lineno", None)
+        raise NotXml(f"not well-formed XML{f', line {line}' if line else ''}") from None
+    # A billion laughs needs a DTD, and SOAP forbids one (SOAP 1.2 part 1, section 5).
+    if root.getroottree().docinfo.doctype:
+        raise NotXml("a document type declaration is not allowed (SOAP 1.2 part 1: 5)")
+    return root
+
+
+def resource(folder: str, file: str) -> Path:
+    """The path of a file of ours under ``wsdl`` or ``schemas``: in the wheel, or in the source tree.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    packaged = Path(str(files("xds"))) / folder / file
+    path = packaged if packaged.exists() else Path(__file__).parents[2] / folder / file
+    if not path.is_file():
+        raise FileNotFoundError(file)
+    return path
+
+
+@cache
+def schema(file: str) -> etree.XMLSchema:
+    """One of our schemas, compiled once."""
+    return etree.XMLSchema(etree.parse(str(resource("schemas", file))))
