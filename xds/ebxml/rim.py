@@ -1,0 +1,313 @@
+"""ebRIM 3.0 objects as XDS uses them, read and written without loss.
+
+Order of children as the rim schema has it: Slot*, Name?, Description?, VersionInfo?,
+Classification*, ExternalIdentifier*.  ITI TF-3: 4.2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from lxml import etree
+
+from xds.wire.xml import Element, name
+
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_OBJECT_TYPE = "urn:oasis:names:tc:ebxml-regrep:ObjectType:RegistryObject:"
+_RIM = {"rim": "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A named list of values, each at most 256 characters (rim.xsd, LongName)."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    slot_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizedString:
+    value: str
+    lang: str | None = None
+    charset: str | None = None
+
+
+InternationalString: TypeAlias = tuple[LocalizedString, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """A coded value (scheme given) or a marker (node given)."""
+
+    id: str | None
+    classified_object: str
+    scheme: str | None = None
+    node: str | None = None
+    node_representation: str | None = None
+    slots: tuple[Slot, ...] = ()
+    name: InternationalString = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalIdentifier:
+    id: str | None
+    registry_object: str
+    scheme: str
+    value: str
+    name: InternationalString = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryObject:
+    """What ExtrinsicObject, RegistryPackage and Association have in common."""
+
+    ELEMENT: ClassVar[str] = ""
+
+    id: str
+    lid: str | None = None
+    home: str | None = None
+    status: str | None = None
+    object_type: str | None = None
+    slots: tuple[Slot, ...] = ()
+    name: InternationalString = ()
+    description: InternationalString = ()
+    version_name: str | None = None
+    version_comment: str | None = None
+    classifications: tuple[Classification, ...] = ()
+    external_identifiers: tuple[ExternalIdentifier, ...] = ()
+
+    def slot(self, slot_name: str) -> Slot | None:
+        return next((slot for slot in self.slots if slot.name == slot_name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrinsicObject(RegistryObject):
+    ELEMENT: ClassVar[str] = "rim:ExtrinsicObject"
+
+    mime_type: str = "application/octet-stream"  # the schema's default
+    is_opaque: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPackage(RegistryObject):
+    ELEMENT: ClassVar[str] = "rim:RegistryPackage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Association(RegistryObject):
+    ELEMENT: ClassVar[str] = "rim:Association"
+
+    association_type: str
+    source_object: str
+    target_object: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryObjectList:
+    """What is in a ``rim:RegistryObjectList``; a Classification beside the packages is a marker."""
+
+    extrinsic_objects: tuple[ExtrinsicObject, ...] = ()
+    registry_packages: tuple[RegistryPackage, ...] = ()
+    associations: tuple[Association, ...] = ()
+    classifications: tuple[Classification, ...] = ()
+    object_refs: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # local names of elements that XDS has no use for
+
+    def objects(self) -> Iterator[RegistryObject]:
+        yield from self.extrinsic_objects
+        yield from self.registry_packages
+        yield from self.associations
+
+
+def read_registry_object_list(element: Element) -> RegistryObjectList:
+    """The objects of a list that is valid by rim.xsd."""
+    kept: dict[str, list[object]] = {}
+    for child in element:
+        kept.setdefault(str(child.tag), []).append(_read(child))
+    known = {name(p) for p in ("rim:ExtrinsicObject", "rim:RegistryPackage", "rim:Association")}
+    known |= {name("rim:Classification"), name("rim:ObjectRef")}
+
+    def of(prefixed: str) -> tuple:  # type: ignore[type-arg]
+        return tuple(kept.get(name(prefixed), ()))
+
+    return RegistryObjectList(
+        of("rim:ExtrinsicObject"),
+        of("rim:RegistryPackage"),
+        of("rim:Association"),
+        of("rim:Classification"),
+        of("rim:ObjectRef"),
+        tuple(etree.QName(tag).localname for tag in kept if tag not in known),
+    )
+
+
+def _read(element: Element) -> object:
+    tag = str(element.tag)
+    if tag == name("rim:ExtrinsicObject"):
+        return read_extrinsic_object(element)
+    if tag == name("rim:RegistryPackage"):
+        return RegistryPackage(**_common(element))
+    if tag == name("rim:Association"):
+        return read_association(element)
+    if tag == name("rim:Classification"):
+        return _read_classification(element)
+    return element.get("id", "")
+
+
+def read_extrinsic_object(element: Element) -> ExtrinsicObject:
+    return ExtrinsicObject(
+        **_common(element),
+        mime_type=element.get("mimeType", "application/octet-stream"),
+        is_opaque=element.get("isOpaque"),
+    )
+
+
+def read_association(element: Element) -> Association:
+    return Association(
+        **_common(element),
+        association_type=element.get("associationType", ""),
+        source_object=element.get("sourceObject", ""),
+        target_object=element.get("targetObject", ""),
+    )
+
+
+def _common(element: Element) -> dict[str, object]:
+    version = element.find(name("rim:VersionInfo"))
+    return {
+        "id": element.get("id", ""),
+        "lid": element.get("lid"),
+        "home": element.get("home"),
+        "status": element.get("status"),
+        "object_type": element.get("objectType"),
+        "slots": read_slots(element),
+        "name": _read_text(element.find(name("rim:Name"))),
+        "description": _read_text(element.find(name("rim:Description"))),
+        "version_name": None if version is None else version.get("versionName", "1.1"),
+        "version_comment": None if version is None else version.get("comment"),
+        "classifications": tuple(map(_read_classification, element.findall(name("rim:Classification")))),
+        "external_identifiers": tuple(map(_read_identifier, element.findall(name("rim:ExternalIdentifier")))),
+    }  # fmt: skip
+
+
+def read_slots(element: Element) -> tuple[Slot, ...]:
+    return tuple(
+        Slot(
+            slot.get("name", ""),
+            tuple(value.text or "" for value in slot.iterfind(f"{name('rim:ValueList')}/{name('rim:Value')}")),
+            slot.get("slotType"),
+        )
+        for slot in element.iterfind(name("rim:Slot"))
+    )
+
+
+def _read_text(element: Element | None) -> InternationalString:
+    if element is None:
+        return ()
+    return tuple(
+        LocalizedString(part.get("value", ""), part.get(_XML_LANG), part.get("charset"))
+        for part in element.iterfind(name("rim:LocalizedString"))
+    )
+
+
+def _read_classification(element: Element) -> Classification:
+    return Classification(
+        element.get("id"),
+        element.get("classifiedObject", ""),
+        element.get("classificationScheme"),
+        element.get("classificationNode"),
+        element.get("nodeRepresentation"),
+        read_slots(element),
+        _read_text(element.find(name("rim:Name"))),
+    )
+
+
+def _read_identifier(element: Element) -> ExternalIdentifier:
+    return ExternalIdentifier(
+        element.get("id"),
+        element.get("registryObject", ""),
+        element.get("identificationScheme", ""),
+        element.get("value", ""),
+        _read_text(element.find(name("rim:Name"))),
+    )
+
+
+def _attributes(element: Element, **values: str | None) -> Element:
+    for key, value in values.items():
+        if value is not None:
+            element.set(key, value)
+    return element
+
+
+def write(item: RegistryObject) -> Element:
+    """The element of an ExtrinsicObject, RegistryPackage or Association."""
+    element = etree.Element(name(item.ELEMENT), nsmap=_RIM)
+    _attributes(element, id=item.id, lid=item.lid, home=item.home, objectType=item.object_type, status=item.status)
+    if isinstance(item, ExtrinsicObject):
+        _attributes(element, mimeType=item.mime_type, isOpaque=item.is_opaque)
+    if isinstance(item, Association):
+        _attributes(
+            element, associationType=item.association_type,
+            sourceObject=item.source_object, targetObject=item.target_object,
+        )  # fmt: skip
+    write_slots(element, item.slots)
+    _write_text(element, "rim:Name", item.name)
+    _write_text(element, "rim:Description", item.description)
+    if item.version_name is not None:
+        version = etree.SubElement(element, name("rim:VersionInfo"))
+        _attributes(version, versionName=item.version_name, comment=item.version_comment)
+    for classification in item.classifications:
+        element.append(write_classification(classification))
+    for identifier in item.external_identifiers:
+        element.append(_write_identifier(identifier))
+    return element
+
+
+def write_slots(element: Element, slots: Iterable[Slot]) -> None:
+    for slot in slots:
+        child = etree.SubElement(element, name("rim:Slot"), name=slot.name)
+        _attributes(child, slotType=slot.slot_type)
+        values = etree.SubElement(child, name("rim:ValueList"))
+        for value in slot.values:
+            etree.SubElement(values, name("rim:Value")).text = value
+
+
+def _write_text(element: Element, prefixed: str, text: InternationalString) -> None:
+    if not text:
+        return
+    child = etree.SubElement(element, name(prefixed))
+    for part in text:
+        string = etree.SubElement(child, name("rim:LocalizedString"))
+        if part.lang is not None:
+            string.set(_XML_LANG, part.lang)
+        _attributes(string, charset=part.charset, value=part.value)
+
+
+def write_classification(item: Classification) -> Element:
+    element = etree.Element(name("rim:Classification"), nsmap=_RIM)
+    _attributes(
+        element, id=item.id, objectType=_OBJECT_TYPE + "Classification",
+        classificationScheme=item.scheme, classificationNode=item.node,
+        classifiedObject=item.classified_object, nodeRepresentation=item.node_representation,
+    )  # fmt: skip
+    write_slots(element, item.slots)
+    _write_text(element, "rim:Name", item.name)
+    return element
+
+
+def _write_identifier(item: ExternalIdentifier) -> Element:
+    element = etree.Element(name("rim:ExternalIdentifier"), nsmap=_RIM)
+    _attributes(
+        element, id=item.id, objectType=_OBJECT_TYPE + "ExternalIdentifier",
+        registryObject=item.registry_object, identificationScheme=item.scheme, value=item.value,
+    )  # fmt: skip
+    _write_text(element, "rim:Name", item.name)
+    return element
+
+
+def write_registry_object_list(items: Iterable[RegistryObject]) -> Element:
+    element = etree.Element(name("rim:RegistryObjectList"), nsmap=_RIM)
+    for item in items:
+        element.append(write(item))
+    return element

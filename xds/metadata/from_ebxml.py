@@ -1,0 +1,270 @@
+"""ebXML objects to typed metadata; everything that is wrong is found, not only the first.
+
+ITI TF-3: 4.2.3.2 to 4.2.3.4 (attributes), 4.2.2 (associations), 4.2.1.4 (submissions).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from xds.ebxml import rim
+from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata import vocabulary as v
+from xds.metadata.association import Association, SubmissionSetStatus
+from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.folder import Folder
+from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, oid
+from xds.metadata.reading import Reading, text
+from xds.metadata.submission import Submission
+from xds.metadata.submission_set import SubmissionSet
+
+_DE, _SS, _FD = "ITI TF-3: Table 4.2.3.2-1", "ITI TF-3: Table 4.2.3.3-1", "ITI TF-3: Table 4.2.3.4-1"
+
+
+def submission(objects: rim.RegistryObjectList) -> Submission:
+    """The submission that a SubmitObjectsRequest holds.
+
+    Raises:
+        Refused: something is missing, malformed or not of a submission's shape; all of it is named.
+    """
+    findings: list[Finding] = []
+    sets: list[SubmissionSet] = []
+    folders: list[Folder] = []
+    entries = [_kept(document_entry(item), findings) for item in objects.extrinsic_objects]
+    associations = [_kept(association(item), findings) for item in objects.associations]
+    for package in map(_with_markers(objects.classifications), objects.registry_packages):
+        kinds = {c.node for c in package.classifications} & {v.SUBMISSION_SET, v.FOLDER}
+        if kinds == {v.SUBMISSION_SET}:
+            sets += filter(None, [_kept(submission_set(package), findings)])
+        elif kinds == {v.FOLDER}:
+            folders += filter(None, [_kept(folder(package), findings)])
+        else:
+            findings.append(_finding("RegistryPackage", "is marked as neither SubmissionSet nor Folder", package.id))
+    findings += [_finding(other, "is not part of XDS metadata", "") for other in objects.others]
+    marked = sum(_is_marked(p, v.SUBMISSION_SET, objects.classifications) for p in objects.registry_packages)
+    if marked != 1:
+        findings.append(_finding("SubmissionSet", f"exactly one is required, there are {marked}", ""))
+    if findings or not sets:
+        raise Refused(findings)
+    return Submission(
+        sets[0],
+        tuple(entry for entry in entries if entry is not None),
+        tuple(folders),
+        tuple(item for item in associations if item is not None),
+    )
+
+
+def _kept(read: tuple[Any, list[Finding]], findings: list[Finding]) -> Any:
+    findings += read[1]
+    return read[0]
+
+
+def _finding(what: str, rule: str, location: str) -> Finding:
+    return Finding(ErrorCode.REGISTRY_METADATA, f"{what} {rule} (ITI TF-3: 4.2.1.4)", location)
+
+
+def _is_marked(package: rim.RegistryPackage, node: str, beside: Iterable[rim.Classification]) -> bool:
+    inside = any(c.node == node for c in package.classifications)
+    return inside or any(c.node == node and c.classified_object == package.id for c in beside)
+
+
+def _with_markers(beside: tuple[rim.Classification, ...]) -> Any:
+    """Markers may stand beside the packages; put each into its package (ITI TF-3: 4.2.1.2)."""
+
+    def joined(package: rim.RegistryPackage) -> rim.RegistryPackage:
+        mine = tuple(c for c in beside if c.classified_object == package.id)
+        return replace(package, classifications=package.classifications + mine) if mine else package
+
+    return joined
+
+
+def size_bytes(value: str) -> int:
+    """A document's size.
+
+    Raises:
+        ValueError: not a whole number of at most 19 digits.
+    """
+    if re.fullmatch(r"[0-9]{1,19}", value) is None:
+        raise ValueError("not a number of bytes")
+    return int(value)
+
+
+def sha1(value: str) -> str:
+    """A document's hash, 40 hex digits as written; compare without regard to case.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if re.fullmatch(r"[0-9a-fA-F]{40}", value) is None:
+        raise ValueError("not a SHA-1 of 40 hex digits")
+    return value
+
+
+def language(value: str) -> str:
+    """A language tag (RFC 5646).
+
+    Raises:
+        ValueError: it has not the form of one.
+    """
+    if re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", value) is None:
+        raise ValueError("not a language tag of RFC 5646")
+    return value
+
+
+def unique_id(value: str) -> UniqueId:
+    """DocumentEntry.uniqueId: opaque, 1 to 128 characters, no space around it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not value or len(value) > 128 or value != value.strip():
+        raise ValueError("not 1 to 128 characters without space around them")
+    return UniqueId(value)
+
+
+def _oid_unique_id(value: str) -> UniqueId:
+    return UniqueId(oid(value))
+
+
+def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, list[Finding]]:
+    """The entry, or None when something that it must have is missing or wrong."""
+    reading = Reading("DocumentEntry", item)
+    stable = item.object_type == v.STABLE
+    if item.object_type not in (v.STABLE, v.ON_DEMAND):
+        reading.wrong("objectType", "is neither of a stable nor of an on-demand entry", "ITI TF-3: 4.2.3.2.30")
+    codes: dict[str, Any] = reading.codes(v.DOCUMENT_ENTRY_CODES)
+    values: dict[str, Any] = {
+        attribute: codes[attribute] if coded.most == v.MANY else next(iter(codes[attribute]), None)
+        for attribute, coded in v.DOCUMENT_ENTRY_CODES.items()
+    }
+    values |= {
+        "patient_id": reading.identifier(v.DOCUMENT_ENTRY_PATIENT_ID, "patientId", PatientId.parse, _DE),
+        "unique_id": reading.identifier(v.DOCUMENT_ENTRY_UNIQUE_ID, "uniqueId", unique_id, _DE),
+        "creation_time": reading.slot("creationTime", Dtm, _DE, required=stable),
+        "hash": reading.slot("hash", sha1, _DE, required=stable),
+        "size": reading.slot("size", size_bytes, _DE, required=stable),
+        "repository_unique_id": reading.slot("repositoryUniqueId", oid, _DE, required=True),
+        "language_code": reading.slot("languageCode", language, _DE, required=True),
+        "source_patient_id": reading.slot("sourcePatientId", PatientId.parse, _DE, required=True),
+        "author": reading.authors(v.DOCUMENT_ENTRY_AUTHOR),
+        "document_availability": reading.slot("documentAvailability", text, _DE),
+        "legal_authenticator": reading.slot("legalAuthenticator", Xcn, _DE),
+        "reference_id_list": reading.slot_values(v.REFERENCE_ID_LIST, ReferenceId, _DE, "referenceIdList"),
+        "service_start_time": reading.slot("serviceStartTime", Dtm, _DE),
+        "service_stop_time": reading.slot("serviceStopTime", Dtm, _DE),
+        "source_patient_info": reading.slot_values("sourcePatientInfo", _source_patient_info, _DE),
+        "uri": reading.slot_values("URI", text, _DE),
+    }
+    if not stable:
+        for attribute in ("creation_time", "hash", "size"):
+            if values[attribute] is not None:
+                reading.wrong(attribute, "is forbidden on an on-demand entry", _DE)
+    if "/" not in item.mime_type:
+        reading.wrong("mimeType", "is not a media type", _DE)
+    _extras(reading)
+    if reading.findings:
+        return None, reading.findings
+    return DocumentEntry(
+        **values, **_common(reading), mime_type=item.mime_type, object_type=str(item.object_type),
+        title=item.name, comments=item.description,
+    ), []  # fmt: skip
+
+
+def _source_patient_info(value: str) -> str:
+    if re.match(r"PID-[0-9]{1,2}\|", value) is None:
+        raise ValueError("not of the form PID-n|value")
+    return value
+
+
+def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, list[Finding]]:
+    """The submission set, or None when something that it must have is missing or wrong."""
+    reading = Reading("SubmissionSet", item)
+    reading.without_marker(v.SUBMISSION_SET)
+    codes = reading.codes(v.SUBMISSION_SET_CODES)
+    values: dict[str, Any] = {
+        "content_type_code": next(iter(codes["content_type_code"]), None),
+        "patient_id": reading.identifier(v.SUBMISSION_SET_PATIENT_ID, "patientId", PatientId.parse, _SS),
+        "source_id": reading.identifier(v.SUBMISSION_SET_SOURCE_ID, "sourceId", oid, _SS),
+        "unique_id": reading.identifier(v.SUBMISSION_SET_UNIQUE_ID, "uniqueId", _oid_unique_id, _SS),
+        "submission_time": reading.slot("submissionTime", Dtm, _SS, required=True),
+        "author": reading.authors(v.SUBMISSION_SET_AUTHOR),
+        "intended_recipient": reading.slot_values("intendedRecipient", Recipient, _SS),
+    }
+    _extras(reading)
+    if reading.findings:
+        return None, reading.findings
+    return SubmissionSet(**values, **_common(reading), title=item.name, comments=item.description), []
+
+
+def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
+    """The folder, or None when something that it must have is missing or wrong."""
+    reading = Reading("Folder", item)
+    reading.without_marker(v.FOLDER)
+    values: dict[str, Any] = {
+        **reading.codes(v.FOLDER_CODES),
+        "patient_id": reading.identifier(v.FOLDER_PATIENT_ID, "patientId", PatientId.parse, _FD),
+        "unique_id": reading.identifier(v.FOLDER_UNIQUE_ID, "uniqueId", _oid_unique_id, _FD),
+        "last_update_time": reading.slot("lastUpdateTime", Dtm, _FD),
+    }
+    if not any(part.value for part in item.name):
+        reading.wrong("title", "is required", _FD)
+    _extras(reading)
+    if reading.findings:
+        return None, reading.findings
+    return Folder(**values, **_common(reading), title=item.name, comments=item.description), []
+
+
+def association(item: rim.Association) -> tuple[Association | None, list[Finding]]:
+    """The association, or None when something that it must have is missing or wrong."""
+    reading = Reading("Association", item)
+    clause = "ITI TF-3: 4.2.2"
+    status = reading.slot("SubmissionSetStatus", SubmissionSetStatus, clause)
+    documentation = reading.code(v.ASSOCIATION_DOCUMENTATION, "documentation")
+    if not item.association_type:
+        reading.wrong("associationType", "is required", clause)
+    if reading.findings:
+        return None, reading.findings
+    common = _common(reading)
+    common.pop("extra_identifiers")
+    return Association(
+        **common, type=item.association_type, source=item.source_object, target=item.target_object,
+        submission_set_status=status, documentation=documentation, name=item.name, description=item.description,
+    ), []  # fmt: skip
+
+
+def _common(reading: Reading) -> dict[str, Any]:
+    item = reading.item
+    return {
+        "entry_uuid": EntryUuid(item.id),
+        "availability_status": item.status,
+        "home_community_id": item.home,
+        "logical_id": item.lid,
+        "version": item.version_name,
+        "extra_slots": reading.left_slots(),
+        "extra_classifications": reading.left_classifications(),
+        "extra_identifiers": reading.left_identifiers(),
+    }
+
+
+def _extras(reading: Reading) -> None:
+    """Extra slots are named by URNs that are not IHE's own (ITI TF-3: 4.2.3.1.6)."""
+    for slot in reading.left_slots():
+        if not slot.name.startswith("urn:") or slot.name.startswith("urn:ihe:"):
+            reading.wrong(
+                f"slot {slot.name[:64]}", "is none of XDS, and extra slots are named urn:… but not urn:ihe:…",
+                "ITI TF-3: 4.2.3.1.6",
+            )  # fmt: skip
+    marker = v.LIMITED_METADATA[reading.kind]
+    if any(c.node == marker for c in reading.left_classifications()):
+        reading.wrong("limitedMetadata", "is not allowed in XDS.b", "ITI TF-3: 4.2.3.2.32")
+    for item in reading.left_classifications():
+        if item.classified_object != reading.item.id:
+            reading.wrong(
+                "Classification",
+                "classifiedObject is not the id of the object around it",
+                "ITI TF-3: 4.2.3.1.2",
+            )

@@ -1,0 +1,30 @@
+"""What one ITI-42 submits: a submission set, and what it holds.  ITI TF-3: 4.2.1.4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from xds.metadata.association import Association
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.folder import Folder
+from xds.metadata.submission_set import SubmissionSet
+
+MetadataObject: TypeAlias = DocumentEntry | SubmissionSet | Folder | Association
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Typed and readable, but not yet checked by ``rules``."""
+
+    submission_set: SubmissionSet
+    document_entries: tuple[DocumentEntry, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    associations: tuple[Association, ...] = ()
+
+    def objects(self) -> Iterator[MetadataObject]:
+        yield self.submission_set
+        yield from self.document_entries
+        yield from self.folders
+        yield from self.associations
