@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --cov=xds --cov-branch --cov-report=term --cov-fail-under=90 $(TESTS)
+	$(BIN)/python -m pytest -n auto --cov=xds --cov-branch --cov-report=term $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -182,8 +182,8 @@ class Loaded:
         settings = self.settings
         for dotted, value in values.items():
             section, key = dotted.split(".", 1)
-            part = dataclasses.replace(getattr(settings, section), **{key: value})
-            settings = dataclasses.replace(settings, **{section: part})
+            part: dict[str, Any] = {section: dataclasses.replace(getattr(settings, section), **{key: value})}
+            settings = dataclasses.replace(settings, **part)
         return Loaded(settings, {**self.sources, **dict.fromkeys(values, source)})
 
 
@@ -221,7 +221,8 @@ def _with_file(loaded: Loaded, file: Path) -> Loaded:
             raise Unusable(f"{file}: {section} is no section")
         if section in PEERS:
             peers = {oid: _peer(f"{section}.{oid}", entry) for oid, entry in table.items()}
-            settings = dataclasses.replace(loaded.settings, **{section: peers})
+            changes: dict[str, Any] = {section: peers}
+            settings = dataclasses.replace(loaded.settings, **changes)
             loaded = Loaded(settings, {**loaded.sources, **dict.fromkeys((f"{section}.{o}" for o in peers), "file")})
             continue
         for key, value in table.items():

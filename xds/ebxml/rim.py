@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from lxml import etree
 
@@ -126,7 +126,7 @@ def read_registry_object_list(element: Element) -> RegistryObjectList:
     """The objects of a list that is valid by rim.xsd."""
     kept: dict[str, list[object]] = {}
     for child in element:
-        kept.setdefault(str(child.tag), []).append(_read(child))
+        kept.setdefault(str(child.tag), []).append(read_object(child))
     known = {name(p) for p in ("rim:ExtrinsicObject", "rim:RegistryPackage", "rim:Association")}
     known |= {name("rim:Classification"), name("rim:ObjectRef")}
 
@@ -143,7 +143,8 @@ def read_registry_object_list(element: Element) -> RegistryObjectList:
     )
 
 
-def _read(element: Element) -> object:
+def read_object(element: Element) -> object:
+    """One child of a RegistryObjectList: a registry object, a Classification, or the id of anything else."""
     tag = str(element.tag)
     if tag == name("rim:ExtrinsicObject"):
         return read_extrinsic_object(element)
@@ -173,7 +174,7 @@ def read_association(element: Element) -> Association:
     )
 
 
-def _common(element: Element) -> dict[str, object]:
+def _common(element: Element) -> dict[str, Any]:
     version = element.find(name("rim:VersionInfo"))
     return {
         "id": element.get("id", ""),

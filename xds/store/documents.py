@@ -1,0 +1,196 @@
+"""Document bytes in a folder, named by their SHA-256; and the rows that name them.
+
+Order of writes: staged, synced, renamed, folder synced; only then does a database row name the bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.store.engine import insert_ignoring
+from xds.store.tables import document
+from xds.wire.spool import CHUNK_BYTES, Spooled
+
+SWEEP_SECONDS = 3600
+"""A blob younger than this may still be waiting for its row."""
+
+
+class Damaged(Exception):
+    """Bytes on disk are not those that were stored, or are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document of the repository."""
+
+    document_unique_id: str
+    mime_type: str
+    size_bytes: int
+    sha1: str
+    sha256: str
+    state: str = "registered"
+    submission: str = ""
+    patient_id: str = ""
+
+
+class BlobStore:
+    """Bytes by their SHA-256, whole and synced or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.staging = folder / "staging"
+        self.staging.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256[2:4] / sha256
+
+    def put(self, spooled: Spooled) -> None:
+        """Keep a staged file under its content's name; it is on disk when this returns."""
+        with self.locked(spooled.sha256):
+            target = self.path(spooled.sha256)
+            if target.exists() and target.stat().st_size == spooled.size_bytes:
+                os.utime(target)  # young again: the sweep leaves it
+                return
+            _sync_file(spooled.path)
+            _make_folder(target.parent, self._folder)
+            spooled.path.rename(target)
+            sync_folder(target.parent)
+
+    @contextmanager
+    def locked(self, sha256: str) -> Iterator[None]:
+        """While held, neither submission nor sweep touches blobs of this prefix."""
+        folder = self._folder / "locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / sha256[:2]).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
+        """The bytes, checked on the way: the last chunk comes only if all of them are right.
+
+        Raises:
+            Damaged: gone, of another size, or of other content.
+        """
+        try:
+            file = self.path(sha256).open("rb", buffering=0)
+        except OSError:
+            raise Damaged(sha256) from None
+        with file:
+            if os.fstat(file.fileno()).st_size != size_bytes:
+                raise Damaged(sha256)
+            digest, held = hashlib.sha256(), b""
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                if held:
+                    yield held
+                held = chunk
+            if digest.hexdigest() != sha256:
+                raise Damaged(sha256)
+            if held:
+                yield held
+
+    def holds(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the bytes seem to be there: looked up, not read."""
+        try:
+            return self.path(sha256).stat().st_size == size_bytes
+        except OSError:
+            return False
+
+    def sweep(self, connection: sa.Connection, now: float | None = None) -> int:
+        """Remove staged files and blobs that no row names, once they are old; return how many."""
+        limit = (time.time() if now is None else now) - SWEEP_SECONDS
+        removed = 0
+        for path in [*self.staging.iterdir(), *self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*")]:
+            if path.parent == self.staging:
+                removed += _remove_old(path, limit)
+                continue
+            with self.locked(path.name):
+                named = connection.scalar(sa.select(sa.literal(1)).where(document.c.sha256 == path.name).limit(1))
+                if named is None:
+                    removed += _remove_old(path, limit)
+        return removed
+
+
+def _remove_old(path: Path, limit: float) -> bool:
+    try:
+        old = path.stat().st_mtime < limit
+        if old:
+            path.unlink()
+    except FileNotFoundError:  # another process was first
+        return False
+    return old
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder(path: Path, top: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent, top)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+class DocumentTable:
+    """The rows of one repository, inside one database transaction."""
+
+    def __init__(self, connection: sa.Connection, repository_unique_id: str) -> None:
+        self._connection, self._repository = connection, repository_unique_id
+
+    def find(self, document_unique_id: str) -> Kept | None:
+        row = self._connection.execute(
+            sa.select(document).where(
+                document.c.repository_unique_id == self._repository,
+                document.c.document_unique_id == document_unique_id,
+            )
+        ).first()
+        if row is None:
+            return None
+        return Kept(
+            row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
+            row.patient_id,
+        )  # fmt: skip
+
+    def add(self, kept: Kept) -> bool:
+        """Add a row unless the id is there; whether it was added."""
+        return insert_ignoring(
+            self._connection, document,
+            repository_unique_id=self._repository, document_unique_id=kept.document_unique_id,
+            state=kept.state, submission=kept.submission, mime_type=kept.mime_type, size=kept.size_bytes,
+            sha1=kept.sha1, sha256=kept.sha256, patient_id=kept.patient_id,
+        )  # fmt: skip
+
+    def settle(self, submission: str, *, registered: bool) -> None:
+        """End the waiting of a submission's pending documents: registered, or removed."""
+        mine = sa.and_(
+            document.c.repository_unique_id == self._repository,
+            document.c.submission == submission,
+            document.c.state == "pending",
+        )
+        if registered:
+            self._connection.execute(sa.update(document).where(mine).values(state="registered"))
+        else:
+            self._connection.execute(sa.delete(document).where(mine))

@@ -1,0 +1,79 @@
+"""The database connection: SQLite or PostgreSQL, the same promises from both.
+
+SQLite: one writer, WAL, every commit synced.  PostgreSQL: as the server is set, which syncs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import QueuePool
+
+from xds.errors import Unusable
+
+BUSY_SECONDS = 30.0
+"""How long a SQLite writer waits for the one before it."""
+
+
+def make_engine(url: str, *, connections: int = 32) -> sa.Engine:
+    """An engine; to be made after the fork, in the process that uses it.
+
+    Raises:
+        Unusable: the URL is of neither database.
+    """
+    if url.startswith("sqlite:///"):
+        return _sqlite(url, connections)
+    if url.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+        url = "postgresql+psycopg:" + url.split(":", 1)[1]
+        return sa.create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True)
+    raise Unusable("server.database must be a sqlite:/// or postgresql:// URL")
+
+
+def _sqlite(url: str, connections: int) -> sa.Engine:
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            connection.execute(f"PRAGMA {pragma}")
+        # LIKE is case-sensitive in stored queries, as it is on PostgreSQL.
+        connection.execute("PRAGMA case_sensitive_like=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that only reads, and sees one state of the database."""
+    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect() as connection:
+        connection = connection.execution_options(reading=True, **level)
+        with connection.begin():
+            yield connection
+
+
+def insert_ignoring(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row unless its key is there; whether it was inserted."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    statement = insert(table).values(**values).on_conflict_do_nothing()
+    return bool(connection.execute(statement).rowcount)

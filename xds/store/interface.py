@@ -1,0 +1,115 @@
+"""What each store promises.  ``tests/store`` holds every store to these sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from xds.metadata.identifiers import PatientId
+
+
+class Kind(StrEnum):
+    """What an object in the registry is."""
+
+    DOCUMENT_ENTRY = "DE"
+    SUBMISSION_SET = "SS"
+    FOLDER = "FD"
+    ASSOCIATION = "AS"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object of an answer: its id, its patient, and its ebXML ready to be joined."""
+
+    entry_uuid: str
+    kind: Kind
+    patient_key: int
+    ebxml: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDocument(Found):
+    """A document entry with what rules ask about it."""
+
+    unique_id: str = ""
+    status: str = ""  # Approved, Deprecated
+    object_type: str = ""
+    format_code: str = ""  # code^^scheme
+    hash: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAssociation(Found):
+    """An association with its ends."""
+
+    type: str = ""
+    source: str = ""
+    target: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """``from_`` ≤ value < ``to``, either end open; times as 14 digits.  ITI TF-2: 3.18.4.1.2.3.7.1."""
+
+    from_: str | None = None
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCriteria:
+    """What a document entry must be to be found; what is empty does not restrict.
+
+    ``codes`` are of single-valued attributes, any of the listed; ``values`` are of multi-valued ones: every
+    tuple must be met by one of its values (AND of ORs); ``patterns`` are LIKE patterns with ``%`` and ``_``.
+    """
+
+    statuses: Collection[str] = ()
+    object_types: Collection[str] = ()
+    codes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    patterns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ranges: tuple[tuple[str, Range], ...] = ()
+
+
+class RegistryReader(Protocol):
+    """Reads the registry as one state of it; every object belongs to this reader's affinity domain."""
+
+    def patient_key(self, patient_id: PatientId) -> int | None:
+        """The key of a known, active patient."""
+        ...
+
+    def find_documents(self, patient_key: int, criteria: DocumentCriteria, most: int) -> Sequence[FoundDocument]:
+        """A patient's entries that meet the criteria, at most ``most`` + 1, by entryUUID."""
+        ...
+
+    def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
+        """The entries of these ids; unknown ids are passed over."""
+        ...
+
+    def documents_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[FoundDocument]:
+        """All entries of these uniqueIds, of which one may have several."""
+        ...
+
+    def submission_set(self, *, entry_uuid: str = "", unique_id: str = "") -> Found | None:
+        """A submission set by either id."""
+        ...
+
+    def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
+        """The folders of these ids; unknown ids are passed over."""
+        ...
+
+    def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:
+        """Every association with one end in these, other patients' included."""
+        ...
+
+    def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
+        """The associations of these ids; unknown ids are passed over."""
+        ...
+
+    def values_of(self, patient_key: int, attribute: str, entry_uuids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The values of a multi-valued attribute, by entryUUID."""
+        ...

@@ -1,0 +1,199 @@
+"""Tables and indexes, each with the query it serves.
+
+Every table that belongs to a patient has the patient key first in its primary key, and every per-patient
+query names it; look-ups by an id alone go through ``locator``.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_Time = sa.String(14)  # Dtm padded to the second: sorts as time does, on every database
+
+# What this database belongs to: repository, source and community OIDs, the audit log's id.
+deployment = sa.Table(
+    "deployment",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+# Identifiers of patients (ITI-8, ITI-44, xds patient).  A merged one names the key that stands for it.
+patient = sa.Table(
+    "patient",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True, autoincrement=True),
+    sa.Column("domain", sa.String(64), nullable=False),
+    sa.Column("authority", sa.String(64), nullable=False),
+    sa.Column("id", sa.String(256), nullable=False),
+    sa.Column("merged_into", _Id, nullable=True),
+    sa.UniqueConstraint("domain", "authority", "id", name="patient_by_id"),
+)
+
+# Where an object is, by entryUUID or uniqueId.  ``nth`` is empty for what must be unique, and the entryUUID
+# for DocumentEntry.uniqueId, which several entries may have (ITI TF-2: 3.42.4.1.3.3.1).
+locator = sa.Table(
+    "locator",
+    metadata,
+    sa.Column("domain", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("kind", sa.String(12), primary_key=True),
+    sa.Column("nth", sa.String(45), primary_key=True),
+    sa.Column("patient_key", _Id, nullable=False),
+    sa.Column("entry_uuid", sa.String(45), nullable=False),
+)
+
+_CODES = (
+    "class_code",
+    "type_code",
+    "format_code",
+    "healthcare_facility_type_code",
+    "practice_setting_code",
+)
+
+# One row an entry: what stored queries ask for, and its ebXML as a fragment of the reply.
+document_entry = sa.Table(
+    "document_entry",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    sa.Column("logical_id", sa.String(45), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("unique_id", sa.String(128), nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),  # Approved, Deprecated
+    sa.Column("object_type", sa.String(45), nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in _CODES),  # code^^scheme
+    sa.Column("creation_time", _Time),
+    sa.Column("service_start_time", _Time),
+    sa.Column("service_stop_time", _Time),
+    sa.Column("repository_unique_id", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(40)),
+    sa.Column("size", _Id),
+    sa.Column("ebxml", sa.LargeBinary, nullable=False),
+)
+
+# One narrow row a value of eventCodeList, confidentialityCode, authorPerson, referenceIdList.
+document_entry_value = sa.Table(
+    "document_entry_value",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("attribute", sa.String(20), primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+)
+
+submission_set = sa.Table(
+    "submission_set",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    sa.Column("unique_id", sa.String(128), nullable=False),
+    sa.Column("source_id", sa.String(64), nullable=False),
+    sa.Column("content_type_code", sa.Text, nullable=False),
+    sa.Column("submission_time", _Time, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("author_person", sa.Text, nullable=False),  # one a line
+    sa.Column("ebxml", sa.LargeBinary, nullable=False),
+)
+
+folder = sa.Table(
+    "folder",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    sa.Column("logical_id", sa.String(45), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("unique_id", sa.String(128), nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("last_update_time", _Time, nullable=False),
+    sa.Column("ebxml", sa.LargeBinary, nullable=False),
+)
+
+association = sa.Table(
+    "association",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    sa.Column("type", sa.String(128), nullable=False),
+    sa.Column("source", sa.String(45), nullable=False),
+    sa.Column("target", sa.String(45), nullable=False),
+    sa.Column("status", sa.String(10), nullable=False),
+    sa.Column("ebxml", sa.LargeBinary, nullable=False),
+    # GetAssociations, contents of a submission set, what a replacement deprecates.
+    sa.Index("association_by_source", "patient_key", "source"),
+    sa.Index("association_by_target", "patient_key", "target"),
+)
+
+# A member by reference may be of another patient (ITI TF-3: 4.2.2.1.1): from its id to the association's patient.
+foreign_association = sa.Table(
+    "foreign_association",
+    metadata,
+    sa.Column("target", sa.String(45), primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    sa.Column("patient_key", _Id, nullable=False),
+)
+
+# The Document Repository's: from a document's id to its bytes, which are named by their SHA-256.
+document = sa.Table(
+    "document",
+    metadata,
+    sa.Column("repository_unique_id", sa.String(64), primary_key=True),
+    sa.Column("document_unique_id", sa.String(128), primary_key=True),
+    sa.Column("state", sa.String(10), nullable=False),  # pending, registered
+    sa.Column("submission", sa.String(64), nullable=False),  # what a pending document waits for
+    sa.Column("mime_type", sa.String(256), nullable=False),
+    sa.Column("size", _Id, nullable=False),
+    sa.Column("sha1", sa.String(40), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Index("document_by_content", "sha256"),  # the sweep asks which blobs are named
+)
+
+# Audit records as recorded; leaf_number is given by the sequencer.
+audit_record = sa.Table(
+    "audit_record",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("leaf_number", _Id, unique=True),
+    sa.Column("recorded", _Id, nullable=False),  # microseconds since 1970, UTC
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("transaction", sa.String(16), nullable=False),
+    sa.Column("outcome", sa.Integer, nullable=False),
+    sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Column("message", sa.LargeBinary, nullable=False),
+)
+# Rows that the sequencer has still to number; small whatever the table's size.
+sa.Index(
+    "audit_record_unnumbered",
+    audit_record.c.id,
+    sqlite_where=audit_record.c.leaf_number.is_(None),
+    postgresql_where=audit_record.c.leaf_number.is_(None),
+)
+
+# The one row that orders the log: how many records are numbered.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", _Id, nullable=False),
+)
+
+audit_checkpoint = sa.Table(
+    "audit_checkpoint",
+    metadata,
+    sa.Column("size", _Id, primary_key=True, autoincrement=False),
+    sa.Column("signed", sa.LargeBinary, nullable=False),
+)
+
+# Streams under way: what becomes of the record if the process dies.
+audit_open = sa.Table(
+    "audit_open",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("owner", sa.String(128), nullable=False),  # host, process id and its start
+    sa.Column("started", _Id, nullable=False),
+    sa.Column("messages", sa.LargeBinary, nullable=False),
+)

@@ -1,0 +1,98 @@
+"""SOAP 1.2 faults, WS-Addressing's among them.
+
+SOAP 1.2 part 1: 5.4; WS-Addressing 1.0 SOAP Binding: 6; ITI TF-2: Appendix V.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lxml import etree
+
+from xds.wire.xml import NAMESPACES, Element, name
+
+SOAP_FAULT_ACTION = "http://www.w3.org/2005/08/addressing/soap/fault"
+ADDRESSING_FAULT_ACTION = "http://www.w3.org/2005/08/addressing/fault"
+
+
+class FaultCode(StrEnum):
+    """The codes of SOAP 1.2 part 1: 5.4.6 that we send, and the HTTP status each travels with."""
+
+    VERSION_MISMATCH = "VersionMismatch"
+    MUST_UNDERSTAND = "MustUnderstand"
+    SENDER = "Sender"
+    RECEIVER = "Receiver"
+
+    @property
+    def http_status(self) -> int:
+        return 400 if self is FaultCode.SENDER else 500
+
+
+class AddressingFault(StrEnum):
+    """Subcodes of WS-Addressing 1.0 SOAP Binding: 6.4."""
+
+    INVALID_ADDRESSING_HEADER = "InvalidAddressingHeader"
+    INVALID_CARDINALITY = "InvalidCardinality"
+    ONLY_ANONYMOUS_ADDRESS_SUPPORTED = "OnlyAnonymousAddressSupported"
+    MESSAGE_ADDRESSING_HEADER_REQUIRED = "MessageAddressingHeaderRequired"
+    ACTION_NOT_SUPPORTED = "ActionNotSupported"
+
+
+@dataclass(slots=True)
+class Fault(Exception):
+    """A message that could not be understood as a transaction at all.  The reason holds no patient data."""
+
+    code: FaultCode
+    reason: str
+    subcodes: tuple[AddressingFault, ...] = ()
+    problem_header: str | None = None  # prefixed name of the header at fault
+    problem_action: str | None = None
+    not_understood: tuple[tuple[str, str], ...] = field(default=())  # (namespace, local name)
+    http_status: int = 0
+
+    def __post_init__(self) -> None:
+        self.http_status = self.http_status or self.code.http_status
+
+    @property
+    def action(self) -> str:
+        return ADDRESSING_FAULT_ACTION if self.subcodes else SOAP_FAULT_ACTION
+
+    def header_blocks(self) -> list[Element]:
+        """What a fault adds to the Header: NotUnderstood and Upgrade (SOAP 1.2 part 1: 5.4.7, 5.4.8)."""
+        blocks = []
+        for namespace, local in self.not_understood:
+            block = etree.Element(name("soap:NotUnderstood"), nsmap={"h": namespace})
+            block.set("qname", f"h:{local}")
+            blocks.append(block)
+        if self.code is FaultCode.VERSION_MISMATCH:
+            block = etree.Element(name("soap:Upgrade"))
+            envelope = etree.SubElement(block, name("soap:SupportedEnvelope"), nsmap={"s": NAMESPACES["soap"]})
+            envelope.set("qname", "s:Envelope")
+            blocks.append(block)
+        return blocks
+
+    def element(self) -> Element:
+        """The ``soap:Fault``."""
+        fault = etree.Element(name("soap:Fault"), nsmap={"soap": NAMESPACES["soap"], "wsa": NAMESPACES["wsa"]})
+        code = etree.SubElement(fault, name("soap:Code"))
+        etree.SubElement(code, name("soap:Value")).text = f"soap:{self.code}"
+        for subcode in self.subcodes:
+            code = etree.SubElement(code, name("soap:Subcode"))
+            etree.SubElement(code, name("soap:Value")).text = f"wsa:{subcode}"
+        reason = etree.SubElement(etree.SubElement(fault, name("soap:Reason")), name("soap:Text"))
+        reason.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
+        reason.text = self.reason
+        if self.problem_header or self.problem_action:
+            detail = etree.SubElement(fault, name("soap:Detail"))
+            if self.problem_header:
+                etree.SubElement(detail, name("wsa:ProblemHeaderQName")).text = self.problem_header
+            if self.problem_action:
+                problem = etree.SubElement(detail, name("wsa:ProblemAction"))
+                etree.SubElement(problem, name("wsa:Action")).text = self.problem_action
+        return fault
+
+
+def sender(reason: str, *subcodes: AddressingFault, http_status: int = 0) -> Fault:
+    """A fault of the one who sent the message."""
+    return Fault(FaultCode.SENDER, reason, subcodes, http_status=http_status)

@@ -1,0 +1,80 @@
+"""Bytes on their way to the document store: kept in a file as they come, hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A whole file with its size in bytes and its hashes in lower-case hex."""
+
+    path: Path
+    size_bytes: int
+    sha1: str
+    sha256: str
+
+    def chunks(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+
+class Writing:
+    """A file being written."""
+
+    def __init__(self, folder: Path) -> None:
+        descriptor, path = tempfile.mkstemp(prefix="part-", dir=folder)
+        self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
+        self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        self._sha1.update(view)
+        self._sha256.update(view)
+        self._size += len(view)
+        while len(view):
+            view = view[self._file.write(view) :]
+
+    def finish(self) -> Spooled:
+        self._file.close()
+        return Spooled(self._path, self._size, self._sha1.hexdigest(), self._sha256.hexdigest())
+
+    def discard(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class Spool:
+    """The files of one message; all that nobody took are gone when it is left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._stack = folder, ExitStack()
+
+    def new(self) -> Writing:
+        """A new file, in the folder that the document store takes from by renaming."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        writing = Writing(self._folder)
+        self._stack.callback(writing.discard)
+        return writing
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
