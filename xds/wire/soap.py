@@ -49,13 +49,13 @@ class _FaultInside(_spyne.Fault):  # type: ignore[misc]
 class _Bare(_soap12):  # type: ignore[misc]
     """Soap12 with our parser, dispatch by wsa:Action, and bodies handed on as they are."""
 
-    def create_in_document(self, ctx: Any, _charset: str | None = None) -> None:
+    def create_in_document(self, ctx: Any, charset: str | None = None) -> None:  # noqa: ARG002
         try:
             ctx.in_document = parse(b"".join(ctx.in_string))
         except NotXml as problem:
             raise _FaultInside(sender(str(problem))) from None
 
-    def decompose_incoming_envelope(self, ctx: Any, _message: Any = None) -> None:
+    def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:  # noqa: ARG002
         try:
             ctx.in_header_doc, ctx.in_body_doc = _opened(ctx.in_document)
             ctx.udc.relates_to = message_id_of(ctx.in_header_doc)
@@ -71,7 +71,7 @@ class _Bare(_soap12):  # type: ignore[misc]
             raise _FaultInside(fault) from None
         ctx.method_request_string = f"{{{_TNS}}}{operation}"
 
-    def deserialize(self, ctx: Any, _message: Any) -> None:
+    def deserialize(self, ctx: Any, message: Any) -> None:  # noqa: ARG002
         ctx.in_object = [ctx.in_body_doc]
 
 

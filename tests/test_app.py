@@ -1,0 +1,263 @@
+"""The SOAP addresses over a real socket: what goes in comes out, and what is wrong is said in the right way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+import sqlalchemy as sa
+from lxml import etree
+
+from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry, symbolic
+from xds.app import Application
+from xds.ebxml import lcm, query, rs, xdsb
+from xds.ebxml.rim import Slot
+from xds.errors import ErrorCode, Status
+from xds.metadata import to_ebxml
+from xds.metadata.submission import Submission
+from xds.queries import catalogue
+from xds.settings import load
+from xds.store.deployment import prepare, with_identity
+from xds.store.engine import make_engine
+from xds.store.tables import audit_open, audit_record, document, document_entry
+from xds.transactions import (
+    iti18_registry_stored_query as iti18,
+)
+from xds.transactions import (
+    iti41_provide_and_register_document_set_b as iti41,
+)
+from xds.transactions import (
+    iti42_register_document_set_b as iti42,
+)
+from xds.transactions import (
+    iti43_retrieve_document_set as iti43,
+)
+from xds.transactions.transaction import Attachment
+from xds.wire.client import Answer, Client, Faulted
+from xds.wire.spool import Spool
+
+APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"
+
+
+def bounded(application: Application) -> object:
+    """wsgiref does not end a body where Content-Length says; gunicorn does."""
+
+    def app(environ: dict[str, object], start_response: object) -> object:
+        left = [int(str(environ.get("CONTENT_LENGTH") or 0))]
+        stream = environ["wsgi.input"]
+
+        class Body:
+            def read(self, size: int) -> bytes:
+                data: bytes = stream.read(min(size, left[0])) if left[0] else b""  # type: ignore[attr-defined]
+                left[0] -= len(data)
+                return data
+
+        environ["wsgi.input"] = Body()
+        return application(environ, start_response)  # type: ignore[arg-type]
+
+    return app
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Site:
+    """A running deployment and a client of it."""
+
+    def __init__(self, url: str, application: Application, spool: Spool) -> None:
+        self.url, self.application, self.spool = url, application, spool
+
+    @property
+    def repository_unique_id(self) -> str:
+        return self.application.settings.repository.unique_id
+
+    def provide(self, submission: Submission, contents: list[bytes], *, mtom: bool = True) -> Answer:
+        pieces: list[object] = [b'<xds:ProvideAndRegisterDocumentSetRequest xmlns:xds="urn:ihe:iti:xds-b:2007">']
+        pieces.append(etree.tostring(lcm.write_submit_objects(to_ebxml.submission(submission))))
+        for entry, content in zip(submission.document_entries, contents, strict=False):
+            pieces.append(f'<xds:Document id="{entry.entry_uuid}">'.encode())
+            pieces.append(Attachment(f"a {entry.entry_uuid}@x", len(content), lambda c=content: iter([c])))  # type: ignore[misc]
+            pieces.append(b"</xds:Document>")
+        pieces.append(b"</xds:ProvideAndRegisterDocumentSetRequest>")
+        return self.send("/repository", iti41.TRANSACTION.action, pieces, mtom=mtom)
+
+    def send(self, path: str, action: str, pieces: list[object], *, mtom: bool) -> Answer:
+        return Client(self.url + path).send(action, pieces, self.spool, as_mtom=mtom)  # type: ignore[arg-type]
+
+    def retrieve(self, *unique_ids: str, mtom: bool = True, repository: str = "") -> Answer:
+        repository = repository or self.repository_unique_id
+        body = xdsb.write_retrieve_request([xdsb.DocumentRequest(repository, uid) for uid in unique_ids])
+        return self.send("/repository", iti43.TRANSACTION.action, [etree.tostring(body)], mtom=mtom)
+
+    def find(self, patient: object = ANNA) -> Answer:
+        slots = (Slot("$XDSDocumentEntryPatientId", (f"'{patient}'",)), Slot("$XDSDocumentEntryStatus", (APPROVED,)))
+        body = query.write_request(query.AdhocQuery(catalogue.FIND_DOCUMENTS.id, "LeafClass", slots))
+        return self.send("/registry", iti18.TRANSACTION.action, [etree.tostring(body)], mtom=False)
+
+    def count(self, table: sa.Table) -> int:
+        with self.application.engine.connect() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+    def outcomes(self) -> list[tuple[str, str, int]]:
+        """Transaction, event and outcome of every audit record."""
+        columns = (audit_record.c.transaction, audit_record.c.event, audit_record.c.outcome)
+        with self.application.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(audit_record.c.id))]  # type: ignore[misc]
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    loaded = load(environment={}).changed(
+        {
+            "server.data": str(tmp_path / "data"),
+            "server.database": database_url,
+            "domain.patients": "open",
+            "domain.assigning_authorities": (AUTHORITY,),
+        },
+        "command line",
+    )
+    loaded = with_identity(loaded)
+    prepare(make_engine(database_url), loaded)
+    application = Application(loaded)
+    server = make_server("127.0.0.1", 0, bounded(application), handler_class=Quiet)  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    with Spool(tmp_path / "spool") as spool:
+        yield Site(f"http://127.0.0.1:{server.server_port}", application, spool)
+    server.shutdown()
+    server.server_close()
+    application.engine.dispose()
+
+
+def of_bytes(content: bytes) -> dict[str, object]:
+    return {"hash": hashlib.sha1(content).hexdigest(), "size": len(content), "repository_unique_id": None}  # noqa: S324
+
+
+@pytest.mark.parametrize("mtom", [True, False])
+def test_a_document_goes_in_is_found_and_comes_back_the_same(site: Site, mtom: bool) -> None:
+    content = bytes(range(256)) * 5000
+    entry = an_entry(**of_bytes(content))
+    answer = site.provide(symbolic(a_submission(entries=[entry])), [content], mtom=mtom)
+    assert rs.read_response(answer.body) == (Status.SUCCESS, ())
+    assert entry.unique_id.encode() in etree.tostring(site.find().body)
+    back = site.retrieve(entry.unique_id, mtom=mtom)
+    if mtom:
+        (spooled,) = back.contents.values()
+        assert spooled.path.read_bytes() == content
+    else:
+        (element,) = back.body.iter("{urn:ihe:iti:xds-b:2007}Document")
+        assert hashlib.sha1(__import__("base64").b64decode(element.text or "")).hexdigest() == entry.hash  # noqa: S324
+
+
+def test_each_side_of_each_transaction_leaves_its_audit_record(site: Site) -> None:
+    content = b"x"
+    entry = an_entry(**of_bytes(content))
+    site.provide(symbolic(a_submission(entries=[entry])), [content])
+    site.find()
+    site.retrieve(entry.unique_id)
+    assert site.outcomes() == [
+        ("ITI-41", "110107", 0),
+        ("ITI-42", "110106", 0),
+        ("ITI-42", "110107", 0),
+        ("ITI-18", "110112", 0),
+        ("ITI-43", "110106", 0),
+    ]
+    assert site.count(audit_open) == 0
+
+
+def test_a_refused_submission_leaves_its_failure_record_and_nothing_else(site: Site) -> None:
+    entry = an_entry(patient_id=BERT, **of_bytes(b"x"))
+    answer = site.provide(a_submission(entries=[entry]), [b"x"])
+    status, findings = rs.read_response(answer.body)
+    assert status is Status.FAILURE
+    assert [f.code for f in findings] == [ErrorCode.PATIENT_ID_DOES_NOT_MATCH]
+    assert {outcome for _, _, outcome in site.outcomes()} == {4}
+    assert site.count(document_entry) == 0
+    assert site.count(document) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"hash": "0" * 40}, ErrorCode.REPOSITORY_METADATA), ({"size": 7}, ErrorCode.REPOSITORY_METADATA)],
+)
+def test_hash_and_size_that_are_not_the_documents_are_refused(
+    site: Site, changes: dict[str, object], code: ErrorCode
+) -> None:
+    entry = an_entry(**{**of_bytes(b"x"), **changes})  # type: ignore[arg-type]
+    _, findings = rs.read_response(site.provide(a_submission(entries=[entry]), [b"x"]).body)
+    assert [f.code for f in findings] == [code]
+
+
+def test_an_entry_without_its_document_is_refused(site: Site) -> None:
+    entries = [an_entry(**of_bytes(b"x")), an_entry(**of_bytes(b"x"))]
+    _, findings = rs.read_response(site.provide(a_submission(entries=entries), [b"x"]).body)
+    assert [f.code for f in findings] == [ErrorCode.MISSING_DOCUMENT]
+
+
+def test_another_document_under_a_held_id_is_refused(site: Site) -> None:
+    entry = an_entry(**of_bytes(b"x"))
+    site.provide(a_submission(entries=[entry]), [b"x"])
+    other = an_entry(unique_id=entry.unique_id, **of_bytes(b"other"))
+    _, findings = rs.read_response(site.provide(a_submission(entries=[other]), [b"other"]).body)
+    assert {f.code for f in findings} == {ErrorCode.NON_IDENTICAL_HASH, ErrorCode.NON_IDENTICAL_SIZE}
+
+
+def test_some_found_and_some_not_is_a_partial_success(site: Site) -> None:
+    entry = an_entry(**of_bytes(b"x"))
+    site.provide(a_submission(entries=[entry]), [b"x"])
+    answer = site.retrieve(entry.unique_id, "1.2.3")
+    response = answer.body.find("{urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0}RegistryResponse")
+    assert response is not None
+    status, findings = rs.read_response(response)
+    assert status is Status.PARTIAL_SUCCESS
+    assert [(f.code, f.location) for f in findings] == [(ErrorCode.DOCUMENT_UNIQUE_ID, "1.2.3")]
+    assert len(answer.contents) == 1
+    assert site.outcomes()[-2:] == [("ITI-43", "110106", 0), ("ITI-43", "110106", 4)]
+
+
+def test_a_foreign_repository_is_refused_by_name(site: Site) -> None:
+    response = site.retrieve("1.2.3", repository="1.2.99").body[0]
+    status, findings = rs.read_response(response)
+    assert status is Status.FAILURE
+    assert findings[0].code is ErrorCode.UNKNOWN_REPOSITORY_ID
+    assert "1.2.99" in findings[0].context
+
+
+def test_damaged_bytes_break_the_connection_and_are_audited_as_failed(site: Site) -> None:
+    content = b"y" * 100_000
+    entry = an_entry(**of_bytes(content))
+    site.provide(a_submission(entries=[entry]), [content])
+    blobs = site.application.database.blobs
+    path = blobs.path(hashlib.sha256(content).hexdigest())
+    path.write_bytes(b"z" + content[1:])
+    with pytest.raises(Exception, match=r"."):
+        site.retrieve(entry.unique_id)
+    assert site.outcomes()[-1] == ("ITI-43", "110106", 8)
+    assert site.count(audit_open) == 0
+
+
+def test_a_schema_violation_names_the_element_and_no_value(site: Site) -> None:
+    element = lcm.write_submit_objects(to_ebxml.submission(a_submission()))
+    element[0][0].set("unheardOf", "secret")
+    with pytest.raises(Faulted, match="RegistryPackage") as faulted:
+        site.send("/registry", iti42.TRANSACTION.action, [etree.tostring(element)], mtom=False)
+    assert "secret" not in str(faulted.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "reason"),
+    [
+        ("/registry", "urn:unheard-of", "wsa:Action"),
+        ("/registry", iti43.TRANSACTION.action, "wsa:Action"),
+        ("/repository", iti43.TRANSACTION.action, "RetrieveDocumentSetRequest"),
+    ],
+)
+def test_an_unknown_action_or_a_strange_body_is_a_fault(site: Site, path: str, action: str, reason: str) -> None:
+    with pytest.raises(Faulted, match=reason):
+        site.send(path, action, [b"<a/>"], mtom=False)

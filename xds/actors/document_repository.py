@@ -1,0 +1,204 @@
+"""The Document Repository: keeps documents, registers them, gives them back.
+
+ITI TF-2: 3.41.4.1.3 (what it checks and adds), 3.43.4.2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from xds.ebxml import rim
+from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata import vocabulary as v
+from xds.store.documents import BlobStore, DocumentTable, Kept
+from xds.store.work import Work
+from xds.wire.spool import Spooled
+
+EMPTY_SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+
+
+class NoAnswer(Exception):
+    """The registry may or may not have taken the submission."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document on its way in: its entry as it will be registered, and its bytes."""
+
+    entry: rim.ExtrinsicObject
+    unique_id: str
+    spooled: Spooled
+
+
+Register: TypeAlias = Callable[[rim.RegistryObjectList], tuple[Finding, ...]]
+"""How a submission reaches the registry, ITI-42; returns its warnings, or raises Refused or NoAnswer."""
+
+
+class DocumentRepository:
+    """One repository, by its OID; its registry is ``remote`` or in this process."""
+
+    def __init__(
+        self,
+        unique_id: str,
+        blobs: BlobStore,
+        *,
+        remote: bool,
+    ) -> None:
+        self.unique_id, self._blobs, self._remote = unique_id, blobs, remote
+
+    def provide_and_register(
+        self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]], work: Work, register: Register
+    ) -> tuple[Finding, ...]:
+        """Keep the documents and register them: all or nothing.  Returns the registry's warnings.
+
+        Raises:
+            Refused: with everything that this repository, or else the registry, finds wrong.
+        """
+        documents = self._documents(objects, contents)
+        self._not_others(documents, work)
+        for document in documents:
+            self._blobs.put(document.spooled)
+        entries = {document.entry.id: document.entry for document in documents}
+        objects = replace(objects, extrinsic_objects=tuple(entries[e.id] for e in objects.extrinsic_objects))
+        return (
+            self._registered_apart(objects, documents, work, register)
+            if self._remote
+            else self._registered(objects, documents, work, register)
+        )
+
+    def _registered(
+        self, objects: rim.RegistryObjectList, documents: Sequence[Document], work: Work, register: Register
+    ) -> tuple[Finding, ...]:
+        """Registry in this process: document rows and metadata in one transaction."""
+        warnings = register(objects)
+        for document in documents:
+            self._add(work.documents, document, "registered", "")
+        return warnings
+
+    def _registered_apart(
+        self, objects: rim.RegistryObjectList, documents: Sequence[Document], work: Work, register: Register
+    ) -> tuple[Finding, ...]:
+        """Registry elsewhere: rows first, pending; then ITI-42; then settled."""
+        submission = next((_submission_id(p) for p in objects.registry_packages if _submission_id(p)), "")
+        with work.apart() as table:
+            for document in documents:
+                self._add(table, document, "pending", submission)
+        try:
+            warnings = register(objects)
+        except NoAnswer:
+            rule = "the registry did not answer; the documents are kept and settled when it does"
+            raise Refused([Finding(ErrorCode.REGISTRY_NOT_AVAILABLE, rule)]) from None
+        except Refused:
+            with work.apart() as table:
+                table.settle(submission, registered=False)
+            raise
+        with work.apart() as table:
+            table.settle(submission, registered=True)
+        return warnings
+
+    def _add(self, table: DocumentTable, document: Document, state: str, submission: str) -> None:
+        spooled = document.spooled
+        kept = Kept(
+            document.unique_id, document.entry.mime_type, spooled.size_bytes, spooled.sha1, spooled.sha256,
+            state, submission, _identifier(document.entry, v.DOCUMENT_ENTRY_PATIENT_ID),
+        )  # fmt: skip
+        if not table.add(kept):
+            other = table.find(document.unique_id)
+            if other is not None and other.sha256 != spooled.sha256:
+                raise Refused([Finding(ErrorCode.NON_IDENTICAL_HASH, document.unique_id, document.entry.id)])
+
+    def _documents(self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]]) -> list[Document]:
+        """Each entry with its one document, size, hash and repositoryUniqueId filled in or checked."""
+        findings: list[Finding] = []
+        by_id: dict[str, Spooled] = {}
+        for id_, spooled in contents:
+            if id_ in by_id:
+                findings.append(Finding(ErrorCode.REPOSITORY_METADATA, "two Documents have the same id", id_))
+            by_id[id_] = spooled
+        known = {entry.id for entry in objects.extrinsic_objects}
+        for id_ in by_id.keys() - known:
+            rule = "a Document without a DocumentEntry (ITI TF-2: 3.41.4.1.2)"
+            findings.append(Finding(ErrorCode.MISSING_DOCUMENT_METADATA, rule, id_))
+        documents, seen = [], set[str]()
+        for entry in objects.extrinsic_objects:
+            unique_id = _identifier(entry, v.DOCUMENT_ENTRY_UNIQUE_ID)
+            if entry.id not in by_id:
+                rule = "a DocumentEntry without its Document (ITI TF-2: 3.41.4.1.2)"
+                findings.append(Finding(ErrorCode.MISSING_DOCUMENT, rule, entry.id))
+                continue
+            if not unique_id or len(unique_id) > 128:
+                rule = "DocumentEntry.uniqueId is required, at most 128 characters (ITI TF-3: Table 4.2.3.2-1)"
+                findings.append(Finding(ErrorCode.REPOSITORY_METADATA, rule, entry.id))
+            elif unique_id in seen:
+                findings.append(Finding(ErrorCode.REPOSITORY_DUPLICATE_UNIQUE_ID_IN_MESSAGE, unique_id, entry.id))
+            seen.add(unique_id)
+            findings += _mismatches(entry, by_id[entry.id])
+            documents.append(Document(self._filled(entry, by_id[entry.id]), unique_id, by_id[entry.id]))
+        if findings:
+            raise Refused(findings)
+        return documents
+
+    def _filled(self, entry: rim.ExtrinsicObject, spooled: Spooled) -> rim.ExtrinsicObject:
+        ours: Mapping[str, str] = {
+            "hash": spooled.sha1, "size": str(spooled.size_bytes), "repositoryUniqueId": self.unique_id,
+        }  # fmt: skip
+        kept = tuple(slot for slot in entry.slots if slot.name not in ours)
+        return replace(entry, slots=kept + tuple(rim.Slot(name, (value,)) for name, value in ours.items()))
+
+    def _not_others(self, documents: Sequence[Document], work: Work) -> None:
+        """A uniqueId that is held already comes with the same bytes (ITI TF-2: 3.41.4.1.3)."""
+        findings = []
+        with work.reading() as (_, table):
+            for document in documents:
+                other = table.find(document.unique_id)
+                if other is not None and other.sha256 != document.spooled.sha256:
+                    if other.size_bytes != document.spooled.size_bytes:
+                        findings.append(Finding(ErrorCode.NON_IDENTICAL_SIZE, document.unique_id, document.entry.id))
+                    findings.append(Finding(ErrorCode.NON_IDENTICAL_HASH, document.unique_id, document.entry.id))
+        if findings:
+            raise Refused(findings)
+
+    def retrieve(self, requests: Sequence[DocumentRequest], work: Work) -> list[Kept | Finding]:
+        """For each document asked for, where it is, or why it cannot be given."""
+        with work.reading() as (_, table):
+            return [self._held(request, table) for request in requests]
+
+    def _held(self, request: DocumentRequest, table: DocumentTable) -> Kept | Finding:
+        if request.repository_unique_id != self.unique_id:
+            rule = f"{request.repository_unique_id[:64]} is not this repository, which is {self.unique_id}"
+            return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, request.document_unique_id)
+        kept = table.find(request.document_unique_id)
+        if kept is None:
+            return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
+        if not self._blobs.holds(kept.sha256, kept.size_bytes):
+            return Finding(ErrorCode.REPOSITORY_ERROR, "the document is damaged", request.document_unique_id)
+        return kept
+
+    def chunks(self, kept: Kept) -> Iterator[bytes]:
+        """A document's bytes, checked on the way (see ``BlobStore.chunks``)."""
+        return self._blobs.chunks(kept.sha256, kept.size_bytes)
+
+
+def _identifier(item: rim.RegistryObject, scheme: str) -> str:
+    return next((i.value for i in item.external_identifiers if i.scheme == scheme), "")
+
+
+def _submission_id(package: rim.RegistryPackage) -> str:
+    return _identifier(package, v.SUBMISSION_SET_UNIQUE_ID)
+
+
+def _mismatches(entry: rim.ExtrinsicObject, spooled: Spooled) -> Iterator[Finding]:
+    """Hash and size, where the source sent them, are those of the bytes (ITI TF-2: 3.41.4.1.3)."""
+    hash_, size = entry.slot("hash"), entry.slot("size")
+    # Size 0 with the hash of nothing announces a document that is assembled later.
+    if hash_ and hash_.values == (EMPTY_SHA1,) and size and size.values == ("0",):
+        return
+    if hash_ and tuple(value.lower() for value in hash_.values) != (spooled.sha1,):
+        rule = "DocumentEntry.hash is not the SHA-1 of the document (ITI TF-2: 3.41.4.1.3)"
+        yield Finding(ErrorCode.REPOSITORY_METADATA, rule, entry.id)
+    if size and size.values != (str(spooled.size_bytes),):
+        rule = "DocumentEntry.size is not the document's (ITI TF-2: 3.41.4.1.3)"
+        yield Finding(ErrorCode.REPOSITORY_METADATA, rule, entry.id)

@@ -1,0 +1,166 @@
+"""Builds everything from the settings and joins it: actors, exchanges, and the WSGI application."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from xds.actors import document_registry
+from xds.actors.document_registry import DocumentRegistry
+from xds.actors.document_repository import DocumentRepository
+from xds.audit.events import AuditEvent, Node, Party, Side
+from xds.ebxml import rim
+from xds.errors import Finding
+from xds.exchange import Exchange
+from xds.metadata.identifiers import Oid
+from xds.settings import Loaded
+from xds.store import audit as audit_store
+from xds.store.documents import BlobStore
+from xds.store.engine import make_engine, reading
+from xds.store.work import Database
+from xds.transactions import (
+    iti18_registry_stored_query,
+    iti41_provide_and_register_document_set_b,
+    iti42_register_document_set_b,
+    iti43_retrieve_document_set,
+)
+from xds.transactions.transaction import Call, Transaction
+from xds.wire.http import HttpReply, HttpRequest, TextReply
+from xds.wire.mime import Limits
+from xds.wire.soap import Message
+from xds.wire.wsdl import served
+
+log = logging.getLogger("xds.app")
+
+DEFAULT_DOMAIN = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The actors of one process that transactions speak to."""
+
+    registry: DocumentRegistry
+    repository: DocumentRepository
+    register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
+
+
+def owner() -> str:
+    """This process, so that what it leaves open can be told from what a living one has open."""
+    with open("/proc/self/stat") as stat:  # noqa: PTH123
+        started = stat.read().rpartition(")")[2].split()[19]
+    return f"{socket.gethostname()} {os.getpid()} {started}"
+
+
+class Application:
+    """The WSGI application of one process; to be made after the fork."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        settings = self.settings = loaded.settings
+        self.engine = make_engine(settings.database_url)
+        blobs = BlobStore(settings.documents_folder)
+        self.database = Database(self.engine, blobs, DEFAULT_DOMAIN, settings.repository.unique_id)
+        self.node = Node(settings.audit.source_id, settings.audit.enterprise_site_id)
+        self.actors = self._actors(blobs)
+        self._endpoints = self._exchanges()
+
+    def _actors(self, blobs: BlobStore) -> Actors:
+        settings = self.settings
+        registry = DocumentRegistry(
+            map(Oid, settings.domain.assigning_authorities),
+            open_patients=settings.domain.patients == "open",
+            most_results=settings.registry.most_results,
+        )
+
+        def register(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
+            """ITI-42 to the registry in this process: a call, audited on both sides all the same."""
+            for side in Side:
+                event = call.also(self._in_process_event(iti42_register_document_set_b.TRANSACTION, side))
+                event.about_objects(objects)
+            registry.register(document_registry.read(objects), call.work.registry)
+            return ()
+
+        return Actors(registry, DocumentRepository(settings.repository.unique_id, blobs, remote=False), register)
+
+    def _exchanges(self) -> dict[str, Exchange]:
+        settings = self.settings
+        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
+        served_by = {
+            "registry": ("DocumentRegistry", [iti18_registry_stored_query, iti42_register_document_set_b]),
+            "repository": (
+                "DocumentRepository",
+                [iti41_provide_and_register_document_set_b, iti43_retrieve_document_set],
+            ),
+        }
+        return {
+            f"/{actor}": Exchange(
+                title, [page.TRANSACTION for page in pages], self.actors, self.database, limits, self.event, owner()
+            )
+            for actor, (title, pages) in served_by.items()
+            if actor in settings.server.actors
+        }
+
+    # Audit events.
+
+    def event(self, transaction: Transaction, side: Side, request: HttpRequest, message: Message) -> AuditEvent:
+        """The record of a transaction that has reached us, not yet about anything."""
+        caller = Party(message.addressing.reply_to or request.remote_address, request.remote_address, requestor=True)
+        here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
+        return self._event(transaction, side, caller, here)
+
+    def _in_process_event(self, transaction: Transaction, side: Side) -> AuditEvent:
+        base = self.settings.server.public_url or f"http://{self.settings.server.listen}"
+        host = urlsplit(base).hostname or "localhost"
+        initiator = Party(f"{base}/repository", host, ours=True, requestor=True)
+        return self._event(transaction, side, initiator, Party(f"{base}/registry", host, ours=True))
+
+    def _event(self, transaction: Transaction, side: Side, initiator: Party, responder: Party) -> AuditEvent:
+        audits = transaction.initiator_audits if side is Side.INITIATOR else transaction.responder_audits
+        source, destination = (responder, initiator) if transaction.retrieve else (initiator, responder)
+        # A repository's record of a retrieval names no patient (ITI TF-2: 3.43.5.1.2).
+        names_patient = not (transaction.retrieve and side is Side.RESPONDER)
+        return AuditEvent(
+            self.node, audits.event_id, audits.action, (transaction.number, transaction.title),
+            source, destination, names_patient,
+        )  # fmt: skip
+
+    # WSGI.
+
+    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = HttpRequest.of(environ, self.settings.server.public_url)
+        return self.reply(request).wsgi(start_response)
+
+    def reply(self, request: HttpRequest) -> HttpReply:
+        exchange = self._endpoints.get(request.path.rstrip("/"))
+        if exchange is not None:
+            if request.method == "POST":
+                return exchange.answer(request)
+            return served(request.path.strip("/"), request.query, request.url).http()
+        if request.path == "/healthz":
+            return TextReply(200, "text/plain; charset=utf-8", "alive\n").http()
+        if request.path == "/readyz":
+            return self._ready().http()
+        return TextReply(404, "text/plain; charset=utf-8", "there is nothing at this address\n").http()
+
+    def _ready(self) -> TextReply:
+        """Database reachable, store writable, audit log not behind."""
+        problems = list(not_ready(self.database))
+        text = "\n".join(problems or ["ready"]) + "\n"
+        return TextReply(503 if problems else 200, "text/plain; charset=utf-8", text)
+
+
+def not_ready(database: Database) -> Iterable[str]:
+    """What keeps a deployment from serving."""
+    try:
+        with reading(database.engine) as connection:
+            if audit_store.oldest_unnumbered_seconds(connection) > 30:
+                yield "audit: records wait for the sequencer for over 30 s"
+    except Exception:
+        log.exception("database.unreachable")
+        yield "database: cannot be read"
+    if not os.access(database.blobs.staging, os.W_OK):
+        yield "documents: cannot be written"

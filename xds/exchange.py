@@ -1,0 +1,236 @@
+"""One request from its bytes to its reply, with its audit records.  The only owner of a unit of work.
+
+Effect and audit records are committed together, then the reply goes out.  A refused request leaves its failure
+record alone.  A reply with documents is opened in the audit log before its first byte and closed after its last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+
+from xds.audit.events import AuditEvent, Side
+from xds.errors import ErrorCode, Finding, Refused
+from xds.store.audit import close_stream, open_stream, record
+from xds.store.documents import Damaged
+from xds.store.work import Database
+from xds.transactions.transaction import Call, Reply, Transaction
+from xds.wire import mtom
+from xds.wire.addressing import reply_headers
+from xds.wire.faults import Fault, FaultCode, sender
+from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.mime import Limits, Malformed, read_package
+from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
+from xds.wire.spool import Spool, Spooled
+from xds.wire.xml import Element, local_name, name, schema
+from xds.wire.xop import take_includes, take_inline
+
+log = logging.getLogger("xds.exchange")
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """One request on its way through spyne, and what it needs there."""
+
+    request: HttpRequest
+    attachments: Mapping[str, Spooled]
+    spool: Spool
+    reply: Reply | None = None
+    call: Call | None = None
+    stream_id: str = ""
+
+
+class Exchange:
+    """The transactions of one SOAP address."""
+
+    def __init__(
+        self,
+        title: str,
+        transactions: Sequence[Transaction],
+        actor: Any,
+        database: Database,
+        limits: Limits,
+        new_event: Callable[[Transaction, Side, HttpRequest, Message], AuditEvent],
+        owner: str,
+    ) -> None:
+        self._actor, self._database, self._limits = actor, database, limits
+        self._new_event, self._owner = new_event, owner
+        self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions})
+
+    def answer(self, request: HttpRequest) -> HttpReply:
+        """Take one message and answer it, in the packaging it came in."""
+        with ExitStack() as stack:
+            spool = stack.enter_context(Spool(self._database.blobs.staging))
+            try:
+                package = read_package(request.content_type, request.read, spool, self._limits)
+            except Malformed as problem:
+                return _fault(sender(str(problem)), "", mtom_reply=False)
+            except Fault as fault:
+                return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            incoming = _Incoming(request, package.attachments, spool)
+            try:
+                message, _ = self._endpoint.call(package.root, incoming)
+            except NotAnswered as problem:
+                return _fault(problem.fault, problem.relates_to, mtom_reply=package.mtom)
+            return self._sent(incoming, message, package.mtom)
+
+    def _operation(self, transaction: Transaction) -> Callable[[Message, Any], Any]:
+        def operation(message: Message, incoming: _Incoming) -> str:
+            incoming.reply = self._performed(transaction, message, incoming)
+            return "sent"
+
+        return operation
+
+    def _performed(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Reply:
+        """Effect and audit records in one commit; or nothing but the failure's record."""
+        event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
+        work = self._database.work()
+        call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
+        try:
+            call.contents = _checked(transaction, message.body, incoming)
+            reply = transaction.respond(call)
+        except Refused as refused:
+            work.close()
+            reply = transaction.refuse(refused.findings)
+        except Fault:
+            work.close()
+            self._record_failures(call)
+            raise
+        except Exception:
+            log.exception("transaction.failed", extra={"transaction": transaction.number})
+            work.close()
+            reply = transaction.refuse([_internal(transaction)])
+        self._keep(call, reply, incoming)
+        return reply
+
+    def _keep(self, call: Call, reply: Reply, incoming: _Incoming) -> None:
+        """Commit; if the audit records cannot be written the transaction is refused.
+
+        Raises:
+            Fault: the audit log cannot be written, and so nothing was done.
+        """
+        try:
+            if reply.attachments:
+                incoming.stream_id = mtom.new_boundary()
+                failures = [event.recorded() for event in call.all_events()]
+                open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
+            else:
+                record(call.work.connection, call.ended(failed=reply.failed, findings=reply.findings))
+            call.work.commit()
+        except Exception:
+            log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
+            call.work.close()
+            raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
+
+    def _record_failures(self, call: Call) -> None:
+        with self._database.engine.begin() as connection:
+            record(connection, call.ended(failed=True))
+
+    def _sent(self, incoming: _Incoming, message: Message, mtom_reply: bool) -> HttpReply:
+        call, reply = _set(incoming)
+        head, tail = around(reply_headers(call.transaction.reply_action, message.addressing.message_id))
+        pieces = (head, *reply.pieces, tail)
+        out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
+        if not reply.attachments:
+            return out
+        stream = _Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
+        return HttpReply(out.status, out.headers, stream, out.length)
+
+    def _ended(self, incoming: _Incoming, *, whole: bool) -> None:
+        """Tell the audit log how a stream ended."""
+        call, reply = _set(incoming)
+        records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
+        with self._database.engine.begin() as connection:
+            close_stream(connection, incoming.stream_id, records)
+
+
+def _set(incoming: _Incoming) -> tuple[Call, Reply]:
+    """What the operation has set."""
+    assert incoming.call is not None  # noqa: S101
+    assert incoming.reply is not None  # noqa: S101
+    return incoming.call, incoming.reply
+
+
+class _Stream:
+    """A reply's chunks; however it ends, and even if it never began, ``ended`` is told once whether it was whole."""
+
+    def __init__(self, chunks: Iterator[bytes], ended: Callable[[bool], None]) -> None:
+        self._chunks, self._ended, self._told = chunks, ended, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            self._tell(whole=True)
+            raise
+        except Damaged as problem:
+            # Nothing may follow: without its full length nobody takes the reply for whole.
+            log.error("document.damaged", extra={"sha256": str(problem)})
+            self._tell(whole=False)
+            raise ConnectionAbortedError from None
+
+    def close(self) -> None:
+        self._tell(whole=False)
+
+    def _tell(self, *, whole: bool) -> None:
+        if not self._told:
+            self._told = True
+            self._ended(whole)
+
+
+def _checked(transaction: Transaction, body: Element, incoming: _Incoming) -> dict[Element, Spooled]:
+    """Take documents out of the body, then hold it to its schema.
+
+    Raises:
+        Fault: another element than the action's, an xop:Include astray, or not valid by the schema.
+    """
+    if body.tag != name(transaction.request):
+        raise sender(f"the body of {transaction.number} is {transaction.request}, not {local_name(body)[:64]}")
+    contents = take_includes(body, incoming.attachments)
+    for element in body.iter(name("xds:Document")):
+        if element not in contents:
+            contents[element] = take_inline(element, incoming.spool)
+    validator = schema(transaction.schema)
+    if not validator.validate(body):
+        raise sender(f"not valid by {transaction.schema}: {_schema_error(validator)}")
+    return contents
+
+
+def _schema_error(validator: etree.XMLSchema) -> str:
+    """The first errors without any value: libxml2 puts values between quotes."""
+    errors = []
+    found: Any = validator.error_log  # iterable, whatever its stub says
+    for entry in itertools.islice(found, 5):
+        element, _, rest = entry.message.partition(": ")
+        errors.append(f"line {entry.line}, {_without_namespace(element)}: {_kind_of(rest, entry.type_name)}")
+    return "; ".join(errors)
+
+
+def _without_namespace(text: str) -> str:
+    return text.replace("{", "").rpartition("}")[2].strip("'").replace("Element '", "")
+
+
+def _kind_of(text: str, type_name: str) -> str:
+    if "This element is not expected" in text or "Missing child" in text or "attribute" in text.lower():
+        return text.split(" Expected", 1)[0]
+    return type_name.removeprefix("SCHEMAV_").replace("_", " ").lower()
+
+
+def _internal(transaction: Transaction) -> Finding:
+    code = ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+    return Finding(code, "an internal error; nothing was changed")
+
+
+def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:
+    pieces = (fault_envelope(fault, relates_to),)
+    out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
+    return HttpReply(fault.http_status, out.headers, out.chunks, out.length)

@@ -1,0 +1,148 @@
+"""Audit records as rows: recorded, numbered, and under which checkpoint.
+
+The order of the log lives here; the files of ``audit.writer`` are made from it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from xds.store.engine import insert_ignoring
+from xds.store.tables import audit_checkpoint, audit_head, audit_open, audit_record
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One audit message with what it is searched by.  ``recorded`` is in microseconds since 1970, UTC."""
+
+    message: bytes
+    event: str
+    transaction: str
+    outcome: int
+    patient_id: str = ""
+    recorded: int = 0
+    id: int = 0
+    leaf_number: int | None = None
+
+
+def now_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
+    """Insert records; they are durable when the caller's transaction is."""
+    rows = [
+        {
+            "recorded": item.recorded or now_microseconds(),
+            "event": item.event,
+            "transaction": item.transaction,
+            "outcome": item.outcome,
+            "patient_id": item.patient_id,
+            "message": item.message,
+        }
+        for item in records
+    ]
+    if rows:
+        connection.execute(sa.insert(audit_record), rows)
+
+
+def open_stream(connection: sa.Connection, id_: str, owner: str, if_it_dies: Sequence[Recorded]) -> None:
+    """Note a stream under way, with the records that stand if its process dies."""
+    connection.execute(
+        sa.insert(audit_open).values(
+            id=id_, owner=owner, started=now_microseconds(), messages=pickle.dumps(list(if_it_dies))
+        )
+    )
+
+
+def close_stream(connection: sa.Connection, id_: str, records: Iterable[Recorded]) -> bool:
+    """End a stream with the records that tell what happened; False if another process has ended it before."""
+    if not connection.execute(sa.delete(audit_open).where(audit_open.c.id == id_)).rowcount:
+        return False
+    record(connection, records)
+    return True
+
+
+def streams(connection: sa.Connection) -> list[tuple[str, str, list[Recorded]]]:
+    """Every stream under way: id, owner, and the records that stand if it dies."""
+    rows = connection.execute(sa.select(audit_open)).all()
+    return [(row.id, row.owner, pickle.loads(row.messages)) for row in rows]  # noqa: S301  written by us
+
+
+def number(connection: sa.Connection, most: int) -> list[Recorded]:
+    """Give leaf numbers to records that have none, in one locked step; return them in order."""
+    if connection.dialect.name != "sqlite":
+        head = sa.select(audit_head.c.size).where(audit_head.c.id == 1).with_for_update()
+    else:
+        head = sa.select(audit_head.c.size).where(audit_head.c.id == 1)
+    insert_ignoring(connection, audit_head, id=1, size=0)
+    size = int(connection.scalar(head) or 0)
+    rows = connection.execute(
+        sa.select(audit_record).where(audit_record.c.leaf_number.is_(None)).order_by(audit_record.c.id).limit(most)
+    ).all()
+    if not rows:
+        return []
+    numbers = [{"row": row.id, "leaf": size + n} for n, row in enumerate(rows)]
+    connection.execute(
+        sa.update(audit_record)
+        .where(audit_record.c.id == sa.bindparam("row"))
+        .values(leaf_number=sa.bindparam("leaf")),
+        numbers,
+    )
+    connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(size=size + len(rows)))
+    return [_recorded(row, size + n) for n, row in enumerate(rows)]
+
+
+def numbered_from(connection: sa.Connection, leaf: int, most: int) -> list[Recorded]:
+    """Numbered records from a leaf on, in order."""
+    rows = connection.execute(
+        sa.select(audit_record)
+        .where(audit_record.c.leaf_number >= leaf)
+        .order_by(audit_record.c.leaf_number)
+        .limit(most)
+    )
+    return [_recorded(row, row.leaf_number) for row in rows]
+
+
+def all_numbered(connection: sa.Connection, batch: int = 1000) -> Iterator[Recorded]:
+    """Every numbered record, in order and in flat memory."""
+    leaf = 0
+    while rows := numbered_from(connection, leaf, batch):
+        yield from rows
+        leaf = (rows[-1].leaf_number or 0) + 1
+
+
+def newest(connection: sa.Connection, most: int) -> list[Recorded]:
+    """The last records, newest first."""
+    rows = connection.execute(sa.select(audit_record).order_by(audit_record.c.id.desc()).limit(most))
+    return [_recorded(row, row.leaf_number) for row in rows]
+
+
+def one(connection: sa.Connection, id_: int) -> Recorded | None:
+    row = connection.execute(sa.select(audit_record).where(audit_record.c.id == id_)).first()
+    return None if row is None else _recorded(row, row.leaf_number)
+
+
+def oldest_unnumbered_seconds(connection: sa.Connection) -> float:
+    """How old the oldest record without a number is; 0 when there is none."""
+    oldest = connection.scalar(
+        sa.select(sa.func.min(audit_record.c.recorded)).where(audit_record.c.leaf_number.is_(None))
+    )
+    return 0.0 if oldest is None else (now_microseconds() - oldest) / 1e6
+
+
+def keep_checkpoint(connection: sa.Connection, size: int, signed: bytes) -> None:
+    insert_ignoring(connection, audit_checkpoint, size=size, signed=signed)
+
+
+def _recorded(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:
+    values = row._mapping
+    return Recorded(
+        bytes(values["message"]), values["event"], values["transaction"], values["outcome"], values["patient_id"],
+        values["recorded"], values["id"], leaf,
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""What a deployment is: its OIDs, made at first start and kept; its database brought up to date."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.errors import Unusable
+from xds.metadata.identifiers import new_oid
+from xds.settings import Loaded
+from xds.store.engine import insert_ignoring
+from xds.store.tables import deployment, metadata
+
+# Settings that are made when the operator gives none.
+MADE = (
+    "repository.unique_id",
+    "imaging_source.retrieve_location_uid",
+    "domain.home_community_id",
+    "domain.assigning_authorities",
+)
+SCHEMA_VERSION = "1"
+
+
+def with_identity(loaded: Loaded) -> Loaded:
+    """The settings with the OIDs of this deployment; those that are not set are made once and kept.
+
+    Raises:
+        Unusable: the data folder cannot be written, or its identity file cannot be read.
+    """
+    settings = loaded.settings
+    missing = [name for name in MADE if not _value(settings, name)]
+    if not missing:
+        return loaded
+    kept = _kept(settings.data)
+    values = {name: (kept[name],) if name == "domain.assigning_authorities" else kept[name] for name in missing}
+    return loaded.changed(values, "made at first start")
+
+
+def _value(settings: object, dotted: str) -> object:
+    section, _, key = dotted.partition(".")
+    return getattr(getattr(settings, section), key)
+
+
+def _kept(data: Path) -> dict[str, str]:
+    """The identity file's OIDs; the file is made whole or not at all, and the first of two makers wins."""
+    path = data / "identity.json"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            descriptor, temporary = tempfile.mkstemp(dir=data, prefix=".identity-")
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({name: new_oid() for name in MADE} | {"audit.log_id": new_oid()}, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                pass
+            finally:
+                os.unlink(temporary)  # noqa: PTH108
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"{path}: {problem}") from None
+    if not isinstance(kept, dict) or not set(MADE) <= kept.keys():
+        raise Unusable(f"{path}: not an identity file")
+    return {str(key): str(value) for key, value in kept.items()}
+
+
+def log_id(data: Path) -> str:
+    """The OID that this deployment's audit log is known by."""
+    return _kept(data)["audit.log_id"]
+
+
+def prepare(engine: sa.Engine, loaded: Loaded) -> None:
+    """Bring the tables up to date, and hold the database to the deployment it belongs to.
+
+    Raises:
+        Unusable: the database cannot be reached, or belongs to another repository.
+    """
+    try:
+        with engine.begin() as connection:
+            if engine.dialect.name != "sqlite":
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
+            metadata.create_all(connection)
+            expected = {
+                "schema": SCHEMA_VERSION,
+                "repository.unique_id": loaded.settings.repository.unique_id,
+            }
+            for name, value in expected.items():
+                insert_ignoring(connection, deployment, name=name, value=value)
+                found = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == name))
+                if found != value:
+                    raise Unusable(f"the database belongs to another deployment: its {name} is {found}, not {value}")
+    except sa.exc.OperationalError as problem:
+        raise Unusable(f"the database cannot be used: {type(problem.orig).__name__}") from None

@@ -1,0 +1,78 @@
+"""One unit of work: what a request writes, in one database transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from xds.store.documents import BlobStore, DocumentTable
+from xds.store.engine import reading
+from xds.store.registry import SqlRegistry
+
+
+class Database:
+    """A deployment's database and document store, as one process sees them."""
+
+    def __init__(self, engine: sa.Engine, blobs: BlobStore, domain: str, repository_unique_id: str) -> None:
+        self.engine, self.blobs = engine, blobs
+        self.domain, self.repository_unique_id = domain, repository_unique_id
+
+    def work(self) -> Work:
+        return Work(self)
+
+
+class Work:
+    """A transaction that begins when it is first written in, and ends where its owner says."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._connection: sa.Connection | None = None
+
+    @property
+    def connection(self) -> sa.Connection:
+        if self._connection is None:
+            self._connection = self.database.engine.connect()
+            self._connection.begin()
+        return self._connection
+
+    @property
+    def registry(self) -> SqlRegistry:
+        """The registry, to be written in this unit of work."""
+        return SqlRegistry(self.connection, self.database.domain)
+
+    @property
+    def documents(self) -> DocumentTable:
+        """The repository's rows, to be written in this unit of work."""
+        return DocumentTable(self.connection, self.database.repository_unique_id)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[SqlRegistry, DocumentTable]]:
+        """Registry and repository as they are now, to be read only."""
+        with reading(self.database.engine) as connection:
+            yield (
+                SqlRegistry(connection, self.database.domain),
+                DocumentTable(connection, self.database.repository_unique_id),
+            )
+
+    @contextmanager
+    def apart(self) -> Iterator[DocumentTable]:
+        """The repository's rows in a transaction of its own, committed at its end.
+
+        Not while this unit of work has begun to write: SQLite has one writer.
+        """
+        assert self._connection is None  # noqa: S101  a fault of ours, found by any test
+        with self.database.engine.begin() as connection:
+            yield DocumentTable(connection, self.database.repository_unique_id)
+
+    def commit(self) -> None:
+        if self._connection is not None:
+            self._connection.commit()
+        self.close()
+
+    def close(self) -> None:
+        """Undo what was not committed."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,48 @@
+"""ITI-41 Provide and Register Document Set-b: Document Source → Document Repository.
+
+ITI TF-2: 3.41.  xds:ProvideAndRegisterDocumentSetRequest in, rs:RegistryResponse out.  RAD-68 is the same
+message with a manifest or report in it (RAD TF-2: 4.68), told apart by what it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xds.ebxml import lcm, rs
+from xds.errors import Finding, Status
+from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
+from xds.wire.xml import name
+
+
+def respond(call: Call) -> Reply:
+    submitted = call.body.find(name("lcm:SubmitObjectsRequest"))
+    assert submitted is not None  # noqa: S101  the schema demands it
+    objects = lcm.read_submit_objects(submitted)
+    call.event.about_objects(objects)
+    documents = call.body.iterfind(name("xds:Document"))
+    contents = [(document.get("id", ""), call.contents[document]) for document in documents]
+    warnings = call.actor.repository.provide_and_register(
+        objects, contents, call.work, lambda submitted: call.actor.register(submitted, call)
+    )
+    return Reply.of(rs.write_response(Status.SUCCESS, warnings), warnings)
+
+
+def refuse(findings: Sequence[Finding]) -> Reply:
+    """A RegistryResponse of Failure: no PartialSuccess here (ITI TF-3: Table 4.2.4.2-1)."""
+    return Reply.of(rs.write_response(Status.FAILURE, findings), findings, failed=True)
+
+
+TRANSACTION = Transaction(
+    number="ITI-41",
+    title="Provide and Register Document Set-b",
+    action="urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b",
+    reply_action="urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-bResponse",
+    initiator=Actor.DOCUMENT_SOURCE,
+    responder=Actor.DOCUMENT_REPOSITORY,
+    initiator_audits=Audits("110106", "R"),
+    responder_audits=Audits("110107", "C"),
+    request="xds:ProvideAndRegisterDocumentSetRequest",
+    schema="xdsb.xsd",
+    respond=respond,
+    refuse=refuse,
+)

@@ -1,0 +1,42 @@
+"""ITI-42 Register Document Set-b: Document Repository → Document Registry.
+
+ITI TF-2: 3.42.  lcm:SubmitObjectsRequest in, rs:RegistryResponse out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xds.actors import document_registry
+from xds.ebxml import lcm, rs
+from xds.errors import Finding, Status
+from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
+
+
+def respond(call: Call) -> Reply:
+    objects = lcm.read_submit_objects(call.body)
+    call.event.about_objects(objects)
+    submission = document_registry.read(objects)
+    call.actor.registry.register(submission, call.work.registry)
+    return Reply.of(rs.write_response(Status.SUCCESS))
+
+
+def refuse(findings: Sequence[Finding]) -> Reply:
+    """A RegistryResponse of Failure: no PartialSuccess here (ITI TF-3: Table 4.2.4.2-1)."""
+    return Reply.of(rs.write_response(Status.FAILURE, findings), findings, failed=True)
+
+
+TRANSACTION = Transaction(
+    number="ITI-42",
+    title="Register Document Set-b",
+    action="urn:ihe:iti:2007:RegisterDocumentSet-b",
+    reply_action="urn:ihe:iti:2007:RegisterDocumentSet-bResponse",
+    initiator=Actor.DOCUMENT_REPOSITORY,
+    responder=Actor.DOCUMENT_REGISTRY,
+    initiator_audits=Audits("110106", "R"),
+    responder_audits=Audits("110107", "C"),
+    request="lcm:SubmitObjectsRequest",
+    schema="lcm.xsd",
+    respond=respond,
+    refuse=refuse,
+)

@@ -1,0 +1,50 @@
+"""The answer that ITI-43 and RAD-69 share: xds:RetrieveDocumentSetResponse, documents streamed into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from xds.ebxml import rs
+from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import Finding, Status
+from xds.transactions.transaction import Attachment, Piece, Reply
+from xds.wire.addressing import new_message_id
+from xds.wire.xml import NAMESPACES
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A document that can be given: looked up, not opened."""
+
+    request: DocumentRequest
+    mime_type: str
+    size_bytes: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+def reply(given: Sequence[Given], findings: Sequence[Finding]) -> Reply:
+    """Success with all, PartialSuccess with some, Failure with none (ITI TF-3: Table 4.2.4.2-3)."""
+    status = Status.SUCCESS if not findings else Status.PARTIAL_SUCCESS if given else Status.FAILURE
+    pieces: list[Piece] = [b'<xds:RetrieveDocumentSetResponse xmlns:xds="%b">' % NAMESPACES["xds"].encode()]
+    pieces.append(etree.tostring(rs.write_response(status, findings)))
+    for item in given:
+        request = item.request
+        pieces.append(b"<xds:DocumentResponse>")
+        pieces.append(_element("HomeCommunityId", request.home_community_id))
+        pieces.append(_element("RepositoryUniqueId", request.repository_unique_id))
+        pieces.append(_element("DocumentUniqueId", request.document_unique_id))
+        pieces.append(_element("mimeType", item.mime_type))
+        pieces.append(b"<xds:Document>")
+        content_id = new_message_id().removeprefix("urn:uuid:") + "@xds"
+        pieces.append(Attachment(content_id, item.size_bytes, item.chunks, item.mime_type))
+        pieces.append(b"</xds:Document></xds:DocumentResponse>")
+    pieces.append(b"</xds:RetrieveDocumentSetResponse>")
+    return Reply(tuple(pieces), tuple(findings), failed=status is Status.FAILURE)
+
+
+def _element(local: str, text: str | None) -> bytes:
+    return b"" if text is None else f"<xds:{local}>{escape(text)}</xds:{local}>".encode()

@@ -1,0 +1,119 @@
+"""What a transaction's page fills in, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from lxml import etree
+
+from xds.audit.events import AuditEvent
+from xds.errors import Finding
+from xds.store.audit import Recorded
+from xds.store.work import Work
+from xds.wire.soap import Message
+from xds.wire.spool import Spooled
+from xds.wire.xml import Element
+
+
+class Actor(StrEnum):
+    """IHE's names of the actors that xds plays or meets."""
+
+    DOCUMENT_SOURCE = "Document Source"
+    DOCUMENT_CONSUMER = "Document Consumer"
+    DOCUMENT_REGISTRY = "Document Registry"
+    DOCUMENT_REPOSITORY = "Document Repository"
+    IMAGING_DOCUMENT_SOURCE = "Imaging Document Source"
+    IMAGING_DOCUMENT_CONSUMER = "Imaging Document Consumer"
+
+
+@dataclass(frozen=True, slots=True)
+class Audits:
+    """What a side's audit record says happened: EventID (DCM code) and EventActionCode."""
+
+    event_id: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document of a reply: looked up, not opened.  ``chunks`` fails rather than give wrong bytes."""
+
+    content_id: str
+    size_bytes: int
+    chunks: Callable[[], Iterator[bytes]]
+    content_type: str = "application/octet-stream"
+
+
+Piece: TypeAlias = bytes | Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The body of a reply: bytes of XML, with attachments where a Document's content stands."""
+
+    pieces: tuple[Piece, ...]
+    findings: tuple[Finding, ...] = ()
+    failed: bool = False
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        return [piece for piece in self.pieces if isinstance(piece, Attachment)]
+
+    @classmethod
+    def of(cls, element: Element, findings: Sequence[Finding] = (), *, failed: bool = False) -> Reply:
+        """A reply without attachments."""
+        return cls((etree.tostring(element),), tuple(findings), failed)
+
+
+Respond: TypeAlias = "Callable[[Call], Reply]"
+Refuse: TypeAlias = Callable[[Sequence[Finding]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction's facts.  ITI TF-2, RAD TF-2: the section of its number."""
+
+    number: str
+    title: str
+    action: str
+    reply_action: str
+    initiator: Actor
+    responder: Actor
+    initiator_audits: Audits
+    responder_audits: Audits
+    request: str  # prefixed name of the body's element
+    schema: str  # file of ours that it is valid by
+    respond: Respond = field(repr=False)
+    refuse: Refuse = field(repr=False)
+    retrieve: bool = False  # the responder is the source of the data
+
+
+@dataclass(slots=True)
+class Call:
+    """What a transaction is given to answer one request."""
+
+    transaction: Transaction
+    body: Element
+    message: Message
+    actor: Any
+    work: Work
+    event: AuditEvent
+    contents: Mapping[Element, Spooled] = field(default_factory=dict)
+    events: list[AuditEvent] = field(default_factory=list)
+
+    def also(self, event: AuditEvent) -> AuditEvent:
+        """Keep one more record of this request."""
+        self.events.append(event)
+        return event
+
+    def all_events(self) -> tuple[AuditEvent, ...]:
+        return (self.event, *self.events)
+
+    def ended(self, *, failed: bool, findings: Sequence[Finding] = ()) -> list[Recorded]:
+        """End every event of the request; return their records."""
+        for event in self.all_events():
+            event.end(failed=failed, findings=findings)
+        return [record for event in self.all_events() for record in event.records()]

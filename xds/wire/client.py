@@ -1,0 +1,115 @@
+"""Sends a SOAP request to another actor and reads its reply; documents stream both ways.
+
+zeep drives the simple transactions by our WSDLs; it sends no MTOM and reads attachments into memory, so requests
+with documents, and replies with documents, go through here.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from xds.errors import Unusable
+from xds.wire import mtom
+from xds.wire.addressing import new_message_id, request_headers
+from xds.wire.faults import Fault
+from xds.wire.http import HttpReply
+from xds.wire.mime import Limits, Malformed, read_package
+from xds.wire.soap import around
+from xds.wire.spool import Spool, Spooled
+from xds.wire.xml import Element, NotXml, name, parse
+from xds.wire.xop import take_includes
+
+
+class NoReply(Exception):
+    """No usable reply came: not connected, broken off, or not understood.  The request may have had its effect."""
+
+
+class Faulted(Exception):
+    """The other side answered with a SOAP fault; the message is its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply's body, and the contents that were attached to elements of it."""
+
+    body: Element
+    contents: Mapping[Element, Spooled]
+
+
+class Client:
+    """A peer's address, and what to present there."""
+
+    def __init__(
+        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0
+    ) -> None:
+        self.url = url
+        timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
+        context = _tls(certificate, key, trusted) if url.startswith("https:") else None
+        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
+
+    def send(
+        self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None
+    ) -> Answer:
+        """Send a body as action; return what came back, documents in files of the spool.
+
+        Raises:
+            NoReply: see there.
+            Faulted: see there.
+        """
+        head, tail = around(request_headers(action, self.url, new_message_id()))
+        message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
+        headers = dict(message.headers) | {"Content-Length": str(message.length), "Accept-Encoding": "identity"}
+        try:
+            response = self._pool.request("POST", self.url, body=message.chunks, headers=headers, preload_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise NoReply(f"{self.url}: {_kind(problem)}") from None
+        try:
+            return _answer(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url)
+        finally:
+            response.release_conn()
+
+
+def _answer(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
+    content_type = response.headers.get("Content-Type", "")
+    try:
+        package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
+        envelope = parse(package.root)
+    except Malformed as problem:
+        raise NoReply(f"{url}: {problem}") from None
+    except Fault:
+        raise NoReply(f"{url}: HTTP {response.status}, {content_type[:64]}") from None
+    except NotXml as problem:
+        raise NoReply(f"{url}: {problem}") from None
+    except (urllib3.exceptions.HTTPError, OSError) as problem:
+        raise NoReply(f"{url}: {_kind(problem)}") from None
+    body = envelope.find(name("soap:Body"))
+    if body is None or len(body) != 1:
+        raise NoReply(f"{url}: the reply is no SOAP 1.2 message")
+    if body[0].tag == name("soap:Fault"):
+        raise Faulted(" ".join(text.text or "" for text in body[0].iter(name("soap:Text")))[:500])
+    try:
+        return Answer(body[0], take_includes(body[0], package.attachments))
+    except Fault as fault:
+        raise NoReply(f"{url}: {fault.reason}") from None
+
+
+def _kind(problem: BaseException) -> str:
+    return {"NewConnectionError": "no connection", "ReadTimeoutError": "no answer in time"}.get(
+        type(problem).__name__, type(problem).__name__
+    )
+
+
+def _tls(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=trusted or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as problem:
+        raise Unusable(f"TLS: {problem}") from None
+    return context

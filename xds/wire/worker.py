@@ -1,0 +1,306 @@
+"""A gunicorn worker that no slow peer can freeze.
+
+Handshake, header and small bodies are gathered in the event loop, each with a deadline, and take no thread until
+they are whole.  Long bodies have threads of their own and a least rate.  Requests for images are handed, with
+their connection, to processes of their own.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import selectors
+import socket
+import ssl
+import struct
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gunicorn import http
+from gunicorn import sock as gunicorn_sock
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+HEAD_BYTES = 64 * 1024
+SMALL_BODY_BYTES = 256 * 1024
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long peers may take; see ``settings.Server``."""
+
+    header_seconds: float = 10.0
+    stall_seconds: float = 10.0
+    least_bytes_per_second: int = 1024
+    upload_threads: int = 8
+    images_socket: str = ""  # where connections for images are handed to; empty: served here
+    images_path: str = "/imaging-source"
+    takes_handed: bool = False  # this worker is handed its connections
+
+
+class Paced:
+    """A socket whose peer must keep a least rate, in both directions, and never stall."""
+
+    def __init__(self, sock: socket.socket, pace: Pace) -> None:
+        self.raw, self._pace = sock, pace
+        self.restart()
+
+    def restart(self) -> None:
+        """Count anew, for a new request."""
+        self._waited, self._bytes = 0.0, 0
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self.raw, attribute)
+
+    def _count(self, started: float, count: int) -> None:
+        """Only waiting for the peer counts, not our own work between."""
+        self._waited += time.monotonic() - started
+        self._bytes += count
+        if self._waited > self._pace.stall_seconds + self._bytes / self._pace.least_bytes_per_second:
+            raise ConnectionResetError(errno.ECONNRESET, "the peer is too slow")
+
+    def recv(self, size: int) -> bytes:
+        started = time.monotonic()
+        self.raw.settimeout(self._pace.stall_seconds)
+        try:
+            data = self.raw.recv(size)
+        except TimeoutError:
+            raise ConnectionResetError(errno.ECONNRESET, "the peer has stalled") from None
+        self._count(started, len(data))
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        view = memoryview(data)
+        self.raw.settimeout(self._pace.stall_seconds)
+        while len(view):
+            started = time.monotonic()
+            try:
+                sent = self.raw.send(view[:_PIECE])
+            except TimeoutError:
+                raise ConnectionResetError(errno.ECONNRESET, "the peer has stalled") from None
+            self._count(started, sent)
+            view = view[sent:]
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A connection with what has been gathered of its next request."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, pace: Pace) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.pace = pace
+        self.sock = Paced(sock, pace)
+        self.parser: Any
+        self.gathered = bytearray()
+        self.deadline = time.monotonic() + pace.header_seconds
+        self.greeted = not cfg.is_ssl
+        self.target = ""
+
+    def wrap(self) -> None:
+        """Begin TLS, without waiting for it."""
+        raw = gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg)
+        raw.setblocking(False)
+        self.sock = Paced(raw, self.pace)
+
+    def init(self) -> None:
+        """Hand the gathered bytes to the parser; called by the thread that serves the request."""
+        if self.parser is None:
+            self.parser = http.get_parser(self.cfg, self.sock, self.client)
+            self.initialized = True
+        self.parser.unreader.unread(bytes(self.gathered))
+        self.gathered.clear()
+        self.sock.restart()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gthread, with the gathering before it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pace: Pace = getattr(self.app, "pace", None) or Pace()
+        self.gathering: dict[int, Connection] = {}
+        self.uploads: ThreadPoolExecutor | None = None
+
+    def init_process(self) -> None:
+        self.uploads = ThreadPoolExecutor(self.pace.upload_threads, "upload")
+        super().init_process()
+
+    # Accepting and gathering, all in the event loop.
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            sock, client = listener.accept()
+        except OSError as problem:
+            if problem.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EMFILE):
+                return
+            raise
+        server = listener.getsockname()
+        gathered = b""
+        if self.pace.takes_handed:
+            handed = _take(sock)
+            if handed is None:
+                return
+            sock, client, gathered = handed
+            server = sock.getsockname()
+        self.nr_conns += 1
+        connection = Connection(self.cfg, sock, client, server, self.pace)
+        connection.gathered += gathered
+        if not connection.greeted:
+            connection.wrap()
+        if not self._whole(connection):
+            self._gather(connection)
+
+    def _gather(self, connection: Connection) -> None:
+        connection.sock.setblocking(False)
+        self.gathering[connection.sock.fileno()] = connection
+        self.poller.register(connection.sock.raw, selectors.EVENT_READ, partial(self._readable, connection))
+
+    def _ungather(self, connection: Connection) -> None:
+        if self.gathering.pop(connection.sock.fileno(), None) is not None:
+            self.poller.unregister(connection.sock.raw)
+
+    def _drop(self, connection: Connection) -> None:
+        self._ungather(connection)
+        self.nr_conns -= 1
+        connection.close()
+
+    def _readable(self, connection: Connection, _file: Any) -> None:
+        raw: Any = connection.sock.raw
+        try:
+            if not connection.greeted:
+                raw.do_handshake()
+                connection.greeted = True
+            if not connection.gathered:
+                connection.deadline = time.monotonic() + self.pace.header_seconds
+            while True:
+                data = raw.recv(HEAD_BYTES)
+                if not data:
+                    return self._drop(connection)
+                connection.gathered += data
+                if self._whole(connection):
+                    return None
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError as problem:
+            self.log.debug("connection lost: %s", problem)
+            return self._drop(connection)
+
+    def _whole(self, connection: Connection) -> bool:
+        """Send the request on if there is enough of it; whether the connection is out of the loop's hands."""
+        data = connection.gathered
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > HEAD_BYTES:
+                self._drop(connection)
+                return True
+            return False
+        target, length = _asked(bytes(data[:end]))
+        if target == self.pace.images_path and self.pace.images_socket and not self.cfg.is_ssl:
+            self._ungather(connection)
+            if self._hand_over(connection):
+                return True
+        if length is not None and length <= SMALL_BODY_BYTES:
+            if len(data) - end - 4 < length:
+                return False
+            self._serve(connection, self.tpool)
+        else:
+            self._serve(connection, self.uploads)
+        return True
+
+    def _serve(self, connection: Connection, pool: Any) -> None:
+        self._ungather(connection)
+        future: Future[Any] = pool.submit(self.handle, connection)
+        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+
+    def _hand_over(self, connection: Connection) -> bool:
+        """Give the connection to an image process; False when none takes it."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+                channel.settimeout(1.0)
+                channel.connect(self.pace.images_socket)
+                head = json.dumps(connection.client).encode()
+                message = struct.pack("!II", len(head), len(connection.gathered)) + head + connection.gathered
+                socket.send_fds(channel, [message[:8]], [connection.sock.fileno()])
+                channel.sendall(message[8:])
+        except OSError as problem:
+            self.log.error("no image process takes a request: %s", problem)
+            return False
+        self.nr_conns -= 1
+        connection.sock.raw.close()  # theirs now: closed here without a shutdown
+        return True
+
+    # What gthread calls.
+
+    def enqueue_req(self, conn: Connection) -> None:
+        if not self._whole(conn):
+            self._gather(conn)
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """Wait for the next request on a connection that is kept, in the event loop."""
+        try:
+            keep = bool(fs.result()) if not fs.cancelled() else False
+        except Exception:
+            keep = False
+        if not keep or not self.alive:
+            self.nr_conns -= 1
+            conn.close(graceful=True)
+            return
+        conn.gathered += conn.parser.unreader.take_buffered()
+        conn.deadline = time.monotonic() + self.cfg.keepalive
+        if not self._whole(conn):
+            self._gather(conn)
+
+    def handle(self, conn: Connection) -> Any:
+        conn.data_ready = True
+        conn.sock.setblocking(True)
+        conn.init()
+        conn.initialized = True
+        return super().handle(conn)
+
+    def murder_pending(self) -> None:
+        """Close what is past its deadline; at a stop also what has sent nothing yet."""
+        now = time.monotonic()
+        for connection in list(self.gathering.values()):
+            if connection.deadline < now or (not self.alive and not connection.gathered):
+                self._drop(connection)
+
+
+def _asked(head: bytes) -> tuple[str, int | None]:
+    """Path, and body length: None when it is to be streamed (chunked, or the peer waits for a go-ahead)."""
+    lines = head.split(b"\r\n")
+    parts = lines[0].split(b" ")
+    target = parts[1].split(b"?")[0].decode("latin-1") if len(parts) == 3 and parts[0] == b"POST" else ""
+    length = 0
+    for line in lines[1:]:
+        key, _, value = line.partition(b":")
+        key = key.strip().lower()
+        if key in (b"transfer-encoding", b"expect"):
+            return target, None
+        if key == b"content-length" and value.strip().isdigit():
+            length = int(value)
+    return target, length
+
+
+def _take(channel: socket.socket) -> tuple[socket.socket, Any, bytes] | None:
+    """A connection handed over, its peer's address and what was read of it."""
+    with channel:
+        channel.settimeout(1.0)
+        try:
+            start, descriptors, _, _ = socket.recv_fds(channel, 8, 1)
+            if len(start) != 8 or not descriptors:
+                return None
+            head, body = struct.unpack("!II", start)
+            sock = socket.socket(fileno=descriptors[0])
+            data = b""
+            while len(data) < head + body:
+                chunk = channel.recv(head + body - len(data))
+                if not chunk:
+                    sock.close()
+                    return None
+                data += chunk
+        except OSError:
+            return None
+    client = json.loads(data[:head])
+    return sock, tuple(client) if isinstance(client, list) else client, data[head:]
