@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,10 +104,10 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def wait_for(what: object, seconds: float = 10.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 10.0) -> None:
     """Until a callable is true."""
     deadline = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
+    while not what():
         if time.monotonic() > deadline:
             raise AssertionError("it did not come to be")
         time.sleep(0.02)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry, symbolic
+from tests.conftest import wait_for
 from xds.app import Application
 from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
@@ -105,7 +106,11 @@ class Site:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
 
     def outcomes(self) -> list[tuple[str, str, int]]:
-        """Transaction, event and outcome of every audit record."""
+        """Transaction, event and outcome of every audit record, once no stream is open any more.
+
+        A stream's record is closed after its last byte has gone, so the client may be quicker.
+        """
+        wait_for(lambda: self.count(audit_open) == 0)
         columns = (audit_record.c.transaction, audit_record.c.event, audit_record.c.outcome)
         with self.application.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(audit_record.c.id))]  # type: ignore[misc]
