@@ -7,18 +7,21 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from xds.actors import document_registry
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.archives.folder import FolderArchive
 from xds.audit.events import AuditEvent, Node, Party, Side
 from xds.ebxml import rim
-from xds.errors import Finding
+from xds.errors import Finding, Unusable
 from xds.exchange import Exchange
 from xds.metadata.identifiers import Oid
-from xds.settings import Loaded
+from xds.settings import Loaded, Settings
 from xds.store import audit as audit_store
 from xds.store.documents import BlobStore
 from xds.store.engine import make_engine, reading
@@ -28,6 +31,7 @@ from xds.transactions import (
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
     iti43_retrieve_document_set,
+    rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
 from xds.wire.http import HttpReply, HttpRequest, TextReply
@@ -46,7 +50,25 @@ class Actors:
 
     registry: DocumentRegistry
     repository: DocumentRepository
+    imaging_source: ImagingDocumentSource
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
+
+
+def archive(settings: Settings) -> FolderArchive | None:
+    """The images of this deployment, where it has any.
+
+    Raises:
+        Unusable: the folder is not there, or its index cannot be made.
+    """
+    imaging = settings.imaging_source
+    if not imaging.folder:
+        return None
+    try:
+        return FolderArchive(
+            Path(imaging.folder), settings.data / "images.sqlite", settings.data / "spool", zone=imaging.timezone
+        )
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"imaging_source: {problem}") from None
 
 
 def owner() -> str:
@@ -84,7 +106,11 @@ class Application:
             registry.register(document_registry.read(objects), call.work.registry)
             return ()
 
-        return Actors(registry, DocumentRepository(settings.repository.unique_id, blobs, remote=False), register)
+        repository = DocumentRepository(settings.repository.unique_id, blobs, remote=False)
+        source = ImagingDocumentSource(
+            settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
+        )
+        return Actors(registry, repository, source, register)
 
     def _exchanges(self) -> dict[str, Exchange]:
         settings = self.settings
@@ -95,6 +121,7 @@ class Application:
                 "DocumentRepository",
                 [iti41_provide_and_register_document_set_b, iti43_retrieve_document_set],
             ),
+            "imaging-source": ("ImagingDocumentSource", [rad69_retrieve_imaging_document_set]),
         }
         return {
             f"/{actor}": Exchange(

@@ -15,6 +15,7 @@ from typing import Any
 
 from lxml import etree
 
+from xds.archives.interface import Gone
 from xds.audit.events import AuditEvent, Side
 from xds.errors import ErrorCode, Finding, Refused
 from xds.store.audit import close_stream, open_stream, record
@@ -97,14 +98,17 @@ class Exchange:
             reply = transaction.respond(call)
         except Refused as refused:
             work.close()
+            call.release()
             reply = transaction.refuse(refused.findings)
         except Fault:
             work.close()
+            call.release()
             self._record_failures(call)
             raise
         except Exception:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
             work.close()
+            call.release()
             reply = transaction.refuse([_internal(transaction)])
         self._keep(call, reply, incoming)
         return reply
@@ -126,6 +130,7 @@ class Exchange:
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
             call.work.close()
+            call.release()
             raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
 
     def _record_failures(self, call: Call) -> None:
@@ -138,6 +143,7 @@ class Exchange:
         pieces = (head, *reply.pieces, tail)
         out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
         if not reply.attachments:
+            call.release()
             return out
         stream = _Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
         return HttpReply(out.status, out.headers, stream, out.length)
@@ -145,6 +151,7 @@ class Exchange:
     def _ended(self, incoming: _Incoming, *, whole: bool) -> None:
         """Tell the audit log how a stream ended."""
         call, reply = _set(incoming)
+        call.release()
         records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
         with self._database.engine.begin() as connection:
             close_stream(connection, incoming.stream_id, records)
@@ -172,9 +179,9 @@ class _Stream:
         except StopIteration:
             self._tell(whole=True)
             raise
-        except Damaged as problem:
+        except (Damaged, Gone) as problem:
             # Nothing may follow: without its full length nobody takes the reply for whole.
-            log.error("document.damaged", extra={"sha256": str(problem)})
+            log.error("document.damaged", extra={"reason": str(problem)})
             self._tell(whole=False)
             raise ConnectionAbortedError from None
 

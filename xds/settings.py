@@ -87,6 +87,7 @@ class ImagingSource:
     retrieve_ae_title: str = "XDS"
     retrieve_url: str = ""  # base URL of WADO-RS, written into manifests; empty: none
     timezone: str = "UTC"  # of DICOM times without an offset of their own
+    refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
     streams: int = 8  # RAD-69 answers under way at once, an image process; over it XDSRepositoryBusy
 

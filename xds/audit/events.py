@@ -75,6 +75,7 @@ class About:
     id_type: tuple[str, str, str]
     query: bytes | None = None
     details: tuple[tuple[str, str], ...] = ()
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -95,6 +96,15 @@ class AuditEvent:
     failed_ids: frozenset[str] = frozenset()
     started: int = field(default_factory=now_microseconds)
 
+    @classmethod
+    def log_used(cls, node: Node, reader: Party) -> AuditEvent:
+        """Audit Log Used (DICOM PS3.15: A.5.3.2): somebody has read the log."""
+        event = cls(node, "110101", "R", ("", ""), reader, reader)
+        kind = ("12", "RFC-3881", "URI")
+        event.objects.append(About("audit log", "2", "13", kind, name="Security Audit Log"))
+        event.end(failed=False)
+        return event
+
     # What it is about.
 
     def about_patient(self, patient_id: str) -> None:
@@ -107,7 +117,10 @@ class AuditEvent:
                 if identifier.scheme == v.SUBMISSION_SET_PATIENT_ID:
                     self.patient_id = identifier.value
                 if identifier.scheme == v.SUBMISSION_SET_UNIQUE_ID:
-                    self.objects.append(About(identifier.value, "2", "20", SUBMISSION_SET_TYPE))
+                    self.about_submission_set(identifier.value)
+
+    def about_submission_set(self, unique_id: str) -> None:
+        self.objects.append(About(unique_id, "2", "20", SUBMISSION_SET_TYPE))
 
     def about_query(self, query: AdhocQuery, request: bytes) -> None:
         """The query as sent, and its patient when it names one (ITI TF-2: 3.18.5.1)."""
@@ -178,11 +191,15 @@ class AuditEvent:
             EventOutcomeIndicator=str(outcome),
         )  # fmt: skip
         _coded(event, "EventID", (self.event_id, "DCM", EVENT_NAMES[self.event_id]))
-        _coded(event, "EventTypeCode", (self.transaction[0], "IHE Transactions", self.transaction[1]))
+        if self.transaction[0]:
+            _coded(event, "EventTypeCode", (self.transaction[0], "IHE Transactions", self.transaction[1]))
         if description:
             etree.SubElement(event, "EventOutcomeDescription").text = description
-        for party, role in ((self.source, SOURCE_ROLE), (self.destination, DESTINATION_ROLE)):
-            _coded(_participant(root, party), "RoleIDCode", role)
+        if self.source is self.destination:
+            _participant(root, self.source)
+        else:
+            _coded(_participant(root, self.source), "RoleIDCode", SOURCE_ROLE)
+            _coded(_participant(root, self.destination), "RoleIDCode", DESTINATION_ROLE)
         source = etree.SubElement(root, "AuditSourceIdentification", AuditSourceID=_clean(self.node.source_id))
         if self.node.enterprise_site_id:
             source.set("AuditEnterpriseSiteID", _clean(self.node.enterprise_site_id))
@@ -211,6 +228,8 @@ def _object(root: etree._Element, item: About) -> None:
         ParticipantObjectTypeCode=item.type_code, ParticipantObjectTypeCodeRole=item.role,
     )  # fmt: skip
     _coded(element, "ParticipantObjectIDTypeCode", item.id_type)
+    if item.name:
+        etree.SubElement(element, "ParticipantObjectName").text = item.name
     if item.query is not None:
         etree.SubElement(element, "ParticipantObjectQuery").text = base64.b64encode(item.query).decode()
     for kind, value in item.details:

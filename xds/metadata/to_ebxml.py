@@ -34,6 +34,11 @@ def registry_object(value: MetadataObject) -> rim.RegistryObject:
     return association(value)
 
 
+def text(value: str) -> rim.InternationalString:
+    """A title or comment in one language, unnamed."""
+    return (rim.LocalizedString(value),)
+
+
 class _Parts:
     """Classifications and identifiers of one object, each with an id."""
 

@@ -117,10 +117,14 @@ def all_numbered(connection: sa.Connection, batch: int = 1000) -> Iterator[Recor
         leaf = (rows[-1].leaf_number or 0) + 1
 
 
-def newest(connection: sa.Connection, most: int) -> list[Recorded]:
-    """The last records, newest first."""
-    rows = connection.execute(sa.select(audit_record).order_by(audit_record.c.id.desc()).limit(most))
-    return [_recorded(row, row.leaf_number) for row in rows]
+def newest(connection: sa.Connection, most: int, *, transaction: str = "", patient_id: str = "") -> list[Recorded]:
+    """The last records, newest first, of a transaction or patient where one is named."""
+    statement = sa.select(audit_record).order_by(audit_record.c.id.desc()).limit(most)
+    if transaction:
+        statement = statement.where(audit_record.c.transaction == transaction)
+    if patient_id:
+        statement = statement.where(audit_record.c.patient_id == patient_id)
+    return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
 
 
 def one(connection: sa.Connection, id_: int) -> Recorded | None:
@@ -138,6 +142,13 @@ def oldest_unnumbered_seconds(connection: sa.Connection) -> float:
 
 def keep_checkpoint(connection: sa.Connection, size: int, signed: bytes) -> None:
     insert_ignoring(connection, audit_checkpoint, size=size, signed=signed)
+
+
+def last_checkpoint(connection: sa.Connection) -> tuple[int, bytes] | None:
+    """Size and signed bytes of the newest checkpoint."""
+    table = audit_checkpoint
+    row = connection.execute(sa.select(table).order_by(table.c.size.desc()).limit(1)).first()
+    return None if row is None else (row.size, bytes(row.signed))
 
 
 def _recorded(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:

@@ -103,6 +103,15 @@ class Call:
     event: AuditEvent
     contents: Mapping[Element, Spooled] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
+    ends: list[Callable[[], None]] = field(default_factory=list)
+
+    def at_end(self, release: Callable[[], None]) -> None:
+        """Have something given back when the reply is out, or has failed."""
+        self.ends.append(release)
+
+    def release(self) -> None:
+        while self.ends:
+            self.ends.pop()()
 
     def also(self, event: AuditEvent) -> AuditEvent:
         """Keep one more record of this request."""

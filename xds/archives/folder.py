@@ -1,0 +1,204 @@
+"""A tree of DICOM files as an archive.
+
+The tree is read only.  Symbolic links are not followed: within the tree they would name a file twice, out
+of it they would give away what is not the archive's.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xds.archives.helpers import Helpers
+from xds.archives.index import Entry, Index
+from xds.archives.interface import Gone, Held, NotEncodable, Progress, Ready, Refreshed, SpoolFull
+from xds.archives.ready import ReadyFile
+from xds.archives.spool import Spool
+from xds.archives.transcode import Source, Unable, expected_bytes, target_of
+from xds.imaging import part10, text
+from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
+from xds.imaging.study import Problem, Study, files, studies_of
+
+SPOOL_BYTES = 8 * 1024 * 1024 * 1024
+"""Room for transcoded instances that are being sent, a process."""
+
+_BATCH = 200
+
+
+class FolderArchive:
+    """``interface.Archive`` over a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        index: Path,
+        spool: Path,
+        *,
+        zone: str = "UTC",
+        fallback_character_set: str = "",
+        spool_bytes: int = SPOOL_BYTES,
+        helpers: int = 2,
+        decode_seconds: float = 120.0,
+    ) -> None:
+        """Open it with what its index knows, which may be nothing: ``refresh`` reads the tree.
+
+        ``zone`` is where times without an offset of their own are from; ``fallback_character_set`` is of
+        files that declare none.  ``helpers`` processes transcode at once, each instance for no longer than
+        ``decode_seconds``.
+
+        Raises:
+            OSError: the folder is not there, or the index or the spool cannot be made.
+            ValueError: there is no zone of that name.
+        """
+        text.zone(zone)
+        self._root = folder.resolve(strict=True)
+        self._zone, self._fallback = zone, fallback_character_set
+        self._index = Index(index, self._root, made_of=f"{self._root}\n{fallback_character_set}")
+        self._spool = Spool(spool, spool_bytes)
+        self._helpers = Helpers(helpers, seconds=decode_seconds)
+
+    def find(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Held | None:
+        return self._index.find(study_instance_uid, series_instance_uid, sop_instance_uid)
+
+    def studies(self) -> Iterator[Study]:
+        for uid in self._index.study_uids():
+            yield from studies_of(self._index.study(uid), zone=self._zone).studies
+
+    def study(self, study_instance_uid: str) -> Study | None:
+        found = studies_of(self._index.study(study_instance_uid), zone=self._zone).studies
+        return found[0] if found else None
+
+    def problems(self) -> Iterator[Problem]:
+        for path, problem in self._index.problems():
+            yield Problem(self._root / path, problem)
+        for uid in self._index.study_uids():
+            yield from studies_of(self._index.study(uid), zone=self._zone).problems
+
+    def close(self) -> None:
+        """End the helper processes and close this thread's connection."""
+        self._helpers.close()
+        self._index.close()
+
+    def refresh(self, progress: Progress | None = None) -> Refreshed:
+        """Read new and changed files, forget those that are gone.  One process does at a time; others wait.
+
+        Raises:
+            OSError: the folder itself cannot be listed.
+        """
+        with self._index.alone("refresh"):
+            known = self._index.stamps()
+            present = {self._relative(path): _stamp(path) for path in files(self._root)}
+            stale = [path for path, stamp in present.items() if known.get(path) != stamp]
+            gone = known.keys() - present.keys()
+            self._index.remove(gone)
+            for begin in range(0, len(stale), _BATCH):
+                batch = []
+                for number, path in enumerate(stale[begin : begin + _BATCH], begin + 1):
+                    batch.append(self._entry(path))
+                    if progress:
+                        progress(number, len(stale))
+                self._index.store(batch)
+            changed = sum(path in known for path in stale)
+            return Refreshed(
+                added=len(stale) - changed,
+                changed=changed,
+                removed=len(gone),
+                unchanged=len(present) - len(stale),
+                problems=self._index.count_problems(),
+            )
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _entry(self, relative: str) -> Entry:
+        path = self._root / relative
+        size, modified = _stamp(path)
+        try:
+            if path.is_symlink():
+                raise NotAnInstance("a symbolic link, which is not followed")
+            found = read_file(path, fallback_character_set=self._fallback)
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except NotAnInstance as problem:
+            return Entry(relative, size, modified, problem=str(problem))
+        except OSError as problem:
+            return Entry(relative, size, modified, problem=f"cannot be read: {problem.strerror}")
+        if _stamp(path) != (size, modified):
+            # The time of no file, so that the next refresh reads it again.
+            return Entry(relative, size, -1, problem="changed while it was read")
+        if isinstance(found, InstanceFacts):
+            return Entry(relative, size, modified, sha256, found)
+        return Entry(relative, size, modified, sha256, rejects=found.sop_instance_uids)
+
+    def open(self, held: Held, transfer_syntaxes: Sequence[str]) -> Ready:
+        path = self._root / held.locator
+        if _stamp(path) != (held.size_bytes, held.modified_ns) or not self._is_within(path):
+            raise Gone("the file has changed or is not there any more")
+        if held.transfer_syntax_uid in transfer_syntaxes:
+            return self._as_stored(held, path)
+        return self._transcoded(held, path, transfer_syntaxes)
+
+    def _is_within(self, path: Path) -> bool:
+        return path.resolve() == path
+
+    def _as_stored(self, held: Held, path: Path) -> Ready:
+        head = b""
+        if not held.is_part10:
+            head = part10.file_head(held.sop_class_uid, held.sop_instance_uid, held.transfer_syntax_uid)
+        return ReadyFile(
+            path,
+            transfer_syntax_uid=held.transfer_syntax_uid,
+            file_bytes=held.size_bytes,
+            file_sha256=held.sha256,
+            modified_ns=held.modified_ns,
+            head=head,
+            skip_bytes=0 if held.is_part10 else held.dataset_begin,
+        )
+
+    def _transcoded(self, held: Held, path: Path, transfer_syntaxes: Sequence[str]) -> Ready:
+        target = target_of(held.transfer_syntax_uid, transfer_syntaxes)
+        if target is None:
+            raise NotEncodable(f"stored in {held.transfer_syntax_uid}, from which there is no way to what is listed")
+        source = Source(path, held.dataset_begin, held.transfer_syntax_uid, held.sop_class_uid, held.sop_instance_uid)
+        try:
+            room = expected_bytes(source)
+        except Unable as problem:
+            raise NotEncodable(str(problem)) from None
+        except OSError:
+            raise Gone("the file cannot be read any more") from None
+        spooled = self._spool.take(room)
+        try:
+            made = self._helpers.transcode(source, target, spooled, room)
+            self._spool.settle(spooled, made.size_bytes)
+            if _stamp(path) != (held.size_bytes, held.modified_ns):
+                raise Gone("the file changed while it was read")
+        except Unable as problem:
+            self._spool.free(spooled)
+            raise NotEncodable(str(problem)) from None
+        except OSError as problem:
+            self._spool.free(spooled)
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SpoolFull from None
+            raise Gone("the file cannot be read any more") from None
+        except BaseException:
+            self._spool.free(spooled)
+            raise
+        return ReadyFile(
+            spooled,
+            transfer_syntax_uid=target,
+            file_bytes=made.size_bytes,
+            file_sha256=made.sha256,
+            freed=lambda: self._spool.free(spooled),
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file or link; of none, of no file."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return (-1, -1)
+    return status.st_size, status.st_mtime_ns

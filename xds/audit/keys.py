@@ -1,0 +1,105 @@
+"""The key that signs checkpoints: ECDSA P-256, made at first start, or given by the operator."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from xds.errors import Unusable
+
+LIFETIME = timedelta(days=730)
+"""ITI-19 recommends two years at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key and its certificate."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> SigningKey:
+    """The key and certificate in the given files, else those of the folder, made if it has none.
+
+    Raises:
+        Unusable: a file cannot be read, is no P-256 key or certificate, or they do not belong together.
+    """
+    if bool(key) != bool(certificate):
+        raise Unusable("audit.key and audit.certificate are set together or not at all")
+    key_path = Path(key) if key else folder / "audit-signing.pem"
+    certificate_path = Path(certificate) if certificate else folder / "audit-signing.crt"
+    try:
+        if not key:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with (folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not certificate_path.exists():
+                    _make(key_path, certificate_path)
+        return _load(key_path, certificate_path)
+    except OSError as problem:
+        raise Unusable(f"the audit log's signing key: {problem}") from None
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file.
+
+    Raises:
+        Unusable: it cannot be read or holds none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"{path}: no certificate: {problem}") from None
+
+
+def _load(key_path: Path, certificate_path: Path) -> SigningKey:
+    try:
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+    except (ValueError, TypeError) as problem:
+        raise Unusable(f"the audit log's signing key: {problem}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise Unusable(f"{key_path}: not an ECDSA P-256 key")
+    if key.public_key() != certificate.public_key():
+        raise Unusable(f"{certificate_path} is not the certificate of {key_path}")
+    return SigningKey(key, certificate)
+
+
+def _make(key_path: Path, certificate_path: Path) -> None:
+    """The certificate is written last: while it is absent there is no key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "xds audit log")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write(key_path, pem)
+    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)

@@ -1,0 +1,81 @@
+"""The log's records in segment files: the evidence.
+
+What is hashed into the tree is a record's number, time and message together, so that none can be changed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from xds.audit.framing import BadFrame, FramedFiles
+
+WORD = "XDS-AUDIT-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the log: its leaf number, when it was recorded (aware UTC, microseconds), its exact bytes."""
+
+    leaf: int
+    recorded: datetime
+    message: bytes
+
+    @property
+    def said(self) -> bytes:
+        """The time as its header line has it."""
+        return self.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+
+    def leaf_data(self) -> bytes:
+        """What is hashed: the header line, with number, time and length, and the message."""
+        return leaf_data(self.leaf, self.said, self.message)
+
+
+def leaf_data(leaf: int, said: bytes, message: bytes) -> bytes:
+    return b"%b %d %b %d\n%b" % (WORD.encode(), leaf, said, len(message), message)
+
+
+class SegmentLog:
+    """The segments in a folder."""
+
+    def __init__(self, folder: Path, segment_bytes: int = 64 * 1024 * 1024) -> None:
+        self._files = FramedFiles(folder, WORD, segment_bytes)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Add records, which follow the last without a gap; on disk when this returns."""
+        self._files.append(records[0].leaf, [(record.said, record.message) for record in records])
+
+    def raw(self, begin: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+        """Leaf number, time as written, message; from a leaf on.
+
+        Raises:
+            BadFrame: see ``FramedFiles.read``.
+        """
+        return self._files.read(begin)
+
+    def records(self, begin: int = 0) -> Iterator[Record]:
+        """Records from a leaf on.
+
+        Raises:
+            BadFrame: see ``FramedFiles.read``; also a time that is none.
+        """
+        for leaf, said, message in self._files.read(begin):
+            yield Record(leaf, read_time(leaf, said), message)
+
+    def truncate(self, size: int) -> None:
+        """Cut everything from leaf ``size`` on."""
+        self._files.truncate(size)
+
+
+def read_time(leaf: int, said: bytes) -> datetime:
+    """A record's time.
+
+    Raises:
+        BadFrame: it is none.
+    """
+    try:
+        return datetime.strptime(said.decode("ascii"), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise BadFrame(leaf, "a record's time is malformed") from None

@@ -1,0 +1,130 @@
+"""Puts recorded audit messages in order and under signed checkpoints; a process of its own.
+
+Order lives in the database: one transaction numbers what has no number.  Then the files are made from it:
+segments, tree, checkpoint.  A crash at any point is mended at the next start, from the numbered rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import sqlalchemy as sa
+
+from xds.audit.keys import SigningKey, load_or_make
+from xds.audit.segments import Record
+from xds.audit.writer import LogWriter
+from xds.settings import Loaded
+from xds.store import audit as store
+from xds.store.audit import Recorded
+from xds.store.deployment import log_id
+from xds.store.documents import BlobStore
+from xds.store.engine import make_engine
+
+log = logging.getLogger("xds.audit.sequencer")
+
+BATCH = 2000
+SWEEP_EVERY_SECONDS = 600.0
+
+
+def folder(loaded: Loaded) -> Path:
+    """Where the log's files are."""
+    return loaded.settings.data / "audit"
+
+
+def signing_key(loaded: Loaded) -> SigningKey:
+    """The key that checkpoints are signed with, made at first start."""
+    audit = loaded.settings.audit
+    return load_or_make(loaded.settings.data / "keys", key=audit.key, certificate=audit.certificate)
+
+
+class Sequencer:
+    """One deployment's; a second one waits for the first."""
+
+    def __init__(self, engine: sa.Engine, loaded: Loaded) -> None:
+        self._engine = engine
+        self._writer = LogWriter(folder(loaded), signing_key(loaded), log_id(loaded.settings.data))
+        self._size = self._writer.open()
+
+    def step(self) -> int:
+        """End what dead processes left, number what has no number, and seal it; return how many records."""
+        with self._engine.begin() as connection:
+            _end_the_dead(connection)
+        with self._engine.begin() as connection:
+            store.number(connection, BATCH)
+        sealed = 0
+        while rows := self._next():
+            now = datetime.now(UTC)
+            signed = self._writer.append([_record(row) for row in rows], now)
+            self._size += len(rows)
+            sealed += len(rows)
+            with self._engine.begin() as connection:
+                store.keep_checkpoint(connection, self._size, signed)
+        return sealed
+
+    def _next(self) -> list[Recorded]:
+        with self._engine.connect() as connection:
+            return store.numbered_from(connection, self._size, BATCH)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _record(row: Recorded) -> Record:
+    assert row.leaf_number is not None  # noqa: S101  numbered_from gives numbered rows only
+    return Record(row.leaf_number, datetime.fromtimestamp(row.recorded / 1e6, UTC), row.message)
+
+
+def _end_the_dead(connection: sa.Connection) -> None:
+    """Streams of processes that are no more become the failure records that were kept for this."""
+    for id_, owner, records in store.streams(connection):
+        if not alive(owner):
+            log.warning("stream.interrupted", extra={"stream": id_})
+            store.close_stream(connection, id_, records)
+
+
+def alive(owner: str) -> bool:
+    """Whether the process that wrote ``owner`` (host, pid, start) lives; those of other hosts are taken to."""
+    host, pid, started = owner.split(" ")
+    if host != socket.gethostname():
+        return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[19] == started
+
+
+def run(loaded: Loaded) -> None:
+    """Work until SIGTERM, then seal what is there."""
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    engine = make_engine(loaded.settings.database_url, connections=2)
+    sequencer = Sequencer(engine, loaded)
+    blobs, swept, parent = BlobStore(loaded.settings.documents_folder), 0.0, os.getppid()
+    while not stopping and os.getppid() == parent:
+        try:
+            sequencer.step()
+            if time.monotonic() - swept > SWEEP_EVERY_SECONDS:
+                swept = time.monotonic()
+                with engine.connect() as connection:
+                    blobs.sweep(connection)
+        except sa.exc.OperationalError:
+            log.exception("database.unreachable")
+        for _ in range(max(1, int(loaded.settings.audit.checkpoint_seconds * 20))):
+            if not stopping:
+                time.sleep(0.05)
+    sequencer.step()
+    sequencer.close()
+    engine.dispose()

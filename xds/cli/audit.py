@@ -1,0 +1,159 @@
+"""``xds audit``: list, show and verify the audit log."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+from cryptography import x509
+from rich.console import Console
+from rich.progress import Progress
+
+from xds.audit import verify as checks
+from xds.audit.events import AuditEvent, Node, Party
+from xds.audit.keys import load_certificates
+from xds.audit.merkle import HashTree
+from xds.audit.plain import indented, summary, words
+from xds.audit.segments import Record
+from xds.audit.verify import Tampered
+from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.errors import Unusable
+from xds.settings import Loaded
+from xds.store import audit as store
+from xds.store.engine import reading
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: list, show, verify."""
+
+
+@audit.command("list", epilog="Example: xds audit list --json --data ./xds-data")
+@deployment
+@as_json
+@click.option("--most", default=100, show_default=True, help="How many, newest first.")
+@click.option("--transaction", default="", metavar="NUMBER", help="Only of this transaction, such as ITI-18.")
+@click.option("--patient", default="", metavar="CX", help="Only of this patient.")
+def list_(config: Path | None, data: str | None, json_: bool, most: int, transaction: str, patient: str) -> None:
+    """Print the newest records.  Looking is itself recorded."""
+    loaded = settings(config, data)
+    with database(loaded) as engine:
+        with reading(engine) as connection:
+            records = store.newest(connection, most, transaction=transaction, patient_id=patient)
+        _looked(engine, loaded)
+    rows = [{"id": str(r.id), "leaf": "" if r.leaf_number is None else str(r.leaf_number)} | summary(r.message)
+            for r in records]  # fmt: skip
+    if json_:
+        print_json(rows)
+        return
+    for row in rows:
+        click.echo(
+            f"{row['id']:>6}  {row.get('time', '')}  {row.get('transaction', ''):7}  {row['event']:28}  "
+            f"{row.get('outcome', '')}  {row.get('patient', '')}"
+        )
+
+
+def _looked(engine: sa.Engine, loaded: Loaded) -> None:
+    """Audit Log Used: who reads the log is in the log (ITI TF-2: 3.20; DICOM PS3.15: A.5.3.2)."""
+    node = Node(loaded.settings.audit.source_id, loaded.settings.audit.enterprise_site_id)
+    event = AuditEvent.log_used(node, Party("xds audit", "localhost", ours=True, requestor=True))
+    with engine.begin() as connection:
+        store.record(connection, event.records())
+
+
+@audit.command(epilog="Example: xds audit show 17 --data ./xds-data")
+@click.argument("id_", metavar="ID", type=int)
+@deployment
+@as_json
+def show(id_: int, config: Path | None, data: str | None, json_: bool) -> None:
+    """Print record ID: what it means, its XML, and its proof."""
+    loaded = settings(config, data)
+    with database(loaded) as engine:
+        with reading(engine) as connection:
+            record = store.one(connection, id_)
+        if record is None:
+            raise Unusable(f"there is no record {id_}")
+        proof = _proof(engine, loaded, record)
+        _looked(engine, loaded)
+    if json_:
+        print_json(summary(record.message) | {"words": words(record.message), "proof": proof})
+        return
+    click.echo(f"{words(record.message)}\n\n{indented(record.message)}\nproof: {proof}")
+
+
+def _proof(engine: sa.Engine, loaded: Loaded, record: store.Recorded) -> str:
+    """Whether the record is under a signed checkpoint; looked up and verified, not believed."""
+    if record.leaf_number is None:
+        return "not sealed yet"
+    with reading(engine) as connection:
+        signed = store.last_checkpoint(connection)
+    if signed is None or signed[0] <= record.leaf_number:
+        return "not sealed yet"
+    folder = loaded.settings.data / "audit"
+    time = datetime.fromtimestamp(record.recorded / 1e6, UTC)
+    try:
+        path = HashTree(folder / "tree").inclusion_proof(record.leaf_number, signed[0])
+        sealed = checks.verify_record(
+            Record(record.leaf_number, time, record.message), path, signed[1], _certificates(loaded, None)
+        )
+    except (Tampered, ValueError) as problem:
+        return f"DOES NOT HOLD: {problem}"
+    return f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _certificates(loaded: Loaded, given: Path | None) -> list[x509.Certificate]:
+    configured = loaded.settings.audit.certificate
+    default = Path(configured) if configured else loaded.settings.data / "keys" / "audit-signing.crt"
+    return load_certificates(given or default)
+
+
+@audit.command(epilog="Example: xds audit verify --data ./xds-data")
+@deployment
+@as_json
+@click.option("--log", metavar="DIR", type=click.Path(path_type=Path), help="The log's folder; else the deployment's.")
+@click.option("--certificate", metavar="FILE", type=click.Path(path_type=Path), help="Trust these instead.")
+@click.option("--every-signature", is_flag=True, help="Verify every checkpoint's signature, not only the last.")
+@click.option("--database", "with_database", is_flag=True, help="Compare the database's rows with the files too.")
+def verify(
+    config: Path | None,
+    data: str | None,
+    json_: bool,
+    log: Path | None,
+    certificate: Path | None,
+    every_signature: bool,
+    with_database: bool,
+) -> None:
+    """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
+    loaded = settings(config, data)
+    folder = log or loaded.settings.data / "audit"
+    if not (folder / "checkpoints").is_dir():
+        raise Unusable(f"{folder} holds no audit log")
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=json_) as bar:
+            task = bar.add_task("records", total=None)
+            found = checks.verify(
+                folder,
+                _certificates(loaded, certificate),
+                every_signature=every_signature,
+                progress=lambda count: bar.update(task, completed=count),
+            )
+        if with_database:
+            with database(loaded) as engine, engine.connect() as connection:
+                rows = ((r.leaf_number or 0, r.message) for r in store.all_numbered(connection))
+                checks.compare(folder, rows)
+    except Tampered as problem:
+        if json_:
+            print_json({"holds": False, "step": problem.step, "record": problem.leaf, "reason": problem.reason})
+        else:
+            click.echo(f"TAMPERED: {problem}", err=True)
+        sys.exit(1)
+    if json_:
+        print_json({"holds": True, "records": found.records, "checkpoints": found.checkpoints,
+                    "unsealed": found.unsealed})  # fmt: skip
+        return
+    last = f", the last at {found.last.time:%Y-%m-%d %H:%M:%S} UTC" if found.last else ""
+    click.echo(f"the log holds: {found.records} records under {found.checkpoints} checkpoints{last}"
+               f"{f'; {found.unsealed} wait for the next' if found.unsealed else ''}")  # fmt: skip

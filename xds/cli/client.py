@@ -1,0 +1,140 @@
+"""What the client commands share: whom they speak to, and where their audit records go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+import sqlalchemy as sa
+
+from xds.audit.events import AuditEvent, Node, Party
+from xds.cli.common import database, settings
+from xds.errors import Refused, Unusable
+from xds.settings import Loaded, Peer, Settings
+from xds.store.audit import record
+from xds.transactions.transaction import Transaction
+from xds.wire.client import Client, Faulted, NoReply
+from xds.wire.syslog import NotSent, send
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def audited(command: F) -> F:
+    """The options of a client command: its deployment, or an audit repository to send its records to."""
+    for option in (
+        click.option("--audit-to", metavar="URL", help="Audit by ITI-20 to tls://, tcp:// or udp://HOST:PORT."),
+        click.option("--data", metavar="DIR", help="Audit into this deployment (server.data)."),
+        click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings file (xds.toml)."),
+    ):
+        command = option(command)
+    return command
+
+
+class Desk:
+    """One client command: its settings, and its audit."""
+
+    def __init__(self, loaded: Loaded, engine: sa.Engine | None, audit_to: str) -> None:
+        self.settings: Settings = loaded.settings
+        self._engine, self._audit_to = engine, audit_to
+        audit = loaded.settings.audit
+        self._node = Node(audit.source_id, audit.enterprise_site_id)
+
+    @contextmanager
+    def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
+        """One transaction that we start; its record is kept before what came of it is used.
+
+        Raises:
+            Unusable: the record cannot be kept, and so nothing may be shown.
+        """
+        event = self._event(transaction, url)
+        try:
+            yield event
+        except Refused as refused:
+            event.end(failed=True, findings=refused.findings)
+            raise
+        else:
+            if event.outcome_description == "interrupted":
+                event.end(failed=False)
+        finally:
+            self._keep(event)
+
+    def _event(self, transaction: Transaction, url: str) -> AuditEvent:
+        host = socket.gethostname()
+        here = Party(f"xds@{host}", host, ours=True, requestor=True)
+        there = Party(url, urlsplit(url).hostname or "localhost")
+        source, destination = (there, here) if transaction.retrieve else (here, there)
+        audits = transaction.initiator_audits
+        return AuditEvent(
+            self._node,
+            audits.event_id,
+            audits.action,
+            (transaction.number, transaction.title),
+            source,
+            destination,
+        )
+
+    def _keep(self, event: AuditEvent) -> None:
+        try:
+            if self._engine is not None:
+                with self._engine.begin() as connection:
+                    record(connection, event.records())
+            if self._audit_to:
+                for one in event.records():
+                    send(self._audit_to, one.message)
+        except (NotSent, sa.exc.SQLAlchemyError) as problem:
+            raise Unusable(f"the audit record cannot be kept: {problem}") from None
+
+    def client(self, peer: Peer) -> Client:
+        return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+
+    def repository(self, unique_id: str) -> Peer:
+        """Where a repository is, by its repositoryUniqueId.
+
+        Raises:
+            Unusable: it is not in the settings; the message names it.
+        """
+        return _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
+
+    def imaging_source(self, unique_id: str) -> Peer:
+        """Where an Imaging Document Source is, by its Retrieve Location UID.
+
+        Raises:
+            Unusable: it is not in the settings; the message names it.
+        """
+        return _known(self.settings.imaging_sources, unique_id, "imaging_sources", "Retrieve Location UID")
+
+
+def _known(table: Any, unique_id: str, section: str, what: str) -> Peer:
+    peer = table.get(unique_id)
+    if peer is None:
+        raise Unusable(f"{what} {unique_id} is unknown here: add it to [{section}] in the settings")
+    found: Peer = peer
+    return found
+
+
+@contextmanager
+def desk(config: Path | None, data: str | None, audit_to: str | None) -> Iterator[Desk]:
+    """A client command's desk; what peers do wrong is said in one line.
+
+    Raises:
+        Unusable: neither a deployment nor an audit repository is named.
+    """
+    if not data and not config and not audit_to:
+        raise Unusable("every access is audited: name --data DIR (or --config FILE), or --audit-to URL")
+    loaded = settings(config, data) if data or config else settings(None, None, made=False)
+    try:
+        if data or config:
+            with database(loaded) as engine:
+                yield Desk(loaded, engine, audit_to or "")
+        else:
+            yield Desk(loaded, None, audit_to or "")
+    except Refused as refused:
+        lines = (f"  {f.code}: {f.context}{f' ({f.location})' if f.location else ''}" for f in refused.findings)
+        raise Unusable("refused:\n" + "\n".join(lines)) from None
+    except (NoReply, Faulted) as problem:
+        raise Unusable(str(problem)) from None

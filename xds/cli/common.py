@@ -1,0 +1,58 @@
+"""What commands share: which deployment they touch, and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import sqlalchemy as sa
+
+from xds.settings import Loaded, load
+from xds.store.deployment import prepare, with_identity
+from xds.store.engine import make_engine
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def deployment(command: F) -> F:
+    """The options ``--config FILE`` and ``--data DIR``, of every command that touches a deployment."""
+    command = click.option("--data", metavar="DIR", help="Folder of the deployment (server.data).")(command)
+    return click.option(
+        "--config", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (xds.toml)."
+    )(command)
+
+
+def as_json(command: F) -> F:
+    """The option ``--json``, of every command that prints data."""
+    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
+
+
+def settings(config: Path | None, data: str | None, *, made: bool = True, listen: str | None = None) -> Loaded:
+    """The settings of a deployment, with its OIDs; with ``made`` false none are made, and nothing is written.
+
+    Raises:
+        Unusable: as ``settings.load`` and ``deployment.with_identity`` do.
+    """
+    loaded = load(config)
+    given = {"server.data": data, "server.listen": listen}
+    loaded = loaded.changed({name: value for name, value in given.items() if value is not None}, "command line")
+    return with_identity(loaded) if made else loaded
+
+
+@contextmanager
+def database(loaded: Loaded) -> Iterator[sa.Engine]:
+    """The deployment's database, up to date."""
+    engine = make_engine(loaded.settings.database_url, connections=4)
+    try:
+        prepare(engine, loaded)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

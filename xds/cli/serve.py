@@ -1,0 +1,28 @@
+"""``xds serve``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from xds.cli.common import deployment, settings
+from xds.serving import Supervisor, check_listen
+
+
+@click.command(epilog="Example: xds serve --data ./xds-data --listen 127.0.0.1:8080")
+@deployment
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen (server.listen).")
+def serve(config: Path | None, data: str | None, listen: str | None) -> None:
+    """Run the server until it is told to stop.
+
+    Without any file: SQLite and folders under ./xds-data, on loopback.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("spyne").setLevel(logging.ERROR)
+    loaded = settings(config, data, listen=listen)
+    check_listen(loaded)
+    click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")
+    sys.exit(Supervisor(loaded).run())

@@ -1,0 +1,260 @@
+"""The elements of a DICOM dataset, decoded as they are asked for; a walker over bytes of strangers.
+
+DICOM PS3.5: 7.1 (elements), 7.5 (sequences), Annex A (transfer syntaxes).  Nothing is copied or decoded
+that is not asked for, depth and number are bounded, and whatever is wrong is one exception.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Protocol
+
+from xds.imaging import text
+
+DEPTH_LIMIT = 16
+"""Sequences inside one another.  A manifest, MADO's included, needs six."""
+
+ELEMENT_LIMIT = 10_000
+"""Elements of one dataset or item, those inside its sequences not counted."""
+
+SPECIFIC_CHARACTER_SET = 0x00080005
+_ITEM = 0xFFFEE000
+_ITEM_END = 0xFFFEE00D
+_SEQUENCE_END = 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+# Value representations whose length takes four bytes.  PS3.5: Table 7.1-1.
+_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_tag_and_short = struct.Struct("<HH2sH").unpack_from
+_tag_and_long = struct.Struct("<HHI").unpack_from
+_long = struct.Struct("<I").unpack_from
+
+
+class Malformed(ValueError):
+    """The bytes are no dataset; the message says where and why and holds nothing of them."""
+
+
+class CutOff(Malformed):
+    """The bytes end before the dataset does."""
+
+
+class Reader(Protocol):
+    """One dataset or item."""
+
+    def has(self, tag: int) -> bool:
+        """Whether the element is there, perhaps empty."""
+        ...
+
+    def values(self, tag: int) -> tuple[str, ...]:
+        """Its values as text, NFC, unpadded; none when it is absent or empty."""
+        ...
+
+    def whole(self, tag: int) -> str:
+        """Its value where ``\\`` does not separate: ST, LT, UT, UR."""
+        ...
+
+    def items(self, tag: int) -> Iterator[Reader]:
+        """The items of a sequence; none when it is absent, empty or no sequence."""
+        ...
+
+
+def first(reader: Reader, tag: int) -> str:
+    """Its first value, or an empty string."""
+    values = reader.values(tag)
+    return values[0] if values else ""
+
+
+def integer(reader: Reader, tag: int) -> int | None:
+    """The first value of an IS; ``None`` when there is none or it is no number."""
+    value = first(reader, tag)
+    digits = value.removeprefix("+").removeprefix("-")
+    return int(value) if digits.isascii() and digits.isdigit() and len(digits) <= 10 else None
+
+
+class Elements:
+    """A dataset in little endian bytes, explicit or implicit.
+
+    Raises:
+        Malformed: on making it, the bytes from ``start`` to ``end`` are no dataset; on ``items``, an item
+            is none.
+    """
+
+    __slots__ = ("_character_sets", "_data", "_depth", "_explicit", "_fallback", "_spans")
+
+    def __init__(
+        self,
+        data: bytes,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        explicit: bool = True,
+        character_sets: tuple[str, ...] = (),
+        fallback: str = "",
+        depth: int = 0,
+    ) -> None:
+        if depth > DEPTH_LIMIT:
+            raise Malformed(f"sequences nested deeper than {DEPTH_LIMIT}")
+        self._data, self._explicit, self._fallback, self._depth = data, explicit, fallback, depth
+        self._spans: dict[int, tuple[int, int, bool]] = {}
+        self._character_sets = character_sets
+        stop = len(data) if end is None else end
+        for tag, begin, after, inner in _walk(data, start, stop, explicit, depth):
+            self._spans[tag] = (begin, after, inner)
+            if len(self._spans) > ELEMENT_LIMIT:
+                raise Malformed(f"more than {ELEMENT_LIMIT} elements side by side")
+        if SPECIFIC_CHARACTER_SET in self._spans:
+            self._character_sets = self.values(SPECIFIC_CHARACTER_SET) or ()
+
+    def has(self, tag: int) -> bool:
+        return tag in self._spans
+
+    def raw(self, tag: int) -> bytes:
+        """Its value's bytes; none when it is absent or empty."""
+        begin, stop, _ = self._spans.get(tag, (0, 0, False))
+        return self._data[begin:stop]
+
+    def span(self, tag: int) -> tuple[int, int]:
+        """Where its value begins and ends; equal when it is absent or empty."""
+        begin, stop, _ = self._spans.get(tag, (0, 0, False))
+        return begin, stop
+
+    def whole(self, tag: int) -> str:
+        return text.decode(self.raw(tag), self._character_sets, self._fallback)
+
+    def values(self, tag: int) -> tuple[str, ...]:
+        value = self.whole(tag)
+        return tuple(part.strip() for part in value.split("\\")) if value else ()
+
+    def uid(self, tag: int) -> str:
+        """The value of a UI or CS, of which there is one."""
+        begin, stop, _ = self._spans.get(tag, (0, 0, False))
+        return self._data[begin:stop].decode("ascii", "replace").strip("\0 ")
+
+    def items(self, tag: int) -> Iterator[Elements]:
+        for begin, stop in self.item_spans(tag):
+            yield Elements(
+                self._data,
+                begin,
+                stop,
+                explicit=self._spans[tag][2],
+                character_sets=self._character_sets,
+                fallback=self._fallback,
+                depth=self._depth + 1,
+            )
+
+    def item_spans(self, tag: int) -> Iterator[tuple[int, int]]:
+        """Where each item of a sequence begins and ends."""
+        begin, stop, explicit = self._spans.get(tag, (0, 0, True))
+        return _items(self._data, begin, stop, explicit, self._depth)
+
+
+def demand_whole(data: bytes, begin: int, *, explicit: bool) -> None:
+    """See that a dataset ends where the bytes do.
+
+    Raises:
+        CutOff: it does not.
+        Malformed: the bytes are no dataset.
+    """
+    for _ in _walk(data, begin, len(data), explicit, 0):
+        pass
+
+
+def _walk(data: bytes, position: int, end: int, explicit: bool, depth: int) -> Iterator[tuple[int, int, int, bool]]:
+    """Tag, begin, end of each element's value, and whether what is in it is explicit VR."""
+    while position < end:
+        if position + 8 > end:
+            raise CutOff(f"cut off at byte {position}")
+        if explicit:
+            group, element, vr, length = _tag_and_short(data, position)
+            begin = position + 8
+            if group == 0xFFFE:
+                raise Malformed(f"an item outside a sequence at byte {position}")
+            if vr in _LONG:
+                if position + 12 > end:
+                    raise CutOff(f"cut off at byte {position}")
+                (length,) = _long(data, begin)
+                begin += 4
+            elif not vr.isupper():
+                raise Malformed(f"no value representation at byte {position}")
+        else:
+            group, element, length = _tag_and_long(data, position)
+            begin, vr = position + 8, b"SQ"
+            if group == 0xFFFE:
+                raise Malformed(f"an item outside a sequence at byte {position}")
+        if length == _UNDEFINED:
+            if vr not in (b"SQ", b"UN", b"OB", b"OW"):
+                raise Malformed(f"undefined length of no sequence at byte {position}")
+            # What is in a UN of undefined length is in implicit VR (PS3.5: 6.2.2, note 2).
+            stop = _sequence_end(data, begin, end, explicit and vr != b"UN", depth)
+            yield group << 16 | element, begin, stop - 8, explicit and vr != b"UN"
+            position = stop
+        else:
+            position = begin + length
+            if position > end:
+                raise CutOff(f"a value runs past the end at byte {begin}")
+            yield group << 16 | element, begin, position, explicit
+
+
+def _sequence_end(data: bytes, position: int, end: int, explicit: bool, depth: int) -> int:
+    """The byte after the delimiter of a sequence of undefined length."""
+    if depth >= DEPTH_LIMIT:
+        raise Malformed(f"sequences nested deeper than {DEPTH_LIMIT}")
+    while position + 8 <= end:
+        group, element, length = _tag_and_long(data, position)
+        tag = group << 16 | element
+        if tag == _SEQUENCE_END:
+            return position + 8
+        if tag != _ITEM:
+            raise Malformed(f"no item at byte {position}")
+        position += 8
+        position = _item_end(data, position, end, explicit, depth) if length == _UNDEFINED else position + length
+    raise CutOff("a sequence without its end")
+
+
+def _item_end(data: bytes, position: int, end: int, explicit: bool, depth: int) -> int:
+    """The byte after the delimiter of an item of undefined length."""
+    while position + 8 <= end:
+        group, element, length = _tag_and_long(data, position)
+        if group == 0xFFFE:
+            if element != _ITEM_END & 0xFFFF:
+                raise Malformed(f"an item within an item at byte {position}")
+            return position + 8
+        start = position
+        position += 8
+        vr = b"SQ"
+        if explicit:
+            _, _, vr, length = _tag_and_short(data, start)
+            if vr in _LONG:
+                if position + 4 > end:
+                    break
+                (length,) = _long(data, position)
+                position += 4
+            elif not vr.isupper():
+                raise Malformed(f"no value representation at byte {start}")
+        if length == _UNDEFINED and vr in (b"SQ", b"UN", b"OB", b"OW"):
+            position = _sequence_end(data, position, end, explicit and vr != b"UN", depth + 1)
+        else:
+            position += length
+    raise CutOff("an item without its end")
+
+
+def _items(data: bytes, position: int, end: int, explicit: bool, depth: int) -> Iterator[tuple[int, int]]:
+    while position < end:
+        if position + 8 > end:
+            raise CutOff(f"cut off at byte {position}")
+        group, element, length = _tag_and_long(data, position)
+        tag = group << 16 | element
+        if tag == _SEQUENCE_END:
+            return
+        if tag != _ITEM:
+            raise Malformed(f"no item at byte {position}")
+        position += 8
+        if length == _UNDEFINED:
+            stop = _item_end(data, position, end, explicit, depth + 1)
+            yield position, stop - 8
+        else:
+            stop = position + length
+            if stop > end:
+                raise CutOff(f"an item runs past the end at byte {position}")
+            yield position, stop
+        position = stop

@@ -1,0 +1,223 @@
+"""``xds serve``: web processes, image processes and the audit log's sequencer, supervised.
+
+Everything is imported once and forked; engines are made after the fork.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from xds.app import Application, archive
+from xds.audit import sequencer
+from xds.errors import Unusable
+from xds.settings import Loaded
+from xds.store.deployment import prepare
+from xds.store.engine import make_engine
+from xds.wire.worker import Pace, Worker
+
+log = logging.getLogger("xds.serving")
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    """One gunicorn of ours: the web, or the images."""
+
+    def __init__(self, loaded: Loaded, options: dict[str, Any], pace: Pace) -> None:
+        self._loaded, self._options, self.pace = loaded, options, pace
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._options.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Application:
+        return Application(self._loaded)
+
+
+def check_listen(loaded: Loaded) -> None:
+    """Without mutual TLS the server listens on loopback only, unless the operator says so by name.
+
+    Raises:
+        Unusable: it would listen wider.
+    """
+    settings = loaded.settings
+    host = settings.server.listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not settings.tls.trusted and not settings.server.allow_open_listen:
+        raise Unusable(
+            f"server.listen is {settings.server.listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
+            "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
+        )
+    for name in ("syslog.tls", "syslog.tcp", "syslog.udp", "mllp.listen"):
+        section, _, key = name.partition(".")
+        if getattr(getattr(settings, section), key):
+            raise Unusable(f"{name} is set, and this version does not listen there")
+
+
+def _options(loaded: Loaded) -> dict[str, Any]:
+    settings = loaded.settings
+    options: dict[str, Any] = {
+        "worker_class": Worker,
+        "threads": settings.server.threads,
+        "keepalive": 15,
+        "timeout": 120,
+        "graceful_timeout": int(settings.server.stop_seconds),
+        "worker_connections": 2000,
+        "loglevel": "warning",
+        "control_socket_disable": True,
+        "permit_obsolete_folding": True,
+        "proc_name": "xds",
+        "umask": 0o077,
+    }
+    if settings.tls.certificate:
+        options |= {"certfile": settings.tls.certificate, "keyfile": settings.tls.key, "do_handshake_on_connect": False}
+        if settings.tls.trusted:
+            options |= {"ca_certs": settings.tls.trusted, "cert_reqs": 2}
+    return options
+
+
+def _pace(loaded: Loaded) -> Pace:
+    server = loaded.settings.server
+    return Pace(server.header_seconds, server.stall_seconds, server.least_bytes_per_second, server.upload_threads)
+
+
+def _web(loaded: Loaded, images_socket: str) -> None:
+    server = loaded.settings.server
+    options = _options(loaded) | {"bind": server.listen, "workers": server.workers}
+    _Gunicorn(loaded, options, replace(_pace(loaded), images_socket=images_socket)).run()
+
+
+def _images(loaded: Loaded, images_socket: str) -> None:
+    imaging = loaded.settings.imaging_source
+    options = _options(loaded) | {
+        "bind": f"unix:{images_socket}",
+        "workers": imaging.processes,
+        "threads": imaging.streams + 4,
+        "keepalive": 0,
+    }
+    for tls in ("certfile", "keyfile", "ca_certs", "cert_reqs", "do_handshake_on_connect"):
+        options.pop(tls, None)
+    _Gunicorn(loaded, options, replace(_pace(loaded), takes_handed=True)).run()
+
+
+def _follow_archive(loaded: Loaded) -> None:
+    """Keep the index of the images up to date."""
+    images, parent = archive(loaded.settings), os.getppid()
+    assert images is not None  # noqa: S101  started only where there is a folder
+    while os.getppid() == parent:
+        try:
+            images.refresh()
+        except OSError:
+            log.exception("archive.unreadable")
+        time.sleep(loaded.settings.imaging_source.refresh_seconds)
+
+
+@dataclass(slots=True)
+class _Child:
+    title: str
+    run: Callable[[], None]
+    pid: int = 0
+
+
+class Supervisor:
+    """Starts the processes, starts again what dies, and stops them in order: web, images, sequencer."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded, self._stopping = loaded, False
+        run_folder = loaded.settings.data / "run"
+        run_folder.mkdir(parents=True, exist_ok=True)
+        images = "imaging-source" in loaded.settings.server.actors
+        images_socket = str((run_folder / "images.sock").absolute()) if images else ""
+        if len(images_socket.encode()) > 100:  # the kernel's limit for socket names is 108
+            raise Unusable(f"{images_socket}: too long a path for a socket; set server.data to a shorter one")
+        self._children = [_Child("sequencer", lambda: sequencer.run(loaded))]
+        if loaded.settings.imaging_source.folder:
+            self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
+        if images:
+            self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
+        self._children.append(_Child("web", lambda: _web(loaded, images_socket)))
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        engine = make_engine(self._loaded.settings.database_url)
+        prepare(engine, self._loaded)
+        engine.dispose()
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        for child in self._children:
+            self._start(child)
+        try:
+            while not self._stopping:
+                self._watch()
+        finally:
+            self._stopping = True
+            self._stopped()
+        return 0
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _start(self, child: _Child) -> None:
+        sys.stdout.flush()
+        child.pid = os.fork()
+        if child.pid:
+            return
+        code = 1
+        try:
+            # Should the supervisor be killed, its children stop as if told to.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            child.run()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        except BaseException:
+            log.exception("process.failed", extra={"child": child.title})
+        finally:
+            os._exit(code)
+
+    def _watch(self) -> None:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            time.sleep(0.1)
+            return
+        for child in self._children:
+            if child.pid == pid and not self._stopping:
+                log.error("child.died", extra={"child": child.title})
+                time.sleep(0.5)
+                self._start(child)
+
+    def _stopped(self) -> None:
+        """Requests in flight are finished first; then the log is sealed."""
+        limit = self._loaded.settings.server.stop_seconds + 5
+        for child in reversed(self._children):
+            _terminate(child.pid, limit)
+
+
+def _terminate(pid: int, seconds: float) -> None:
+    try:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    except (ProcessLookupError, ChildProcessError):
+        return

@@ -1,0 +1,51 @@
+"""RAD-69 Retrieve Imaging Document Set: Imaging Document Consumer → Imaging Document Source.
+
+RAD TF-2: 4.69.  xdsi:RetrieveImagingDocumentSetRequest in, xds:RetrieveDocumentSetResponse out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xds.ebxml import xdsb
+from xds.errors import Finding
+from xds.transactions import retrieving
+from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
+
+
+def respond(call: Call) -> Reply:
+    request = xdsb.read_imaging_request(call.body)
+    call.event.about_studies(request)
+    source = call.actor.imaging_source
+    call.at_end(source.enter())
+    given, findings = [], []
+    for found in source.retrieve(request):
+        if isinstance(found, Finding):
+            findings.append(found)
+        else:
+            call.at_end(found.release)
+            document = found.request.document
+            given.append(retrieving.Given(document, "application/dicom", found.size_bytes, found.chunks))
+    return retrieving.reply(given, findings)
+
+
+def refuse(findings: Sequence[Finding]) -> Reply:
+    """A response without instances."""
+    return retrieving.reply((), findings)
+
+
+TRANSACTION = Transaction(
+    number="RAD-69",
+    title="Retrieve Imaging Document Set",
+    action="urn:ihe:rad:2009:RetrieveImagingDocumentSet",
+    reply_action="urn:ihe:iti:2007:RetrieveDocumentSetResponse",
+    initiator=Actor.IMAGING_DOCUMENT_CONSUMER,
+    responder=Actor.IMAGING_DOCUMENT_SOURCE,
+    initiator_audits=Audits("110103", "C"),
+    responder_audits=Audits("110104", "R"),
+    request="xdsi:RetrieveImagingDocumentSetRequest",
+    schema="xdsib.xsd",
+    respond=respond,
+    refuse=refuse,
+    retrieve=True,
+)
