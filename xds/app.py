@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 
 from xds.actors import document_registry
 from xds.actors.document_registry import DocumentRegistry
-from xds.actors.document_repository import DocumentRepository
+from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.folder import FolderArchive
 from xds.audit.events import AuditEvent, Node, Party, Side
 from xds.ebxml import rim
-from xds.errors import Finding, Unusable
+from xds.errors import Finding, Refused, Unusable
 from xds.exchange import Exchange
 from xds.metadata.identifiers import Oid
 from xds.settings import Loaded, Settings
@@ -34,6 +35,7 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
+from xds.wire.client import Client
 from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.mime import Limits
 from xds.wire.soap import Message
@@ -98,6 +100,24 @@ class Application:
             most_results=settings.registry.most_results,
         )
 
+        remote = self.remote_registry()
+
+        def register_remotely(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
+            """ITI-42 over SOAP; its record has its own outcome."""
+            assert remote is not None  # noqa: S101  used only where it is set
+            event = call.also(self.started(iti42_register_document_set_b.TRANSACTION, remote.url))
+            event.about_objects(objects)
+            try:
+                warnings = remote.register(objects)
+            except Refused as refused:
+                event.end(failed=True, findings=refused.findings)
+                raise
+            except NoAnswer:
+                event.end(failed=True)
+                raise
+            event.end(failed=False)
+            return warnings
+
         def register(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
             """ITI-42 to the registry in this process: a call, audited on both sides all the same."""
             for side in Side:
@@ -106,11 +126,49 @@ class Application:
             registry.register(document_registry.read(objects), call.work.registry)
             return ()
 
-        repository = DocumentRepository(settings.repository.unique_id, blobs, remote=False)
+        repository = DocumentRepository(settings.repository.unique_id, blobs, remote=remote is not None)
         source = ImagingDocumentSource(
             settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
         )
-        return Actors(registry, repository, source, register)
+        return Actors(registry, repository, source, register if remote is None else register_remotely)
+
+    def remote_registry(self) -> RemoteRegistry | None:
+        """The registry elsewhere that ITI-42 goes to, where there is one."""
+        settings = self.settings
+        if not settings.repository.registry_url:
+            return None
+        tls = settings.tls
+        client = Client(
+            settings.repository.registry_url,
+            certificate=tls.certificate,
+            key=tls.key,
+            trusted=tls.trusted,
+            seconds=settings.repository.registry_seconds,
+        )
+        return RemoteRegistry(
+            client, iti42_register_document_set_b.TRANSACTION.action, iti18_registry_stored_query.TRANSACTION.action
+        )
+
+    def settle(self) -> int:
+        """Settle documents whose ITI-42 was never answered; return how many.  Each question is audited."""
+        remote = self.remote_registry()
+        if remote is None:
+            return 0
+
+        def holds(unique_id: str) -> bool:
+            event = self.started(iti18_registry_stored_query.TRANSACTION, remote.url)
+            event.about_query(*settling_query(unique_id))
+            try:
+                found = remote.holds(unique_id)
+                event.end(failed=False)
+                return found
+            finally:
+                with self.engine.begin() as connection:
+                    audit_store.record(connection, event.records())
+
+        # Only when it cannot be under way any more.
+        age = self.settings.repository.registry_seconds * 2
+        return self.actors.repository.settle(holds, age, self.database.work())
 
     def _exchanges(self) -> dict[str, Exchange]:
         settings = self.settings
@@ -144,6 +202,13 @@ class Application:
         host = urlsplit(base).hostname or "localhost"
         initiator = Party(f"{base}/repository", host, ours=True, requestor=True)
         return self._event(transaction, side, initiator, Party(f"{base}/registry", host, ours=True))
+
+    def started(self, transaction: Transaction, url: str) -> AuditEvent:
+        """The record of a transaction that we start."""
+        base = self.settings.server.public_url or f"http://{self.settings.server.listen}"
+        here = Party(base, urlsplit(base).hostname or "localhost", ours=True, requestor=True)
+        there = Party(url, urlsplit(url).hostname or "localhost")
+        return self._event(transaction, Side.INITIATOR, here, there)
 
     def _event(self, transaction: Transaction, side: Side, initiator: Party, responder: Party) -> AuditEvent:
         audits = transaction.initiator_audits if side is Side.INITIATOR else transaction.responder_audits

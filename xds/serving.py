@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from sqlalchemy.exc import SQLAlchemyError
 
+from xds.actors.document_repository import NoAnswer
 from xds.app import Application, archive
 from xds.audit import sequencer
-from xds.errors import Unusable
+from xds.errors import Refused, Unusable
 from xds.settings import Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
@@ -128,6 +130,19 @@ def _follow_archive(loaded: Loaded) -> None:
         time.sleep(loaded.settings.imaging_source.refresh_seconds)
 
 
+def _settle(loaded: Loaded) -> None:
+    """Ask the registry elsewhere about registrations that it never answered."""
+    application, parent = Application(loaded), os.getppid()
+    while os.getppid() == parent:
+        try:
+            application.settle()
+        except (Refused, NoAnswer):
+            log.warning("registry.not_available")
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+        time.sleep(min(30.0, loaded.settings.repository.registry_seconds))
+
+
 @dataclass(slots=True)
 class _Child:
     title: str
@@ -147,6 +162,8 @@ class Supervisor:
         if len(images_socket.encode()) > 100:  # the kernel's limit for socket names is 108
             raise Unusable(f"{images_socket}: too long a path for a socket; set server.data to a shorter one")
         self._children = [_Child("sequencer", lambda: sequencer.run(loaded))]
+        if loaded.settings.repository.registry_url:
+            self._children.append(_Child("settler", lambda: _settle(loaded)))
         if loaded.settings.imaging_source.folder:
             self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
         if images:

@@ -110,6 +110,20 @@ class DocumentRepository:
             if other is not None and other.sha256 != spooled.sha256:
                 raise Refused([Finding(ErrorCode.NON_IDENTICAL_HASH, document.unique_id, document.entry.id)])
 
+    def settle(self, holds: Callable[[str], bool], older_than_seconds: float, work: Work) -> int:
+        """Ask the registry about documents whose registration was never answered; return how many are settled.
+
+        Raises:
+            Refused, NoAnswer: the registry did not say; the rest waits on.
+        """
+        with work.reading() as (_, table):
+            waiting = table.pending(older_than_seconds)
+        for unique_id in waiting:
+            registered = holds(unique_id)
+            with work.apart() as table:
+                table.settle_one(unique_id, registered=registered)
+        return len(waiting)
+
     def _documents(self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]]) -> list[Document]:
         """Each entry with its one document, size, hash and repositoryUniqueId filled in or checked."""
         findings: list[Finding] = []

@@ -94,6 +94,7 @@ class AuditEvent:
     outcome: int = SERIOUS_FAILURE
     outcome_description: str = "interrupted"
     failed_ids: frozenset[str] = frozenset()
+    settled: bool = False
     started: int = field(default_factory=now_microseconds)
 
     @classmethod
@@ -153,7 +154,10 @@ class AuditEvent:
         self.objects += [About(uid, "2", "3", kind, details=tuple(d)) for uid, d in studies.items()]
 
     def end(self, *, failed: bool, findings: Sequence[Finding] = ()) -> None:
-        """How it ended.  A refused message is the caller's error: minor failure."""
+        """How it ended; said once.  A refused message is the caller's error: minor failure."""
+        if self.settled:
+            return
+        self.settled = True
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.failed_ids = frozenset(finding.location for finding in errors if finding.location)
         self.outcome = SUCCESS if not failed else MINOR_FAILURE if errors else SERIOUS_FAILURE

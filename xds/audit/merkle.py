@@ -121,6 +121,8 @@ class HashTree:
     def hash_of(self, begin: int, end: int) -> bytes:
         """The Merkle tree hash of leaves ``begin`` to ``end``; ``begin`` is a multiple of the subtree's size."""
         count = end - begin
+        if count == 0:
+            return hashlib.sha256(b"").digest()
         level = count.bit_length() - 1
         if count == 1 << level:
             return self.node(level, begin >> level)

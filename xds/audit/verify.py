@@ -13,7 +13,7 @@ from cryptography import x509
 from xds.audit import checkpoint as signing
 from xds.audit.checkpoint import NONE_BEFORE, BadCheckpoint, Checkpoint, CheckpointLog
 from xds.audit.framing import BadFrame
-from xds.audit.merkle import BadProof, Frontier, leaf_hash, verify_inclusion
+from xds.audit.merkle import BadProof, Frontier, HashTree, leaf_hash, verify_inclusion
 from xds.audit.segments import Record, SegmentLog, leaf_data
 
 
@@ -60,7 +60,7 @@ def verify(
     while (checkpoint := chain.next()) is not None:
         _fill(frontier, records, checkpoint.size, progress)
         if frontier.root() != checkpoint.root:
-            raise Tampered(2, _suspect(chain, checkpoint), "the records are not those that were sealed")
+            raise Tampered(2, _suspect(folder, chain.before_size, checkpoint), "not what was sealed")
     chain.check_last()
     return Verified(frontier.size, chain.count, chain.last, _count_rest(records))
 
@@ -80,9 +80,21 @@ def _fill(
             progress(frontier.size)
 
 
-def _suspect(chain: _Chain, checkpoint: Checkpoint) -> int | None:
-    """The changed record is one of those since the checkpoint before; if that is one, it is named."""
-    return chain.before_size if checkpoint.size >= chain.before_size else None
+def _suspect(folder: Path, begin: int, checkpoint: Checkpoint) -> int:
+    """The first record that is not what was sealed.
+
+    The tree's files say which, if they lead to the sealed root themselves; else it is known only that it is one
+    of those since the checkpoint before, and the first of them is named.
+    """
+    tree = HashTree(folder / "tree")
+    try:
+        if tree.hash_of(0, checkpoint.size) == checkpoint.root:
+            for leaf, said, message in SegmentLog(folder / "segments").raw(begin):
+                if tree.node(0, leaf) != leaf_hash(leaf_data(leaf, said, message)):
+                    return leaf
+    except (BadProof, BadFrame):
+        pass
+    return begin
 
 
 def _count_rest(records: Iterator[tuple[int, bytes, bytes]]) -> int:

@@ -58,8 +58,7 @@ class Desk:
             event.end(failed=True, findings=refused.findings)
             raise
         else:
-            if event.outcome_description == "interrupted":
-                event.end(failed=False)
+            event.end(failed=False)
         finally:
             self._keep(event)
 

@@ -14,7 +14,7 @@ from pydicom.errors import InvalidDicomError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
-from xds.actors.document_consumer import batches, retrieve, retrieve_images
+from xds.actors.document_consumer import Search, batches, retrieve, retrieve_images
 from xds.cli.client import Desk, audited, desk
 from xds.cli.common import as_json, print_json
 from xds.cli.find import found, search_of, searching
@@ -79,11 +79,8 @@ def fetch(
     """
     outcome = Outcome()
     with desk(config, data, audit_to) as at:
-        entries = found(at, registry, search_of(patient, study, accession, modality, since, until))
-        to.mkdir(parents=True, exist_ok=True)
-        with _progress(json_) as progress, Spool(to / ".incoming") as spool:
-            for entry in entries:
-                _document(at, entry, to, spool, progress, outcome)
+        search = search_of(patient, study, accession, modality, since, until)
+        fetch_all(at, registry, search, to, outcome, quiet=json_)
     with_problems = outcome.problems or []
     if json_:
         print_json({f: getattr(outcome, f) for f in ("studies", "promised", "arrived", "kept_before", "size_bytes")}
@@ -94,6 +91,19 @@ def fetch(
         for problem in with_problems:
             click.echo(f"  {problem}", err=True)
     sys.exit(1 if with_problems else 0)
+
+
+def fetch_all(at: Desk, registry: str, search: Search, to: Path, outcome: Outcome, *, quiet: bool) -> None:
+    """Fetch what a search finds into a folder; what happened is added to the outcome.
+
+    Raises:
+        Refused, NoReply, Faulted, Unusable: a step that the rest stands on failed.
+    """
+    entries = found(at, registry, search)
+    to.mkdir(parents=True, exist_ok=True)
+    with _progress(quiet) as progress, Spool(to / ".incoming") as spool:
+        for entry in entries:
+            _document(at, entry, to, spool, progress, outcome)
 
 
 def _progress(quiet: bool) -> Progress:

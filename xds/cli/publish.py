@@ -16,6 +16,8 @@ from xds.cli.manifest import manifest_for, studies_in
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
 from xds.imaging.entry import Defaults
+from xds.imaging.group import Study
+from xds.imaging.manifest import Manifest
 from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Author, Code, Dtm, Xon
 from xds.metadata.document_entry import DocumentEntry
@@ -57,12 +59,21 @@ def _source_id(at: Desk) -> Oid:
 
 def _studies(at: Desk, folder: Path, id_: PatientId, repository: str) -> None:
     for study in studies_in(folder, at.settings.imaging_source.timezone):
-        manifest = manifest_for(study, at.settings)
-        value, content = imaging_submission(study, manifest, id_, _source_id(at), _defaults(at))
-        _send(at, value, content, repository, imaging=True)
-        click.echo(
-            f"published {study.study_instance_uid}: {manifest.count} instances, manifest {manifest.sop_instance_uid}"
-        )
+        manifest = publish_study(at, study, id_, repository)
+        uid = study.study_instance_uid
+        click.echo(f"published {uid}: {manifest.count} instances, manifest {manifest.sop_instance_uid}")
+
+
+def publish_study(at: Desk, study: Study, id_: PatientId, repository: str) -> Manifest:
+    """RAD-68: a study's manifest, sent and acknowledged.
+
+    Raises:
+        Refused, NoReply, Faulted: it was not.
+    """
+    manifest = manifest_for(study, at.settings)
+    value, content = imaging_submission(study, manifest, id_, _source_id(at), _defaults(at))
+    _send(at, value, content, repository, imaging=True)
+    return manifest
 
 
 def _send(at: Desk, value: Submission, content: Content, repository: str, *, imaging: bool) -> None:

@@ -127,6 +127,11 @@ def newest(connection: sa.Connection, most: int, *, transaction: str = "", patie
     return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
 
 
+def count(connection: sa.Connection) -> int:
+    """How many records there are."""
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(audit_record)) or 0)
+
+
 def one(connection: sa.Connection, id_: int) -> Recorded | None:
     row = connection.execute(sa.select(audit_record).where(audit_record.c.id == id_)).first()
     return None if row is None else _recorded(row, row.leaf_number)

@@ -175,22 +175,44 @@ class DocumentTable:
         )  # fmt: skip
 
     def add(self, kept: Kept) -> bool:
-        """Add a row unless the id is there; whether it was added."""
-        return insert_ignoring(
+        """Add a row unless the id is there; whether it was added.  A pending one is taken over by this submission."""
+        added = insert_ignoring(
             self._connection, document,
             repository_unique_id=self._repository, document_unique_id=kept.document_unique_id,
-            state=kept.state, submission=kept.submission, mime_type=kept.mime_type, size=kept.size_bytes,
-            sha1=kept.sha1, sha256=kept.sha256, patient_id=kept.patient_id,
+            state=kept.state, submission=kept.submission, since=_now(), mime_type=kept.mime_type,
+            size=kept.size_bytes, sha1=kept.sha1, sha256=kept.sha256, patient_id=kept.patient_id,
         )  # fmt: skip
+        if not added:
+            mine = sa.and_(self._pending(), document.c.document_unique_id == kept.document_unique_id,
+                           document.c.sha256 == kept.sha256)  # fmt: skip
+            changes = {"state": kept.state, "submission": kept.submission, "since": _now()}
+            self._connection.execute(sa.update(document).where(mine).values(changes))
+        return added
 
     def settle(self, submission: str, *, registered: bool) -> None:
         """End the waiting of a submission's pending documents: registered, or removed."""
-        mine = sa.and_(
-            document.c.repository_unique_id == self._repository,
-            document.c.submission == submission,
-            document.c.state == "pending",
-        )
+        self._settle(document.c.submission == submission, registered=registered)
+
+    def settle_one(self, document_unique_id: str, *, registered: bool) -> None:
+        """End the waiting of one document."""
+        self._settle(document.c.document_unique_id == document_unique_id, registered=registered)
+
+    def _settle(self, which: sa.ColumnElement[bool], *, registered: bool) -> None:
+        mine = sa.and_(self._pending(), which)
         if registered:
-            self._connection.execute(sa.update(document).where(mine).values(state="registered"))
+            self._connection.execute(sa.update(document).where(mine).values(state="registered", since=_now()))
         else:
             self._connection.execute(sa.delete(document).where(mine))
+
+    def _pending(self) -> sa.ColumnElement[bool]:
+        return sa.and_(document.c.repository_unique_id == self._repository, document.c.state == "pending")
+
+    def pending(self, older_than_seconds: float, most: int = 100) -> list[str]:
+        """The uniqueIds of documents that have waited for so long."""
+        limit = _now() - int(older_than_seconds * 1e6)
+        statement = sa.select(document.c.document_unique_id).where(self._pending(), document.c.since <= limit)
+        return list(self._connection.scalars(statement.order_by(document.c.since).limit(most)))
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -144,12 +144,20 @@ document = sa.Table(
     sa.Column("document_unique_id", sa.String(128), primary_key=True),
     sa.Column("state", sa.String(10), nullable=False),  # pending, registered
     sa.Column("submission", sa.String(64), nullable=False),  # what a pending document waits for
+    sa.Column("since", _Id, nullable=False),  # microseconds since 1970, UTC: when its state began
     sa.Column("mime_type", sa.String(256), nullable=False),
     sa.Column("size", _Id, nullable=False),
     sa.Column("sha1", sa.String(40), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("patient_id", sa.String(512), nullable=False),
     sa.Index("document_by_content", "sha256"),  # the sweep asks which blobs are named
+)
+# What waits to be settled; small whatever the table's size.
+sa.Index(
+    "document_pending",
+    document.c.since,
+    sqlite_where=document.c.state == "pending",
+    postgresql_where=document.c.state == "pending",
 )
 
 # Audit records as recorded; leaf_number is given by the sequencer.

@@ -1,0 +1,105 @@
+"""One site of the demo: an ``xds serve`` of its own, with its own data, OIDs and port."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from xds.errors import Unusable
+from xds.settings import Settings, load
+from xds.store.deployment import with_identity
+
+START_SECONDS = 20.0
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port if it is free, else any."""
+    for port in (wanted, 0):
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    raise Unusable("there is no free port on 127.0.0.1")
+
+
+@dataclass(slots=True)
+class Site:
+    """A site's name, folder and port; ``sections`` is what its settings file will say."""
+
+    name: str
+    folder: Path
+    port: int
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "xds.toml"
+
+    @property
+    def settings(self) -> Settings:
+        """As the site itself reads them, with the OIDs that it has made."""
+        return with_identity(load(self.config, {})).settings
+
+    def write_config(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        server = {"data": str(self.folder / "data"), "listen": f"127.0.0.1:{self.port}"}
+        sections = {**self.sections, "server": server | self.sections.get("server", {})}
+        # A string, number or list of JSON is one of TOML too.
+        lines = [
+            f"[{section}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
+            for section, values in sections.items()
+        ]
+        self.config.write_text("\n".join(lines), "utf-8")
+
+    def start(self) -> None:
+        """Start it; ``wait`` waits until it serves."""
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "xds", "serve", "--config", str(self.config)], stdout=log, stderr=log
+            )
+
+    def wait(self) -> None:
+        """Until it is ready.
+
+        Raises:
+            Unusable: it has ended, or is not ready in time; the message names its log.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            ended = self.process is not None and self.process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                raise Unusable(f"{self.name} does not start; see {self.folder / 'serve.log'}")
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> None:
+        """Stop it, its requests in flight finished."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()

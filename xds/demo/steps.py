@@ -1,0 +1,286 @@
+"""The demo, step by step; each returns what it saw in one line, and raises if something does not hold."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lxml import etree
+
+from xds.actors.document_consumer import Search
+from xds.audit.keys import load_certificates
+from xds.audit.verify import Tampered, Verified, verify
+from xds.cli.client import Desk, desk
+from xds.cli.fetch import Outcome, fetch_all
+from xds.cli.find import found
+from xds.cli.publish import publish_study
+from xds.demo.images import NORTH, SOUTH, Examined, lay_out
+from xds.demo.site import Site, free_port
+from xds.ebxml.query import AdhocQuery, write_request
+from xds.ebxml.rim import Slot
+from xds.metadata import vocabulary as v
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.identifiers import Oid, PatientId, new_oid
+from xds.store import patients
+from xds.store.audit import count
+from xds.store.engine import make_engine
+from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
+from xds.wire.addressing import new_message_id, request_headers
+from xds.wire.soap import around
+
+SEAL_SECONDS = 15.0
+
+
+class DoesNotHold(Exception):
+    """A step saw something else than it should."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """What the steps share."""
+
+    folder: Path
+    authority: Oid = field(default_factory=new_oid)
+    north: Site = field(init=False)
+    south: Site = field(init=False)
+    clinic: Site = field(init=False)
+    studies: dict[str, list[Examined]] = field(default_factory=dict)
+    images_retrieved: int = 0
+    audit_records: int = 0
+
+    def __post_init__(self) -> None:
+        ports = [free_port(8080), free_port(8081), free_port(8082)]
+        names = ("north", "south", "clinic")
+        self.north, self.south, self.clinic = (
+            Site(name, self.folder / name, port) for name, port in zip(names, ports, strict=True)
+        )
+
+    @property
+    def sites(self) -> tuple[Site, Site, Site]:
+        return self.north, self.south, self.clinic
+
+    def patient(self, name: str) -> PatientId:
+        return PatientId(name, self.authority)
+
+    def all_studies(self) -> list[Examined]:
+        return [one for studies in self.studies.values() for one in studies]
+
+    @contextmanager
+    def at(self, site: Site) -> Iterator[Desk]:
+        """A client command run at a site: its own settings, its own audit log."""
+        with desk(site.config, None, None) as opened:
+            yield opened
+
+    # The steps.
+
+    def lay_out_images(self) -> str:
+        """Real images into the archives of two hospitals."""
+        for site, table in ((self.north, NORTH), (self.south, SOUTH)):
+            self.studies[site.name] = list(lay_out(table, site.folder / "images"))
+        studies = self.all_studies()
+        modalities = sorted({m for one in studies for m in one.study.modalities})
+        syntaxes = {i.transfer_syntax_uid for one in studies for i in one.study.instances}
+        images = sum(one.study.count for one in studies)
+        return f"{len(studies)} studies, {images} images, {', '.join(modalities)}; {len(syntaxes)} transfer syntaxes"
+
+    def start_sites(self) -> str:
+        """Three servers: north with the domain's registry, south registering there, the clinic reading."""
+        domain = {"assigning_authorities": [self.authority]}
+        for site in (self.north, self.south):
+            site.sections = {
+                "domain": domain,
+                "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": f"{site.name.title()} Hospital"},
+                "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
+            }
+        self.south.sections["repository"] = {"registry_url": f"{self.north.url}/registry"}
+        self.south.sections["server"] = {"actors": ["repository", "imaging-source"]}
+        for site in (self.north, self.south):
+            site.write_config()
+        self.clinic.sections = {
+            "server": {"actors": []},
+            "domain": domain,
+            "audit": {"source_id": "clinic", "enterprise_site_id": "Clinic"},
+            "repositories": {s.settings.repository.unique_id: f"{s.url}/repository" for s in (self.north, self.south)},
+            "imaging_sources": {
+                s.settings.imaging_source.retrieve_location_uid: f"{s.url}/imaging-source"
+                for s in (self.north, self.south)
+            },
+        }
+        self.clinic.write_config()
+        for site in self.sites:
+            site.start()
+        for site in self.sites:
+            site.wait()
+        return ", ".join(f"{site.name} {site.url}" for site in self.sites)
+
+    def register_patients(self) -> str:
+        """The affinity domain's patients, made known to the registry by hand."""
+        engine = make_engine(self.north.settings.database_url, connections=2)
+        names = sorted({one.patient for one in self.all_studies()})
+        with engine.begin() as connection:
+            for name in names:
+                patients.add(connection, "default", self.patient(name))
+        engine.dispose()
+        return ", ".join(names)
+
+    def publish(self) -> str:
+        """Each hospital publishes its studies: a manifest each, by RAD-68, to its own repository."""
+        for site in (self.north, self.south):
+            with self.at(site) as here:
+                for one in self.studies[site.name]:
+                    publish_study(here, one.study, self.patient(one.patient), f"{site.url}/repository")
+        return f"{len(self.all_studies())} manifests acknowledged"
+
+    def _found(self, search: Search) -> list[DocumentEntry]:
+        with self.at(self.clinic) as here:
+            return found(here, f"{self.north.url}/registry", search)
+
+    def find_by_patient(self) -> str:
+        """The clinic finds all studies of each patient, whichever hospital has them."""
+        seen = []
+        for name in sorted({one.patient for one in self.all_studies()}):
+            entries = self._found(Search(self.patient(name)))
+            expected = {one.study.study_instance_uid for one in self.all_studies() if one.patient == name}
+            _hold(_studies_of(entries) == expected, f"{name}: not the studies that were published")
+            seen.append(f"{name} {len(entries)}")
+        return ", ".join(seen)
+
+    def find_by_accession(self) -> str:
+        """The clinic finds a study by its accession number."""
+        for one in self.all_studies():
+            for request in one.study.requests:
+                number = request.accession_number
+                if not number:
+                    continue
+                issuer = request.accession_issuer_oid or self.authority
+                search = Search(self.patient(one.patient), accession_number=number, accession_authority=issuer)
+                studies = _studies_of(self._found(search))
+                _hold(one.study.study_instance_uid in studies, f"accession {number} is not found")
+                return f"accession {number}: {len(studies)} studies"
+        raise DoesNotHold("no study has an accession number")
+
+    def find_by_study(self) -> str:
+        """The clinic finds each study by its Study Instance UID, and nothing else with it."""
+        for one in self.all_studies():
+            uid = one.study.study_instance_uid
+            studies = _studies_of(self._found(Search(self.patient(one.patient), study_instance_uid=uid)))
+            _hold(studies == {uid}, f"study {uid} is not found alone")
+        return f"{len(self.all_studies())} studies, each found alone"
+
+    def fetch(self) -> str:
+        """The clinic fetches manifests (ITI-43) and every image they list (RAD-69), checked on arrival."""
+        outcome = Outcome()
+        to = self.clinic.folder / "fetched"
+        for name in sorted({one.patient for one in self.all_studies()}):
+            with self.at(self.clinic) as here:
+                fetch_all(here, f"{self.north.url}/registry", Search(self.patient(name)), to, outcome, quiet=True)
+        _hold(not outcome.problems, "; ".join(outcome.problems or ()))
+        _hold(outcome.arrived == outcome.promised, f"{outcome.arrived} of {outcome.promised} images arrived")
+        self.images_retrieved = outcome.arrived
+        return f"{outcome.arrived} of {outcome.promised} images, {outcome.size_bytes / 1e6:.1f} MB"
+
+    def compare(self) -> str:
+        """What arrived is, byte for byte, what the hospitals hold."""
+        held = {
+            instance.sop_instance_uid: instance.path for one in self.all_studies() for instance in one.study.instances
+        }
+        arrived = {path.stem: path for path in (self.clinic.folder / "fetched").glob("*/*/*.dcm")}
+        _hold(held.keys() == arrived.keys(), "not the images that were published")
+        for uid, path in held.items():
+            _hold(_digest(path) == _digest(arrived[uid]), f"{uid} differs")
+        return f"{len(held)} images identical"
+
+    def audit(self) -> str:
+        """Every step has left its records at each site, under a signed checkpoint; each log verifies."""
+        seen = []
+        for site in self.sites:
+            verified = _sealed(site)
+            self.audit_records += verified.records
+            seen.append(f"{site.name} {verified.records}")
+        return f"records: {', '.join(seen)}; all signatures and hashes hold"
+
+    def tamper(self) -> str:
+        """In a copy of north's log one character of one record is changed: verification names the record."""
+        copy = self.folder / "tampered-copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.north.folder / "data" / "audit", copy)
+        segment = min((copy / "segments").glob("*.log"))
+        data = bytearray(segment.read_bytes())
+        at = data.index(b'EventOutcomeIndicator="0"', len(data) // 2) + len(b'EventOutcomeIndicator="')
+        data[at : at + 1] = b"8"
+        segment.write_bytes(data)
+        try:
+            verify(copy, load_certificates(_certificate(self.north)))
+        except Tampered as finding:
+            return f"found: {finding}"
+        raise DoesNotHold("the change was not found")
+
+    def curl_request(self) -> bytes:
+        """A whole ITI-18 request for one patient's studies, to be sent by hand."""
+        query_id, parameters = Search(self.patient("anna")).query()
+        slots = tuple(Slot(f"${name}", tuple(values)) for name, values in parameters.items())
+        body = write_request(AdhocQuery(query_id, "LeafClass", slots))
+        head, tail = around(request_headers(ITI_18.action, f"{self.north.url}/registry", new_message_id()))
+        return head + etree.tostring(body) + tail
+
+    def steps(self) -> list[tuple[str, str, Callable[[], str]]]:
+        """Name, transaction and what to do, in order."""
+        return [
+            ("Lay out images", "", self.lay_out_images),
+            ("Start two hospitals and a clinic", "", self.start_sites),
+            ("Make patients known", "", self.register_patients),
+            ("Publish manifests", "RAD-68, ITI-42", self.publish),
+            ("Find by patient", "ITI-18", self.find_by_patient),
+            ("Find by accession number", "ITI-18", self.find_by_accession),
+            ("Find by study", "ITI-18", self.find_by_study),
+            ("Fetch manifests and images", "ITI-43, RAD-69", self.fetch),
+            ("Compare bytes", "", self.compare),
+            ("Verify the audit trail", "", self.audit),
+            ("Tamper with a copy", "", self.tamper),
+        ]
+
+
+def _hold(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise DoesNotHold(otherwise)
+
+
+def _studies_of(entries: list[DocumentEntry]) -> set[str]:
+    return {
+        r.key.split("^")[0] for entry in entries for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _certificate(site: Site) -> Path:
+    return site.folder / "data" / "keys" / "audit-signing.crt"
+
+
+def _recorded(site: Site) -> int:
+    """How many records the site's database holds."""
+    engine = make_engine(site.settings.database_url, connections=1)
+    with engine.connect() as connection:
+        recorded = count(connection)
+    engine.dispose()
+    return recorded
+
+
+def _sealed(site: Site) -> Verified:
+    """The site's log, verified, once all that is recorded is sealed."""
+    deadline = time.monotonic() + SEAL_SECONDS
+    while True:
+        verified = verify(site.folder / "data" / "audit", load_certificates(_certificate(site)), every_signature=True)
+        if verified.records == _recorded(site) and verified.records:
+            return verified
+        if time.monotonic() > deadline:
+            raise DoesNotHold(f"{site.name}: {verified.unsealed} records are not sealed")
+        time.sleep(0.2)
