@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from xds import console
 from xds.actors import document_registry
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, NoAnswer
@@ -36,7 +37,8 @@ from xds.transactions import (
 )
 from xds.transactions.transaction import Call, Transaction
 from xds.wire.client import Client
-from xds.wire.http import HttpReply, HttpRequest, TextReply
+from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
 from xds.wire.soap import Message
 from xds.wire.wsdl import served
@@ -90,7 +92,9 @@ class Application:
         self.database = Database(self.engine, blobs, DEFAULT_DOMAIN, settings.repository.unique_id)
         self.node = Node(settings.audit.source_id, settings.audit.enterprise_site_id)
         self.actors = self._actors(blobs)
+        self.metrics = Metrics()
         self._endpoints = self._exchanges()
+        self._pages: Any = console.make(settings, lambda: not_ready(self.database), self.metrics)
 
     def _actors(self, blobs: BlobStore) -> Actors:
         settings = self.settings
@@ -126,7 +130,9 @@ class Application:
             registry.register(document_registry.read(objects), call.work.registry)
             return ()
 
-        repository = DocumentRepository(settings.repository.unique_id, blobs, remote=remote is not None)
+        repository = DocumentRepository(
+            settings.repository.unique_id, blobs, remote=remote is not None, streams=settings.repository.streams
+        )
         source = ImagingDocumentSource(
             settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
         )
@@ -183,7 +189,14 @@ class Application:
         }
         return {
             f"/{actor}": Exchange(
-                title, [page.TRANSACTION for page in pages], self.actors, self.database, limits, self.event, owner()
+                title,
+                [page.TRANSACTION for page in pages],
+                self.actors,
+                self.database,
+                limits,
+                self.event,
+                owner(),
+                self.metrics,
             )
             for actor, (title, pages) in served_by.items()
             if actor in settings.server.actors
@@ -224,25 +237,17 @@ class Application:
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        return self.reply(request).wsgi(start_response)
+        reply = self.reply(request)
+        return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
 
-    def reply(self, request: HttpRequest) -> HttpReply:
+    def reply(self, request: HttpRequest) -> HttpReply | None:
+        """The answer of a SOAP address; None when the request is for none."""
         exchange = self._endpoints.get(request.path.rstrip("/"))
         if exchange is not None:
             if request.method == "POST":
                 return exchange.answer(request)
             return served(request.path.strip("/"), request.query, request.url).http()
-        if request.path == "/healthz":
-            return TextReply(200, "text/plain; charset=utf-8", "alive\n").http()
-        if request.path == "/readyz":
-            return self._ready().http()
-        return TextReply(404, "text/plain; charset=utf-8", "there is nothing at this address\n").http()
-
-    def _ready(self) -> TextReply:
-        """Database reachable, store writable, audit log not behind."""
-        problems = list(not_ready(self.database))
-        text = "\n".join(problems or ["ready"]) + "\n"
-        return TextReply(503 if problems else 200, "text/plain; charset=utf-8", text)
+        return None
 
 
 def not_ready(database: Database) -> Iterable[str]:

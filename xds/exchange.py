@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import Spool, Spooled
@@ -59,9 +61,10 @@ class Exchange:
         limits: Limits,
         new_event: Callable[[Transaction, Side, HttpRequest, Message], AuditEvent],
         owner: str,
+        metrics: Metrics,
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
-        self._new_event, self._owner = new_event, owner
+        self._new_event, self._owner, self._metrics = new_event, owner, metrics
         self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions})
 
     def answer(self, request: HttpRequest) -> HttpReply:
@@ -83,7 +86,13 @@ class Exchange:
 
     def _operation(self, transaction: Transaction) -> Callable[[Message, Any], Any]:
         def operation(message: Message, incoming: _Incoming) -> str:
-            incoming.reply = self._performed(transaction, message, incoming)
+            started, outcome = time.monotonic(), "fault"
+            try:
+                incoming.reply = self._performed(transaction, message, incoming)
+                outcome = "refused" if incoming.reply.failed else "done"
+            finally:
+                self._metrics.transactions.labels(transaction.number, outcome).inc()
+                self._metrics.seconds.labels(transaction.number).observe(time.monotonic() - started)
             return "sent"
 
         return operation
@@ -198,7 +207,8 @@ def _checked(transaction: Transaction, body: Element, incoming: _Incoming) -> di
     """Take documents out of the body, then hold it to its schema.
 
     Raises:
-        Fault: another element than the action's, an xop:Include astray, or not valid by the schema.
+        Fault: another element than the action's, or an xop:Include astray.
+        Refused: not valid by the schema; the elements are named (ITI TF-2: 3.42.4.1.3).
     """
     if body.tag != name(transaction.request):
         raise sender(f"the body of {transaction.number} is {transaction.request}, not {local_name(body)[:64]}")
@@ -208,7 +218,8 @@ def _checked(transaction: Transaction, body: Element, incoming: _Incoming) -> di
             contents[element] = take_inline(element, incoming.spool)
     validator = schema(transaction.schema)
     if not validator.validate(body):
-        raise sender(f"not valid by {transaction.schema}: {_schema_error(validator)}")
+        context = f"not valid by {transaction.schema}: {_schema_error(validator)}"
+        raise Refused([Finding(transaction.schema_error, context)])
     return contents
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from xds.actors.streams import Streams
 from xds.ebxml import rim
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Refused
@@ -46,8 +47,10 @@ class DocumentRepository:
         blobs: BlobStore,
         *,
         remote: bool,
+        streams: int,
     ) -> None:
         self.unique_id, self._blobs, self._remote = unique_id, blobs, remote
+        self.streams = Streams(streams)
 
     def provide_and_register(
         self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]], work: Work, register: Register

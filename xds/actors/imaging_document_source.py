@@ -6,10 +6,10 @@ XDSRepositoryError for what cannot be encoded, XDSUnknownRepositoryId for anothe
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from xds.actors.streams import Streams
 from xds.archives.interface import Archive, Gone, Held, NotEncodable, Ready, SpoolFull
 from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
@@ -30,19 +30,8 @@ class ImagingDocumentSource:
 
     def __init__(self, retrieve_location_uid: str, archive: Archive | None, *, streams: int) -> None:
         self.retrieve_location_uid, self._archive = retrieve_location_uid, archive
-        self._streams = threading.BoundedSemaphore(streams)
+        self.streams = Streams(streams)
         self._broken: set[str] = set()
-
-    def enter(self) -> Callable[[], None]:
-        """Take one of the places for streams; return what gives it back.
-
-        Raises:
-            Refused: all are taken.
-        """
-        if not self._streams.acquire(blocking=False):
-            rule = "as many image streams as this source gives at once are under way; try again"
-            raise Refused([Finding(ErrorCode.REPOSITORY_BUSY, rule)])
-        return self._streams.release
 
     def retrieve(self, request: ImagingRequest) -> list[Instance | Finding]:
         """For each instance asked for, what can be given, or why it cannot.

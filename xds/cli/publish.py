@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mimetypes
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,10 +23,9 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, new_oid
 from xds.metadata.submission import Submission
 from xds.settings import Peer
+from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.wire.spool import Spool
-
-RAD_68 = replace(ITI_41, number="RAD-68", title="Provide and Register Imaging Document Set - MTOM/XOP")
 
 
 @click.command(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from xds.cli.common import deployment, settings
-from xds.serving import Supervisor, check_listen
+from xds.wire.metrics import prepare
 
 
 @click.command(epilog="Example: xds serve --data ./xds-data --listen 127.0.0.1:8080")
@@ -23,6 +23,9 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("spyne").setLevel(logging.ERROR)
     loaded = settings(config, data, listen=listen)
+    prepare(loaded.settings.data / "run" / "metrics")
+    from xds.serving import Supervisor, check_listen  # after the metrics' folder is known
+
     check_listen(loaded)
     click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")
     sys.exit(Supervisor(loaded).run())

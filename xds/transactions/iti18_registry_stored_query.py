@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lxml import etree
 
 from xds.ebxml import query
-from xds.errors import Finding, Status
+from xds.errors import ErrorCode, Finding, Status
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
@@ -38,6 +38,7 @@ TRANSACTION = Transaction(
     responder_audits=Audits("110112", "E"),
     request="query:AdhocQueryRequest",
     schema="query.xsd",
+    schema_error=ErrorCode.REGISTRY_ERROR,
     respond=respond,
     refuse=refuse,
 )

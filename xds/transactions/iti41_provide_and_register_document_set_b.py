@@ -7,9 +7,10 @@ message with a manifest or report in it (RAD TF-2: 4.68), told apart by what it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xds.ebxml import lcm, rs
-from xds.errors import Finding, Status
+from xds.errors import ErrorCode, Finding, Status
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 from xds.wire.xml import name
 
@@ -18,6 +19,8 @@ def respond(call: Call) -> Reply:
     submitted = call.body.find(name("lcm:SubmitObjectsRequest"))
     assert submitted is not None  # noqa: S101  the schema demands it
     objects = lcm.read_submit_objects(submitted)
+    if any(entry.mime_type == DICOM for entry in objects.extrinsic_objects):
+        call.event.transaction = (RAD_68.number, RAD_68.title)
     call.event.about_objects(objects)
     documents = call.body.iterfind(name("xds:Document"))
     contents = [(document.get("id", ""), call.contents[document]) for document in documents]
@@ -43,6 +46,11 @@ TRANSACTION = Transaction(
     responder_audits=Audits("110107", "C"),
     request="xds:ProvideAndRegisterDocumentSetRequest",
     schema="xdsb.xsd",
+    schema_error=ErrorCode.REPOSITORY_METADATA,
     respond=respond,
     refuse=refuse,
 )
+
+DICOM = "application/dicom"
+RAD_68 = replace(TRANSACTION, number="RAD-68", title="Provide and Register Imaging Document Set - MTOM/XOP")
+"""The same message with a manifest in it; only the audit record tells them apart."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from xds.actors import document_registry
 from xds.ebxml import lcm, rs
-from xds.errors import Finding, Status
+from xds.errors import ErrorCode, Finding, Status
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
@@ -37,6 +37,7 @@ TRANSACTION = Transaction(
     responder_audits=Audits("110107", "C"),
     request="lcm:SubmitObjectsRequest",
     schema="lcm.xsd",
+    schema_error=ErrorCode.REGISTRY_METADATA,
     respond=respond,
     refuse=refuse,
 )

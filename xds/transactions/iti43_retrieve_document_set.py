@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from xds.ebxml import xdsb
-from xds.errors import Finding
+from xds.errors import ErrorCode, Finding
 from xds.transactions import retrieving
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
@@ -18,6 +18,7 @@ def respond(call: Call) -> Reply:
     requests = xdsb.read_document_requests(call.body)
     call.event.about_documents(requests)
     repository = call.actor.repository
+    call.at_end(repository.streams.enter())
     given, findings = [], []
     for request, held in zip(requests, repository.retrieve(requests, call.work), strict=True):
         if isinstance(held, Finding):
@@ -44,6 +45,7 @@ TRANSACTION = Transaction(
     responder_audits=Audits("110106", "R"),
     request="xds:RetrieveDocumentSetRequest",
     schema="xdsb.xsd",
+    schema_error=ErrorCode.REPOSITORY_ERROR,
     respond=respond,
     refuse=refuse,
     retrieve=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xds.ebxml import xdsb
-from xds.errors import Finding
+from xds.errors import ErrorCode, Finding
 from xds.transactions import retrieving
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
@@ -17,7 +17,7 @@ def respond(call: Call) -> Reply:
     request = xdsb.read_imaging_request(call.body)
     call.event.about_studies(request)
     source = call.actor.imaging_source
-    call.at_end(source.enter())
+    call.at_end(source.streams.enter())
     given, findings = [], []
     for found in source.retrieve(request):
         if isinstance(found, Finding):
@@ -45,6 +45,7 @@ TRANSACTION = Transaction(
     responder_audits=Audits("110104", "R"),
     request="xdsi:RetrieveImagingDocumentSetRequest",
     schema="xdsib.xsd",
+    schema_error=ErrorCode.XDSI_REQUEST,
     respond=respond,
     refuse=refuse,
     retrieve=True,

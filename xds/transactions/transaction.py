@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from xds.audit.events import AuditEvent
-from xds.errors import Finding
+from xds.errors import ErrorCode, Finding
 from xds.store.audit import Recorded
 from xds.store.work import Work
 from xds.wire.soap import Message
@@ -86,6 +86,7 @@ class Transaction:
     responder_audits: Audits
     request: str  # prefixed name of the body's element
     schema: str  # file of ours that it is valid by
+    schema_error: ErrorCode  # how a body is refused that is not
     respond: Respond = field(repr=False)
     refuse: Refuse = field(repr=False)
     retrieve: bool = False  # the responder is the source of the data

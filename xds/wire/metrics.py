@@ -1,0 +1,50 @@
+"""What ``/metrics`` counts: transactions by outcome, and how long they took.
+
+With several processes the values are kept in files of ``PROMETHEUS_MULTIPROC_DIR``, which ``xds serve`` sets.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def prepare(folder: Path) -> None:
+    """Keep the values of all processes in a folder; to be called before this module's metrics are made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[VARIABLE] = str(folder)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        # Imported late: the library looks for the folder when it is imported.
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self._registry = CollectorRegistry()
+        self.transactions = Counter(
+            "xds_transactions", "Transactions answered.", ("transaction", "outcome"), registry=self._registry
+        )
+        self.seconds = Histogram(
+            "xds_transaction_seconds",
+            "Seconds from the envelope read to the effect committed.",
+            ("transaction",),
+            registry=self._registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+
+    def text(self) -> bytes:
+        """All processes' values in the Prometheus text format."""
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        if VARIABLE not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
