@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from xds.store.deployment import migrate
 from xds.store.engine import make_engine
-from xds.store.tables import metadata
 
 CI = os.environ.get("CI") == "true"
 
@@ -99,7 +99,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def engine(database_url: str) -> Iterator[sa.Engine]:
     """A database with our tables."""
     engine = make_engine(database_url)
-    metadata.create_all(engine)
+    with engine.begin() as connection:
+        migrate(connection)
     yield engine
     engine.dispose()
 

@@ -13,7 +13,7 @@ from xds.errors import Unusable
 from xds.metadata.identifiers import new_oid
 from xds.settings import Loaded
 from xds.store.engine import insert_ignoring
-from xds.store.tables import deployment, metadata
+from xds.store.tables import deployment
 
 # Settings that are made when the operator gives none.
 MADE = (
@@ -22,7 +22,8 @@ MADE = (
     "domain.home_community_id",
     "domain.assigning_authorities",
 )
-SCHEMA_VERSION = "1"
+VERSION = "0001"
+"""The newest step of ``migrations``."""
 
 
 def with_identity(loaded: Loaded) -> Loaded:
@@ -75,6 +76,34 @@ def log_id(data: Path) -> str:
     return _kept(data)["audit.log_id"]
 
 
+def migrate(connection: sa.Connection) -> None:
+    """Bring the tables to this version, a step at a time, in the connection's transaction.
+
+    Raises:
+        Unusable: they are of a later version.
+    """
+    if _version(connection) == VERSION:
+        return
+    # Imported late: most starts find everything up to date.
+    import alembic.command
+    import alembic.config
+    from alembic.util import CommandError
+
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    try:
+        alembic.command.upgrade(config, VERSION)
+    except CommandError:
+        raise Unusable("the database is of a later version of xds than this one") from None
+
+
+def _version(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) or "")
+
+
 def prepare(engine: sa.Engine, loaded: Loaded) -> None:
     """Bring the tables up to date, and hold the database to the deployment it belongs to.
 
@@ -85,9 +114,8 @@ def prepare(engine: sa.Engine, loaded: Loaded) -> None:
         with engine.begin() as connection:
             if engine.dialect.name != "sqlite":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
-            metadata.create_all(connection)
+            migrate(connection)
             expected = {
-                "schema": SCHEMA_VERSION,
                 "repository.unique_id": loaded.settings.repository.unique_id,
             }
             for name, value in expected.items():

@@ -11,6 +11,10 @@ import sqlalchemy as sa
 metadata = sa.MetaData()
 
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+BY_PATIENT = "HASH (patient_key)"
+PARTITIONS = 16
+"""Of each table that belongs to a patient, on PostgreSQL; a number that is never changed."""
+
 _Time = sa.String(14)  # Dtm padded to the second: sorts as time does, on every database
 
 # What this database belongs to: repository, source and community OIDs, the audit log's id.
@@ -73,6 +77,7 @@ document_entry = sa.Table(
     sa.Column("hash", sa.String(40)),
     sa.Column("size", _Id),
     sa.Column("ebxml", sa.LargeBinary, nullable=False),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 # One narrow row a value of eventCodeList, confidentialityCode, authorPerson, referenceIdList.
@@ -83,6 +88,7 @@ document_entry_value = sa.Table(
     sa.Column("attribute", sa.String(20), primary_key=True),
     sa.Column("value", sa.Text, primary_key=True),
     sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 submission_set = sa.Table(
@@ -97,6 +103,7 @@ submission_set = sa.Table(
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("author_person", sa.Text, nullable=False),  # one a line
     sa.Column("ebxml", sa.LargeBinary, nullable=False),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 folder = sa.Table(
@@ -110,6 +117,7 @@ folder = sa.Table(
     sa.Column("status", sa.String(10), nullable=False),
     sa.Column("last_update_time", _Time, nullable=False),
     sa.Column("ebxml", sa.LargeBinary, nullable=False),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 association = sa.Table(
@@ -125,6 +133,7 @@ association = sa.Table(
     # GetAssociations, contents of a submission set, what a replacement deprecates.
     sa.Index("association_by_source", "patient_key", "source"),
     sa.Index("association_by_target", "patient_key", "target"),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 # A member by reference may be of another patient (ITI TF-3: 4.2.2.1.1): from its id to the association's patient.

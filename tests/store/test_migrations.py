@@ -1,0 +1,48 @@
+"""The tables that migrations make are those that the code uses."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from xds.errors import Unusable
+from xds.store import tables
+from xds.store.deployment import migrate
+
+
+def test_migrated_tables_are_those_of_the_code(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_name": lambda name, kind, _: kind != "table" or name in tables.metadata.tables}
+        )
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_database_that_is_up_to_date_is_left_alone(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        migrate(connection)
+
+
+def test_a_database_of_a_later_version_is_refused(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(Unusable, match="later version"):
+            migrate(connection)
+
+
+def test_every_table_of_a_patient_has_the_patient_key_first_and_is_partitioned_by_it(engine: sa.Engine) -> None:
+    ours = [t for t in tables.metadata.tables.values() if t.dialect_options["postgresql"]["partition_by"]]
+    assert {t.name for t in ours} == {
+        "document_entry",
+        "document_entry_value",
+        "submission_set",
+        "folder",
+        "association",
+    }
+    assert all(next(iter(t.primary_key.columns)).name == "patient_key" for t in ours)
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            count = connection.scalar(sa.text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'folder'::regclass"))
+        assert count == tables.PARTITIONS

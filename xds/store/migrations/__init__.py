@@ -1,0 +1,1 @@
+"""The database's history, a step a file; Alembic walks it."""

@@ -1,0 +1,191 @@
+"""The first tables.
+
+Revision: 0001, after none.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+PARTITIONED = ("document_entry", "document_entry_value", "submission_set", "folder", "association")
+
+
+def upgrade() -> None:
+    op.create_table('association',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('type', sa.String(length=128), nullable=False),
+    sa.Column('source', sa.String(length=45), nullable=False),
+    sa.Column('target', sa.String(length=45), nullable=False),
+    sa.Column('status', sa.String(length=10), nullable=False),
+    sa.Column('ebxml', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
+    op.create_index('association_by_source', 'association', ['patient_key', 'source'], unique=False)
+    op.create_index('association_by_target', 'association', ['patient_key', 'target'], unique=False)
+    op.create_table('audit_checkpoint',
+    sa.Column('size', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('signed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('size')
+    )
+    op.create_table('audit_head',
+    sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('size', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_table('audit_open',
+    sa.Column('id', sa.String(length=36), nullable=False),
+    sa.Column('owner', sa.String(length=128), nullable=False),
+    sa.Column('started', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('messages', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_table('audit_record',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('leaf_number', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('recorded', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('event', sa.String(length=16), nullable=False),
+    sa.Column('transaction', sa.String(length=16), nullable=False),
+    sa.Column('outcome', sa.Integer(), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('message', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('leaf_number')
+    )
+    op.create_index('audit_record_unnumbered', 'audit_record', ['id'], unique=False, sqlite_where=sa.text('leaf_number IS NULL'), postgresql_where=sa.text('leaf_number IS NULL'))
+    op.create_table('deployment',
+    sa.Column('name', sa.String(length=64), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('name')
+    )
+    op.create_table('document',
+    sa.Column('repository_unique_id', sa.String(length=64), nullable=False),
+    sa.Column('document_unique_id', sa.String(length=128), nullable=False),
+    sa.Column('state', sa.String(length=10), nullable=False),
+    sa.Column('submission', sa.String(length=64), nullable=False),
+    sa.Column('since', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('mime_type', sa.String(length=256), nullable=False),
+    sa.Column('size', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('sha1', sa.String(length=40), nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.PrimaryKeyConstraint('repository_unique_id', 'document_unique_id')
+    )
+    op.create_index('document_by_content', 'document', ['sha256'], unique=False)
+    op.create_index('document_pending', 'document', ['since'], unique=False, sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
+    op.create_table('document_entry',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('logical_id', sa.String(length=45), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('unique_id', sa.String(length=128), nullable=False),
+    sa.Column('status', sa.String(length=10), nullable=False),
+    sa.Column('object_type', sa.String(length=45), nullable=False),
+    sa.Column('class_code', sa.Text(), nullable=False),
+    sa.Column('type_code', sa.Text(), nullable=False),
+    sa.Column('format_code', sa.Text(), nullable=False),
+    sa.Column('healthcare_facility_type_code', sa.Text(), nullable=False),
+    sa.Column('practice_setting_code', sa.Text(), nullable=False),
+    sa.Column('creation_time', sa.String(length=14), nullable=True),
+    sa.Column('service_start_time', sa.String(length=14), nullable=True),
+    sa.Column('service_stop_time', sa.String(length=14), nullable=True),
+    sa.Column('repository_unique_id', sa.String(length=64), nullable=False),
+    sa.Column('hash', sa.String(length=40), nullable=True),
+    sa.Column('size', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.Column('ebxml', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
+    op.create_table('document_entry_value',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('attribute', sa.String(length=20), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'attribute', 'value', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
+    op.create_table('folder',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('logical_id', sa.String(length=45), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('unique_id', sa.String(length=128), nullable=False),
+    sa.Column('status', sa.String(length=10), nullable=False),
+    sa.Column('last_update_time', sa.String(length=14), nullable=False),
+    sa.Column('ebxml', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
+    op.create_table('foreign_association',
+    sa.Column('target', sa.String(length=45), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('target', 'entry_uuid')
+    )
+    op.create_table('locator',
+    sa.Column('domain', sa.String(length=64), nullable=False),
+    sa.Column('id', sa.String(length=128), nullable=False),
+    sa.Column('kind', sa.String(length=12), nullable=False),
+    sa.Column('nth', sa.String(length=45), nullable=False),
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.PrimaryKeyConstraint('domain', 'id', 'kind', 'nth')
+    )
+    op.create_table('patient',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('domain', sa.String(length=64), nullable=False),
+    sa.Column('authority', sa.String(length=64), nullable=False),
+    sa.Column('id', sa.String(length=256), nullable=False),
+    sa.Column('merged_into', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
+    sa.PrimaryKeyConstraint('patient_key'),
+    sa.UniqueConstraint('domain', 'authority', 'id', name='patient_by_id')
+    )
+    op.create_table('submission_set',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('unique_id', sa.String(length=128), nullable=False),
+    sa.Column('source_id', sa.String(length=64), nullable=False),
+    sa.Column('content_type_code', sa.Text(), nullable=False),
+    sa.Column('submission_time', sa.String(length=14), nullable=False),
+    sa.Column('status', sa.String(length=10), nullable=False),
+    sa.Column('author_person', sa.Text(), nullable=False),
+    sa.Column('ebxml', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
+
+    if op.get_bind().dialect.name == "postgresql":
+        for table in PARTITIONED:
+            for number in range(16):
+                op.execute(
+                    f"CREATE TABLE {table}_{number:02d} PARTITION OF {table} "
+                    f"FOR VALUES WITH (MODULUS 16, REMAINDER {number})"
+                )
+
+
+def downgrade() -> None:
+    op.drop_table('submission_set')
+    op.drop_table('patient')
+    op.drop_table('locator')
+    op.drop_table('foreign_association')
+    op.drop_table('folder')
+    op.drop_table('document_entry_value')
+    op.drop_table('document_entry')
+    op.drop_index('document_pending', table_name='document', sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
+    op.drop_index('document_by_content', table_name='document')
+    op.drop_table('document')
+    op.drop_table('deployment')
+    op.drop_index('audit_record_unnumbered', table_name='audit_record', sqlite_where=sa.text('leaf_number IS NULL'), postgresql_where=sa.text('leaf_number IS NULL'))
+    op.drop_table('audit_record')
+    op.drop_table('audit_open')
+    op.drop_table('audit_head')
+    op.drop_table('audit_checkpoint')
+    op.drop_index('association_by_target', table_name='association')
+    op.drop_index('association_by_source', table_name='association')
+    op.drop_table('association')
