@@ -102,7 +102,10 @@ def _pace(loaded: Loaded) -> Pace:
 def _web(loaded: Loaded, images_socket: str) -> None:
     server = loaded.settings.server
     options = _options(loaded) | {"bind": server.listen, "workers": server.workers}
-    _Gunicorn(loaded, options, replace(_pace(loaded), images_socket=images_socket)).run()
+    imaging = loaded.settings.imaging_source
+    carriers = imaging.processes * (imaging.streams + 4)
+    pace = replace(_pace(loaded), images_socket=images_socket, carrier_threads=carriers)
+    _Gunicorn(loaded, options, pace).run()
 
 
 def _images(loaded: Loaded, images_socket: str) -> None:

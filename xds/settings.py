@@ -30,7 +30,7 @@ class Server:
     data: str = "xds-data"  # folder of everything that this deployment keeps
     database: str = ""  # SQLAlchemy URL; empty: SQLite in the data folder
     documents: str = ""  # file: URL of the document store; empty: in the data folder
-    actors: tuple[str, ...] = ("registry", "repository", "imaging-source")
+    actors: tuple[str, ...] = ("registry", "repository", "imaging-source")  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     threads: int = 8  # threads a web process keeps for short requests
     upload_threads: int = 8  # threads a web process keeps for long request bodies
@@ -84,7 +84,7 @@ class ImagingSource:
 
     folder: str = ""  # tree of DICOM files
     retrieve_location_uid: str = ""  # OID of this source; empty: one is made
-    retrieve_ae_title: str = "XDS"
+    retrieve_ae_title: str = "XDS"  # written into manifests
     retrieve_url: str = ""  # base URL of WADO-RS, written into manifests; empty: none
     timezone: str = "UTC"  # of DICOM times without an offset of their own
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
@@ -107,9 +107,9 @@ class Audit:
 class Syslog:
     """ITI-20 in: HOST:PORT each; not part of this version."""
 
-    tls: str = ""
-    tcp: str = ""
-    udp: str = ""
+    tls: str = ""  # RFC 5425
+    tcp: str = ""  # RFC 6587, octet counting
+    udp: str = ""  # RFC 5426
 
 
 @dataclass(frozen=True, slots=True)

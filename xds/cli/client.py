@@ -88,6 +88,11 @@ class Desk:
         except (NotSent, sa.exc.SQLAlchemyError) as problem:
             raise Unusable(f"the audit record cannot be kept: {problem}") from None
 
+    def peer(self, url: str) -> Peer:
+        """A peer that is named by its URL; we present our own certificate there."""
+        tls = self.settings.tls
+        return Peer(url, tls.certificate, tls.key, tls.trusted)
+
     def client(self, peer: Peer) -> Client:
         return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
 

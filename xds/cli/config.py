@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
+from xds.cli.example import example as example_text
 from xds.serving import check_listen
 from xds.settings import flat
 
@@ -38,3 +39,9 @@ def check(config: Path | None, data: str | None) -> None:
     """Say whether the server would start with these settings."""
     check_listen(settings(config, data))
     click.echo("the settings are good")
+
+
+@config.command(epilog="Example: xds config example > xds.toml")
+def example() -> None:
+    """Print a settings file with every setting and its default."""
+    click.echo(example_text(), nl=False)

@@ -55,7 +55,8 @@ def search_of(patient: str, study: str, accession: str, modality: str, since: st
 def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
     """The entries that a registry has for a search; the query is audited."""
     query_id, parameters = search.query()
-    client = StoredQueryClient(registry)
+    peer = at.peer(registry)
+    client = StoredQueryClient(registry, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
     with at.transaction(ITI_18, registry) as event:
         request = client.request(query_id, "LeafClass", parameters)
         event.about_query(read_request(parse(request)), request)

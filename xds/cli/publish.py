@@ -22,7 +22,6 @@ from xds.metadata.datatypes import Author, Code, Dtm, Xon
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, new_oid
 from xds.metadata.submission import Submission
-from xds.settings import Peer
 from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.wire.spool import Spool
@@ -80,7 +79,7 @@ def _send(at: Desk, value: Submission, content: Content, repository: str, *, ima
         event.about_patient(str(value.submission_set.patient_id))
         event.about_submission_set(value.submission_set.unique_id)
         with Spool(Path(folder)) as spool:
-            for warning in provide(at.client(Peer(repository)), transaction.action, value, [content], spool):
+            for warning in provide(at.client(at.peer(repository)), transaction.action, value, [content], spool):
                 click.echo(f"warning: {warning.code}: {warning.context}", err=True)
 
 

@@ -21,7 +21,8 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("spyne").setLevel(logging.ERROR)
+    for name in ("spyne", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     loaded = settings(config, data, listen=listen)
     prepare(loaded.settings.data / "run" / "metrics")
     from xds.serving import Supervisor, check_listen  # after the metrics' folder is known

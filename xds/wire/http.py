@@ -36,8 +36,16 @@ class HttpRequest:
             environ["wsgi.input"].read,
             environ.get("REMOTE_ADDR", "") or "127.0.0.1",
             base.rstrip("/") + path,
-            environ.get("xds.peer_certificate", ""),
+            _subject(environ.get("gunicorn.socket")),
         )
+
+
+def _subject(sock: Any) -> str:
+    """The subject of the peer's certificate, ``CN=…, O=…``; empty without mutual TLS."""
+    if not hasattr(sock, "getpeercert"):
+        return ""
+    certificate = sock.getpeercert() or {}
+    return ", ".join(f"{key}={value}" for part in certificate.get("subject", ()) for key, value in part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ their connection, to processes of their own.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import selectors
@@ -36,6 +37,7 @@ class Pace:
     stall_seconds: float = 10.0
     least_bytes_per_second: int = 1024
     upload_threads: int = 8
+    carrier_threads: int = 12  # TLS connections to image processes at once
     images_socket: str = ""  # where connections for images are handed to; empty: served here
     images_path: str = "/imaging-source"
     takes_handed: bool = False  # this worker is handed its connections
@@ -125,6 +127,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self.uploads = ThreadPoolExecutor(self.pace.upload_threads, "upload")
+        self.carriers = ThreadPoolExecutor(self.pace.carrier_threads, "carrier")
         super().init_process()
 
     # Accepting and gathering, all in the event loop.
@@ -197,7 +200,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return True
             return False
         target, length = _asked(bytes(data[:end]))
-        if target == self.pace.images_path and self.pace.images_socket and not self.cfg.is_ssl:
+        if target == self.pace.images_path and self.pace.images_socket:
             self._ungather(connection)
             if self._hand_over(connection):
                 return True
@@ -215,20 +218,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
 
     def _hand_over(self, connection: Connection) -> bool:
-        """Give the connection to an image process; False when none takes it."""
+        """Give the connection to an image process; False when none takes it.
+
+        A TLS connection cannot be given away: the image process gets one end of a socket pair, and a thread that
+        serves nothing else carries bytes between the other end and the peer.
+        """
+        raw, pair = connection.sock.raw, None
+        if self.cfg.is_ssl:
+            pair = socket.socketpair()
+        given = pair[1] if pair else raw
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-                channel.settimeout(1.0)
-                channel.connect(self.pace.images_socket)
-                head = json.dumps(connection.client).encode()
-                message = struct.pack("!II", len(head), len(connection.gathered)) + head + connection.gathered
-                socket.send_fds(channel, [message[:8]], [connection.sock.fileno()])
-                channel.sendall(message[8:])
+            _give(self.pace.images_socket, given, connection.client, bytes(connection.gathered))
         except OSError as problem:
             self.log.error("no image process takes a request: %s", problem)
+            for end in pair or ():
+                end.close()
             return False
+        given.close()  # theirs now: closed here without a shutdown
         self.nr_conns -= 1
-        connection.sock.raw.close()  # theirs now: closed here without a shutdown
+        if pair:
+            self.carriers.submit(_carry, connection.sock, pair[0])
         return True
 
     # What gthread calls.
@@ -265,6 +274,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for connection in list(self.gathering.values()):
             if connection.deadline < now or (not self.alive and not connection.gathered):
                 self._drop(connection)
+
+
+def _give(path: str, sock: socket.socket, client: Any, gathered: bytes) -> None:
+    """Hand a connection, its peer's address and what was read of it to the process that listens at a path."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(1.0)
+        channel.connect(path)
+        head = json.dumps(client).encode()
+        socket.send_fds(channel, [struct.pack("!II", len(head), len(gathered))], [sock.fileno()])
+        channel.sendall(head + gathered)
+
+
+def _carry(peer: Paced, ours: socket.socket) -> None:
+    """Carry bytes both ways until either side ends; a peer that is too slow is cut off."""
+    with ours, contextlib.suppress(OSError), selectors.DefaultSelector() as ready:
+        raw: Any = peer.raw
+        raw.setblocking(True)
+        ready.register(raw, selectors.EVENT_READ)
+        ready.register(ours, selectors.EVENT_READ)
+        while True:
+            readable = {key.fileobj for key, _ in ready.select()}
+            if ours in readable:
+                data = ours.recv(_PIECE)
+                if not data:
+                    break
+                peer.sendall(data)
+            if raw in readable:
+                data = peer.recv(_PIECE)
+                while raw.pending():
+                    data += peer.recv(_PIECE)
+                if not data:
+                    break
+                ours.sendall(data)
+    with contextlib.suppress(OSError):
+        peer.raw.close()
 
 
 def _asked(head: bytes) -> tuple[str, int | None]:
