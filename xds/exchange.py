@@ -30,7 +30,7 @@ from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
-from xds.wire.spool import Spool, Spooled
+from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, local_name, name, schema
 from xds.wire.xop import take_includes, take_inline
 
@@ -77,6 +77,9 @@ class Exchange:
                 return _fault(sender(str(problem)), "", mtom_reply=False)
             except Fault as fault:
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except NotKept:
+                log.exception("spool.not_written")
+                return _fault(_cannot_keep(), "", mtom_reply=True)
             incoming = _Incoming(request, package.attachments, spool)
             try:
                 message, _ = self._endpoint.call(package.root, incoming)
@@ -105,6 +108,12 @@ class Exchange:
         try:
             call.contents = _checked(transaction, message.body, incoming)
             reply = transaction.respond(call)
+        except NotKept:
+            log.exception("spool.not_written")
+            work.close()
+            call.release()
+            self._record_failures(call)
+            raise _cannot_keep() from None
         except Refused as refused:
             work.close()
             call.release()
@@ -241,6 +250,10 @@ def _kind_of(text: str, type_name: str) -> str:
     if "This element is not expected" in text or "Missing child" in text or "attribute" in text.lower():
         return text.split(" Expected", 1)[0]
     return type_name.removeprefix("SCHEMAV_").replace("_", " ").lower()
+
+
+def _cannot_keep() -> Fault:
+    return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
 
 
 def _internal(transaction: Transaction) -> Finding:

@@ -29,6 +29,10 @@ class Spooled:
                 yield chunk
 
 
+class NotKept(Exception):
+    """A part could not be written: the disk is full, or broken."""
+
+
 class Writing:
     """A file being written."""
 
@@ -42,15 +46,31 @@ class Writing:
         return self._size
 
     def write(self, data: bytes | memoryview) -> None:
+        """Add bytes.
+
+        Raises:
+            NotKept: they could not be written.
+        """
         view = memoryview(data)
         self._sha1.update(view)
         self._sha256.update(view)
         self._size += len(view)
-        while len(view):
-            view = view[self._file.write(view) :]
+        try:
+            while len(view):
+                view = view[self._file.write(view) :]
+        except OSError as problem:
+            raise NotKept(problem.strerror) from None
 
     def finish(self) -> Spooled:
-        self._file.close()
+        """The whole file.
+
+        Raises:
+            NotKept: it could not be written to its end.
+        """
+        try:
+            self._file.close()
+        except OSError as problem:
+            raise NotKept(problem.strerror) from None
         return Spooled(self._path, self._size, self._sha1.hexdigest(), self._sha256.hexdigest())
 
     def discard(self) -> None:
