@@ -68,7 +68,12 @@ class Work:
 
     def commit(self) -> None:
         if self._connection is not None:
-            self._connection.commit()
+            try:
+                self._connection.commit()
+            except BaseException:
+                # Whether it has a transaction open now is not known: it is not used again.
+                self._connection.invalidate()
+                raise
         self.close()
 
     def close(self) -> None:

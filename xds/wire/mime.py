@@ -58,8 +58,8 @@ class Package:
 
 
 def content_id(text: str) -> str:
-    """A Content-ID or ``cid:`` reference in the one form both are compared in."""
-    return unquote(text.strip().removeprefix("<").removesuffix(">"))
+    """A Content-ID without its angle brackets."""
+    return text.strip().removeprefix("<").removesuffix(">").strip()
 
 
 def read_package(content_type: str, read: Callable[[int], bytes], spool: Spool, limits: Limits) -> Package:
@@ -180,7 +180,7 @@ class _Multipart:
             raise Malformed(f"Content-Transfer-Encoding {encoding[:32]} is not MTOM's (XOP 1.0: 4.1)")
         # The root part is named by start= (RFC 2387: 3.2).  Some senders leave it out although
         # MTOM asks for it; the RFC then takes the first part, and so do we.
-        if first if self._start is None else id_ == self._start:
+        if first if self._start is None else id_ in (self._start, unquote(self._start)):
             if self._root is not None:
                 raise Malformed("two parts have the Content-ID of the root")
             self._root = self._root_part()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 from xds.wire.faults import sender
-from xds.wire.mime import content_id
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 from xds.wire.xml import Element, name
 
@@ -27,8 +27,9 @@ def take_includes(body: Element, attachments: Mapping[str, Spooled]) -> dict[Ele
         href = include.get("href", "").strip()
         if not href.lower().startswith("cid:"):
             raise sender("the href of an xop:Include must be a cid: URL (XOP 1.0: 4.2)")
-        id_ = content_id(href[4:])
-        if id_ not in attachments:
+        # A cid: URL is percent-encoded and a Content-ID is not (RFC 2392); some peers encode neither, or both.
+        id_ = next((each for each in (unquote(href[4:]), href[4:]) if each in attachments), None)
+        if id_ is None:
             raise sender("an xop:Include names a part that is not in the message (XOP 1.0: 4.2)")
         if id_ in used:
             raise sender("two xop:Include name the same part (XOP 1.0: 3.1)")
@@ -61,7 +62,9 @@ def _decoded(text: str) -> Iterator[bytes]:
     for start in range(0, len(text), step):
         kept += "".join(text[start : start + step].split())
         whole = len(kept) // 4 * 4
-        ready, kept = kept[:whole], kept[whole:]
+        if ready.endswith("=") and kept:
+            raise ValueError("goes on behind its padding")
+        ready, kept = kept[:whole] or ready, kept[whole:]
         yield base64.b64decode(ready, validate=True)
     if kept:
         raise ValueError("cut off")
