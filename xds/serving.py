@@ -80,7 +80,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "keepalive": 15,
         "timeout": 120,
         "graceful_timeout": int(settings.server.stop_seconds),
-        "worker_connections": 2000,
+        "worker_connections": 1000,
         "loglevel": "warning",
         "control_socket_disable": True,
         "permit_obsolete_folding": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,8 @@ def fetch_all(at: Desk, registry: str, search: Search, to: Path, outcome: Outcom
     with _progress(quiet) as progress, Spool(to / ".incoming") as spool:
         for entry in entries:
             _document(at, entry, to, spool, progress, outcome)
+    with contextlib.suppress(OSError):  # another fetch into the same folder may be under way
+        (to / ".incoming").rmdir()
 
 
 def _progress(quiet: bool) -> Progress:
