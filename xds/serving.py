@@ -9,11 +9,14 @@ import ctypes
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -158,12 +161,10 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._stopping = loaded, False
-        run_folder = loaded.settings.data / "run"
-        run_folder.mkdir(parents=True, exist_ok=True)
         images = "imaging-source" in loaded.settings.server.actors
-        images_socket = str((run_folder / "images.sock").absolute()) if images else ""
-        if len(images_socket.encode()) > 100:  # the kernel's limit for socket names is 108
-            raise Unusable(f"{images_socket}: too long a path for a socket; set server.data to a shorter one")
+        # Not in the data folder: the kernel's limit for socket names is 108 bytes.
+        self._run_folder = Path(tempfile.mkdtemp(prefix="xds-"))
+        images_socket = str(self._run_folder / "images.sock") if images else ""
         self._children = [_Child("sequencer", lambda: sequencer.run(loaded))]
         if loaded.settings.repository.registry_url:
             self._children.append(_Child("settler", lambda: _settle(loaded)))
@@ -229,6 +230,7 @@ class Supervisor:
         limit = self._loaded.settings.server.stop_seconds + 5
         for child in reversed(self._children):
             _terminate(child.pid, limit)
+        shutil.rmtree(self._run_folder, ignore_errors=True)
 
 
 def _terminate(pid: int, seconds: float) -> None:
