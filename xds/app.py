@@ -18,7 +18,8 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.folder import FolderArchive
-from xds.audit.events import AuditEvent, Node, Party, Side
+from xds.audit.events import AuditEvent, Party, Side
+from xds.audit.message import AuditSource
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Unusable
 from xds.exchange import Exchange
@@ -90,7 +91,7 @@ class Application:
         self.engine = make_engine(settings.database_url)
         blobs = BlobStore(settings.documents_folder)
         self.database = Database(self.engine, blobs, DEFAULT_DOMAIN, settings.repository.unique_id)
-        self.node = Node(settings.audit.source_id, settings.audit.enterprise_site_id)
+        self.node = AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id)
         self.actors = self._actors(blobs)
         self.metrics = Metrics()
         self._endpoints = self._exchanges()

@@ -30,7 +30,7 @@ from xds.errors import Refused, Unusable
 from xds.settings import Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
-from xds.wire.worker import Pace, Worker
+from xds.wire.worker import Pace, ToRoot, Worker
 
 log = logging.getLogger("xds.serving")
 
@@ -84,7 +84,8 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "timeout": 120,
         "graceful_timeout": int(settings.server.stop_seconds),
         "worker_connections": 1000,
-        "loglevel": "warning",
+        "loglevel": "error",  # its warnings quote what peers send
+        "logger_class": ToRoot,
         "control_socket_disable": True,
         "permit_obsolete_folding": True,
         "proc_name": "xds",

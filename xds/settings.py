@@ -226,6 +226,8 @@ def _with_file(loaded: Loaded, file: Path) -> Loaded:
             settings = dataclasses.replace(loaded.settings, **changes)
             loaded = Loaded(settings, {**loaded.sources, **dict.fromkeys((f"{section}.{o}" for o in peers), "file")})
             continue
+        if section not in SECTIONS:
+            raise Unusable(f"{file}: there is no section {section}")
         for key, value in table.items():
             values[f"{section}.{key}"] = _checked(f"{section}.{key}", value, str(file))
     return loaded.changed(values, "file")
@@ -234,10 +236,11 @@ def _with_file(loaded: Loaded, file: Path) -> Loaded:
 def _peer(dotted: str, entry: Any) -> Peer:
     if isinstance(entry, str):
         return Peer(entry)
-    try:
-        return Peer(**entry)
-    except TypeError:
-        raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted") from None
+    known = {f.name for f in dataclasses.fields(Peer)}
+    texts = isinstance(entry, dict) and all(key in known and isinstance(text, str) for key, text in entry.items())
+    if not texts or "url" not in entry:
+        raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted")
+    return Peer(**entry)
 
 
 def _with_environment(loaded: Loaded, environment: Mapping[str, str]) -> Loaded:

@@ -31,6 +31,7 @@ MESSAGES = {
 }
 
 TARGET_NAMESPACES = {
+    "audit-message.xsd": None,  # DICOM PS3.15: A.5.1 gives it none
     "rim.xsd": NAMESPACES["rim"],
     "rs.xsd": NAMESPACES["rs"],
     "lcm.xsd": NAMESPACES["lcm"],

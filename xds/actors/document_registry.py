@@ -83,7 +83,8 @@ class DocumentRegistry:
         """The patient's key; where the domain is open, of a patient made now."""
         patient_id = submission.submission_set.patient_id
         key = store.patient_key(patient_id)
-        if key is None and self._open and patient_id.authority in self._authorities and store.add_patient(patient_id):
+        if key is None and self._open and patient_id.authority in self._authorities:
+            store.add_patient(patient_id)  # or another submission has, since we looked
             key = store.patient_key(patient_id)
         if key is None:
             # Table 4.2.4.1-2 wants the patient id in codeContext.

@@ -87,31 +87,39 @@ class DocumentRepository:
         """Registry elsewhere: rows first, pending; then ITI-42; then settled."""
         submission = next((_submission_id(p) for p in objects.registry_packages if _submission_id(p)), "")
         with work.apart() as table:
-            for document in documents:
-                self._add(table, document, "pending", submission)
+            new = [d.unique_id for d in documents if self._add(table, d, "pending", submission)]
         try:
             warnings = register(objects)
         except NoAnswer:
             rule = "the registry did not answer; the documents are kept and settled when it does"
             raise Refused([Finding(ErrorCode.REGISTRY_NOT_AVAILABLE, rule)]) from None
         except Refused:
+            # What waited before may be registered by its first sending: it waits on, and is asked about.
             with work.apart() as table:
-                table.settle(submission, registered=False)
+                for unique_id in new:
+                    table.settle_one(unique_id, registered=False)
             raise
         with work.apart() as table:
-            table.settle(submission, registered=True)
+            table.settle(submission)
         return warnings
 
-    def _add(self, table: DocumentTable, document: Document, state: str, submission: str) -> None:
+    def _add(self, table: DocumentTable, document: Document, state: str, submission: str) -> bool:
+        """Add a row, or take over the one that waits; whether it is new.
+
+        Raises:
+            Refused: the id is another document's.
+        """
         spooled = document.spooled
         kept = Kept(
             document.unique_id, document.entry.mime_type, spooled.size_bytes, spooled.sha1, spooled.sha256,
             state, submission, _identifier(document.entry, v.DOCUMENT_ENTRY_PATIENT_ID),
         )  # fmt: skip
-        if not table.add(kept):
-            other = table.find(document.unique_id)
-            if other is not None and other.sha256 != spooled.sha256:
-                raise Refused([Finding(ErrorCode.NON_IDENTICAL_HASH, document.unique_id, document.entry.id)])
+        if table.add(kept):
+            return True
+        other = table.find(document.unique_id)
+        if other is not None and other.sha256 != spooled.sha256:
+            raise Refused([Finding(ErrorCode.NON_IDENTICAL_HASH, document.unique_id, document.entry.id)])
+        return False
 
     def settle(self, holds: Callable[[str], bool], older_than_seconds: float, work: Work) -> int:
         """Ask the registry about documents whose registration was never answered; return how many are settled.

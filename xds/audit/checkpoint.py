@@ -17,7 +17,7 @@ import signxml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from lxml import etree
-from signxml.exceptions import InvalidInput, InvalidSignature
+from signxml.exceptions import SignXMLException
 
 from xds.audit.framing import FramedFiles
 from xds.audit.keys import SigningKey
@@ -113,29 +113,45 @@ def verify(signed: bytes, certificates: Sequence[x509.Certificate]) -> Checkpoin
     Raises:
         BadCheckpoint: it is no checkpoint, or none of them did.
     """
-    time = read(signed).time
-    name = parse(signed).findtext(f".//{{{_DS}}}KeyName") or ""
-    trusted = [c for c in certificates if fingerprint(c) == name]
+    said = read(signed)
+    trusted = [c for c in certificates if fingerprint(c) == signer(signed)]
     if not trusted:
         raise BadCheckpoint("signed by a key that is not trusted")
-    if not trusted[0].not_valid_before_utc <= time <= trusted[0].not_valid_after_utc:
+    if not trusted[0].not_valid_before_utc <= said.time <= trusted[0].not_valid_after_utc:
         raise BadCheckpoint("signed outside the time that its certificate is valid")
+    verify_signature(signed, trusted[0])
+    return said
+
+
+def signer(signed: bytes) -> str:
+    """The fingerprint of the certificate that a checkpoint says it is signed by; empty if it does not say."""
+    return parse(signed).findtext(f".//{{{_DS}}}KeyName") or ""
+
+
+def verify_signature(signed: bytes, certificate: x509.Certificate) -> None:
+    """That what is read of a checkpoint was signed by the certificate's key, whenever that was.
+
+    Raises:
+        BadCheckpoint: it was not.
+    """
     configuration = signxml.SignatureConfiguration(
         signature_methods=frozenset({signxml.SignatureMethod.ECDSA_SHA256}),
         digest_algorithms=frozenset({signxml.DigestAlgorithm.SHA256}),
         location="./",
-        verification_time=time,
+        verification_time=certificate.not_valid_before_utc,
     )
     try:
-        result = signxml.XMLVerifier().verify(signed, x509_cert=trusted[0], expect_config=configuration)
-    except (InvalidSignature, InvalidInput, ValueError) as problem:
+        result = signxml.XMLVerifier().verify(signed, x509_cert=certificate, expect_config=configuration)
+    except (SignXMLException, etree.LxmlError, ValueError) as problem:
         raise BadCheckpoint(f"the signature does not hold: {type(problem).__name__}") from None
     if isinstance(result, list) or result.signed_xml is None:
         raise BadCheckpoint("more than one thing is signed")
     try:
-        return _read(result.signed_xml)
+        same = _read(result.signed_xml) == read(signed)
     except ValueError as problem:
         raise BadCheckpoint(f"what was signed is no checkpoint: {problem}") from None
+    if not same:
+        raise BadCheckpoint("what was signed is another checkpoint")
 
 
 class CheckpointLog:
@@ -160,12 +176,12 @@ class CheckpointLog:
         """Number and signed bytes of the newest; what a crash left half-written is cut.
 
         Raises:
-            BadFrame: the files before the last are damaged.
+            BadFrame: they are damaged otherwise than by a crash.
         """
         files = self._files.files()
         if not files:
             return None
-        self._files.truncate(2**62)
+        self._files.mend()
         found = None
         for number, _, signed in self._files.read(files[-1][0]):
             found = number, signed

@@ -6,15 +6,31 @@ A record starts as «serious failure» and is bettered only when the reply is re
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
-from lxml import etree
-
+from xds.audit.codes import (
+    DESTINATION,
+    EVENT_IDS,
+    IHE_TRANSACTIONS,
+    PATIENT_NUMBER,
+    REPORT_NUMBER,
+    SOURCE,
+    STUDY_INSTANCE_UID,
+    SUBMISSION_SET,
+    URI,
+    Action,
+    Coded,
+    NetworkAccessPointType,
+    ObjectRole,
+    ObjectType,
+    Outcome,
+)
+from xds.audit.message import ActiveParticipant, AuditMessage, AuditSource, Detail, Event, ParticipantObject
+from xds.audit.message_xml import write
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import RegistryObjectList
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
@@ -22,22 +38,8 @@ from xds.errors import Finding, Severity
 from xds.metadata import vocabulary as v
 from xds.store.audit import Recorded, now_microseconds
 
-SUCCESS, MINOR_FAILURE, SERIOUS_FAILURE = 0, 4, 8
-
-# DICOM PS3.15: A.5.2 and CID 400, CID 402.
-EVENT_NAMES = {
-    "110100": "Application Activity",
-    "110101": "Audit Log Used",
-    "110103": "DICOM Instances Accessed",
-    "110104": "DICOM Instances Transferred",
-    "110106": "Export",
-    "110107": "Import",
-    "110112": "Query",
-    "110113": "Security Alert",
-}
-SOURCE_ROLE = ("110153", "DCM", "Source Role ID")
-DESTINATION_ROLE = ("110152", "DCM", "Destination Role ID")
-SUBMISSION_SET_TYPE = (v.SUBMISSION_SET, "IHE XDS Metadata", "submission set classificationNode")
+LOG_URI = "urn:xds:audit:log"
+DOCUMENT_DETAIL = "Document Unique ID"
 
 
 class Side(Enum):
@@ -48,41 +50,34 @@ class Side(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """The audit source: AuditSourceID and, where there is one, AuditEnterpriseSiteID."""
-
-    source_id: str
-    enterprise_site_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Party:
-    """An ActiveParticipant: how it is called, its own process where it is ours, and its network address."""
+    """A side of a transaction: how it is called, its network address, and whether it is this process."""
 
     user_id: str
     address: str
     ours: bool = False
     requestor: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """A ParticipantObject: codes as (code, system, text), details as (type, value)."""
-
-    id: str
-    type_code: str
-    role: str
-    id_type: tuple[str, str, str]
-    query: bytes | None = None
-    details: tuple[tuple[str, str], ...] = ()
-    name: str = ""
+    def participant(self, *roles: Coded) -> ActiveParticipant:
+        """As the record names it; ours with its process id."""
+        numeric = self.address.replace(".", "").isdigit() or ":" in self.address
+        return ActiveParticipant(
+            self.user_id or self.address or "unknown",
+            self.requestor,
+            str(os.getpid()) if self.ours else "",
+            network_access_point_id=self.address,
+            network_access_point_type=NetworkAccessPointType.IP_ADDRESS
+            if numeric
+            else NetworkAccessPointType.MACHINE_NAME,
+            role_ids=roles,
+        )
 
 
 @dataclass(slots=True)
 class AuditEvent:
     """A record in the making."""
 
-    node: Node
+    node: AuditSource
     event_id: str
     action: str
     transaction: tuple[str, str]  # number, title
@@ -90,19 +85,18 @@ class AuditEvent:
     destination: Party
     names_patient: bool = True
     patient_id: str = ""
-    objects: list[About] = field(default_factory=list)
-    outcome: int = SERIOUS_FAILURE
+    objects: list[ParticipantObject] = field(default_factory=list)
+    outcome: Outcome = Outcome.SERIOUS_FAILURE
     outcome_description: str = "interrupted"
     failed_ids: frozenset[str] = frozenset()
     settled: bool = False
     started: int = field(default_factory=now_microseconds)
 
     @classmethod
-    def log_used(cls, node: Node, reader: Party) -> AuditEvent:
+    def log_used(cls, node: AuditSource, reader: Party) -> AuditEvent:
         """Audit Log Used (DICOM PS3.15: A.5.3.2): somebody has read the log."""
         event = cls(node, "110101", "R", ("", ""), reader, reader)
-        kind = ("12", "RFC-3881", "URI")
-        event.objects.append(About("audit log", "2", "13", kind, name="Security Audit Log"))
+        event.objects.append(_thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name="Security Audit Log"))
         event.end(failed=False)
         return event
 
@@ -121,7 +115,7 @@ class AuditEvent:
                     self.about_submission_set(identifier.value)
 
     def about_submission_set(self, unique_id: str) -> None:
-        self.objects.append(About(unique_id, "2", "20", SUBMISSION_SET_TYPE))
+        self.objects.append(_thing(unique_id, SUBMISSION_SET, ObjectRole.JOB))
 
     def about_query(self, query: AdhocQuery, request: bytes) -> None:
         """The query as sent, and its patient when it names one (ITI TF-2: 3.18.5.1)."""
@@ -129,8 +123,8 @@ class AuditEvent:
             if slot.name in ("$XDSDocumentEntryPatientId", "$XDSSubmissionSetPatientId", "$XDSFolderPatientId"):
                 self.patient_id = "".join(slot.values).strip().strip("()'")
         number, title = self.transaction
-        details = (("QueryEncoding", "UTF-8"),)
-        self.objects.append(About(query.id, "2", "24", (number, "IHE Transactions", title), request, details))
+        kind, details = Coded(number, IHE_TRANSACTIONS, title), _details([("QueryEncoding", "UTF-8")])
+        self.objects.append(_thing(query.id, kind, ObjectRole.QUERY, query=request, details=details))
 
     def about_documents(self, requests: Iterable[DocumentRequest]) -> None:
         """The documents asked for (ITI TF-2: 3.43.5.1)."""
@@ -138,20 +132,19 @@ class AuditEvent:
             details = [("Repository Unique ID", request.repository_unique_id)]
             if request.home_community_id:
                 details.append(("ihe:homeCommunityID", request.home_community_id))
-            kind = ("9", "RFC-3881", "Report Number")
-            self.objects.append(About(request.document_unique_id, "2", "3", kind, details=tuple(details)))
+            self.objects.append(_thing(request.document_unique_id, REPORT_NUMBER, details=_details(details)))
 
     def about_studies(self, request: ImagingRequest) -> None:
         """The studies asked for, with their instances (RAD TF-2: 4.69.5)."""
         studies: dict[str, list[tuple[str, str]]] = {}
         for instance in request.instances:
             details = studies.setdefault(instance.study_instance_uid, [])
-            repository = ("Repository Unique ID", instance.document.repository_unique_id)
-            if repository not in details:
-                details.append(repository)
-            details.append(("Document Unique ID", instance.document.document_unique_id))
-        kind = ("110180", "DCM", "Study Instance UID")
-        self.objects += [About(uid, "2", "3", kind, details=tuple(d)) for uid, d in studies.items()]
+            where = [("Repository Unique ID", instance.document.repository_unique_id)]
+            if instance.document.home_community_id:
+                where.append(("ihe:homeCommunityID", instance.document.home_community_id))
+            details += [detail for detail in where if detail not in details]
+            details.append((DOCUMENT_DETAIL, instance.document.document_unique_id))
+        self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
 
     def end(self, *, failed: bool, findings: Sequence[Finding] = ()) -> None:
         """How it ended; said once.  A refused message is the caller's error: minor failure."""
@@ -160,7 +153,8 @@ class AuditEvent:
         self.settled = True
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         self.failed_ids = frozenset(finding.location for finding in errors if finding.location)
-        self.outcome = SUCCESS if not failed else MINOR_FAILURE if errors else SERIOUS_FAILURE
+        failure = Outcome.MINOR_FAILURE if errors else Outcome.SERIOUS_FAILURE
+        self.outcome = failure if failed else Outcome.SUCCESS
         codes = sorted({finding.code for finding in errors})
         self.outcome_description = ", ".join(codes) if failed or codes else ""
         if failed and not codes:
@@ -170,87 +164,74 @@ class AuditEvent:
 
     def records(self) -> list[Recorded]:
         """The records of this event: what failed of it is a record of its own (ITI TF-2: 3.43.5)."""
-        failed = [item for item in self.objects if item.id in self.failed_ids]
-        if self.outcome != SUCCESS or not failed or len(failed) == len(self.objects):
+        if self.outcome is not Outcome.SUCCESS or not self.outcome_description:
             return [self.recorded()]
-        good = [item for item in self.objects if item.id not in self.failed_ids]
+        good, failed = self._parted()
         return [
-            self._recorded(good, SUCCESS, ""),
-            self._recorded(failed, MINOR_FAILURE, self.outcome_description),
+            self._recorded(good, Outcome.SUCCESS, ""),
+            self._recorded(failed, Outcome.MINOR_FAILURE, self.outcome_description),
         ]
+
+    def _parted(self) -> tuple[list[ParticipantObject], list[ParticipantObject]]:
+        """What succeeded and what failed, a study by its documents; all on both sides where that is not known."""
+        good, failed = list[ParticipantObject](), list[ParticipantObject]()
+        for item in self.objects:
+            documents = [detail for detail in item.details if detail.type == DOCUMENT_DETAIL]
+            bad = documents if item.id in self.failed_ids else [d for d in documents if d.text in self.failed_ids]
+            if bad or item.id in self.failed_ids:
+                failed.append(_less(item, [d for d in documents if d not in bad]))
+            if item.id not in self.failed_ids and (not documents or len(bad) < len(documents)):
+                good.append(_less(item, bad))
+        return good or self.objects, failed or self.objects
 
     def recorded(self) -> Recorded:
         """The record as it stands now."""
         return self._recorded(self.objects, self.outcome, self.outcome_description)
 
-    def _recorded(self, objects: Sequence[About], outcome: int, description: str) -> Recorded:
-        message = self._message(objects, outcome, description)
+    def _recorded(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> Recorded:
+        message = write(self._message(objects, outcome, description))
         return Recorded(message, self.event_id, self.transaction[0], outcome, self.patient_id, self.started)
 
-    def _message(self, objects: Sequence[About], outcome: int, description: str) -> bytes:
-        root = etree.Element("AuditMessage")
-        event = etree.SubElement(
-            root, "EventIdentification", EventActionCode=self.action,
-            EventDateTime=datetime.fromtimestamp(self.started / 1e6, UTC).isoformat(timespec="milliseconds"),
-            EventOutcomeIndicator=str(outcome),
-        )  # fmt: skip
-        _coded(event, "EventID", (self.event_id, "DCM", EVENT_NAMES[self.event_id]))
-        if self.transaction[0]:
-            _coded(event, "EventTypeCode", (self.transaction[0], "IHE Transactions", self.transaction[1]))
-        if description:
-            etree.SubElement(event, "EventOutcomeDescription").text = description
-        if self.source is self.destination:
-            _participant(root, self.source)
-        else:
-            _coded(_participant(root, self.source), "RoleIDCode", SOURCE_ROLE)
-            _coded(_participant(root, self.destination), "RoleIDCode", DESTINATION_ROLE)
-        source = etree.SubElement(root, "AuditSourceIdentification", AuditSourceID=_clean(self.node.source_id))
-        if self.node.enterprise_site_id:
-            source.set("AuditEnterpriseSiteID", _clean(self.node.enterprise_site_id))
-        if self.patient_id and self.names_patient:
-            kind = ("2", "RFC-3881", "Patient Number")
-            _object(root, About(self.patient_id, "1", "1", kind))
-        for item in objects:
-            _object(root, item)
-        return etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    def _message(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> AuditMessage:
+        number, title = self.transaction
+        event = Event(
+            EVENT_IDS[self.event_id],
+            # To the millisecond, as many repositories keep it.
+            datetime.fromtimestamp(self.started // 1000 / 1000, UTC),
+            outcome,
+            Action(self.action),
+            (Coded(number, IHE_TRANSACTIONS, title),) if number else (),
+            description,
+        )
+        parties: tuple[ActiveParticipant, ...] = (self.source.participant(),)
+        if self.source is not self.destination:
+            parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
+        patient = self.patient_id if self.names_patient else ""
+        about = (*_patient(patient), *objects)
+        return AuditMessage(event, parties, self.node, about)
 
 
-def _participant(root: etree._Element, party: Party) -> etree._Element:
-    element = etree.SubElement(root, "ActiveParticipant", UserID=_clean(party.user_id or party.address or "unknown"))
-    if party.ours:
-        element.set("AlternativeUserID", str(os.getpid()))
-    element.set("UserIsRequestor", "true" if party.requestor else "false")
-    element.set("NetworkAccessPointID", _clean(party.address))
-    numeric = party.address.replace(".", "").isdigit() or ":" in party.address
-    element.set("NetworkAccessPointTypeCode", "2" if numeric else "1")
-    return element
+def _thing(
+    id_: str,
+    kind: Coded,
+    role: ObjectRole = ObjectRole.REPORT,
+    *,
+    name: str = "",
+    query: bytes | None = None,
+    details: tuple[Detail, ...] = (),
+) -> ParticipantObject:
+    return ParticipantObject(id_, kind, ObjectType.SYSTEM_OBJECT, role, name=name, query=query, details=details)
 
 
-def _object(root: etree._Element, item: About) -> None:
-    element = etree.SubElement(
-        root, "ParticipantObjectIdentification", ParticipantObjectID=_clean(item.id),
-        ParticipantObjectTypeCode=item.type_code, ParticipantObjectTypeCodeRole=item.role,
-    )  # fmt: skip
-    _coded(element, "ParticipantObjectIDTypeCode", item.id_type)
-    if item.name:
-        etree.SubElement(element, "ParticipantObjectName").text = item.name
-    if item.query is not None:
-        etree.SubElement(element, "ParticipantObjectQuery").text = base64.b64encode(item.query).decode()
-    for kind, value in item.details:
-        encoded = base64.b64encode(value.encode()).decode()
-        etree.SubElement(element, "ParticipantObjectDetail", type=kind, value=encoded)
+def _patient(patient_id: str) -> Iterator[ParticipantObject]:
+    if patient_id:
+        yield ParticipantObject(patient_id, PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT)
 
 
-def _coded(parent: etree._Element, tag: str, code: tuple[str, str, str]) -> None:
-    element = etree.SubElement(parent, tag)
-    element.set("csd-code", _clean(code[0]))
-    element.set("codeSystemName", code[1])
-    element.set("originalText", code[2])
+def _details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:
+    """Values as UTF-8; what no text can hold is replaced, because a record is written whatever a peer has sent."""
+    return tuple(Detail(kind, value.encode("utf-8", "replace")) for kind, value in pairs)
 
 
-def _clean(text: str) -> str:
-    """Text that XML can hold: an audit record is written whatever a peer has sent."""
-    return "".join(
-        c if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff" else "\ufffd"
-        for c in text
-    )
+def _less(item: ParticipantObject, details: Collection[Detail]) -> ParticipantObject:
+    return replace(item, details=tuple(d for d in item.details if d not in details)) if details else item

@@ -28,15 +28,22 @@ class FramedFiles:
     """A folder of such files.  ``word`` begins every header line: ``word number … length``."""
 
     def __init__(self, folder: Path, word: str, roll_bytes: int = 64 * 1024 * 1024) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._word, self._roll = folder, word.encode(), roll_bytes
 
     def files(self) -> list[tuple[int, Path]]:
         """Every file with the number of its first entry, in order."""
-        return sorted((int(path.stem), path) for path in self._folder.glob("*.log") if path.stem.isdigit())
+        found = (path for path in self._folder.glob("*.log") if path.stem.isascii() and path.stem.isdigit())
+        return sorted((int(path.stem), path) for path in found)
 
     def append(self, first: int, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Add entries (what the header says, the bytes), numbered from ``first``; on disk when this returns."""
+        """Add entries (what the header says, the bytes), numbered from ``first``; on disk when this returns.
+
+        Raises:
+            ValueError: one is longer than could be read back.
+        """
+        if any(len(data) > ENTRY_BYTES for _, data in entries):
+            raise ValueError(f"an entry is longer than {ENTRY_BYTES} bytes")
+        self._folder.mkdir(parents=True, exist_ok=True)
         files = self.files()
         if not files or files[-1][1].stat().st_size >= self._roll:
             path = self._folder / f"{first:020d}.log"
@@ -67,17 +74,21 @@ class FramedFiles:
         files = self.files()
         if files and files[0][0] != 0:
             raise BadFrame(0, "the first file is missing")
-        for place, (first, path) in enumerate(files):
-            after = files[place + 1][0] if place + 1 < len(files) else None
-            if after is not None and after <= begin:
-                continue
-            number = first
+        place = sum(first <= begin for first, _ in files) - 1 if files else 0
+        while place < len(files):
+            number, path = files[place]
             with path.open("rb", buffering=BUFFER_BYTES) as file:
-                for number_, said, data in self._entries(file, first):
-                    number = number_ + 1
-                    if number_ >= begin:
-                        yield number_, said, data
-            if after is not None and number != after:
+                is_last = True
+                while is_last:
+                    is_last = place + 1 == len(files)
+                    for number_, said, data in self._entries(file, number):
+                        number = number_ + 1
+                        if number_ >= begin:
+                            yield number_, said, data
+                    if not is_last or len(files := self.files()) == place + 1:
+                        break  # else it has rolled over while it was read: what came before that, then the next file
+            place += 1
+            if place < len(files) and number != files[place][0]:
                 raise BadFrame(number, f"{path.name} ends where the next file does not begin")
 
     def _entries(self, file: BinaryIO, number: int) -> Iterator[tuple[int, bytes, bytes]]:
@@ -105,22 +116,60 @@ class FramedFiles:
         return parts[2], int(parts[3])
 
     def truncate(self, size: int) -> None:
-        """Cut everything from entry ``size`` on, whatever state it is in."""
-        for first, path in reversed(self.files()):
-            if first >= size:
-                path.unlink()
-                continue
-            with path.open("r+b") as file:
-                end = 0
-                try:
-                    for number, said, data in self._entries(file, first):
-                        if number >= size:
-                            break
-                        end += len(b"%b %d %b %d\n" % (self._word, number, said, len(data))) + len(data) + 1
-                except BadFrame:
-                    pass
-                file.truncate(end)
-                file.flush()
-                os.fsync(file.fileno())
-            break
-        self._sync()
+        """Cut everything from entry ``size`` on, whatever state it is in.
+
+        Raises:
+            BadFrame: an entry before it is damaged or missing; then nothing is cut.
+        """
+        files = self.files()
+        kept = [file for file in files if file[0] < size]
+        if size and not kept:
+            raise BadFrame(0, "the first file is missing")
+        end = self._end(*kept[-1], size) if kept else 0
+        for _, path in reversed(files[len(kept) :]):
+            path.unlink()
+        if kept:
+            _cut(kept[-1][1], end)
+        if files:
+            self._sync()
+
+    def _end(self, number: int, path: Path, size: int) -> int:
+        """Where entry ``size`` begins in the file whose first entry is ``number``, in bytes."""
+        end = 0
+        with path.open("rb", buffering=BUFFER_BYTES) as file:
+            entries = self._entries(file, number)
+            while number < size:
+                if (entry := next(entries, None)) is None:
+                    raise BadFrame(number, "the entry is missing")
+                number, end = number + 1, end + self._length(*entry)
+        return end
+
+    def _length(self, number: int, said: bytes, data: bytes) -> int:
+        return len(b"%b %d %b %d\n" % (self._word, number, said, len(data))) + len(data) + 1
+
+    def mend(self) -> None:
+        """Cut off the last entry if it is half-written, in a log that is written one entry at a time.
+
+        Raises:
+            BadFrame: others follow it, which no crash can bring about; then nothing is cut.
+        """
+        files = self.files()
+        if not files:
+            return
+        end = 0
+        with files[-1][1].open("rb", buffering=BUFFER_BYTES) as file:
+            try:
+                for entry in self._entries(file, files[-1][0]):
+                    end += self._length(*entry)
+                return
+            except BadFrame:
+                file.seek(end)
+                if b"\n%b " % self._word in file.read():
+                    raise
+        _cut(files[-1][1], end)
+
+
+def _cut(path: Path, size_bytes: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size_bytes)
+        os.fsync(file.fileno())

@@ -18,17 +18,24 @@ from xds.errors import Unusable
 LIFETIME = timedelta(days=730)
 """ITI-19 recommends two years at most."""
 
+RENEWED_BEFORE = timedelta(days=60)
+"""A key of ours whose certificate ends within this is followed by a new one at the next start."""
+
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key and its certificate."""
+    """A private key, its certificate, and the certificates of the log's keys before it."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
+    earlier: tuple[x509.Certificate, ...] = ()
 
 
 def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> SigningKey:
     """The key and certificate in the given files, else those of the folder, made if it has none.
+
+    The certificate's file begins with the key's own; the others in it are of the log's keys before.  A key that
+    was made here is renewed in time.
 
     Raises:
         Unusable: a file cannot be read, is no P-256 key or certificate, or they do not belong together.
@@ -42,8 +49,7 @@ def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> Signi
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if not certificate_path.exists():
-                    _make(key_path, certificate_path)
+                _keep_up(key_path, certificate_path)
         return _load(key_path, certificate_path)
     except OSError as problem:
         raise Unusable(f"the audit log's signing key: {problem}") from None
@@ -64,17 +70,42 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
 def _load(key_path: Path, certificate_path: Path) -> SigningKey:
     try:
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)
-        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+        certificate, *earlier = x509.load_pem_x509_certificates(certificate_path.read_bytes())
     except (ValueError, TypeError) as problem:
         raise Unusable(f"the audit log's signing key: {problem}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise Unusable(f"{key_path}: not an ECDSA P-256 key")
     if key.public_key() != certificate.public_key():
         raise Unusable(f"{certificate_path} is not the certificate of {key_path}")
-    return SigningKey(key, certificate)
+    return SigningKey(key, certificate, tuple(earlier))
 
 
-def _make(key_path: Path, certificate_path: Path) -> None:
+def _keep_up(key_path: Path, certificate_path: Path) -> None:
+    """Make a key where there is none, or where its certificate ends soon; finish what a crash has left undone.
+
+    The new key waits beside the old one until its certificate is in place.
+    """
+    waiting = key_path.with_suffix(".next")
+    try:
+        earlier = x509.load_pem_x509_certificates(certificate_path.read_bytes())
+    except FileNotFoundError:
+        _make(key_path, certificate_path, [])
+        return
+    except ValueError:
+        return  # _load says what is wrong
+    if waiting.exists():
+        key = serialization.load_pem_private_key(waiting.read_bytes(), None)
+        if key.public_key() == earlier[0].public_key():
+            waiting.rename(key_path)
+        else:
+            waiting.unlink()
+    if earlier[0].not_valid_after_utc - datetime.now(UTC) < RENEWED_BEFORE:
+        _make(waiting, certificate_path, earlier)
+        waiting.rename(key_path)
+    _sync(key_path.parent)
+
+
+def _make(key_path: Path, certificate_path: Path, earlier: list[x509.Certificate]) -> None:
     """The certificate is written last: while it is absent there is no key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "xds audit log")])
@@ -92,7 +123,8 @@ def _make(key_path: Path, certificate_path: Path) -> None:
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     _write(key_path, pem)
-    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+    certificates = (one.public_bytes(serialization.Encoding.PEM) for one in (certificate, *earlier))
+    _write(certificate_path, b"".join(certificates))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -103,3 +135,12 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

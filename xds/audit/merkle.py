@@ -61,7 +61,6 @@ class HashTree:
     """The tree in a folder: file ``level-NN`` holds the hashes of complete subtrees of 2^NN leaves, in order."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def _path(self, level: int) -> Path:
@@ -77,6 +76,7 @@ class HashTree:
 
     def append(self, leaves: Sequence[bytes]) -> None:
         """Add leaves' hashes and every subtree they complete; on disk when this returns."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         level, first, hashes = 0, self.size, list(leaves)
         while hashes:
             with self._path(level).open("r+b" if self._path(level).exists() else "w+b") as file:

@@ -1,101 +1,152 @@
-"""An audit record in plain words."""
+"""An audit record in plain words, for an auditor."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+from collections.abc import Iterable
+from datetime import UTC
 
 from lxml import etree
 
-from xds.wire.xml import Element, NotXml, parse
+from xds.audit.codes import DESTINATION, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
+from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
+from xds.audit.message_xml import read
+from xds.wire.xml import NotXml, parse
 
-_OUTCOMES = {"0": "it succeeded", "4": "it was refused", "8": "it failed", "12": "it failed badly"}
-_ACTIONS = {
-    "110100": "a program started or stopped",
-    "110101": "the audit log was read",
-    "110103": "images were received",
-    "110104": "images were sent",
-    "110106": "documents or metadata were sent",
-    "110107": "documents or metadata were received",
-    "110112": "a query was made",
-    "110113": "a security alert was raised",
-}
+UNREADABLE = "The record is not readable as an audit message."
 
 
-def summary(message: bytes) -> dict[str, str]:
+def summary(data: bytes) -> dict[str, str]:
     """What a list shows of a record; empty where the message does not say."""
     try:
-        root = parse(message)
-    except NotXml:
+        message = read(data)
+    except NotAuditMessage:
         return {"event": "unreadable"}
-    event = root.find("EventIdentification")
-    parties = root.findall("ActiveParticipant")
+    event, parties = message.event, message.participants
+    patients = [item.id for item in message.objects if item.role is ObjectRole.PATIENT]
     return {
-        "time": _of(event, "EventDateTime"),
-        "event": _code(event, "EventID", "originalText"),
-        "transaction": _code(event, "EventTypeCode", "csd-code"),
-        "outcome": _of(event, "EventOutcomeIndicator"),
-        "why": (root.findtext(".//EventOutcomeDescription") or ""),
-        "source": _of(parties[0], "UserID") if parties else "",
-        "destination": _of(parties[1], "UserID") if len(parties) > 1 else "",
-        "patient": next((o.get("ParticipantObjectID", "") for o in _objects(root, "1")), ""),
+        "time": event.date_time.isoformat(timespec="milliseconds"),
+        "event": event.event_id.text,
+        "transaction": event.type_codes[0].code if event.type_codes else "",
+        "outcome": str(int(event.outcome)),
+        "why": event.outcome_description,
+        "source": parties[0].user_id if parties else "",
+        "destination": parties[1].user_id if len(parties) > 1 else "",
+        "patient": patients[0] if patients else "",
     }
 
 
-def _of(element: Element | None, attribute: str) -> str:
-    return "" if element is None else element.get(attribute, "")
-
-
-def _code(element: Element | None, tag: str, attribute: str) -> str:
-    child = None if element is None else element.find(tag)
-    return "" if child is None else child.get(attribute, "")
-
-
-def _objects(root: Element, type_code: str) -> list[Element]:
-    objects = root.iterfind("ParticipantObjectIdentification")
-    return [o for o in objects if o.get("ParticipantObjectTypeCode") == type_code]
-
-
-def words(message: bytes) -> str:
-    """A few sentences that say what the record means."""
-    try:
-        root = parse(message)
-    except NotXml:
-        return "The record is not readable as an audit message."
-    facts = summary(message)
-    event = root.find("EventIdentification")
-    what = _ACTIONS.get(_code(event, "EventID", "csd-code"), facts["event"])
-    title = _code(event, "EventTypeCode", "originalText")
-    outcome = _OUTCOMES.get(facts["outcome"], "its outcome is not known")
-    lines = [f"At {facts['time']} {what} by {facts['transaction']} ({title}); {outcome}."]
-    if facts["why"]:
-        lines.append(f"Reason: {facts['why']}.")
-    lines.append(f"From {facts['source']} to {facts['destination']}.")
-    if facts["patient"]:
-        lines.append(f"The patient is {facts['patient']}.")
-    lines += [_object(item) for item in _objects(root, "2")]
-    return "\n".join(lines)
-
-
-def _object(item: Element) -> str:
-    kind = _code(item, "ParticipantObjectIDTypeCode", "originalText")
-    details = (f"{d.get('type', '')} {_decoded(d)}" for d in item.iterfind("ParticipantObjectDetail"))
-    said = ", ".join(details)
-    return f"Object: {kind} {item.get('ParticipantObjectID', '')}{f' ({said})' if said else ''}."
-
-
-def _decoded(detail: Element) -> str:
-    try:
-        return base64.b64decode(detail.get("value", ""), validate=True).decode("utf-8", "replace")
-    except binascii.Error:
-        return detail.get("value", "")
-
-
-def indented(message: bytes) -> str:
+def indented(data: bytes) -> str:
     """The message as XML a person can read; as it is, where it is no XML."""
     try:
-        root = parse(message)
+        root = parse(data)
     except NotXml:
-        return message.decode("utf-8", "replace")
+        return data.decode("utf-8", "replace")
     etree.indent(root)
     return etree.tostring(root, encoding="unicode")
+
+
+# What other events mean, where no transaction says it: DICOM PS3.15: A.5.3.
+_EVENTS = {
+    "110100": "the application {who} reported: {type}",
+    "110101": "the audit log was read by {who}",
+    "110102": "{who} began to send images",
+    "110103": "{who} accessed images",
+    "110104": "{who} sent images",
+    "110105": "{who} deleted a study",
+    "110106": "{who} gave out patient data",
+    "110107": "{who} took in patient data",
+    "110108": "{who} joined or left the network",
+    "110109": "{who} worked on an order",
+    "110110": "{who} worked on a patient's record",
+    "110111": "{who} worked on a procedure's record",
+    "110112": "{who} made a query",
+    "110113": "a security alert was raised by {who}: {type}",
+    "110114": "a user authentication by {who}: {type}",
+}
+_OUTCOMES = {
+    Outcome.SUCCESS: "It succeeded.",
+    Outcome.MINOR_FAILURE: "It was refused or failed in part",
+    Outcome.SERIOUS_FAILURE: "It failed",
+    Outcome.MAJOR_FAILURE: "It failed and made something unusable",
+}
+_MOST_OBJECTS = 5
+
+
+def words(data: bytes) -> str:
+    """The record in one paragraph of English; control characters in its values are left out."""
+    try:
+        message = read(data)
+    except NotAuditMessage:
+        return UNREADABLE
+    event = message.event
+    said = [f"At {event.date_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {_what(message)}."]
+    people = [p for p in message.participants if p.user_is_requestor and _is_person(p)]
+    if people:
+        said.append(f"It was asked for by {_list(p.user_name or p.user_id for p in people)}.")
+    if event.purposes_of_use:
+        said.append(f"The purpose was {_list(c.text or c.code for c in event.purposes_of_use)}.")
+    patients = [o.id for o in message.objects if o.role is ObjectRole.PATIENT]
+    if patients:
+        said.append(f"The patient is {_list(patients)}." if len(patients) == 1 else f"Patients: {_list(patients)}.")
+    others = [_thing(o) for o in message.objects if o.role is not ObjectRole.PATIENT]
+    if others:
+        said.append(f"It was about {_list(others)}.")
+    why = f": {event.outcome_description}." if event.outcome_description else "."
+    said.append(_OUTCOMES[event.outcome] if event.outcome is Outcome.SUCCESS else _OUTCOMES[event.outcome] + why)
+    said.append(f"Recorded by {message.source.source_id or 'a node that is not named'}.")
+    return "".join(c if c.isprintable() else " " for c in " ".join(said))
+
+
+def _what(message: AuditMessage) -> str:
+    code = next((c for c in message.event.type_codes if c.code in TRANSACTIONS), None)
+    if code is None:
+        kind = message.event.type_codes[0].text if message.event.type_codes else "no more is said"
+        words = _EVENTS.get(message.event.event_id.code, "{who} reported: {type}")
+        return words.format(who=_who(message.participants), type=kind)
+    words_ = TRANSACTIONS[code.code]
+    source, destination = (_in_role(message, role) for role in (SOURCE, DESTINATION))
+    return (
+        f"the {words_.source}{_at(source)} {words_.did} the {words_.destination}{_at(destination)} "
+        f"({code.code}, {words_.title})"
+    )
+
+
+def _in_role(message: AuditMessage, role: Coded) -> ActiveParticipant | None:
+    """Some senders put the role's text alone, as the tables of ITI TF-2 print it."""
+    short = role.text.split()[0].lower()
+    for participant in message.participants:
+        if any(c.code == role.code or c.text.lower() == short for c in participant.role_ids):
+            return participant
+    return None
+
+
+def _at(participant: ActiveParticipant | None) -> str:
+    if participant is None:
+        return ""
+    return f" at {participant.network_access_point_id or participant.user_id or 'an address not said'}"
+
+
+def _who(participants: Iterable[ActiveParticipant]) -> str:
+    return _list(f"{p.user_name or p.user_id or 'somebody'}{_at(p)}" for p in participants)
+
+
+def _is_person(participant: ActiveParticipant) -> bool:
+    return not any(c.code.startswith("11015") for c in participant.role_ids) and bool(
+        participant.user_name or participant.role_ids
+    )
+
+
+def _thing(item: ParticipantObject) -> str:
+    kind = "query" if item.role is ObjectRole.QUERY else item.id_type.text or item.id_type.code or "object"
+    details = [f"{d.type} {d.text}" for d in item.details if d.type != "QueryEncoding"]
+    said = f" ({_list(details)})" if details else ""
+    return f"{kind} {item.id}{f', {item.name}' if item.name and item.name != item.id else ''}{said}"
+
+
+def _list(items: Iterable[str]) -> str:
+    """``a, b and 3 more``."""
+    found = list(items)
+    shown, more = found[:_MOST_OBJECTS], len(found) - _MOST_OBJECTS
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -17,15 +17,18 @@ from types import FrameType
 
 import sqlalchemy as sa
 
+from xds.audit import checkpoint as signing
+from xds.audit.checkpoint import BadCheckpoint
 from xds.audit.keys import SigningKey, load_or_make
 from xds.audit.segments import Record
 from xds.audit.writer import LogWriter
+from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store.audit import Recorded
 from xds.store.deployment import log_id
 from xds.store.documents import BlobStore
-from xds.store.engine import make_engine
+from xds.store.engine import make_engine, reading
 
 log = logging.getLogger("xds.audit.sequencer")
 
@@ -45,12 +48,39 @@ def signing_key(loaded: Loaded) -> SigningKey:
 
 
 class Sequencer:
-    """One deployment's; a second one waits for the first."""
+    """One deployment's; a second one waits for the first.
+
+    Raises:
+        Unusable: files and database do not tell one story; neither is changed.
+    """
 
     def __init__(self, engine: sa.Engine, loaded: Loaded) -> None:
         self._engine = engine
         self._writer = LogWriter(folder(loaded), signing_key(loaded), log_id(loaded.settings.data))
-        self._size = self._writer.open()
+        try:
+            self._size = self._writer.open()
+            self._agree()
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def _agree(self) -> None:
+        """What files lack is made from the numbered rows, and must meet the root that was signed when they had it."""
+        with reading(self._engine) as connection:
+            numbered, kept = store.head(connection), store.last_checkpoint(connection)
+            if numbered < self._size:
+                # New records would get numbers that the files have already, and never be written.
+                raise Unusable(f"the audit log holds {self._size} records and the database has numbered {numbered}")
+            if kept is None:
+                return
+            try:
+                sealed = signing.read(kept[1])
+                rows = map(_record, store.all_numbered(connection, BATCH, self._size))
+                same = self._writer.root_at(sealed.size, rows) == sealed.root
+            except (BadCheckpoint, ValueError) as problem:
+                raise Unusable(f"the audit log's last checkpoint in the database: {problem}") from None
+            if not same:
+                raise Unusable("the audit log, or the rows it is made from, does not lead to its last checkpoint")
 
     def step(self) -> int:
         """End what dead processes left, number what has no number, and seal it; return how many records."""

@@ -48,9 +48,11 @@ def verify(
     (1) Frames are whole, and leaf numbers run 0, 1, 2 … without a gap.
     (2) The root over n records is the one that the checkpoint of size n names.
     (3) Checkpoints name the one before and one log; their sizes and times never shrink.
-    (4) The last signature holds (or every one), by a certificate that is trusted and valid at its time.
+    (4) The last signature of each key holds (or every one), by a certificate that is trusted and valid at its time.
     (5) No record is missing that a checkpoint counts.  Records after the last checkpoint are counted, not judged:
-        they wait for the next.
+        they wait for the next.  Where there are records there is a checkpoint.
+
+    A log cut off at one of its own checkpoints holds: only who has kept a later one knows (see ``compare``).
 
     Raises:
         Tampered: naming the first step and record that does not hold.
@@ -58,11 +60,18 @@ def verify(
     chain = _Chain(CheckpointLog(folder / "checkpoints"), certificates, every_signature)
     frontier, records = Frontier.empty(), SegmentLog(folder / "segments").raw()
     while (checkpoint := chain.next()) is not None:
-        _fill(frontier, records, checkpoint.size, progress)
-        if frontier.root() != checkpoint.root:
-            raise Tampered(2, _suspect(folder, chain.before_size, checkpoint), "not what was sealed")
+        try:
+            _fill(frontier, records, checkpoint.size, progress)
+            if frontier.root() != checkpoint.root:
+                raise Tampered(2, _suspect(folder, chain.before_size, checkpoint), "not what was sealed")
+        except Tampered:
+            chain.check_last()  # a checkpoint that was altered says nothing of the records
+            raise
     chain.check_last()
-    return Verified(frontier.size, chain.count, chain.last, _count_rest(records))
+    unsealed = _count_rest(records)
+    if unsealed and chain.last is None:
+        raise Tampered(5, None, "there are records and no checkpoint")
+    return Verified(frontier.size, chain.count, chain.last, unsealed)
 
 
 def _fill(
@@ -113,7 +122,7 @@ class _Chain:
 
     def __init__(self, log: CheckpointLog, certificates: Sequence[x509.Certificate], every: bool) -> None:
         self._entries, self._certificates, self._every = log.all(), certificates, every
-        self._signed, self._previous = b"", NONE_BEFORE
+        self._signed, self._previous, self._signer = b"", NONE_BEFORE, ""
         self.last: Checkpoint | None = None
         self.count = self.before_size = 0
 
@@ -128,6 +137,7 @@ class _Chain:
         except BadCheckpoint as problem:
             raise Tampered(3, None, f"checkpoint {self.count}: {problem}") from None
         self._follows(checkpoint)
+        self._same_key(signed)
         if self._every:
             self._believe(signed)
         self.before_size = self.last.size if self.last else 0
@@ -146,6 +156,13 @@ class _Chain:
             raise Tampered(3, None, f"checkpoint {self.count} counts fewer records than the one before")
         if checkpoint.time < self.last.time:
             raise Tampered(3, None, f"checkpoint {self.count} is older than the one before")
+
+    def _same_key(self, signed: bytes) -> None:
+        """Where another key goes on, the last signature of the one before is not vouched for by its own."""
+        signer = signing.signer(signed)
+        if signer != self._signer:
+            self.check_last()
+        self._signer = signer
 
     def _believe(self, signed: bytes) -> None:
         try:
@@ -179,15 +196,21 @@ def verify_record(
     return checkpoint.time
 
 
-def compare(folder: Path, rows: Iterable[tuple[int, bytes]]) -> int:
+def compare(folder: Path, rows: Iterable[tuple[int, bytes]], kept: Checkpoint | None = None) -> int:
     """That the database's rows (leaf number, message) are the files' records; return how many.
+
+    (6) Each record of the files is a row, and the same.  ``kept`` is a checkpoint kept elsewhere, such as the
+    database's last, read before the rows: the files begin with what it counted.  Rows after the files' last record
+    are not judged: they wait to be written.
 
     Raises:
         Tampered: naming the first record that differs or is missing on either side.
     """
-    count, table = 0, iter(rows)
+    count, table, frontier = 0, iter(rows), Frontier.empty()
     try:
-        for leaf, _, message in SegmentLog(folder / "segments").raw():
+        for leaf, said, message in SegmentLog(folder / "segments").raw():
+            if kept is not None and leaf < kept.size:
+                frontier.append(leaf_hash(leaf_data(leaf, said, message)))
             row = next(table, None)
             if row is None or row[0] != leaf:
                 raise Tampered(6, leaf, "the record is in the files and not in the database")
@@ -196,4 +219,8 @@ def compare(folder: Path, rows: Iterable[tuple[int, bytes]]) -> int:
             count += 1
     except BadFrame as problem:
         raise Tampered(1, problem.entry, problem.reason) from None
+    if kept is not None and count < kept.size:
+        raise Tampered(6, count, "the record is missing in the files, and a kept checkpoint counts it")
+    if kept is not None and frontier.root() != kept.root:
+        raise Tampered(6, kept.size - 1, "the records up to this one are not those of a kept checkpoint")
     return count

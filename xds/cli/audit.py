@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from xds.audit import verify as checks
-from xds.audit.events import AuditEvent, Node, Party
+from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
+from xds.audit.events import AuditEvent, Party
 from xds.audit.keys import load_certificates
 from xds.audit.merkle import HashTree
+from xds.audit.message import AuditSource
 from xds.audit.plain import indented, summary, words
 from xds.audit.segments import Record
 from xds.audit.verify import Tampered
@@ -58,7 +60,7 @@ def list_(config: Path | None, data: str | None, json_: bool, most: int, transac
 
 def _looked(engine: sa.Engine, loaded: Loaded) -> None:
     """Audit Log Used: who reads the log is in the log (ITI TF-2: 3.20; DICOM PS3.15: A.5.3.2)."""
-    node = Node(loaded.settings.audit.source_id, loaded.settings.audit.enterprise_site_id)
+    node = AuditSource(loaded.settings.audit.source_id, loaded.settings.audit.enterprise_site_id)
     event = AuditEvent.log_used(node, Party("xds audit", "localhost", ours=True, requestor=True))
     with engine.begin() as connection:
         store.record(connection, event.records())
@@ -104,6 +106,18 @@ def _proof(engine: sa.Engine, loaded: Loaded, record: store.Recorded) -> str:
     return f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _kept(signed: bytes) -> Checkpoint:
+    """The database's last checkpoint, which the files must still begin with.
+
+    Raises:
+        Tampered: it is no checkpoint any more.
+    """
+    try:
+        return read(signed)
+    except BadCheckpoint as problem:
+        raise Tampered(6, None, f"the database's last checkpoint: {problem}") from None
+
+
 def _certificates(loaded: Loaded, given: Path | None) -> list[x509.Certificate]:
     configured = loaded.settings.audit.certificate
     default = Path(configured) if configured else loaded.settings.data / "keys" / "audit-signing.crt"
@@ -141,9 +155,10 @@ def verify(
                 progress=lambda count: bar.update(task, completed=count),
             )
         if with_database:
-            with database(loaded) as engine, engine.connect() as connection:
+            with database(loaded) as engine, reading(engine) as connection:
+                kept = store.last_checkpoint(connection)
                 rows = ((r.leaf_number or 0, r.message) for r in store.all_numbered(connection))
-                checks.compare(folder, rows)
+                checks.compare(folder, rows, None if kept is None else _kept(kept[1]))
     except Tampered as problem:
         if json_:
             print_json({"holds": False, "step": problem.step, "record": problem.leaf, "reason": problem.reason})

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Node, Party
+from xds.audit.events import AuditEvent, Party
+from xds.audit.message import AuditSource
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
 from xds.settings import Loaded, Peer, Settings
@@ -42,7 +43,7 @@ class Desk:
         self.settings: Settings = loaded.settings
         self._engine, self._audit_to = engine, audit_to
         audit = loaded.settings.audit
-        self._node = Node(audit.source_id, audit.enterprise_site_id)
+        self._node = AuditSource(audit.source_id, audit.enterprise_site_id)
 
     @contextmanager
     def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:

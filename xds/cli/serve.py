@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
 import click
 
 from xds.cli.common import deployment, settings
+from xds.logs import to_stderr
 from xds.wire.metrics import prepare
 
 
@@ -20,9 +20,7 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
 
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name in ("spyne", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    to_stderr()
     loaded = settings(config, data, listen=listen)
     prepare(loaded.settings.data / "run" / "metrics")
     from xds.serving import Supervisor, check_listen  # after the metrics' folder is known

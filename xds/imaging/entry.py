@@ -6,6 +6,8 @@ IHE RAD TF-2: 4.68; RAD XDS-I.b metadata (Volume 3); ITI TF-3: 4.2.3.2.
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass
 
 from xds.ebxml.rim import LocalizedString
@@ -18,6 +20,9 @@ from xds.metadata import vocabulary as v
 from xds.metadata.datatypes import Author, Code, Dtm, ReferenceId, Xcn, Xon, escape
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, is_oid
+
+VALUE_LIMIT = 256
+"""Characters of a slot's value, a code or an identifier (rim.xsd, LongName)."""
 
 DICOM_UID_REGISTRY = "1.2.840.10008.2.6.1"
 MIME_TYPE = "application/dicom"
@@ -63,6 +68,8 @@ def document_entry(
     patient = manifest.patient
     authority = Oid(patient.issuer_oid) if is_oid(patient.issuer_oid) else defaults.authority
     source_patient_id = PatientId(_component(patient.id) or "unknown", authority)
+    if len(str(source_patient_id)) > VALUE_LIMIT:
+        source_patient_id = PatientId("unknown", authority)  # the beginning of an id is another one
     return DocumentEntry(
         entry_uuid=EntryUuid(entry_uuid),
         unique_id=UniqueId(manifest.sop_instance_uid),
@@ -85,18 +92,32 @@ def document_entry(
         service_start_time=Dtm.of(study.study_date_time) if study.study_date_time else None,
         service_stop_time=Dtm.of(study.last_date_time) if study.last_date_time else None,
         source_patient_info=_patient_info(manifest, source_patient_id),
-        title=(LocalizedString((study.description or manifest.title.meaning)[:120]),),
+        title=(LocalizedString((plain(study.description) or manifest.title.meaning)[:120]),),
     )
+
+
+_NOT_TEXT = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def plain(text: str) -> str:
+    """What the images say as XML can hold it: in NFC, without control characters, blanks single.
+
+    DICOM forbids control characters in most values; archives hold them all the same.
+    """
+    return " ".join(unicodedata.normalize("NFC", _NOT_TEXT.sub(" ", text)).split())
 
 
 def _component(text: str) -> str:
     """An identifier's characters that a CX component can hold unescaped."""
-    return "".join(c for c in text.strip() if c not in "^&~|\\")
+    return plain("".join(c for c in text if c not in "^&~|\\"))
 
 
 def _coded(code: DicomCode) -> Code | None:
-    scheme = SCHEMES.get(code.scheme, code.scheme)
-    return Code(code.value, scheme, code.meaning or code.value) if code.value and scheme else None
+    value, scheme = plain(code.value), plain(code.scheme)
+    scheme = SCHEMES.get(scheme, scheme)
+    if not value or not scheme or max(len(value), len(scheme)) > VALUE_LIMIT:
+        return None
+    return Code(value, scheme, plain(code.meaning) or value)
 
 
 def _type_code(study: Study, defaults: Defaults) -> Code:
@@ -117,11 +138,20 @@ def _event_codes(study: Study) -> tuple[Code, ...]:
 
 def _authors(study: Study, manifest: Manifest) -> tuple[Author, ...]:
     names = dict.fromkeys(s.performing_physician for s in study.series if s.performing_physician)
-    institutions = (Xon(escape(manifest.institution_name)),) if manifest.institution_name else ()
-    authors = [Author(Xcn(f"^{xpn(name)}"), institutions) for name in names if xpn(name).strip("^")]
-    if authors or not institutions:
-        return tuple(authors)
+    institution = escape(plain(manifest.institution_name))
+    institutions = (Xon(institution),) if 0 < len(institution) <= VALUE_LIMIT else ()
+    people = dict.fromkeys(filter(None, map(_person, names)))
+    if people or not institutions:
+        return tuple(Author(person, institutions) for person in people)
     return (Author(None, institutions),)
+
+
+def _person(name: str) -> Xcn | None:
+    """A PN as XCN, which wants a last name: where there is none, the first part that there is."""
+    last, *others = xpn(plain(name)).split("^")
+    parts = (last, *others) if last else tuple(filter(None, others))[:1]
+    text = "^".join(("", *parts))
+    return Xcn(text) if parts and len(text) <= VALUE_LIMIT else None
 
 
 def _references(manifest: Manifest, authority: Oid) -> tuple[ReferenceId, ...]:
@@ -133,18 +163,18 @@ def _references(manifest: Manifest, authority: Oid) -> tuple[ReferenceId, ...]:
 
 
 def _request_references(request: Request, authority: Oid) -> list[ReferenceId]:
-    found = []
-    if request.accession_number:
-        issuer = request.accession_issuer_oid or authority
-        found.append(ReferenceId.of(request.accession_number, v.REFERENCE_ACCESSION, issuer))
-    if request.placer_order_number:
-        issuer = request.placer_issuer_oid or authority
-        found.append(ReferenceId.of(request.placer_order_number, v.REFERENCE_ORDER, issuer))
-    return found
+    numbers = (
+        (request.accession_number, v.REFERENCE_ACCESSION, request.accession_issuer_oid),
+        (request.placer_order_number, v.REFERENCE_ORDER, request.placer_issuer_oid),
+    )
+    found = [ReferenceId.of(plain(one), kind, issuer or authority) for one, kind, issuer in numbers if plain(one)]
+    return [reference for reference in found if len(reference.text) <= VALUE_LIMIT]
 
 
 def _patient_info(manifest: Manifest, id_: PatientId) -> tuple[str, ...]:
     """PID-3, 5, 7 and 8 as the images have them.  ITI TF-3: 4.2.3.2.23."""
     patient = manifest.patient
-    values = {"PID-3": str(id_), "PID-5": xpn(patient.name), "PID-7": patient.birth_date, "PID-8": patient.sex}
-    return tuple(f"{field}|{value}" for field, value in values.items() if value.strip("^"))
+    name = xpn(plain(patient.name))
+    values = {"PID-3": str(id_), "PID-5": name, "PID-7": patient.birth_date, "PID-8": patient.sex}
+    written = (f"{field}|{value}" for field, value in values.items() if value.strip("^"))
+    return tuple(value for value in written if len(value) <= VALUE_LIMIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from xds.ebxml.rim import Classification, InternationalString, Slot
+from xds.ebxml.rim import Classification, ExternalIdentifier, InternationalString, Slot
 from xds.metadata.datatypes import Code
 from xds.metadata.identifiers import EntryUuid
 
@@ -35,3 +35,4 @@ class Association:
     description: InternationalString = ()
     extra_slots: tuple[Slot, ...] = ()
     extra_classifications: tuple[Classification, ...] = ()
+    extra_identifiers: tuple[ExternalIdentifier, ...] = ()

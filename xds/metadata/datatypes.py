@@ -60,7 +60,9 @@ class Dtm:
     @classmethod
     def of(cls, time: datetime) -> Dtm:
         """An aware time, to the second."""
-        return cls(time.astimezone(UTC).strftime("%Y%m%d%H%M%S"))
+        time = time.astimezone(UTC)
+        # Some C libraries write the year 1, which senders put where they know no date, as one digit.
+        return cls(f"{time.year:04}{time:%m%d%H%M%S}")
 
 
 def escape(text: str) -> str:
@@ -75,7 +77,7 @@ def trimmed(text: str) -> str:
 
 
 def _components(text: str, most: int) -> list[str]:
-    parts = text.split("^")
+    parts = text.rstrip("^").split("^")  # trailing delimiters mean nothing
     if len(parts) > most:
         raise ValueError(f"more than {most} components")
     return parts + [""] * (most - len(parts))

@@ -18,7 +18,7 @@ from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, oid
-from xds.metadata.reading import Reading, text
+from xds.metadata.reading import Reading, camel, text
 from xds.metadata.submission import Submission
 from xds.metadata.submission_set import SubmissionSet
 
@@ -34,9 +34,10 @@ def submission(objects: rim.RegistryObjectList) -> Submission:
     findings: list[Finding] = []
     sets: list[SubmissionSet] = []
     folders: list[Folder] = []
-    entries = [_kept(document_entry(item), findings) for item in objects.extrinsic_objects]
-    associations = [_kept(association(item), findings) for item in objects.associations]
-    for package in map(_with_markers(objects.classifications), objects.registry_packages):
+    joined = _with_those_beside(objects.classifications)
+    entries = [_kept(document_entry(joined(item)), findings) for item in objects.extrinsic_objects]
+    associations = [_kept(association(joined(item)), findings) for item in objects.associations]
+    for package in map(joined, objects.registry_packages):
         kinds = {c.node for c in package.classifications} & {v.SUBMISSION_SET, v.FOLDER}
         if kinds == {v.SUBMISSION_SET}:
             sets += filter(None, [_kept(submission_set(package), findings)])
@@ -45,6 +46,9 @@ def submission(objects: rim.RegistryObjectList) -> Submission:
         else:
             findings.append(_finding("RegistryPackage", "is marked as neither SubmissionSet nor Folder", package.id))
     findings += [_finding(other, "is not part of XDS metadata", "") for other in objects.others]
+    ids = {item.id for item in objects.objects()}
+    strays = (c for c in objects.classifications if c.classified_object not in ids)
+    findings += [_finding("Classification", "classifies no object of the submission", c.id or "") for c in strays]
     marked = sum(_is_marked(p, v.SUBMISSION_SET, objects.classifications) for p in objects.registry_packages)
     if marked != 1:
         findings.append(_finding("SubmissionSet", f"exactly one is required, there are {marked}", ""))
@@ -72,12 +76,12 @@ def _is_marked(package: rim.RegistryPackage, node: str, beside: Iterable[rim.Cla
     return inside or any(c.node == node and c.classified_object == package.id for c in beside)
 
 
-def _with_markers(beside: tuple[rim.Classification, ...]) -> Any:
-    """Markers may stand beside the packages; put each into its package (ITI TF-3: 4.2.1.2)."""
+def _with_those_beside(beside: tuple[rim.Classification, ...]) -> Any:
+    """Classifications, markers above all, may stand beside their objects; put each in (ITI TF-3: 4.2.1.2)."""
 
-    def joined(package: rim.RegistryPackage) -> rim.RegistryPackage:
-        mine = tuple(c for c in beside if c.classified_object == package.id)
-        return replace(package, classifications=package.classifications + mine) if mine else package
+    def joined(item: Any) -> Any:
+        mine = tuple(c for c in beside if c.classified_object == item.id)
+        return replace(item, classifications=item.classifications + mine) if mine else item
 
     return joined
 
@@ -86,9 +90,9 @@ def size_bytes(value: str) -> int:
     """A document's size.
 
     Raises:
-        ValueError: not a whole number of at most 19 digits.
+        ValueError: not a whole number of at most 63 bits.
     """
-    if re.fullmatch(r"[0-9]{1,19}", value) is None:
+    if re.fullmatch(r"[0-9]{1,19}", value) is None or int(value) >= 2**63:
         raise ValueError("not a number of bytes")
     return int(value)
 
@@ -159,10 +163,10 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         "source_patient_info": reading.slot_values("sourcePatientInfo", _source_patient_info, _DE),
         "uri": reading.slot_values("URI", text, _DE),
     }
-    if not stable:
+    if item.object_type == v.ON_DEMAND:
         for attribute in ("creation_time", "hash", "size"):
             if values[attribute] is not None:
-                reading.wrong(attribute, "is forbidden on an on-demand entry", _DE)
+                reading.wrong(camel(attribute), "is forbidden on an on-demand entry", _DE)
     if "/" not in item.mime_type:
         reading.wrong("mimeType", "is not a media type", _DE)
     _extras(reading)
@@ -222,18 +226,23 @@ def association(item: rim.Association) -> tuple[Association | None, list[Finding
     """The association, or None when something that it must have is missing or wrong."""
     reading = Reading("Association", item)
     clause = "ITI TF-3: 4.2.2"
-    status = reading.slot("SubmissionSetStatus", SubmissionSetStatus, clause)
+    status = reading.slot("SubmissionSetStatus", _submission_set_status, clause)
     documentation = reading.code(v.ASSOCIATION_DOCUMENTATION, "documentation")
     if not item.association_type:
         reading.wrong("associationType", "is required", clause)
+    _owned(reading)
     if reading.findings:
         return None, reading.findings
-    common = _common(reading)
-    common.pop("extra_identifiers")
     return Association(
-        **common, type=item.association_type, source=item.source_object, target=item.target_object,
+        **_common(reading), type=item.association_type, source=item.source_object, target=item.target_object,
         submission_set_status=status, documentation=documentation, name=item.name, description=item.description,
     ), []  # fmt: skip
+
+
+def _submission_set_status(value: str) -> SubmissionSetStatus:
+    if value not in set(SubmissionSetStatus):
+        raise ValueError("neither Original nor Reference")
+    return SubmissionSetStatus(value)
 
 
 def _common(reading: Reading) -> dict[str, Any]:
@@ -261,10 +270,12 @@ def _extras(reading: Reading) -> None:
     marker = v.LIMITED_METADATA[reading.kind]
     if any(c.node == marker for c in reading.left_classifications()):
         reading.wrong("limitedMetadata", "is not allowed in XDS.b", "ITI TF-3: 4.2.3.2.32")
+    _owned(reading)
+
+
+def _owned(reading: Reading) -> None:
+    """What XDS has no name for belongs to the object around it all the same."""
     for item in reading.left_classifications():
-        if item.classified_object != reading.item.id:
-            reading.wrong(
-                "Classification",
-                "classifiedObject is not the id of the object around it",
-                "ITI TF-3: 4.2.3.1.2",
-            )
+        reading.owned("Classification", item.classified_object, "classifiedObject", "ITI TF-3: 4.2.3.1.2")
+    for part in reading.left_identifiers():
+        reading.owned("ExternalIdentifier", part.registry_object, "registryObject", "ITI TF-3: 4.2.3.1.5")

@@ -43,6 +43,11 @@ class Reading:
         context = f"{self.kind}.{attribute}: {rule} ({clause})"
         self.findings.append(Finding(ErrorCode.REGISTRY_METADATA, context, self.item.id))
 
+    def owned(self, attribute: str, owner: str, named_by: str, clause: str) -> None:
+        """Hold a part to belong to the object around it."""
+        if owner != self.item.id:
+            self.wrong(attribute, f"{named_by} is not the id of the object around it", clause)
+
     def _built(self, attribute: str, clause: str, build: Callable[..., T], *values: Any) -> T | None:
         try:
             return build(*values)
@@ -88,8 +93,7 @@ class Reading:
             self.wrong(attribute, f"needs exactly one ExternalIdentifier, has {len(found)}", clause)
             return None
         self._identifiers.remove(found[0])
-        if found[0].registry_object != self.item.id:
-            self.wrong(attribute, "registryObject is not the id of the object around it", "ITI TF-3: 4.2.3.1.5")
+        self.owned(attribute, found[0].registry_object, "registryObject", "ITI TF-3: 4.2.3.1.5")
         return self._built(attribute, clause, build, found[0].value)
 
     def codes(self, table: Mapping[str, Coded]) -> dict[str, tuple[Code, ...]]:
@@ -121,8 +125,7 @@ class Reading:
     def _code(self, attribute: str, item: Classification) -> Code | None:
         schemes = [slot for slot in item.slots if slot.name == "codingScheme"]
         clause = "ITI TF-3: 4.2.3.1.2"
-        if item.classified_object != self.item.id:
-            self.wrong(attribute, "classifiedObject is not the id of the object around it", clause)
+        self.owned(attribute, item.classified_object, "classifiedObject", clause)
         if len(schemes) != 1 or len(schemes[0].values) != 1 or not schemes[0].values[0]:
             self.wrong(attribute, "needs a slot codingScheme with exactly one value", clause)
             return None
@@ -141,7 +144,10 @@ class Reading:
 
     def _author(self, item: Classification) -> Author | None:
         clause = "ITI TF-3: 4.2.3.1.4"
+        self.owned("author", item.classified_object, "classifiedObject", clause)
         values = {slot.name: slot.values for slot in item.slots}
+        if len(values) < len(item.slots):
+            self.wrong("author", "a slot occurs twice", "ITI TF-3: 4.2.3.1")
         for unknown in values.keys() - set(_AUTHOR_SLOTS):
             self.wrong("author", f"slot {unknown[:64]} is none of an author's", clause)
         people = values.get("authorPerson", ())

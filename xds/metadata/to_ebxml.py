@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from xds.ebxml import rim
 from xds.metadata import vocabulary as v
@@ -14,6 +15,7 @@ from xds.metadata.association import Association
 from xds.metadata.datatypes import Author, Code
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
+from xds.metadata.identifiers import is_entry_uuid
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
 
@@ -72,6 +74,19 @@ class _Parts:
     def identifier(self, scheme: str, name: str, value: str) -> rim.ExternalIdentifier:
         return rim.ExternalIdentifier(self.id(), self.owner, scheme, value, (rim.LocalizedString(name),))
 
+    # What XDS has no name for keeps its id if it is a UUID; its owner may have got another id meanwhile.
+
+    def classifications(self, extra: Iterable[rim.Classification]) -> Iterator[rim.Classification]:
+        for one in extra:
+            yield replace(one, id=self._kept(one.id), classified_object=self.owner)
+
+    def identifiers(self, extra: Iterable[rim.ExternalIdentifier]) -> Iterator[rim.ExternalIdentifier]:
+        for one in extra:
+            yield replace(one, id=self._kept(one.id), registry_object=self.owner)
+
+    def _kept(self, id_: str | None) -> str:
+        return id_ if id_ and is_entry_uuid(id_) else self.id()
+
 
 def _slots(values: Iterable[tuple[str, Iterable[object] | object | None]]) -> tuple[rim.Slot, ...]:
     """Slots of those that have a value; a tuple is several values."""
@@ -108,11 +123,11 @@ def document_entry(value: DocumentEntry) -> rim.ExtrinsicObject:
         id=value.entry_uuid, lid=value.logical_id, home=value.home_community_id, status=value.availability_status,
         object_type=value.object_type, mime_type=value.mime_type, slots=slots + value.extra_slots,
         name=value.title, description=value.comments, version_name=value.version,
-        classifications=(*classifications, *value.extra_classifications),
+        classifications=(*classifications, *parts.classifications(value.extra_classifications)),
         external_identifiers=(
             parts.identifier(v.DOCUMENT_ENTRY_PATIENT_ID, "XDSDocumentEntry.patientId", str(value.patient_id)),
             parts.identifier(v.DOCUMENT_ENTRY_UNIQUE_ID, "XDSDocumentEntry.uniqueId", value.unique_id),
-            *value.extra_identifiers,
+            *parts.identifiers(value.extra_identifiers),
         ),
     )  # fmt: skip
 
@@ -132,13 +147,13 @@ def submission_set(value: SubmissionSet) -> rim.RegistryPackage:
             parts.marker(v.SUBMISSION_SET),
             *(parts.author(v.SUBMISSION_SET_AUTHOR, author) for author in value.author),
             parts.code(scheme, value.content_type_code),
-            *value.extra_classifications,
+            *parts.classifications(value.extra_classifications),
         ),
         external_identifiers=(
             parts.identifier(v.SUBMISSION_SET_PATIENT_ID, "XDSSubmissionSet.patientId", str(value.patient_id)),
             parts.identifier(v.SUBMISSION_SET_SOURCE_ID, "XDSSubmissionSet.sourceId", value.source_id),
             parts.identifier(v.SUBMISSION_SET_UNIQUE_ID, "XDSSubmissionSet.uniqueId", value.unique_id),
-            *value.extra_identifiers,
+            *parts.identifiers(value.extra_identifiers),
         ),
     )  # fmt: skip
 
@@ -154,12 +169,12 @@ def folder(value: Folder) -> rim.RegistryPackage:
         classifications=(
             parts.marker(v.FOLDER),
             *(parts.code(scheme, code) for code in value.code_list),
-            *value.extra_classifications,
+            *parts.classifications(value.extra_classifications),
         ),
         external_identifiers=(
             parts.identifier(v.FOLDER_PATIENT_ID, "XDSFolder.patientId", str(value.patient_id)),
             parts.identifier(v.FOLDER_UNIQUE_ID, "XDSFolder.uniqueId", value.unique_id),
-            *value.extra_identifiers,
+            *parts.identifiers(value.extra_identifiers),
         ),
     )  # fmt: skip
 
@@ -175,5 +190,6 @@ def association(value: Association) -> rim.Association:
         source_object=value.source, target_object=value.target,
         slots=_slots([("SubmissionSetStatus", value.submission_set_status)]) + value.extra_slots,
         name=value.name, description=value.description, version_name=value.version,
-        classifications=documentation + value.extra_classifications,
+        classifications=(*documentation, *parts.classifications(value.extra_classifications)),
+        external_identifiers=tuple(parts.identifiers(value.extra_identifiers)),
     )  # fmt: skip

@@ -9,10 +9,13 @@ from typing import TypeAlias
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.datatypes import Dtm, trimmed
 from xds.metadata.identifiers import PatientId
-from xds.metadata.vocabulary import ON_DEMAND, STABLE, AvailabilityStatus
+from xds.metadata.vocabulary import STABLE, AvailabilityStatus
 from xds.store.interface import DocumentCriteria, Found, Range, RegistryReader
 
 Parameters: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
+
+PATTERNS = 200
+"""LIKE patterns of one query; each is looked for by itself."""
 
 _CODES = {
     "XDSDocumentEntryClassCode": "class_code",
@@ -44,7 +47,7 @@ def find_documents(parameters: Parameters, registry: RegistryReader, most: int) 
         object_types=object_types(parameters),
         codes=tuple((a, _codes(p, parameters[p][0], findings)) for p, a in _CODES.items() if p in parameters),
         values=(*_values(parameters, findings), *_references(parameters)),
-        patterns=_patterns(parameters),
+        patterns=_patterns(parameters, findings),
         ranges=tuple((a, _range(p, parameters, findings)) for p, a in _TIMES.items()),
     )
     try:
@@ -84,7 +87,7 @@ def statuses(values: Sequence[str], parameter: str) -> tuple[str, ...]:
 def object_types(parameters: Parameters) -> tuple[str, ...]:
     """The kinds of entry asked for; without the parameter only stable ones (ITI TF-2: 3.18.4.1.2.3.6.2)."""
     given = parameters.get("XDSDocumentEntryType")
-    return tuple(uuid for uuid in (STABLE, ON_DEMAND) if uuid in given[0]) if given else (STABLE,)
+    return given[0] if given else (STABLE,)
 
 
 def codes(parameter: str, values: Sequence[str]) -> tuple[tuple[str, ...], list[Finding]]:
@@ -116,8 +119,11 @@ def _references(parameters: Parameters) -> list[tuple[str, tuple[str, ...]]]:
     return [("referenceIdList", tuple(map(trimmed, slot))) for slot in slots]
 
 
-def _patterns(parameters: Parameters) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _patterns(parameters: Parameters, findings: list[Finding]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     slots = parameters.get("XDSDocumentEntryAuthorPerson", ())
+    if any(len(slot) > PATTERNS for slot in slots):
+        rule = f"$XDSDocumentEntryAuthorPerson takes at most {PATTERNS} patterns"
+        findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
     return tuple(("authorPerson", slot) for slot in slots)
 
 

@@ -17,6 +17,9 @@ from xds.queries.catalogue import Many, Parameter, StoredQuery
 VALUES = 10_000
 """Values of one query; more are refused."""
 
+SLOTS = 200
+"""How often one parameter may be repeated; each time is one more condition of the statement."""
+
 _LISTED = re.compile(r"\s*(?:'((?:[^']|'')*)'|([^\s',()]+))\s*(,|$)")
 
 
@@ -59,6 +62,8 @@ def _counted(parameter: Parameter, slots: list[tuple[str, ...]]) -> Iterable[Fin
         yield _finding(parameter, "has no value")
     if len(slots) > 1 and parameter.many is not Many.AND_OR:
         yield _finding(parameter, "must not be repeated")
+    if len(slots) > SLOTS:
+        yield _finding(parameter, f"is repeated more than {SLOTS} times")
     if parameter.many is Many.ONE and any(len(values) > 1 for values in slots):
         yield _finding(parameter, "takes one value")
 

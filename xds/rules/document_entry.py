@@ -9,9 +9,10 @@ from xds.metadata.document_entry import DocumentEntry
 
 
 def service_times_in_order(entry: DocumentEntry) -> Iterator[Finding]:
-    """serviceStartTime is not after serviceStopTime.  ITI TF-3: 4.2.3.2.19 and .20."""
+    """serviceStartTime is not after serviceStopTime, as far as both are known.  ITI TF-3: 4.2.3.2.19 and .20."""
     start, stop = entry.service_start_time, entry.service_stop_time
-    if start and stop and start.padded > stop.padded:
+    # A day stands for all of it: what began at three o'clock may have ended that day.
+    if start and stop and start.text[: len(stop.text)] > stop.text[: len(start.text)]:
         yield Finding(
             ErrorCode.REGISTRY_METADATA,
             "DocumentEntry.serviceStopTime is before serviceStartTime (ITI TF-3: 4.2.3.2.20)",

@@ -12,7 +12,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.identifiers import is_entry_uuid
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import REPLACING, AssociationType
+from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, AssociationType
 
 
 def _wrong(context: str, location: str = "") -> Finding:
@@ -62,24 +62,45 @@ def members_of_the_set(submission: Submission) -> Iterator[Finding]:
 
 
 def associations_are_of_xds(submission: Submission) -> Iterator[Finding]:
-    """Known types, with ends and statuses as ITI TF-3: 4.2.2 has them."""
-    entries = {entry.entry_uuid for entry in submission.document_entries}
-    set_id = submission.submission_set.entry_uuid
+    """Associations are of the types of ITI TF-3: Table 4.2.2-1."""
     for item in submission.associations:
         if item.type not in set(AssociationType):
             yield _wrong("Association.associationType is none of ITI TF-3: Table 4.2.2-1", item.entry_uuid)
-        elif item.type != AssociationType.HAS_MEMBER:
-            if item.source not in entries:
-                yield _wrong(
-                    "Association: the source of a relationship is in the submission (4.2.2.2)", item.entry_uuid
-                )
-            if item.type in REPLACING and item.target in entries:
-                yield _wrong("Association: what is replaced is in the registry already (4.2.2.2.3)", item.entry_uuid)
-        elif item.source == set_id and item.target in entries:
-            if item.submission_set_status is not SubmissionSetStatus.ORIGINAL:
-                yield _wrong("Association.SubmissionSetStatus must be Original (ITI TF-3: 4.2.2.1.1)", item.entry_uuid)
-        elif item.target == set_id:
+
+
+def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
+    """A relationship is of an entry of the submission to another entry.  ITI TF-3: 4.2.2.2."""
+    entries = {entry.entry_uuid for entry in submission.document_entries}
+    others = {item.entry_uuid for item in submission.objects()} - entries
+    for item in submission.associations:
+        if item.type not in RELATIONSHIPS:
+            continue
+        if item.source not in entries:
+            yield _wrong("Association: the source of a relationship is in the submission (4.2.2.2)", item.entry_uuid)
+        if item.target in others:
+            yield _wrong("Association: the target of a relationship is a DocumentEntry (4.2.2.2)", item.entry_uuid)
+        if item.type in REPLACING and item.target in entries:
+            yield _wrong("Association: what is replaced is in the registry already (4.2.2.2.3)", item.entry_uuid)
+
+
+def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]:
+    """A set has members of all kinds, new entries as Original; a folder has entries.  ITI TF-3: 4.2.2.1."""
+    set_id = submission.submission_set.entry_uuid
+    entries = {entry.entry_uuid for entry in submission.document_entries}
+    folders = {folder.entry_uuid for folder in submission.folders}
+    inside = {item.entry_uuid for item in submission.objects()}
+    for item in submission.associations:
+        if item.type != AssociationType.HAS_MEMBER:
+            continue
+        if item.target == set_id:
             yield _wrong("Association: nothing has a SubmissionSet as member (ITI TF-3: 4.2.2.1)", item.entry_uuid)
+        elif item.source == set_id:
+            if item.target in entries and item.submission_set_status is not SubmissionSetStatus.ORIGINAL:
+                yield _wrong("Association.SubmissionSetStatus must be Original (ITI TF-3: 4.2.2.1.1)", item.entry_uuid)
+        elif item.source in inside - folders:
+            yield _wrong("Association: only a SubmissionSet or Folder has members (ITI TF-3: 4.2.2.1)", item.entry_uuid)
+        elif item.target in inside - entries:
+            yield _wrong("Association: the members of a Folder are DocumentEntries (4.2.2.1)", item.entry_uuid)
 
 
 def ends_can_be_found(submission: Submission) -> Iterator[Finding]:
@@ -95,4 +116,13 @@ def ends_can_be_found(submission: Submission) -> Iterator[Finding]:
                 )
 
 
-RULES = (holds_something, one_patient, ids_once, members_of_the_set, associations_are_of_xds, ends_can_be_found)
+RULES = (
+    holds_something,
+    one_patient,
+    ids_once,
+    members_of_the_set,
+    associations_are_of_xds,
+    relationships_are_of_entries,
+    members_are_of_sets_and_folders,
+    ends_can_be_found,
+)

@@ -107,6 +107,11 @@ def number(connection: sa.Connection, most: int) -> list[Recorded]:
     return [_recorded(row, size + n) for n, row in enumerate(rows)]
 
 
+def head(connection: sa.Connection) -> int:
+    """How many records are numbered."""
+    return int(connection.scalar(sa.select(audit_head.c.size).where(audit_head.c.id == 1)) or 0)
+
+
 def numbered_from(connection: sa.Connection, leaf: int, most: int) -> list[Recorded]:
     """Numbered records from a leaf on, in order."""
     rows = connection.execute(
@@ -118,9 +123,9 @@ def numbered_from(connection: sa.Connection, leaf: int, most: int) -> list[Recor
     return [_recorded(row, row.leaf_number) for row in rows]
 
 
-def all_numbered(connection: sa.Connection, batch: int = 1000) -> Iterator[Recorded]:
-    """Every numbered record, in order and in flat memory."""
-    leaf = 0
+def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -> Iterator[Recorded]:
+    """Every numbered record from a leaf on, in order and in flat memory."""
+    leaf = begin
     while rows := numbered_from(connection, leaf, batch):
         yield from rows
         leaf = (rows[-1].leaf_number or 0) + 1

@@ -22,6 +22,7 @@ MADE = (
     "domain.home_community_id",
     "domain.assigning_authorities",
 )
+_LOG_ID = "audit.log_id"
 VERSION = "0001"
 """The newest step of ``migrations``."""
 
@@ -54,7 +55,7 @@ def _kept(data: Path) -> dict[str, str]:
         if not path.exists():
             descriptor, temporary = tempfile.mkstemp(dir=data, prefix=".identity-")
             with os.fdopen(descriptor, "w") as file:
-                json.dump({name: new_oid() for name in MADE} | {"audit.log_id": new_oid()}, file, indent=1)
+                json.dump({name: new_oid() for name in (*MADE, _LOG_ID)}, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -66,14 +67,14 @@ def _kept(data: Path) -> dict[str, str]:
         kept = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as problem:
         raise Unusable(f"{path}: {problem}") from None
-    if not isinstance(kept, dict) or not set(MADE) <= kept.keys():
+    if not isinstance(kept, dict) or not {*MADE, _LOG_ID} <= kept.keys():
         raise Unusable(f"{path}: not an identity file")
     return {str(key): str(value) for key, value in kept.items()}
 
 
 def log_id(data: Path) -> str:
     """The OID that this deployment's audit log is known by."""
-    return _kept(data)["audit.log_id"]
+    return _kept(data)[_LOG_ID]
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -123,5 +124,5 @@ def prepare(engine: sa.Engine, loaded: Loaded) -> None:
                 found = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == name))
                 if found != value:
                     raise Unusable(f"the database belongs to another deployment: its {name} is {found}, not {value}")
-    except sa.exc.OperationalError as problem:
+    except sa.exc.DatabaseError as problem:
         raise Unusable(f"the database cannot be used: {type(problem.orig).__name__}") from None

@@ -189,9 +189,9 @@ class DocumentTable:
             self._connection.execute(sa.update(document).where(mine).values(changes))
         return added
 
-    def settle(self, submission: str, *, registered: bool) -> None:
-        """End the waiting of a submission's pending documents: registered, or removed."""
-        self._settle(document.c.submission == submission, registered=registered)
+    def settle(self, submission: str) -> None:
+        """End the waiting of a submission's pending documents: they are registered."""
+        self._settle(document.c.submission == submission, registered=True)
 
     def settle_one(self, document_unique_id: str, *, registered: bool) -> None:
         """End the waiting of one document."""

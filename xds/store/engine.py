@@ -29,7 +29,7 @@ def make_engine(url: str, *, connections: int = 32) -> sa.Engine:
         return _sqlite(url, connections)
     if url.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
         url = "postgresql+psycopg:" + url.split(":", 1)[1]
-        return sa.create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True)
+        return sa.create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
     raise Unusable("server.database must be a sqlite:/// or postgresql:// URL")
 
 
@@ -40,6 +40,7 @@ def _sqlite(url: str, connections: int) -> sa.Engine:
         poolclass=QueuePool,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # rows hold patient data
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
 
@@ -76,4 +77,5 @@ def insert_ignoring(connection: sa.Connection, table: sa.Table, **values: Any) -
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     statement = insert(table).values(**values).on_conflict_do_nothing()
-    return bool(connection.execute(statement).rowcount)
+    # Without the option PostgreSQL's driver is not asked, and the count is -1 always.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1

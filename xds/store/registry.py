@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -52,6 +53,11 @@ class Taken(Exception):
 def short(status: str | None) -> str:
     """``Approved`` of the status URN."""
     return (status or AvailabilityStatus.APPROVED).rpartition(":")[2]
+
+
+def composed(text: str) -> str:
+    """As texts are compared: in NFC, as the values of a query are (ITI TF-3: 4.2.3.1)."""
+    return unicodedata.normalize("NFC", text)
 
 
 def fragment(item: MetadataObject) -> bytes:
@@ -283,7 +289,7 @@ def _rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
         for attribute, values in _document_values(item):
-            for value in sorted(values):
+            for value in sorted(set(map(composed, values))):
                 yield document_entry_value, {"attribute": attribute, "value": value}
     elif isinstance(item, SubmissionSet):
         yield (
@@ -327,7 +333,7 @@ def _document_columns(item: DocumentEntry) -> dict[str, Any]:
         "repository_unique_id": item.repository_unique_id,
         "hash": item.hash.lower() if item.hash else None,
         "size": item.size,
-        **{name: getattr(item, name).key for name in _SINGLE},
+        **{name: composed(getattr(item, name).key) for name in _SINGLE},
         **{name: getattr(item, name) and getattr(item, name).padded for name in times},
     }
 

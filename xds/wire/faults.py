@@ -59,16 +59,19 @@ class Fault(Exception):
         return ADDRESSING_FAULT_ACTION if self.subcodes else SOAP_FAULT_ACTION
 
     def header_blocks(self) -> list[Element]:
-        """What a fault adds to the Header: NotUnderstood and Upgrade (SOAP 1.2 part 1: 5.4.7, 5.4.8)."""
+        """What a fault adds to the Header: NotUnderstood and Upgrade (SOAP 1.2 part 1: 5.4.7, 5.4.8).
+
+        SOAP's own namespace goes by the prefix that every envelope of ours declares: lxml drops a second one.
+        """
         blocks = []
         for namespace, local in self.not_understood:
-            block = etree.Element(name("soap:NotUnderstood"), nsmap={"h": namespace})
-            block.set("qname", f"h:{local}")
+            prefix = "soap" if namespace == NAMESPACES["soap"] else "h"
+            block = etree.Element(name("soap:NotUnderstood"), nsmap={prefix: namespace} if namespace else None)
+            block.set("qname", f"{prefix}:{local}" if namespace else local)
             blocks.append(block)
         if self.code is FaultCode.VERSION_MISMATCH:
             block = etree.Element(name("soap:Upgrade"))
-            envelope = etree.SubElement(block, name("soap:SupportedEnvelope"), nsmap={"s": NAMESPACES["soap"]})
-            envelope.set("qname", "s:Envelope")
+            etree.SubElement(block, name("soap:SupportedEnvelope")).set("qname", "soap:Envelope")
             blocks.append(block)
         return blocks
 

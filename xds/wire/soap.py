@@ -6,6 +6,7 @@ wsa:Action, operation called, finished bytes out.  Bodies pass as bare XML; none
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,7 +23,12 @@ _soap12: Any = imported("spyne.protocol.soap").Soap12
 _server_base: Any = imported("spyne.server").ServerBase
 _method_context: Any = imported("spyne.context").MethodContext
 
+log = logging.getLogger("xds.wire.soap")
+
 _TNS = "urn:xds:operations"
+
+# spyne logs every fault with its traceback; faults are answers, and what breaks is logged here.
+logging.getLogger("spyne").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class Endpoint:
             self._server.get_out_object(context)
         problem = context.in_error or context.out_error
         if problem is not None:
-            fault = getattr(problem, "fault", None) or sender("not a SOAP 1.2 message")
+            fault = getattr(problem, "fault", None) or Fault(FaultCode.RECEIVER, "an internal error")
             raise NotAnswered(fault, call.relates_to)
         assert call.message is not None  # noqa: S101  set by decompose_incoming_envelope
         return call.message, context.out_object[0]
@@ -131,6 +137,9 @@ def _method(title: str, do: Operation) -> Any:
             return do(ctx.udc.message, ctx.udc.caller)
         except Fault as fault:
             raise _FaultInside(fault) from None
+        except Exception:
+            log.exception("operation.failed")
+            raise _FaultInside(Fault(FaultCode.RECEIVER, "an internal error")) from None
 
     operation.__name__ = title
     return _spyne.rpc(_spyne.AnyXml, _returns=_spyne.AnyXml, _body_style="bare")(operation)

@@ -37,24 +37,32 @@ def send(url: str, audit_message: bytes, context: ssl.SSLContext | None = None) 
         Unusable: the address is none of these.
         NotSent: it could not be handed over, or is too long for a datagram.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("tls", "tcp", "udp") or not parts.hostname or not parts.port:
-        raise Unusable("an audit repository is named tls://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT")
-    data, address = message(audit_message), (parts.hostname, parts.port)
+    scheme, host, port = _named(url)
+    data, address = message(audit_message), (host, port)
     try:
-        if parts.scheme == "udp":
+        if scheme == "udp":
             _datagram(data, address)
             return
         with socket.create_connection(address, SECONDS) as plain:
             framed = b"%d %b" % (len(data), data)
-            if parts.scheme == "tcp":
+            if scheme == "tcp":
                 plain.sendall(framed)
                 return
-            with (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=parts.hostname) as tls:
+            with (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host) as tls:
                 tls.sendall(framed)
                 tls.unwrap()
     except OSError as problem:
         raise NotSent(f"{url}: {problem.strerror or type(problem).__name__}") from None
+
+
+def _named(url: str) -> tuple[str, str, int]:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("tls", "tcp", "udp") and parts.hostname and parts.port:
+            return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        pass  # a port that is no number
+    raise Unusable("an audit repository is named tls://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT")
 
 
 def _datagram(data: bytes, address: tuple[str, int]) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
+import select
 import selectors
 import socket
 import ssl
@@ -22,11 +24,16 @@ from typing import Any
 
 from gunicorn import http
 from gunicorn import sock as gunicorn_sock
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+log = logging.getLogger("xds.wire.worker")
 
 HEAD_BYTES = 64 * 1024
 SMALL_BODY_BYTES = 64 * 1024
 """With a head at its limit too, a thousand connections gather 128 MiB at most."""
+LINGER_SECONDS = 2.0
+"""How long a peer may take to close its half of a connection after the last reply on it."""
 _PIECE = 256 * 1024
 
 
@@ -42,6 +49,16 @@ class Pace:
     images_socket: str = ""  # where connections for images are handed to; empty: served here
     images_path: str = "/imaging-source"
     takes_handed: bool = False  # this worker is handed its connections
+
+
+class ToRoot(Logger):  # type: ignore[misc]
+    """gunicorn's own log, written as the rest of the process' is."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
+        self.error_log.propagate = True
 
 
 class Paced:
@@ -100,6 +117,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.deadline = time.monotonic() + pace.header_seconds
         self.greeted = not cfg.is_ssl
         self.target = ""
+        self.lingering = False
 
     def wrap(self) -> None:
         """Begin TLS, without waiting for it."""
@@ -152,7 +170,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection = Connection(self.cfg, sock, client, server, self.pace)
         connection.gathered += gathered
         if not connection.greeted:
-            connection.wrap()
+            try:
+                connection.wrap()
+            except OSError as problem:  # reset before it was accepted
+                self.log.debug("connection lost: %s", problem)
+                self._drop(connection)
+                return
         if not self._whole(connection):
             self._gather(connection)
 
@@ -170,9 +193,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns -= 1
         connection.close()
 
+    def _linger(self, connection: Connection) -> None:
+        """Close so that the reply arrives: our half now, the rest when the peer has closed its own (RFC 9112: 9.6).
+
+        gunicorn would wait for that in the event loop.
+        """
+        connection.lingering, connection.deadline = True, time.monotonic() + LINGER_SECONDS
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return self._drop(connection)
+        return self._gather(connection)
+
     def _readable(self, connection: Connection, _file: Any) -> None:
         raw: Any = connection.sock.raw
         try:
+            if connection.lingering:
+                if not raw.recv(HEAD_BYTES):
+                    self._drop(connection)
+                return None
             if not connection.greeted:
                 raw.do_handshake()
                 connection.greeted = True
@@ -201,10 +240,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return True
             return False
         target, length = _asked(bytes(data[:end]))
-        if target == self.pace.images_path and self.pace.images_socket:
-            self._ungather(connection)
-            if self._hand_over(connection):
-                return True
+        wants_images = target == self.pace.images_path and self.pace.images_socket
+        if wants_images and self._hand_over(connection):
+            return True
         if length is not None and length <= SMALL_BODY_BYTES:
             if len(data) - end - 4 < length:
                 return False
@@ -231,17 +269,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             _give(self.pace.images_socket, given, connection.client, bytes(connection.gathered))
         except OSError as problem:
-            self.log.error("no image process takes a request: %s", problem)
+            log.error("images.not_handed_over", extra={"reason": problem.strerror or type(problem).__name__})
             for end in pair or ():
                 end.close()
             return False
+        self._ungather(connection)
         given.close()  # theirs now: closed here without a shutdown
-        self.nr_conns -= 1
         if pair:
-            self.carriers.submit(_carry, connection.sock, pair[0])
+            # Ours until it is carried to its end: a stop waits for it.
+            carried = self.carriers.submit(_carry, connection.sock, pair[0])
+            carried.add_done_callback(lambda _: self.method_queue.defer(self._given_away))
+        else:
+            self._given_away()
         return True
 
+    def _given_away(self) -> None:
+        self.nr_conns -= 1
+
     # What gthread calls.
+
+    def is_parent_alive(self) -> bool:
+        """Without its parent it stops as if told to: what it kept open would keep its successor from listening."""
+        if super().is_parent_alive():
+            return True
+        self.alive = False  # never set to True: a signal may have told it to stop just now
+        return False
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """At a stop: take who has connected already, then listen no more, while requests in flight are finished."""
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            while self.nr_conns < self.worker_connections and select.select([listener], [], [], 0)[0]:
+                self.accept(listener)
+            listener.close()
 
     def enqueue_req(self, conn: Connection) -> None:
         if not self._whole(conn):
@@ -254,8 +316,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except Exception:
             keep = False
         if not keep or not self.alive:
-            self.nr_conns -= 1
-            conn.close(graceful=True)
+            self._linger(conn)
             return
         conn.gathered += conn.parser.unreader.take_buffered()
         conn.deadline = time.monotonic() + self.cfg.keepalive
@@ -273,7 +334,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Close what is past its deadline; at a stop also what has sent nothing yet."""
         now = time.monotonic()
         for connection in list(self.gathering.values()):
-            if connection.deadline < now or (not self.alive and not connection.gathered):
+            idle = not connection.gathered and not connection.lingering
+            if connection.deadline < now or (idle and not self.alive):
                 self._drop(connection)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from lxml import etree
 
@@ -27,8 +27,8 @@ NAMESPACES = {
     "xdsi": "urn:ihe:rad:xdsi-b:2009",
 }
 
-DEPTH_LIMIT = 200
-"""Elements inside one another.  Real messages stay under 20; libxml2 itself stops at 256."""
+DEPTH_LIMIT = 256
+"""Elements inside one another.  Real messages stay under 20; libxml2 itself stops here, unless told not to."""
 
 
 class NotXml(ValueError):
@@ -52,24 +52,60 @@ def parse(data: bytes) -> Element:
     Raises:
         NotXml: not well-formed, a document type declaration, or deeper than ``DEPTH_LIMIT``.
     """
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _parser())
     except (etree.XMLSyntaxError, ValueError) as problem:
-        line = getattr(problem, "lineno", None)
-        raise NotXml(f"not well-formed XML{f', line {line}' if line else ''}") from None
+        if getattr(problem, "code", None) != etree.ErrorTypes.ERR_RESOURCE_LIMIT:
+            raise _not_well_formed(problem) from None
+        root = _long(data)
     # A billion laughs needs a DTD, and SOAP forbids one (SOAP 1.2 part 1, section 5).
     if getattr(root.getroottree().docinfo, "doctype", ""):
         raise NotXml("a document type declaration is not allowed (SOAP 1.2 part 1: 5)")
     return root
+
+
+def _parser(*, long: bool = False) -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=long,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+def _long(data: bytes) -> Element:
+    """Read a document with a text of over 10 MB, as inline base64 may be.
+
+    libxml2 then gives up its other limits too.  Entities need a DTD, which is looked for up to the root's own
+    start with the limits still on; depth is counted afterwards.
+    """
+    beginning = etree.XMLPullParser(events=("start",), resolve_entities=False, no_network=True, load_dtd=False)
+    started: list[Any] = []
+    try:
+        for at in range(0, len(data), 65536):
+            beginning.feed(data[at : at + 65536])
+            started = [element for _, element in beginning.read_events()]
+            if started:
+                break
+        if not started or started[0].getroottree().docinfo.doctype:
+            raise NotXml("a document type declaration is not allowed (SOAP 1.2 part 1: 5)")
+        root = etree.fromstring(data, _parser(long=True))
+    except (etree.XMLSyntaxError, ValueError) as problem:
+        raise problem if isinstance(problem, NotXml) else _not_well_formed(problem) from None
+    depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > DEPTH_LIMIT:
+            raise NotXml(f"elements more than {DEPTH_LIMIT} deep")
+    return root
+
+
+def _not_well_formed(problem: Exception) -> NotXml:
+    line = getattr(problem, "lineno", None)
+    return NotXml(f"not well-formed XML{f', line {line}' if line else ''}")
 
 
 def resource(folder: str, file: str) -> Path:

@@ -58,13 +58,14 @@ def take_inline(element: Element, spool: Spool) -> Spooled:
 
 
 def _decoded(text: str) -> Iterator[bytes]:
-    step, kept = CHUNK_BYTES // 3 * 4, ""
+    step, kept, ended = CHUNK_BYTES // 3 * 4, "", False
     for start in range(0, len(text), step):
         kept += "".join(text[start : start + step].split())
-        whole = len(kept) // 4 * 4
-        if ready.endswith("=") and kept:
+        if ended and kept:
             raise ValueError("goes on behind its padding")
-        ready, kept = kept[:whole] or ready, kept[whole:]
+        whole = len(kept) // 4 * 4
+        ready, kept = kept[:whole], kept[whole:]
+        ended = ended or ready.endswith("=")
         yield base64.b64decode(ready, validate=True)
     if kept:
         raise ValueError("cut off")

@@ -1,0 +1,162 @@
+"""One run of the benchmarks: its folder, how much is measured, and the servers that it starts and always stops."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import Missing, Result, Skipped
+from tests.bench.postgres import Postgres
+from tests.bench.processes import ends_with_us
+from tests.builders import AUTHORITY, REPOSITORY
+from xds.demo.site import Site, free_port
+
+ROOT = Path(__file__).parents[2]
+SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class Server(Site):
+    """An ``xds serve``; ``audited`` false: with the audit store a no-op."""
+
+    audited: bool = True
+    beside: tuple[int, ...] = ()  # processes whose CPU time is the server's too
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, to end with us even if we are killed."""
+        program = "xds" if self.audited else "tests.bench.unaudited"
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", program, "serve", "--config", str(self.config)],
+                stdout=log, stderr=log, cwd=ROOT, preexec_fn=ends_with_us(),
+            )  # fmt: skip
+
+    def last_words(self) -> str:
+        """The end of its log, which goes with its folder."""
+        return (self.folder / "serve.log").read_text(errors="replace").strip().rpartition("\n")[2][:200]
+
+
+@dataclass(slots=True)
+class Run:
+    """What every benchmark is given."""
+
+    folder: Path
+    quick: bool
+    documents: int
+    stack: ExitStack
+    _postgres: Postgres | None = field(default=None, init=False)
+
+    def of(self, full: Any, quick: Any) -> Any:
+        """How much to do."""
+        return quick if self.quick else full
+
+    def new_folder(self, name: str) -> Path:
+        folder = self.folder / f"{name}-{next(_numbers)}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def postgres(self) -> Postgres:
+        """The run's PostgreSQL, started when it is first asked for.
+
+        Raises:
+            Missing: it is not installed.
+        """
+        if self._postgres is None:
+            self._postgres = Postgres(self.folder / "postgres")
+            self.stack.callback(self._postgres.stop)
+        return self._postgres
+
+    def new_database(self, kind: str) -> str:
+        """The URL of a new, empty database."""
+        if kind == POSTGRESQL:
+            return self.postgres().new()
+        return f"sqlite:///{self.new_folder('floor')}/floor.sqlite"
+
+    def new_server(self, kind: str = SQLITE, **sections: dict[str, Any]) -> Server:
+        """A server on a new database, not started yet: a web process a core on PostgreSQL, one on SQLite."""
+        site = Server("bench", self.new_folder("site"), free_port(0))
+        site.sections = {
+            "domain": {"assigning_authorities": [AUTHORITY], "patients": "open"},
+            "repository": {"unique_id": REPOSITORY},
+            **sections,
+        }
+        if kind == POSTGRESQL:
+            site.sections["server"] = {"database": self.postgres().new(), "workers": os.cpu_count() or 1}
+            site.beside = (self.postgres().pid,)
+        site.write_config()
+        return site
+
+    @contextmanager
+    def serving(self, site: Server) -> Iterator[Server]:
+        """While it serves."""
+        site.start()
+        try:
+            site.wait()
+            yield site
+        finally:
+            site.stop()
+
+    def each_database(self, name: str, measure: Callable[[str], Iterator[Result]]) -> Iterator[Result]:
+        """The same on either database; one that is not installed is skipped."""
+        for kind in (SQLITE, POSTGRESQL):
+            try:
+                yield from measure(kind)
+            except Missing as missing:
+                yield Skipped(f"{name}, {kind}", str(missing))
+
+
+def need(program: str, package: str) -> str:
+    """The path of a program.
+
+    Raises:
+        Missing: it is not installed.
+    """
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if found is None:
+        raise Missing(f"{program} is not installed (apt-get install {package})")
+    return found
+
+
+@contextmanager
+def child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of ours while it runs."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, preexec_fn=ends_with_us())
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 10.0) -> bool:
+    """Until something listens there; whether it does."""
+    import socket
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,73 @@
+"""The one parser: nothing is fetched, nothing expands, depth and text are bounded where we say."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from lxml import etree
+
+from xds.wire.xml import DEPTH_LIMIT, NotXml, parse
+
+BOMB = "<!DOCTYPE a [<!ENTITY e0 'ha'>" + "".join(
+    f"<!ENTITY e{n} '{f'&e{n - 1};' * 10}'>" for n in range(1, 10)
+)  # a billion laughs
+LONG = "A" * 11_000_000  # over what libxml2 takes without being asked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!DOCTYPE a><a/>",
+        "<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>",
+        "<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><a>&e;</a>",
+        "<!DOCTYPE a [<!ENTITY % e SYSTEM 'http://127.0.0.1:1/x'> %e;]><a/>",
+        f"{BOMB}]><a>&e9;</a>",
+        f"{BOMB}]><a b='&e9;'/>",
+        f"{BOMB}]><a b='&e9;'>{LONG}</a>",
+        f"{BOMB}]><a><b c='&e9;'/>{LONG}</a>",
+        f"<!DOCTYPE a><a>{LONG}</a>",
+        "<a>&undefined;</a>",
+        "<a",
+        "",
+        "no xml",
+        "<a/><b/>",
+        "<a b='1' b='2'/>",
+        "<x:a/>",
+        "<a>\0</a>",
+    ],
+)
+def test_what_is_no_plain_document_is_refused_at_once(text: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(NotXml):
+        parse(text.encode())
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("text", ["", LONG])
+def test_depth_is_bounded_whether_or_not_a_text_is_long(text: str) -> None:
+    def nested(depth: int) -> bytes:
+        return f"{'<a>' * depth}{text}{'</a>' * depth}".encode()
+
+    assert parse(nested(DEPTH_LIMIT - 1)).tag == "a"
+    for depth in (DEPTH_LIMIT + 1, 2000, 10_000):
+        with pytest.raises(NotXml):
+            parse(nested(depth))
+
+
+def test_a_text_may_be_as_long_as_a_root_part() -> None:
+    assert parse(b"<a>" + b"A" * (32 * 1024 * 1024 - 7) + b"</a>").text == "A" * (32 * 1024 * 1024 - 7)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+def test_other_encodings_are_read_by_their_declaration(encoding: str) -> None:
+    assert parse(f"<?xml version='1.0' encoding='{encoding}'?><a>ä</a>".encode(encoding)).text == "ä"
+
+
+def test_comments_and_processing_instructions_are_left_out() -> None:
+    assert etree.tostring(parse(b"<?p q?><a>x<!-- c -->y<?p q?></a>")) == b"<a>xy</a>"
+
+
+def test_the_reason_names_the_line_and_nothing_of_the_document() -> None:
+    with pytest.raises(NotXml, match=r"^not well-formed XML, line 2$"):
+        parse(b"<a>\n<Mueller></a>")
