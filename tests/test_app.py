@@ -131,7 +131,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     prepare(make_engine(database_url), loaded)
     application = Application(loaded)
     server = make_server("127.0.0.1", 0, bounded(application), handler_class=Quiet)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     with Spool(tmp_path / "spool") as spool:
         yield Site(f"http://127.0.0.1:{server.server_port}", application, spool)

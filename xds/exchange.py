@@ -6,15 +6,12 @@ record alone.  A reply with documents is opened in the audit log before its firs
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-
-from lxml import etree
 
 from xds.archives.interface import Gone
 from xds.audit.events import AuditEvent, Side
@@ -31,7 +28,7 @@ from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
-from xds.wire.xml import Element, local_name, name, schema
+from xds.wire.xml import Element, SchemaError, local_name, name, schema, schema_errors
 from xds.wire.xop import take_includes, take_inline
 
 log = logging.getLogger("xds.exchange")
@@ -65,6 +62,8 @@ class Exchange:
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics = new_event, owner, metrics
+        for transaction in transactions:
+            schema(transaction.schema)  # now, not while the first request waits
         self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions})
 
     def answer(self, request: HttpRequest) -> HttpReply:
@@ -225,21 +224,17 @@ def _checked(transaction: Transaction, body: Element, incoming: _Incoming) -> di
     for element in body.iter(name("xds:Document")):
         if element not in contents:
             contents[element] = take_inline(element, incoming.spool)
-    validator = schema(transaction.schema)
-    if not validator.validate(body):
-        context = f"not valid by {transaction.schema}: {_schema_error(validator)}"
+    errors = schema_errors(transaction.schema, body)
+    if errors:
+        context = f"not valid by {transaction.schema}: {'; '.join(map(_told, errors))}"
         raise Refused([Finding(transaction.schema_error, context)])
     return contents
 
 
-def _schema_error(validator: etree.XMLSchema) -> str:
-    """The first errors without any value: libxml2 puts values between quotes."""
-    errors = []
-    found: Any = validator.error_log  # iterable, whatever its stub says
-    for entry in itertools.islice(found, 5):
-        element, _, rest = entry.message.partition(": ")
-        errors.append(f"line {entry.line}, {_without_namespace(element)}: {_kind_of(rest, entry.type_name)}")
-    return "; ".join(errors)
+def _told(error: SchemaError) -> str:
+    """An error without any value: libxml2 puts values between quotes."""
+    element, _, rest = error.message.partition(": ")
+    return f"line {error.line}, {_without_namespace(element)}: {_kind_of(rest, error.kind)}"
 
 
 def _without_namespace(text: str) -> str:

@@ -19,7 +19,7 @@ from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.wire.xml import parse, schema
 
-slow = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def through_bytes(objects: Any) -> rim.RegistryObjectList:

@@ -12,10 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import ANNA, AUTHORITY, BERT
-from tests.conftest import _new_database
+from tests.conftest import copied
 from xds.actors.document_registry import DocumentRegistry
 from xds.metadata.submission import Submission
-from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 from xds.store.registry import SqlRegistry
 
@@ -25,12 +24,7 @@ T = TypeVar("T")
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def shared_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
     """A database with our tables."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('database')}/xds.sqlite"
-    if request.param == "postgres":
-        url = _new_database(request.getfixturevalue("postgres_server"))
-    engine = make_engine(url)
-    with engine.begin() as connection:
-        migrate(connection)
+    engine = make_engine(copied(request, tmp_path_factory.mktemp("database")))
     yield engine
     engine.dispose()
 

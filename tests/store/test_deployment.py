@@ -112,8 +112,8 @@ def test_a_data_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
 # The database.
 
 
-def test_a_database_is_prepared_once_and_again(database_url: str, tmp_path: Path) -> None:
-    engine = make_engine(database_url)
+def test_a_database_is_prepared_once_and_again(empty_database_url: str, tmp_path: Path) -> None:
+    engine = make_engine(empty_database_url)
     for _ in range(2):
         prepare(engine, loaded(tmp_path, **{"repository.unique_id": "1.2.3"}))
     with reading(engine) as connection:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from lxml import etree
 
-from xds.wire.xml import DEPTH_LIMIT, NotXml, parse
+from xds.wire import xml
+from xds.wire.xml import DEPTH_LIMIT, NotXml, name, parse, schema, schema_errors
+
+T = TypeVar("T")
 
 BOMB = "<!DOCTYPE a [<!ENTITY e0 'ha'>" + "".join(
     f"<!ENTITY e{n} '{f'&e{n - 1};' * 10}'>" for n in range(1, 10)
@@ -71,3 +78,49 @@ def test_comments_and_processing_instructions_are_left_out() -> None:
 def test_the_reason_names_the_line_and_nothing_of_the_document() -> None:
     with pytest.raises(NotXml, match=r"^not well-formed XML, line 2$"):
         parse(b"<a>\n<Mueller></a>")
+
+
+# Schemas, in a process of many threads.
+
+
+def in_threads(do: Callable[[int], T], count: int = 8) -> list[T]:
+    """What each thread gives; all begin together."""
+    together = threading.Barrier(count)
+
+    def begin(number: int) -> T:
+        together.wait(20)
+        return do(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
+
+
+def test_no_two_schemas_are_compiled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_, under_way, most = etree.XMLSchema, threading.Semaphore(1), list[bool]()
+
+    def watched(document: object) -> object:
+        most.append(under_way.acquire(blocking=False))
+        time.sleep(0.02)
+        under_way.release()
+        return compile_(document)
+
+    xml._compiled.cache_clear()
+    monkeypatch.setattr(xml.etree, "XMLSchema", watched)
+    files = ("lcm.xsd", "query.xsd", "xdsb.xsd", "xdsib.xsd")
+    found = in_threads(lambda number: (number % 4, schema(files[number % 4])))
+    assert most == [True] * 4
+    assert len({id(one) for _, one in found}) == 4
+
+
+def test_each_thread_is_told_of_its_own_element() -> None:
+    def errors(number: int) -> bool:
+        tag = f"Unknown{number}"
+        for _ in range(200):
+            element = etree.Element(name("query:AdhocQueryRequest"))
+            etree.SubElement(element, tag)
+            found = schema_errors("query.xsd", element)
+            if [tag in error.message for error in found] != [True]:
+                return False
+        return True
+
+    assert in_threads(errors) == [True] * 8

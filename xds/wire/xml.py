@@ -5,9 +5,12 @@ Nothing that comes in is parsed elsewhere.  No DTD, no entity, no network, bound
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 from lxml import etree
@@ -33,6 +36,15 @@ DEPTH_LIMIT = 256
 
 class NotXml(ValueError):
     """The bytes are not a document that we read: malformed, a DTD in it, or too deep."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaError:
+    """What libxml2 says; the message may quote values."""
+
+    line: int
+    message: str
+    kind: str  # SCHEMAV_…
 
 
 def name(prefixed: str) -> str:
@@ -121,7 +133,30 @@ def resource(folder: str, file: str) -> Path:
     return path
 
 
-@cache
+_compiling = Lock()
+_validating = Lock()
+
+
 def schema(file: str) -> etree.XMLSchema:
-    """One of our schemas, compiled once."""
+    """One of our schemas, compiled once.
+
+    One at a time: libxml2 makes its table of types when it compiles its first schema, and a second thread that
+    comes then leaves it broken for as long as the process lives.
+    """
+    with _compiling:
+        return _compiled(file)
+
+
+@cache
+def _compiled(file: str) -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(str(resource("schemas", file))))
+
+
+def schema_errors(file: str, element: Element, most: int = 5) -> list[SchemaError]:
+    """The first errors of an element by one of our schemas; none when it is valid."""
+    validator = schema(file)
+    with _validating:  # a schema has one list of errors, whoever asks
+        if validator.validate(element):
+            return []
+        found: Any = validator.error_log  # iterable, whatever its stub says
+        return [SchemaError(e.line, e.message, e.type_name) for e in itertools.islice(found, most)]
