@@ -37,6 +37,9 @@ from xds.transactions import (
 from xds.transactions import (
     iti43_retrieve_document_set as iti43,
 )
+from xds.transactions import (
+    iti51_multi_patient_stored_query as iti51,
+)
 from xds.transactions.transaction import Attachment
 from xds.wire.client import Answer, Client, Faulted
 from xds.wire.spool import Spool
@@ -174,6 +177,23 @@ def test_each_side_of_each_transaction_leaves_its_audit_record(site: Site) -> No
         ("ITI-43", "110106", 0),
     ]
     assert site.count(audit_open) == 0
+
+
+def test_a_query_about_several_patients_leaves_a_record_of_each(site: Site) -> None:
+    """ITI TF-2: 3.51.5.1."""
+    for patient in (ANNA, BERT):
+        entry = an_entry(patient_id=patient, **of_bytes(b"x"))
+        site.provide(a_submission(patient=patient, entries=[entry]), [b"x"])
+    slots = (
+        Slot("$XDSDocumentEntryPatientId", (f"('{ANNA}','{BERT}')",)),
+        Slot("$XDSDocumentEntryStatus", (APPROVED,)),
+    )
+    request = query.AdhocQuery(catalogue.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS.id, "LeafClass", slots)
+    body = etree.tostring(query.write_request(request))
+    site.send("/registry", iti51.TRANSACTION.action, [body], mtom=False)
+    with site.application.engine.connect() as connection:
+        statement = sa.select(audit_record.c.patient_id).where(audit_record.c.transaction == "ITI-51")
+        assert sorted(connection.scalars(statement)) == [str(ANNA), str(BERT)]
 
 
 def test_a_refused_submission_leaves_its_failure_record_and_nothing_else(site: Site) -> None:

@@ -34,6 +34,8 @@ from xds.transactions import (
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
     iti43_retrieve_document_set,
+    iti51_multi_patient_stored_query,
+    iti61_register_on_demand_document_entry,
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
@@ -181,7 +183,15 @@ class Application:
         settings = self.settings
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
         served_by = {
-            "registry": ("DocumentRegistry", [iti18_registry_stored_query, iti42_register_document_set_b]),
+            "registry": (
+                "DocumentRegistry",
+                [
+                    iti18_registry_stored_query,
+                    iti42_register_document_set_b,
+                    iti51_multi_patient_stored_query,
+                    iti61_register_on_demand_document_entry,
+                ],
+            ),
             "repository": (
                 "DocumentRepository",
                 [iti41_provide_and_register_document_set_b, iti43_retrieve_document_set],

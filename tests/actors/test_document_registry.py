@@ -53,7 +53,7 @@ class Desk:
 
     def ask(self, query: catalogue.StoredQuery, return_type: str = "LeafClass", **parameters: str) -> list[bytes]:
         slots = tuple(Slot(f"${name}", (value,)) for name, value in parameters.items())
-        return self(lambda store: self.registry.query(AdhocQuery(query.id, return_type, slots), store))  # type: ignore[return-value]
+        return self(lambda store: self.registry.query(AdhocQuery(query.id, return_type, slots), store).fragments)
 
     def find(self, status: str = APPROVED, **more: str) -> list[bytes]:
         return self.ask(

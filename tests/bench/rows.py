@@ -19,7 +19,7 @@ from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId
 from xds.store.audit import Recorded
 from xds.store.compression import pack, unpack
 from xds.store.engine import make_engine
-from xds.store.registry import _rows
+from xds.store.rows import rows as _rows
 from xds.store.tables import audit_record, document_entry, locator
 
 DOMAIN = "default"

@@ -122,6 +122,25 @@ def test_a_patient_is_added_once_and_listed(config: Path) -> None:
     assert xds("patient", "list", "--json", "--config", config).json == [CX]
 
 
+def test_patients_are_merged_shown_and_parted_again_each_step_audited(config: Path) -> None:
+    other = CX.replace("anna", "ann")
+    for cx in (CX, other):
+        xds("patient", "add", cx, "--config", config)
+    assert xds("patient", "merge", other, CX, "--config", config).out == "merged\n"
+    assert xds("patient", "list", "--json", "--config", config).json == [CX]
+    merged = xds("patient", "list", "--merged", "--json", "--config", config)
+    assert merged.json == [{"subsumed": other, "surviving": CX}]
+    assert xds("patient", "list", "--merged", "--config", config).out == f"{other} -> {CX}\n"
+    again = xds("patient", "merge", other, CX, "--config", config)
+    assert (again.code, "merged away already" in again.err) == (1, True)
+    assert xds("patient", "unmerge", other, "--config", config).out == f"was merged into {CX}\n"
+    assert sorted(xds("patient", "list", "--json", "--config", config).json) == sorted([CX, other])
+    assert xds("patient", "unmerge", other, "--config", config).code == 1
+    records = xds("audit", "list", "--json", "--config", config).json
+    assert [row["event"] for row in records] == ["Patient Record"] * 6
+    assert {row["patient"] for row in records} == {CX, other}
+
+
 @pytest.mark.parametrize("cx", ["anna", "anna^^^&x&ISO", "anna^^^1.2", "", "anna^^^&1.2&ISO^PI"])
 def test_a_patient_id_that_is_none_is_not_repeated(config: Path, cx: str) -> None:
     done = xds("patient", "add", cx, "--config", config)

@@ -17,12 +17,13 @@ import requests
 import zeep
 from lxml import etree
 
-from tests.builders import ANNA, a_submission, an_entry, symbolic
+from tests.builders import ANNA, BERT, a_submission, an_entry, symbolic
 from tests.test_app import APPROVED, Site, of_bytes, site  # noqa: F401  fixtures
 from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml
-from xds.queries.catalogue import FIND_DOCUMENTS
+from xds.metadata.vocabulary import ON_DEMAND
+from xds.queries.catalogue import FIND_DOCUMENTS, FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS
 from xds.transactions.transaction import Attachment
 from xds.wire import mtom
 from xds.wire.mime import Limits, read_package
@@ -114,6 +115,29 @@ def test_zeep_registers_and_finds(site: Site) -> None:  # noqa: F811
     service["DocumentRegistry_RegisterDocumentSet-b"](RegistryObjectList={})
     assert status_of(transport) is Status.SUCCESS
     assert submission.document_entries[0].unique_id.encode() in find(site)
+
+
+def test_zeep_registers_an_on_demand_entry_and_asks_about_several_patients(site: Site) -> None:  # noqa: F811
+    service, transport = client_of(site, "/registry")
+    entry = an_entry(object_type=ON_DEMAND, creation_time=None, hash=None, size=None)
+    transport.body = lcm.write_submit_objects(to_ebxml.submission(symbolic(a_submission(entries=[entry]))))
+    service.DocumentRegistry_RegisterOnDemandDocumentEntry(RegistryObjectList={})
+    assert status_of(transport) is Status.SUCCESS
+    service, transport = client_of(site, "/registry")
+    service.DocumentRegistry_MultiPatientStoredQuery(
+        ResponseOption={"returnType": "LeafClass", "returnComposedObjects": True},
+        AdhocQuery={
+            "id": FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS.id,
+            "Slot": [
+                {"name": "$XDSDocumentEntryPatientId", "ValueList": {"Value": [f"('{ANNA}','{BERT}')"]}},
+                {"name": "$XDSDocumentEntryStatus", "ValueList": {"Value": [APPROVED]}},
+                {"name": "$XDSDocumentEntryType", "ValueList": {"Value": [f"('{ON_DEMAND}')"]}},
+            ],
+        },
+    )
+    assert status_of(transport) is Status.SUCCESS
+    assert transport.answer is not None
+    assert entry.unique_id.encode() in etree.tostring(transport.answer)
 
 
 def test_zeep_provides_and_retrieves_over_mtom(site: Site) -> None:  # noqa: F811

@@ -39,7 +39,7 @@ class Questions:
     def send(self, slots: Iterable[Slot], query: str, return_type: str = "LeafClass") -> list[bytes]:
         with reading(self.engine) as connection:
             store = SqlRegistry(connection, "default")
-            return returns.answer(AdhocQuery(query, return_type, tuple(slots)), store, self.most)
+            return returns.answer(AdhocQuery(query, return_type, tuple(slots)), store, self.most).fragments
 
     def ask(
         self, query: catalogue.StoredQuery, return_type: str = "LeafClass", **parameters: str | list[str]

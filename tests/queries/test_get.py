@@ -84,15 +84,27 @@ def full(desk: Questions) -> Any:
     return desk.register(replace(submission, associations=(*submission.associations, held)))
 
 
+BOTH_TYPES = f"('{STABLE}','{ON_DEMAND}')"
+
+
 def contents(desk: Questions, submission: Any, **more: str | list[str]) -> set[str]:
+    more = {"XDSDocumentEntryType": BOTH_TYPES, **more}
     return ids(desk.ask(CONTENTS, XDSSubmissionSetEntryUUID=listed(submission.submission_set.entry_uuid), **more))
 
 
 def test_a_set_comes_whole_by_either_id(desk: Questions, full: Any) -> None:
     everything = {item.entry_uuid for item in full.objects()}
     assert contents(desk, full) == everything
-    by_unique_id = desk.ask(CONTENTS, XDSSubmissionSetUniqueId=listed(full.submission_set.unique_id))
-    assert ids(by_unique_id) == everything
+    by_unique_id = {"XDSSubmissionSetUniqueId": listed(full.submission_set.unique_id)}
+    assert ids(desk.ask(CONTENTS, **by_unique_id, XDSDocumentEntryType=BOTH_TYPES)) == everything
+
+
+def test_without_a_type_only_stable_entries_come(desk: Questions, full: Any) -> None:
+    """ITI TF-2: 3.18.4.1.2.3.6.2."""
+    found = contents(desk, full, XDSDocumentEntryType=f"('{STABLE}')")
+    uuid = listed(full.submission_set.entry_uuid)
+    assert ids(desk.ask(CONTENTS, XDSSubmissionSetEntryUUID=uuid)) == found
+    assert full.document_entries[2].entry_uuid not in found
 
 
 @pytest.mark.parametrize(

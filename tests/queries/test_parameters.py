@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Finding, Refused
-from xds.queries import catalogue
+from xds.queries import catalogue, returns
 from xds.queries.catalogue import Many, Parameter, StoredQuery
 from xds.queries.parameters import VALUES, read
 
@@ -172,16 +172,23 @@ def test_no_query_has_too_many_values() -> None:
 
 
 def test_the_names_of_queries_and_parameters_are_the_standards() -> None:
-    assert set(catalogue.STORED_QUERIES) == {
-        "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d",
-        "urn:uuid:12941a89-e02e-4be5-967c-ce4bfc8fe492",
-        "urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4",
-        "urn:uuid:a7ae438b-4bc2-4642-93e9-be891f7bb155",
-        "urn:uuid:e8e3cb2c-e39c-46b9-99e4-c12f57260b83",
+    uuids = """
+        14d4debf-8f97-4251-9a74-a90016b0af0d f26abbcb-ac74-4422-8a30-edb644bbc1a9 958f3006-baad-4929-a4de-ff1114824431
+        10b545ea-725c-446d-9b95-8aeb444eddf3 5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4 5737b14c-8a1a-4539-b659-e03a34a5e1e4
+        a7ae438b-4bc2-4642-93e9-be891f7bb155 bab9529a-4a10-40b3-a01f-f68a615d247a 51224314-5390-4169-9b91-b1980040715a
+        e8e3cb2c-e39c-46b9-99e4-c12f57260b83 b909a503-523d-4517-8acf-8e5834dfc4c7 10cae35a-c7f9-4cf5-b61e-fc3278ffb578
+        d90e5407-b356-4d91-a89f-873917b4b0e6 12941a89-e02e-4be5-967c-ce4bfc8fe492
+    """
+    assert set(catalogue.STORED_QUERIES) == {f"urn:uuid:{uuid}" for uuid in uuids.split()}
+    assert set(catalogue.MULTI_PATIENT_QUERIES) == {
+        "urn:uuid:3d1bdb10-39a2-11de-89c2-2f44d94eaa9f",
+        "urn:uuid:50d3f5ac-39a2-11de-a1ca-b366239e58df",
     }
+    assert set(returns._RUNS) == {*catalogue.STORED_QUERIES, *catalogue.MULTI_PATIENT_QUERIES}
     repeated = {p.name for q in catalogue.STORED_QUERIES.values() for p in q.parameters if p.many is Many.AND_OR}
     assert repeated == {
         "XDSDocumentEntryEventCodeList",
         "XDSDocumentEntryConfidentialityCode",
         "XDSDocumentEntryReferenceIdList",
+        "XDSFolderCodeList",
     }

@@ -119,10 +119,10 @@ def test_the_source_of_a_relationship_is_in_the_submission(type_: AssociationTyp
 
 
 @pytest.mark.parametrize("type_", sorted(set(AssociationType) - {MEMBER}))
-def test_only_what_is_registered_is_replaced(type_: AssociationType) -> None:
+def test_only_what_is_registered_is_replaced_or_taken_a_snapshot_of(type_: AssociationType) -> None:
     one, other = an_entry(), an_entry()
     relation = an_association(type_, one.entry_uuid, other.entry_uuid)
-    expected = [WRONG] if type_ in REPLACING else []
+    expected = [WRONG] if type_ in {*REPLACING, AssociationType.IS_SNAPSHOT_OF} else []
     assert codes(a_submission(entries=[one, other], relations=[relation])) == expected
 
 

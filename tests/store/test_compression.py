@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.builders import a_submission
 from xds.store.compression import pack, unpack
-from xds.store.registry import fragment
+from xds.store.rows import fragment
 
 
 @given(st.binary())

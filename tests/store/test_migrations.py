@@ -37,6 +37,7 @@ def test_every_table_of_a_patient_has_the_patient_key_first_and_is_partitioned_b
     assert {t.name for t in ours} == {
         "document_entry",
         "document_entry_value",
+        "package_value",
         "submission_set",
         "folder",
         "association",

@@ -21,7 +21,8 @@ from xds.metadata.identifiers import new_entry_uuid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.interface import Kind
-from xds.store.registry import BATCH, SqlRegistry, Taken, short
+from xds.store.registry import BATCH, SqlRegistry, Taken
+from xds.store.rows import short
 from xds.store.tables import document_entry, folder, submission_set
 from xds.wire.xml import parse
 
@@ -68,7 +69,8 @@ def test_a_domain_does_not_see_the_objects_of_another(domain: Domain) -> None:
     assert other(lambda store: store.kinds_of(uuids)) == {}
     assert other(lambda store: list(store.documents_by_uuid(uuids))) == []
     assert other(lambda store: list(store.associations_of(uuids))) == []
-    assert other(lambda store: store.submission_set(entry_uuid=uuids[0])) is None
+    assert other(lambda store: list(store.submission_sets_by_uuid(uuids))) == []
+    assert other(lambda store: list(store.folders_by_uuid(uuids))) == []
     other.register(a_submission(unique_id=submission.submission_set.unique_id))
 
 

@@ -47,6 +47,20 @@ WSDL = {
 # Operation: file, request and response action, request and response body.
 # ITI TF-2: 3.18, 3.41, 3.42, 3.43; RAD TF-3: 4.69, whose response action is ITI-43's.
 OPERATIONS = {
+    "DocumentRegistry_MultiPatientStoredQuery": (
+        "registry.wsdl",
+        "urn:ihe:iti:2009:MultiPatientStoredQuery",
+        "urn:ihe:iti:2009:MultiPatientStoredQueryResponse",
+        "query:AdhocQueryRequest",
+        "query:AdhocQueryResponse",
+    ),
+    "DocumentRegistry_RegisterOnDemandDocumentEntry": (
+        "registry.wsdl",
+        "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry",
+        "urn:ihe:iti:2010:RegisterOnDemandDocumentResponse",
+        "lcm:SubmitObjectsRequest",
+        "rs:RegistryResponse",
+    ),
     "DocumentRegistry_RegistryStoredQuery": (
         "registry.wsdl",
         "urn:ihe:iti:2007:RegistryStoredQuery",

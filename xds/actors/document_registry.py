@@ -5,7 +5,7 @@ ITI TF-2: 3.42.4.1.3 (what registering entails), 3.18.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,25 +18,31 @@ from xds.metadata.association import Association
 from xds.metadata.datatypes import Dtm
 from xds.metadata.identifiers import Oid, is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission
-from xds.metadata.vocabulary import REPLACING, AssociationType, AvailabilityStatus
-from xds.queries import returns
+from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType, AvailabilityStatus
+from xds.queries.catalogue import MULTI_PATIENT_QUERIES
+from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
+from xds.rules import on_demand as kinds
 from xds.rules import submission as submission_rules
 from xds.store.interface import FoundDocument, Kind
 from xds.store.registry import SqlRegistry, Taken
 
 _APPROVED = AvailabilityStatus.APPROVED
 _ADDENDA = (AssociationType.APND, AssociationType.XFRM)
+_TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
 
 
-def read(objects: rim.RegistryObjectList) -> Submission:
+def read(objects: rim.RegistryObjectList, *, on_demand: bool = False) -> Submission:
     """A submission that keeps every rule that can be checked without the registry.
+
+    ``on_demand``: its entries are on-demand ones, as ITI-61's are, and not stable ones, as ITI-42's.
 
     Raises:
         Refused: with everything that is wrong.
     """
     submission = from_ebxml.submission(objects)
     findings = [finding for rule in submission_rules.RULES for finding in rule(submission)]
+    findings += (kinds.entries_are_on_demand if on_demand else kinds.entries_are_stable)(submission)
     for entry in submission.document_entries:
         findings += [finding for rule in entry_rules.RULES for finding in rule(entry)]
     if findings:
@@ -50,13 +56,21 @@ class DocumentRegistry:
     def __init__(self, authorities: Iterable[Oid], *, open_patients: bool, most_results: int) -> None:
         self._authorities, self._open, self._most = frozenset(authorities), open_patients, most_results
 
-    def query(self, sent: AdhocQuery, store: SqlRegistry) -> list[bytes]:
-        """The fragments of a stored query's answer.
+    def query(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
+        """What a stored query finds (ITI-18).
 
         Raises:
             Refused: as ``queries.returns.answer`` does.
         """
-        return returns.answer(sent, store, self._most)
+        return answer(sent, store, self._most)
+
+    def query_multi_patient(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
+        """What a query about several patients finds (ITI-51).
+
+        Raises:
+            Refused: as ``queries.returns.answer`` does.
+        """
+        return answer(sent, store, self._most, MULTI_PATIENT_QUERIES)
 
     def register(self, submission: Submission, store: SqlRegistry) -> Submission:
         """Write a submission in the caller's database transaction; return it as registered.
@@ -68,8 +82,11 @@ class DocumentRegistry:
         patient_key = self._patient(submission, store)
         uids = [entry.unique_id for entry in submission.document_entries]
         store.lock(patient_key, [*uids, submission.submission_set.unique_id])
+        chain = store.chain(submission.submission_set.patient_id)
+        if not chain:  # merged away while we waited
+            raise Refused([_unknown(submission)])
         outside = _Outside(submission, store)
-        findings = [*_identical(submission, store), *outside.findings(patient_key)]
+        findings = [*_identical(submission, store), *outside.findings(chain)]
         if findings:
             raise Refused(findings)
         try:
@@ -87,9 +104,13 @@ class DocumentRegistry:
             store.add_patient(patient_id)  # or another submission has, since we looked
             key = store.patient_key(patient_id)
         if key is None:
-            # Table 4.2.4.1-2 wants the patient id in codeContext.
-            raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(patient_id))])
+            raise Refused([_unknown(submission)])
         return key
+
+
+def _unknown(submission: Submission) -> Finding:
+    # Table 4.2.4.1-2 wants the patient id in codeContext.
+    return Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))
 
 
 def _resolved(submission: Submission, now: datetime) -> Submission:
@@ -123,6 +144,12 @@ def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
         known.setdefault(found.unique_id, []).append(found)
     for entry in submission.document_entries:
         for other in known.get(entry.unique_id, ()):
+            if entry.on_demand and other.object_type == ON_DEMAND:
+                continue  # an on-demand entry may be registered anew (ITI TF-2: 3.61.4.1.3)
+            if entry.on_demand:
+                rule = "DocumentEntry.uniqueId is a stable document's (ITI TF-2: 3.61.4.1.3)"
+                yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry.entry_uuid)
+                continue
             if (other.hash or "") != (entry.hash or "").lower():
                 yield Finding(ErrorCode.NON_IDENTICAL_HASH, entry.unique_id, entry.entry_uuid)
             if other.size != entry.size:
@@ -146,26 +173,26 @@ class _Outside:
         self._kinds = store.kinds_of([*ends, *(item.entry_uuid for item in submission.objects())])
         self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
 
-    def findings(self, patient_key: int) -> Iterator[Finding]:
+    def findings(self, chain: Collection[int]) -> Iterator[Finding]:
         """New ids are free; ends outside exist, are of the right kind and patient, and Approved."""
         for item in self._submission.objects():
             if item.entry_uuid in self._kinds:
                 rule = "entryUUID is registered already (ITI TF-2: 3.42.4.1.3)"
                 yield Finding(ErrorCode.REGISTRY_METADATA, f"{type(item).__name__}.{rule}", item.entry_uuid)
-        if self._store.submission_set(unique_id=self._submission.submission_set.unique_id) is not None:
+        if self._store.submission_sets_by_unique_id([self._submission.submission_set.unique_id]):
             yield _taken_id(self._submission)
         for association in self._submission.associations:
             for end in (association.source, association.target):
                 if end not in self._inside:
-                    yield from self._end(association, end, patient_key)
+                    yield from self._end(association, end, chain)
 
-    def _end(self, association: Association, end: str, patient_key: int) -> Iterator[Finding]:
+    def _end(self, association: Association, end: str, chain: Collection[int]) -> Iterator[Finding]:
         kind = self._kinds.get(end)
         if kind is None:
             yield Finding(ErrorCode.UNRESOLVED_REFERENCE, f"{end} is not registered", association.entry_uuid)
             return
         by_reference = association.source == self._submission.submission_set.entry_uuid
-        if kind[1] != patient_key and not by_reference:
+        if kind[1] not in chain and not by_reference:
             yield Finding(
                 ErrorCode.PATIENT_ID_DOES_NOT_MATCH,
                 "Association: an end is of another patient (ITI TF-2: 3.42.4.1.3)",
@@ -178,6 +205,16 @@ class _Outside:
         if document is not None and not by_reference and document.status != "Approved":
             rule = "Association: the document is Deprecated (ITI TF-2: 3.42.4.1.3)"
             yield Finding(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, f"{rule}: {end}", association.entry_uuid)
+        if association.type == AssociationType.IS_SNAPSHOT_OF and document and document.object_type != ON_DEMAND:
+            rule = "Association: a snapshot is of an on-demand document (ITI TF-3: 4.2.2.2.6)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
+        if association.type == AssociationType.APND and document and self._is_transformation(end):
+            rule = "Association: a transformation has no addenda (ITI TF-3: 4.2.2.2.1)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
+
+    def _is_transformation(self, entry_uuid: str) -> bool:
+        around = self._store.associations_of([entry_uuid])
+        return any(a.source == entry_uuid and a.type in _TRANSFORMING for a in around)
 
     def take_effect(self, patient_key: int) -> None:
         """Replaced documents and their addenda are Deprecated, folders carried over and updated."""
@@ -187,9 +224,10 @@ class _Outside:
         folders = {a.source for a in self._submission.associations if a.type == AssociationType.HAS_MEMBER}
         self._touch(folders - self._inside)
         for association in self._submission.associations:
-            kind = self._kinds.get(association.target)
-            if kind is not None and kind[1] != patient_key:
-                self._store.insert_foreign(association.target, association.entry_uuid, patient_key)
+            for end in (association.source, association.target):
+                kind = self._kinds.get(end)
+                if kind is not None and kind[1] != patient_key:
+                    self._store.insert_foreign(end, association.entry_uuid, patient_key)
 
     def _replace(self, association: Association, patient_key: int) -> None:
         old = association.target
@@ -209,6 +247,8 @@ class _Outside:
                 target=member.entry_uuid,
             )
             self._store.insert(patient_key, (member, held))
+            if folder.patient_key != patient_key:  # of a patient merged into this one
+                self._store.insert_foreign(folder.entry_uuid, member.entry_uuid, patient_key)
             self._touch([folder.entry_uuid])
 
     def _touch(self, folders: Iterable[str]) -> None:

@@ -100,6 +100,17 @@ class AuditEvent:
         event.end(failed=False)
         return event
 
+    @classmethod
+    def patient_record(cls, node: AuditSource, action: str, who: Party, patient_id: str) -> AuditEvent:
+        """Patient Record (DICOM PS3.15: A.5.3.11): an identity made known, changed or merged away by hand."""
+        event = cls(node, "110110", action, ("", ""), who, who, patient_id=patient_id)
+        event.end(failed=False)
+        return event
+
+    def copy(self) -> AuditEvent:
+        """Another record of the same, to be about another patient."""
+        return replace(self, objects=list(self.objects))
+
     # What it is about.
 
     def about_patient(self, patient_id: str) -> None:

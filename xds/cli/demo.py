@@ -73,6 +73,8 @@ def demo(once: bool, json_: Path | None, data: str) -> None:
     try:
         with Live(board.table(), console=console, refresh_per_second=4) as live:
             held = board.run(live)
+        if not console.is_terminal:
+            console.print()  # a table that is not redrawn ends without a line end
         if json_ is not None:
             json_.write_text(json.dumps(_result(running, board, folder), indent=2) + "\n", "utf-8")
         if held and not once:

@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 
 import click
+import sqlalchemy as sa
 
 from xds.app import DEFAULT_DOMAIN
+from xds.audit.events import AuditEvent, Party
+from xds.audit.message import AuditSource
 from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
+from xds.settings import Loaded
 from xds.store import patients
+from xds.store.audit import record
 from xds.store.engine import reading
 
 
@@ -43,17 +48,66 @@ def add(cx: str, config: Path | None, data: str | None) -> None:
         sys.exit(1)
     with database(loaded) as engine, engine.begin() as connection:
         new = patients.add(connection, DEFAULT_DOMAIN, id_)
+        if new:
+            _recorded(connection, loaded, ("C", id_))
     click.echo("added" if new else "known already")
 
 
+def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, PatientId]) -> None:
+    """Audit what is done to patients, in the commit that does it."""
+    audit = loaded.settings.audit
+    node, who = AuditSource(audit.source_id, audit.enterprise_site_id), Party("xds patient", "localhost", True, True)
+    for action, id_ in done:
+        record(connection, AuditEvent.patient_record(node, action, who, str(id_)).records())
+
+
+@patient.command(epilog="Example: xds patient merge 'ann^^^&1.2.3.4&ISO' 'anna^^^&1.2.3.4&ISO' --data ./xds-data")
+@click.argument("subsumed")
+@click.argument("surviving")
+@deployment
+def merge(subsumed: str, surviving: str, config: Path | None, data: str | None) -> None:
+    """Let the patient SUBSUMED go on as SURVIVING: what is registered for either is found under the latter."""
+    one, other, loaded = patient_id(subsumed), patient_id(surviving), settings(config, data)
+    try:
+        with database(loaded) as engine, engine.begin() as connection:
+            patients.merge(connection, DEFAULT_DOMAIN, one, other)
+            _recorded(connection, loaded, ("D", one), ("U", other))
+    except patients.NotMerged as problem:
+        raise Unusable(str(problem)) from None
+    click.echo("merged")
+
+
+@patient.command(epilog="Example: xds patient unmerge 'ann^^^&1.2.3.4&ISO' --data ./xds-data")
+@click.argument("cx")
+@deployment
+def unmerge(cx: str, config: Path | None, data: str | None) -> None:
+    """Undo the merge of the patient CX, who stands for themselves again."""
+    one, loaded = patient_id(cx), settings(config, data)
+    try:
+        with database(loaded) as engine, engine.begin() as connection:
+            other = patients.unmerge(connection, DEFAULT_DOMAIN, one)
+            _recorded(connection, loaded, ("U", one), ("U", other))
+    except patients.NotMerged as problem:
+        raise Unusable(str(problem)) from None
+    click.echo(f"was merged into {other}")
+
+
 @patient.command("list", epilog="Example: xds patient list --json --data ./xds-data")
+@click.option("--merged", is_flag=True, help="Those merged away, each with the one it goes on as.")
 @deployment
 @as_json
-def list_(config: Path | None, data: str | None, json_: bool) -> None:
-    """Print every patient."""
+def list_(merged: bool, config: Path | None, data: str | None, json_: bool) -> None:
+    """Print every patient that stands for themselves."""
     with database(settings(config, data)) as engine, reading(engine) as connection:
-        known = [str(item) for item in patients.all_of(connection, DEFAULT_DOMAIN)]
-    if json_:
+        if merged:
+            pairs = [(str(one), str(other)) for one, other in patients.merges(connection, DEFAULT_DOMAIN)]
+        else:
+            known = [str(item) for item in patients.all_of(connection, DEFAULT_DOMAIN)]
+    if merged and json_:
+        print_json([{"subsumed": one, "surviving": other} for one, other in pairs])
+    elif merged:
+        click.echo("\n".join(f"{one} -> {other}" for one, other in pairs))
+    elif json_:
         print_json(known)
     else:
         click.echo("\n".join(known))

@@ -1,4 +1,7 @@
-"""FindDocuments and FindDocumentsByReferenceId.  ITI TF-2: 3.18.4.1.2.3.7.1 and .14."""
+"""The queries by patient: FindDocuments, FindSubmissionSets, FindFolders, GetAll, FindDocumentsByReferenceId.
+
+ITI TF-2: 3.18.4.1.2.3.7.1 to .4 and .14.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.datatypes import Dtm, trimmed
 from xds.metadata.identifiers import PatientId
 from xds.metadata.vocabulary import STABLE, AvailabilityStatus
-from xds.store.interface import DocumentCriteria, Found, Range, RegistryReader
+from xds.store.interface import Criteria, Found, FoundAssociation, Kind, Range, RegistryReader
 
 Parameters: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
 
@@ -24,10 +27,8 @@ _CODES = {
     "XDSDocumentEntryHealthcareFacilityTypeCode": "healthcare_facility_type_code",
     "XDSDocumentEntryFormatCode": "format_code",
 }
-_VALUES = {
-    "XDSDocumentEntryEventCodeList": "eventCodeList",
-    "XDSDocumentEntryConfidentialityCode": "confidentialityCode",
-}
+_CONFIDENTIALITY = {"XDSDocumentEntryConfidentialityCode": "confidentialityCode"}
+_VALUES = {"XDSDocumentEntryEventCodeList": "eventCodeList", **_CONFIDENTIALITY}
 _TIMES = {
     "XDSDocumentEntryCreationTime": "creation_time",
     "XDSDocumentEntryServiceStartTime": "service_start_time",
@@ -42,26 +43,151 @@ def find_documents(parameters: Parameters, registry: RegistryReader, most: int) 
         Refused: a code, date, status or patient id is malformed, or there are more than ``most``.
     """
     findings: list[Finding] = []
-    criteria = DocumentCriteria(
-        statuses=statuses(parameters["XDSDocumentEntryStatus"][0], "XDSDocumentEntryStatus"),
-        object_types=object_types(parameters),
-        codes=tuple((a, _codes(p, parameters[p][0], findings)) for p, a in _CODES.items() if p in parameters),
-        values=(*_values(parameters, findings), *_references(parameters)),
-        patterns=_patterns(parameters, findings),
+    criteria = _documents(parameters, findings)
+    keys = _patient("XDSDocumentEntryPatientId", parameters, registry, findings)
+    return _found(Kind.DOCUMENT_ENTRY, keys, criteria, registry, most)
+
+
+def find_documents_of_many(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
+    """The entries of several patients, or of all.
+
+    Raises:
+        Refused: as ``find_documents`` does.
+    """
+    findings: list[Finding] = []
+    criteria = _documents(parameters, findings)
+    keys = _patients("XDSDocumentEntryPatientId", parameters, registry, findings)
+    return _found(Kind.DOCUMENT_ENTRY, keys, criteria, registry, most)
+
+
+def _documents(parameters: Parameters, findings: list[Finding]) -> Criteria:
+    return Criteria(
+        statuses=_statuses("XDSDocumentEntryStatus", parameters, findings),
+        columns=(*_codes_of(_CODES, parameters, findings), ("object_type", object_types(parameters))),
+        values=(*_values(_VALUES, parameters, findings), *_references(parameters)),
+        patterns=_patterns("XDSDocumentEntryAuthorPerson", parameters, findings),
         ranges=tuple((a, _range(p, parameters, findings)) for p, a in _TIMES.items()),
     )
-    try:
-        patient_id = PatientId.parse(parameters["XDSDocumentEntryPatientId"][0][0])
-    except ValueError as problem:
-        findings.append(
-            Finding(ErrorCode.REGISTRY_ERROR, f"$XDSDocumentEntryPatientId: {problem} (ITI TF-3: Table 4.2.3.1.7-2)")
-        )
+
+
+def find_submission_sets(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
+    """A patient's submission sets; an unknown patient has none.
+
+    Raises:
+        Refused: as ``find_documents`` does.
+    """
+    findings: list[Finding] = []
+    sources = parameters.get("XDSSubmissionSetSourceId")
+    columns = _codes_of({"XDSSubmissionSetContentType": "content_type_code"}, parameters, findings)
+    criteria = Criteria(
+        statuses=_statuses("XDSSubmissionSetStatus", parameters, findings),
+        columns=(*columns, ("source_id", sources[0])) if sources else columns,
+        patterns=_patterns("XDSSubmissionSetAuthorPerson", parameters, findings),
+        ranges=(("submission_time", _range("XDSSubmissionSetSubmissionTime", parameters, findings)),),
+    )
+    keys = _patient("XDSSubmissionSetPatientId", parameters, registry, findings)
+    return _found(Kind.SUBMISSION_SET, keys, criteria, registry, most)
+
+
+def find_folders(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
+    """A patient's folders; an unknown patient has none.
+
+    Raises:
+        Refused: as ``find_documents`` does.
+    """
+    findings: list[Finding] = []
+    criteria = _folders(parameters, findings)
+    return _found(Kind.FOLDER, _patient("XDSFolderPatientId", parameters, registry, findings), criteria, registry, most)
+
+
+def find_folders_of_many(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
+    """The folders of several patients, or of all.
+
+    Raises:
+        Refused: as ``find_documents`` does.
+    """
+    findings: list[Finding] = []
+    criteria = _folders(parameters, findings)
+    return _found(
+        Kind.FOLDER, _patients("XDSFolderPatientId", parameters, registry, findings), criteria, registry, most
+    )
+
+
+def _folders(parameters: Parameters, findings: list[Finding]) -> Criteria:
+    return Criteria(
+        statuses=_statuses("XDSFolderStatus", parameters, findings),
+        values=tuple(_values({"XDSFolderCodeList": "codeList"}, parameters, findings)),
+        ranges=(("last_update_time", _range("XDSFolderLastUpdateTime", parameters, findings)),),
+    )
+
+
+def get_all(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
+    """All of a patient, each kind by its statuses, entries by the filters too; and the associations touching them.
+
+    Raises:
+        Refused: as ``find_documents`` does.
+    """
+    findings: list[Finding] = []
+    wanted = {
+        Kind.SUBMISSION_SET: Criteria(statuses=_statuses("XDSSubmissionSetStatus", parameters, findings)),
+        Kind.DOCUMENT_ENTRY: Criteria(
+            statuses=_statuses("XDSDocumentEntryStatus", parameters, findings),
+            columns=(
+                *_codes_of({"XDSDocumentEntryFormatCode": "format_code"}, parameters, findings),
+                ("object_type", object_types(parameters)),
+            ),
+            values=tuple(_values(_CONFIDENTIALITY, parameters, findings)),
+        ),
+        Kind.FOLDER: Criteria(statuses=_statuses("XDSFolderStatus", parameters, findings)),
+    }
+    approved = association_statuses(parameters, findings)
+    keys = _patient("patientId", parameters, registry, findings)
+    found: list[Found] = []
+    for kind, criteria in wanted.items():
+        found += _found(kind, keys, criteria, registry, most - len(found))
+    touching = registry.associations_of([item.entry_uuid for item in found])
+    return bounded([*found, *with_status(touching, approved)], most)
+
+
+def _found(
+    kind: Kind, keys: Sequence[int] | None, criteria: Criteria, registry: RegistryReader, most: int
+) -> Sequence[Found]:
+    """What meets the criteria, of these patients; of all where that is None."""
+    return [] if keys == [] else bounded(registry.find(kind, keys, criteria, most), most)
+
+
+def _patient(
+    parameter: str, parameters: Parameters, registry: RegistryReader, findings: list[Finding]
+) -> Sequence[int]:
+    """The keys of the patient asked for, those merged into it with it; nothing for an unknown one.
+
+    Raises:
+        Refused: with what was found before, or the patient id is malformed.
+    """
+    keys = _patients(parameter, parameters, registry, findings)
+    return () if keys is None else keys
+
+
+def _patients(
+    parameter: str, parameters: Parameters, registry: RegistryReader, findings: list[Finding]
+) -> Sequence[int] | None:
+    """The keys of all patients asked for; None where the parameter is not given.
+
+    Raises:
+        Refused: with what was found before, or a patient id is malformed.
+    """
+    patient_ids = []
+    for value in dict.fromkeys(parameters.get(parameter, ((),))[0]):
+        try:
+            patient_ids.append(PatientId.parse(value))
+        except ValueError as problem:
+            rule = f"${parameter}: {problem} (ITI TF-3: Table 4.2.3.1.7-2)"
+            findings.append(Finding(ErrorCode.REGISTRY_ERROR, rule))
     if findings:
         raise Refused(findings)
-    patient_key = registry.patient_key(patient_id)
-    if patient_key is None:
-        return []
-    return bounded(registry.find_documents(patient_key, criteria, most), most)
+    if not patient_ids:
+        return None
+    return sorted({key for patient_id in patient_ids for key in registry.chain(patient_id)})
 
 
 def bounded(found: Sequence[Found], most: int) -> Sequence[Found]:
@@ -71,7 +197,7 @@ def bounded(found: Sequence[Found], most: int) -> Sequence[Found]:
     return found
 
 
-def statuses(values: Sequence[str], parameter: str) -> tuple[str, ...]:
+def statuses(values: Sequence[str], parameter: str, findings: list[Finding]) -> tuple[str, ...]:
     """Status URNs as stored; those not understood are dropped, and one must be left.
 
     The TF's sample says ResponseStatusType for StatusType; senders copied it.
@@ -80,8 +206,22 @@ def statuses(values: Sequence[str], parameter: str) -> tuple[str, ...]:
     urn = re.compile(r"urn:oasis:names:tc:ebxml-regrep:(?:Response)?StatusType:(\w+)")
     kept = tuple(m[1] for m in map(urn.fullmatch, values) if m and m[1] in known)
     if not kept:
-        raise Refused([Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"${parameter} names no known status")])
+        findings.append(Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"${parameter} names no known status"))
     return kept
+
+
+def _statuses(parameter: str, parameters: Parameters, findings: list[Finding]) -> tuple[str, ...]:
+    return statuses(parameters[parameter][0], parameter, findings)
+
+
+def association_statuses(parameters: Parameters, findings: list[Finding]) -> tuple[str, ...]:
+    """Statuses of the associations wanted; without the parameter Approved ones (XDS Metadata Update: 3.18)."""
+    given = parameters.get("XDSAssociationStatus")
+    return statuses(given[0], "XDSAssociationStatus", findings) if given else ("Approved",)
+
+
+def with_status(associations: Sequence[FoundAssociation], wanted: Sequence[str]) -> list[FoundAssociation]:
+    return [association for association in associations if association.status in wanted]
 
 
 def object_types(parameters: Parameters) -> tuple[str, ...]:
@@ -105,10 +245,18 @@ def _codes(parameter: str, values: Sequence[str], findings: list[Finding]) -> tu
     return tuple(values)
 
 
-def _values(parameters: Parameters, findings: list[Finding]) -> list[tuple[str, tuple[str, ...]]]:
+def _codes_of(
+    table: Mapping[str, str], parameters: Parameters, findings: list[Finding]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((a, _codes(p, parameters[p][0], findings)) for p, a in table.items() if p in parameters)
+
+
+def _values(
+    table: Mapping[str, str], parameters: Parameters, findings: list[Finding]
+) -> list[tuple[str, tuple[str, ...]]]:
     return [
         (attribute, _codes(parameter, slot, findings))
-        for parameter, attribute in _VALUES.items()
+        for parameter, attribute in table.items()
         for slot in parameters.get(parameter, ())
     ]
 
@@ -119,10 +267,12 @@ def _references(parameters: Parameters) -> list[tuple[str, tuple[str, ...]]]:
     return [("referenceIdList", tuple(map(trimmed, slot))) for slot in slots]
 
 
-def _patterns(parameters: Parameters, findings: list[Finding]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    slots = parameters.get("XDSDocumentEntryAuthorPerson", ())
+def _patterns(
+    parameter: str, parameters: Parameters, findings: list[Finding]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    slots = parameters.get(parameter, ())
     if any(len(slot) > PATTERNS for slot in slots):
-        rule = f"$XDSDocumentEntryAuthorPerson takes at most {PATTERNS} patterns"
+        rule = f"${parameter} takes at most {PATTERNS} patterns"
         findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
     return tuple(("authorPerson", slot) for slot in slots)
 

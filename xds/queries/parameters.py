@@ -69,6 +69,9 @@ def _counted(parameter: Parameter, slots: list[tuple[str, ...]]) -> Iterable[Fin
 
 
 def _exclusive(query: StoredQuery, given: dict[str, list[tuple[str, ...]]]) -> Iterable[Finding]:
+    if query.any_of and not any(name in given for name in query.any_of):
+        names = ", ".join(f"${name}" for name in query.any_of)
+        yield Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"one of {names} is required")
     if not query.one_of:
         return
     names = " or ".join(f"${name}" for name in query.one_of)

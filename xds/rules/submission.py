@@ -116,6 +116,18 @@ def ends_can_be_found(submission: Submission) -> Iterator[Finding]:
                 )
 
 
+def snapshots_are_stable(submission: Submission) -> Iterator[Finding]:
+    """A snapshot is a stable document of an on-demand one that is registered.  ITI TF-3: 4.2.2.2.6."""
+    entries: dict[str, DocumentEntry] = {entry.entry_uuid: entry for entry in submission.document_entries}
+    for item in submission.associations:
+        if item.type != AssociationType.IS_SNAPSHOT_OF:
+            continue
+        if item.source in entries and entries[item.source].on_demand:
+            yield _wrong("Association: a snapshot is a stable document (ITI TF-3: 4.2.2.2.6)", item.entry_uuid)
+        if item.target in entries:
+            yield _wrong("Association: what a snapshot is of is in the registry already (4.2.2.2.6)", item.entry_uuid)
+
+
 RULES = (
     holds_something,
     one_patient,
@@ -123,6 +135,7 @@ RULES = (
     members_of_the_set,
     associations_are_of_xds,
     relationships_are_of_entries,
+    snapshots_are_stable,
     members_are_of_sets_and_folders,
     ends_can_be_found,
 )

@@ -60,30 +60,48 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentCriteria:
-    """What a document entry must be to be found; what is empty does not restrict.
+class Criteria:
+    """What an object must be to be found; what is empty does not restrict.
 
-    ``codes`` are of single-valued attributes, any of the listed; ``values`` are of multi-valued ones: every
+    ``columns`` are of single-valued attributes, any of the listed; ``values`` are of multi-valued ones: every
     tuple must be met by one of its values (AND of ORs); ``patterns`` are LIKE patterns with ``%`` and ``_``.
     """
 
     statuses: Collection[str] = ()
-    object_types: Collection[str] = ()
-    codes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
     patterns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ranges: tuple[tuple[str, Range], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Survivor:
+    """The patient that a merged one goes on as."""
+
+    patient_key: int
+    patient_id: PatientId
+
+
 class RegistryReader(Protocol):
     """Reads the registry as one state of it; every object belongs to this reader's affinity domain."""
 
-    def patient_key(self, patient_id: PatientId) -> int | None:
-        """The key of a known, active patient."""
+    def chain(self, patient_id: PatientId) -> Sequence[int]:
+        """The keys of a known, active patient: its own first, then of all merged into it; else none."""
         ...
 
-    def find_documents(self, patient_key: int, criteria: DocumentCriteria, most: int) -> Sequence[FoundDocument]:
-        """A patient's entries that meet the criteria, at most ``most`` + 1, by entryUUID."""
+    def survivors(self, patient_keys: Collection[int]) -> dict[int, Survivor]:
+        """Who goes on for those of the keys that are merged away."""
+        ...
+
+    def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:
+        """What the patients of these keys are called, in order."""
+        ...
+
+    def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
+        """Objects of a kind that meet the criteria: at most ``most`` + 1, by entryUUID.
+
+        Of these patients; of all that the domain has where none are named, which looks at every row.
+        """
         ...
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
@@ -94,12 +112,20 @@ class RegistryReader(Protocol):
         """All entries of these uniqueIds, of which one may have several."""
         ...
 
-    def submission_set(self, *, entry_uuid: str = "", unique_id: str = "") -> Found | None:
-        """A submission set by either id."""
+    def submission_sets_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
+        """The submission sets of these ids; unknown ids are passed over."""
+        ...
+
+    def submission_sets_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        """The submission sets of these uniqueIds."""
         ...
 
     def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
         """The folders of these ids; unknown ids are passed over."""
+        ...
+
+    def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        """The folders of these uniqueIds."""
         ...
 
     def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:

@@ -2,28 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.engine import insert_ignoring
+from xds.store.interface import Survivor
 from xds.store.tables import patient
+
+DEPTH = 1000
+"""Patients that may be merged one into the other; a circle, which no merge makes, would end here."""
 
 
 def key_of(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:
     """The key of an active patient; None when unknown or merged away."""
     row = connection.execute(
-        sa.select(patient.c.patient_key, patient.c.merged_into).where(
-            patient.c.domain == domain, patient.c.authority == patient_id.authority, patient.c.id == patient_id.id
-        )
+        sa.select(patient.c.patient_key, patient.c.merged_into).where(_is(domain, patient_id))
     ).first()
     return None if row is None or row.merged_into is not None else int(row.patient_key)
+
+
+def chain(connection: sa.Connection, domain: str, patient_id: PatientId) -> Sequence[int]:
+    """The keys that stand for an active patient: its own first, then of all merged into it; else none."""
+    own = sa.select(patient.c.patient_key, patient.c.merged_into, sa.literal(0).label("depth")).where(
+        _is(domain, patient_id)
+    )
+    whole = own.cte("chain", recursive=True)
+    whole = whole.union_all(
+        sa.select(patient.c.patient_key, patient.c.merged_into, whole.c.depth + 1).where(
+            patient.c.merged_into == whole.c.patient_key, whole.c.depth < DEPTH
+        )
+    )
+    rows = connection.execute(sa.select(whole).order_by(whole.c.depth, whole.c.patient_key)).all()
+    return [int(row.patient_key) for row in rows] if rows and rows[0].merged_into is None else []
+
+
+def keys_of(domain: str) -> sa.Select[tuple[int]]:
+    """The keys of all patients of a domain, to be asked for within another statement."""
+    return sa.select(patient.c.patient_key).where(patient.c.domain == domain)
+
+
+def named(connection: sa.Connection, patient_keys: Collection[int]) -> Sequence[PatientId]:
+    """What the patients of these keys are called, by authority and id."""
+    statement = sa.select(patient.c.id, patient.c.authority).where(patient.c.patient_key.in_(patient_keys))
+    rows = connection.execute(statement.order_by(patient.c.authority, patient.c.id))
+    return [PatientId(row.id, Oid(row.authority)) for row in rows]
+
+
+def survivors(connection: sa.Connection, patient_keys: Collection[int]) -> dict[int, Survivor]:
+    """Who goes on for those of the keys that are merged away."""
+    found: dict[int, Survivor] = {}
+    own = sa.select(patient.c.patient_key.label("began"), *patient.c, sa.literal(0).label("depth"))
+    whole = own.where(patient.c.patient_key.in_(patient_keys), patient.c.merged_into.is_not(None)).cte(
+        "survivors", recursive=True
+    )
+    whole = whole.union_all(
+        sa.select(whole.c.began, *patient.c, whole.c.depth + 1).where(
+            patient.c.patient_key == whole.c.merged_into, whole.c.depth < DEPTH
+        )
+    )
+    for row in connection.execute(sa.select(whole).where(whole.c.merged_into.is_(None))):
+        found[int(row.began)] = Survivor(int(row.patient_key), PatientId(row.id, Oid(row.authority)))
+    return found
 
 
 def add(connection: sa.Connection, domain: str, patient_id: PatientId) -> bool:
     """Make a patient known; whether it was new."""
     return insert_ignoring(connection, patient, domain=domain, authority=patient_id.authority, id=patient_id.id)
+
+
+class NotMerged(Exception):
+    """Two patients that cannot be merged; the message says why, without naming them."""
+
+
+def merge(connection: sa.Connection, domain: str, subsumed: PatientId, surviving: PatientId) -> None:
+    """Let one patient go on as another; rows keep their keys, and queries follow.
+
+    Both are active before, so that no circle can come to be.
+
+    Raises:
+        NotMerged: they are one, or one of them is unknown or merged away already (ITI TF-2: 3.8.4.2.3).
+    """
+    if subsumed == surviving:
+        raise NotMerged("a patient cannot be merged with itself")
+    keys = [key_of(connection, domain, one) for one in (subsumed, surviving)]
+    for known in sorted(key for key in keys if key is not None):  # in one order everywhere: nobody waits in a circle
+        lock(connection, known)
+    # Another merge may have come first.
+    keys = [key_of(connection, domain, one) for one in (subsumed, surviving)]
+    for key, which in zip(keys, ("subsumed", "surviving"), strict=True):
+        if key is None:
+            raise NotMerged(f"the {which} patient is unknown, or merged away already")
+    connection.execute(sa.update(patient).where(patient.c.patient_key == keys[0]).values(merged_into=keys[1]))
+
+
+def unmerge(connection: sa.Connection, domain: str, subsumed: PatientId) -> PatientId:
+    """Undo a merge: the patient stands for itself again, with all that was merged into it; return the other.
+
+    Raises:
+        NotMerged: it is not merged away.
+    """
+    row = connection.execute(sa.select(patient).where(_is(domain, subsumed)).with_for_update()).first()
+    if row is None or row.merged_into is None:
+        raise NotMerged("the patient is unknown, or not merged away")
+    other = connection.execute(sa.select(patient).where(patient.c.patient_key == row.merged_into)).one()
+    connection.execute(sa.update(patient).where(patient.c.patient_key == row.patient_key).values(merged_into=None))
+    return PatientId(other.id, Oid(other.authority))
+
+
+def merges(connection: sa.Connection, domain: str) -> Sequence[tuple[PatientId, PatientId]]:
+    """Every merge: who is subsumed, and by whom."""
+    into = patient.alias("into")
+    statement = (
+        sa.select(
+            patient.c.id, patient.c.authority, into.c.id.label("into_id"), into.c.authority.label("into_authority")
+        )
+        .join(into, patient.c.merged_into == into.c.patient_key)
+        .where(patient.c.domain == domain)
+        .order_by(into.c.authority, into.c.id, patient.c.authority, patient.c.id)
+    )
+    return [
+        (PatientId(row.id, Oid(row.authority)), PatientId(row.into_id, Oid(row.into_authority)))
+        for row in connection.execute(statement)
+    ]
+
+
+def _is(domain: str, patient_id: PatientId) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        patient.c.domain == domain, patient.c.authority == patient_id.authority, patient.c.id == patient_id.id
+    )
 
 
 def lock(connection: sa.Connection, patient_key: int) -> None:

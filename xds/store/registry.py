@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,17 +12,13 @@ from lxml import etree
 from sqlalchemy.exc import IntegrityError
 
 from xds.ebxml import rim
-from xds.metadata import to_ebxml
-from xds.metadata.association import Association
-from xds.metadata.document_entry import DocumentEntry
-from xds.metadata.folder import Folder
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import MetadataObject
-from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, AvailabilityStatus
+from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store import patients
 from xds.store.compression import pack, unpack
-from xds.store.interface import DocumentCriteria, Found, FoundAssociation, FoundDocument, Kind
+from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor
+from xds.store.rows import UNIQUE, rows, short
 from xds.store.tables import (
     association,
     document_entry,
@@ -30,14 +26,13 @@ from xds.store.tables import (
     folder,
     foreign_association,
     locator,
+    package_value,
     submission_set,
 )
 
 BATCH = 500
 """Ids in one statement."""
 
-_UNIQUE = {Kind.DOCUMENT_ENTRY: "DE.uniqueId", Kind.SUBMISSION_SET: "SS.uniqueId", Kind.FOLDER: "FD.uniqueId"}
-_SINGLE = tuple(name for name, coded in DOCUMENT_ENTRY_CODES.items() if coded.most != MANY)
 _TABLES = {
     Kind.DOCUMENT_ENTRY: document_entry,
     Kind.SUBMISSION_SET: submission_set,
@@ -48,21 +43,6 @@ _TABLES = {
 
 class Taken(Exception):
     """An entryUUID, or a uniqueId that must be unique, is registered already."""
-
-
-def short(status: str | None) -> str:
-    """``Approved`` of the status URN."""
-    return (status or AvailabilityStatus.APPROVED).rpartition(":")[2]
-
-
-def composed(text: str) -> str:
-    """As texts are compared: in NFC, as the values of a query are (ITI TF-3: 4.2.3.1)."""
-    return unicodedata.normalize("NFC", text)
-
-
-def fragment(item: MetadataObject) -> bytes:
-    """An object's ebXML as it stands in a reply."""
-    return etree.tostring(rim.write(to_ebxml.registry_object(item)))
 
 
 class SqlRegistry:
@@ -76,16 +56,24 @@ class SqlRegistry:
     def patient_key(self, patient_id: PatientId) -> int | None:
         return patients.key_of(self._connection, self._domain, patient_id)
 
-    def find_documents(self, patient_key: int, criteria: DocumentCriteria, most: int) -> Sequence[FoundDocument]:
-        table = document_entry
-        where = [table.c.patient_key == patient_key]
+    def chain(self, patient_id: PatientId) -> Sequence[int]:
+        return patients.chain(self._connection, self._domain, patient_id)
+
+    def survivors(self, patient_keys: Collection[int]) -> dict[int, Survivor]:
+        return patients.survivors(self._connection, patient_keys)
+
+    def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:
+        return patients.named(self._connection, patient_keys)
+
+    def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
+        table = _TABLES[kind]
+        everyone = patients.keys_of(self._domain)
+        where = [_one_of(table.c.patient_key, everyone if patient_keys is None else patient_keys)]
         if criteria.statuses:
             where.append(table.c.status.in_(criteria.statuses))
-        if criteria.object_types:
-            where.append(table.c.object_type.in_(criteria.object_types))
-        where += [table.c[attribute].in_(keys) for attribute, keys in criteria.codes]
-        where += [_has_value(attribute, keys) for attribute, keys in criteria.values]
-        where += [_has_like(attribute, patterns) for attribute, patterns in criteria.patterns]
+        where += [table.c[column].in_(keys) for column, keys in criteria.columns]
+        where += [_has_value(table, attribute, keys) for attribute, keys in criteria.values]
+        where += [_has_like(table, attribute, patterns) for attribute, patterns in criteria.patterns]
         for attribute, range_ in criteria.ranges:
             column = table.c[attribute]
             # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).
@@ -94,22 +82,29 @@ class SqlRegistry:
             if range_.to is not None:
                 where.append(sa.or_(column.is_(None), column < range_.to))
         statement = sa.select(table).where(*where).order_by(table.c.entry_uuid).limit(most + 1)
-        return [_document(row) for row in self._connection.execute(statement)]
+        return [_READ[kind](row) for row in self._connection.execute(statement)]
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
         return [_document(row) for row in self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)]
 
     def documents_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[FoundDocument]:
-        rows = self._located(Kind.DOCUMENT_ENTRY, _UNIQUE[Kind.DOCUMENT_ENTRY], unique_ids)
+        rows = self._located(Kind.DOCUMENT_ENTRY, UNIQUE[Kind.DOCUMENT_ENTRY], unique_ids)
         return [_document(row) for row in rows]
 
-    def submission_set(self, *, entry_uuid: str = "", unique_id: str = "") -> Found | None:
-        kind = Kind.SUBMISSION_SET if entry_uuid else _UNIQUE[Kind.SUBMISSION_SET]
-        rows = self._located(Kind.SUBMISSION_SET, kind, [entry_uuid or unique_id])
-        return _found(rows[0], Kind.SUBMISSION_SET) if rows else None
+    def submission_sets_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
+        rows = self._located(Kind.SUBMISSION_SET, Kind.SUBMISSION_SET, entry_uuids)
+        return [_found(row, Kind.SUBMISSION_SET) for row in rows]
+
+    def submission_sets_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        rows = self._located(Kind.SUBMISSION_SET, UNIQUE[Kind.SUBMISSION_SET], unique_ids)
+        return [_found(row, Kind.SUBMISSION_SET) for row in rows]
 
     def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
         return [_found(row, Kind.FOLDER) for row in self._located(Kind.FOLDER, Kind.FOLDER, entry_uuids)]
+
+    def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        rows = self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
+        return [_found(row, Kind.FOLDER) for row in rows]
 
     def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
         return [_association(row) for row in self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids)]
@@ -190,21 +185,25 @@ class SqlRegistry:
         Raises:
             Taken: an id among them is registered already.
         """
-        rows: dict[sa.Table, list[dict[str, Any]]] = {}
+        kept: dict[sa.Table, list[dict[str, Any]]] = {}
         for item in objects:
-            for table, row in _rows(item):
+            for table, row in rows(item):
                 common: dict[str, Any] = {"patient_key": patient_key, "entry_uuid": item.entry_uuid}
                 if table is locator:
                     common["domain"] = self._domain
-                rows.setdefault(table, []).append(common | row)
+                kept.setdefault(table, []).append(common | row)
         try:
-            for table, values in rows.items():
+            for table, values in kept.items():
                 self._connection.execute(sa.insert(table), values)
         except IntegrityError:
             raise Taken from None
 
+    def merge(self, subsumed: PatientId, surviving: PatientId) -> None:
+        """Let one patient go on as another (see ``patients.merge``)."""
+        patients.merge(self._connection, self._domain, subsumed, surviving)
+
     def insert_foreign(self, target: str, entry_uuid: str, patient_key: int) -> None:
-        """Note that an association of this patient points to an object of another."""
+        """Note that an association of this patient has an end that is kept under another key."""
         self._connection.execute(
             sa.insert(foreign_association).values(target=target, entry_uuid=entry_uuid, patient_key=patient_key)
         )
@@ -239,24 +238,30 @@ def _batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))
 
 
-def _has_value(attribute: str, keys: Sequence[str]) -> Any:
-    table = document_entry_value
-    return sa.exists().where(
-        table.c.patient_key == document_entry.c.patient_key,
-        table.c.attribute == attribute,
-        table.c.value.in_(keys),
-        table.c.entry_uuid == document_entry.c.entry_uuid,
-    )
+def _one_of(column: Any, keys: Any) -> Any:
+    """One key, nearly always: an equality says so to the planner; else several, or a statement that gives them."""
+    return column == keys[0] if isinstance(keys, Sequence) and len(keys) == 1 else column.in_(keys)
 
 
-def _has_like(attribute: str, patterns: Sequence[str]) -> Any:
-    table = document_entry_value
-    return sa.exists().where(
-        table.c.patient_key == document_entry.c.patient_key,
-        table.c.attribute == attribute,
-        sa.or_(*(table.c.value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)),
-        table.c.entry_uuid == document_entry.c.entry_uuid,
-    )
+def _values_of(table: sa.Table, attribute: str) -> tuple[sa.Table, list[Any]]:
+    """The values of an attribute of an object that a statement about ``table`` looks at."""
+    values = document_entry_value if table is document_entry else package_value
+    return values, [
+        values.c.patient_key == table.c.patient_key,
+        values.c.attribute == attribute,
+        values.c.entry_uuid == table.c.entry_uuid,
+    ]
+
+
+def _has_value(table: sa.Table, attribute: str, keys: Sequence[str]) -> Any:
+    values, of_object = _values_of(table, attribute)
+    return sa.exists().where(*of_object, values.c.value.in_(keys))
+
+
+def _has_like(table: sa.Table, attribute: str, patterns: Sequence[str]) -> Any:
+    values, of_object = _values_of(table, attribute)
+    likes = (values.c.value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)
+    return sa.exists().where(*of_object, sa.or_(*likes))
 
 
 def _found(row: Any, kind: Kind) -> Found:
@@ -277,69 +282,9 @@ def _association(row: Any) -> FoundAssociation:
     )  # fmt: skip
 
 
-def _rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
-    """The rows that an object is kept as."""
-    kind = _kind(item)
-    common: dict[str, Any] = {"status": short(item.availability_status), "ebxml": pack(fragment(item))}
-    yield locator, {"id": item.entry_uuid, "kind": kind, "nth": ""}
-    if not isinstance(item, Association):
-        common["unique_id"] = item.unique_id
-        nth = item.entry_uuid if kind is Kind.DOCUMENT_ENTRY else ""
-        yield locator, {"id": item.unique_id, "kind": _UNIQUE[kind], "nth": nth}
-    if isinstance(item, DocumentEntry):
-        yield document_entry, common | _document_columns(item)
-        for attribute, values in _document_values(item):
-            for value in sorted(set(map(composed, values))):
-                yield document_entry_value, {"attribute": attribute, "value": value}
-    elif isinstance(item, SubmissionSet):
-        yield (
-            submission_set,
-            common
-            | {
-                "source_id": item.source_id,
-                "content_type_code": item.content_type_code.key,
-                "submission_time": item.submission_time.padded,
-                "author_person": "\n".join(a.person.text for a in item.author if a.person),
-            },
-        )
-    elif isinstance(item, Folder):
-        yield (
-            folder,
-            common
-            | {
-                "logical_id": item.logical_id,
-                "version": int(item.version or 1),
-                "last_update_time": item.last_update_time.padded if item.last_update_time else "",
-            },
-        )
-    else:
-        yield association, common | {"type": item.type, "source": item.source, "target": item.target}
-
-
-def _kind(item: MetadataObject) -> Kind:
-    if isinstance(item, DocumentEntry):
-        return Kind.DOCUMENT_ENTRY
-    if isinstance(item, SubmissionSet):
-        return Kind.SUBMISSION_SET
-    return Kind.FOLDER if isinstance(item, Folder) else Kind.ASSOCIATION
-
-
-def _document_columns(item: DocumentEntry) -> dict[str, Any]:
-    times = ("creation_time", "service_start_time", "service_stop_time")
-    return {
-        "logical_id": item.logical_id,
-        "version": int(item.version or 1),
-        "object_type": item.object_type,
-        "repository_unique_id": item.repository_unique_id,
-        "hash": item.hash.lower() if item.hash else None,
-        "size": item.size,
-        **{name: composed(getattr(item, name).key) for name in _SINGLE},
-        **{name: getattr(item, name) and getattr(item, name).padded for name in times},
-    }
-
-
-def _document_values(item: DocumentEntry) -> Iterable[tuple[str, set[str]]]:
-    yield "eventCodeList", {code.key for code in item.event_code_list}
-    yield "confidentialityCode", {code.key for code in item.confidentiality_code}
-    yield "authorPerson", {author.person.text for author in item.author if author.person}
-    yield "referenceIdList", {reference.key for reference in item.reference_id_list}
+_READ: dict[Kind, Callable[[Any], Found]] = {
+    Kind.DOCUMENT_ENTRY: _document,
+    Kind.SUBMISSION_SET: partial(_found, kind=Kind.SUBMISSION_SET),
+    Kind.FOLDER: partial(_found, kind=Kind.FOLDER),
+    Kind.ASSOCIATION: _association,
+}

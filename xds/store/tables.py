@@ -36,6 +36,13 @@ patient = sa.Table(
     sa.Column("merged_into", _Id, nullable=True),
     sa.UniqueConstraint("domain", "authority", "id", name="patient_by_id"),
 )
+# Who is merged into a patient: nearly always nobody.
+sa.Index(
+    "patient_merged",
+    patient.c.merged_into,
+    sqlite_where=patient.c.merged_into.is_not(None),
+    postgresql_where=patient.c.merged_into.is_not(None),
+)
 
 # Where an object is, by entryUUID or uniqueId.  ``nth`` is empty for what must be unique, and the entryUUID
 # for DocumentEntry.uniqueId, which several entries may have (ITI TF-2: 3.42.4.1.3.3.1).
@@ -91,6 +98,17 @@ document_entry_value = sa.Table(
     postgresql_partition_by=BY_PATIENT,
 )
 
+# One narrow row a value of SubmissionSet.authorPerson and Folder.codeList.
+package_value = sa.Table(
+    "package_value",
+    metadata,
+    sa.Column("patient_key", _Id, primary_key=True),
+    sa.Column("attribute", sa.String(20), primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("entry_uuid", sa.String(45), primary_key=True),
+    postgresql_partition_by=BY_PATIENT,
+)
+
 submission_set = sa.Table(
     "submission_set",
     metadata,
@@ -101,7 +119,6 @@ submission_set = sa.Table(
     sa.Column("content_type_code", sa.Text, nullable=False),
     sa.Column("submission_time", _Time, nullable=False),
     sa.Column("status", sa.String(10), nullable=False),
-    sa.Column("author_person", sa.Text, nullable=False),  # one a line
     sa.Column("ebxml", sa.LargeBinary, nullable=False),
     postgresql_partition_by=BY_PATIENT,
 )

@@ -18,8 +18,8 @@ def respond(call: Call) -> Reply:
     sent = query.read_request(call.body)
     call.event.about_query(sent, etree.tostring(call.body))
     with call.work.reading() as (registry, _):
-        fragments = call.actor.registry.query(sent, registry)
-    return Reply((query.join_response(Status.SUCCESS, (), fragments),))
+        found = call.actor.registry.query(sent, registry)
+    return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
 
 
 def refuse(findings: Sequence[Finding]) -> Reply:

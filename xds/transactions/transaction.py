@@ -25,6 +25,7 @@ class Actor(StrEnum):
     DOCUMENT_CONSUMER = "Document Consumer"
     DOCUMENT_REGISTRY = "Document Registry"
     DOCUMENT_REPOSITORY = "Document Repository"
+    ON_DEMAND_DOCUMENT_SOURCE = "On-Demand Document Source"
     IMAGING_DOCUMENT_SOURCE = "Imaging Document Source"
     IMAGING_DOCUMENT_CONSUMER = "Imaging Document Consumer"
 

@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 
-PARTITIONED = ("document_entry", "document_entry_value", "submission_set", "folder", "association")
+PARTITIONED = ("document_entry", "document_entry_value", "package_value", "submission_set", "folder", "association")
 
 
 def upgrade() -> None:
@@ -146,6 +146,15 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('patient_key'),
     sa.UniqueConstraint('domain', 'authority', 'id', name='patient_by_id')
     )
+    op.create_index('patient_merged', 'patient', ['merged_into'], unique=False, sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))
+    op.create_table('package_value',
+    sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('attribute', sa.String(length=20), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.PrimaryKeyConstraint('patient_key', 'attribute', 'value', 'entry_uuid'),
+    postgresql_partition_by='HASH (patient_key)'
+    )
     op.create_table('submission_set',
     sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
@@ -154,7 +163,6 @@ def upgrade() -> None:
     sa.Column('content_type_code', sa.Text(), nullable=False),
     sa.Column('submission_time', sa.String(length=14), nullable=False),
     sa.Column('status', sa.String(length=10), nullable=False),
-    sa.Column('author_person', sa.Text(), nullable=False),
     sa.Column('ebxml', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('patient_key', 'entry_uuid'),
     postgresql_partition_by='HASH (patient_key)'
@@ -171,6 +179,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table('submission_set')
+    op.drop_table('package_value')
+    op.drop_index('patient_merged', table_name='patient', sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))
     op.drop_table('patient')
     op.drop_table('locator')
     op.drop_table('foreign_association')
