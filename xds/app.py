@@ -23,17 +23,22 @@ from xds.audit.message import AuditSource
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Unusable
 from xds.exchange import Exchange
-from xds.metadata.identifiers import Oid
+from xds.feeding import Feeding
+from xds.hl7.feed import FeedAction
+from xds.hl7.v2 import Authorities, Header
+from xds.metadata.identifiers import Oid, is_oid
 from xds.settings import Loaded, Settings
 from xds.store import audit as audit_store
 from xds.store.documents import BlobStore
 from xds.store.engine import make_engine, reading
 from xds.store.work import Database
 from xds.transactions import (
+    iti8_patient_identity_feed,
     iti18_registry_stored_query,
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
     iti43_retrieve_document_set,
+    iti44_patient_identity_feed_hl7v3,
     iti51_multi_patient_stored_query,
     iti61_register_on_demand_document_entry,
     rad69_retrieve_imaging_document_set,
@@ -179,6 +184,24 @@ class Application:
         age = self.settings.repository.registry_seconds * 2
         return self.actors.repository.settle(holds, age, self.database.work())
 
+    def feeding(self) -> Feeding:
+        """The registry's side of ITI-8.
+
+        Raises:
+            Unusable: ``mllp.namespaces`` is malformed.
+        """
+
+        def event(head: Header, peer: str) -> AuditEvent:
+            """Called by facility and application, as the messages name them (ITI TF-2: 3.8.5.1)."""
+            source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
+            host = self.settings.mllp.listen.rpartition(":")[0].strip("[]") or "localhost"
+            here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)
+            (audits, *_) = iti8_patient_identity_feed.AUDITS[FeedAction.REVISE]
+            transaction = (iti8_patient_identity_feed.NUMBER, iti8_patient_identity_feed.TITLE)
+            return AuditEvent(self.node, audits.event_id, audits.action, transaction, source, here)
+
+        return Feeding(self.actors.registry, self.database, _namespaces(self.settings), event)
+
     def _exchanges(self) -> dict[str, Exchange]:
         settings = self.settings
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
@@ -188,6 +211,7 @@ class Application:
                 [
                     iti18_registry_stored_query,
                     iti42_register_document_set_b,
+                    iti44_patient_identity_feed_hl7v3,
                     iti51_multi_patient_stored_query,
                     iti61_register_on_demand_document_entry,
                 ],
@@ -201,7 +225,7 @@ class Application:
         return {
             f"/{actor}": Exchange(
                 title,
-                [page.TRANSACTION for page in pages],
+                [transaction for page in pages for transaction in _transactions(page)],
                 self.actors,
                 self.database,
                 limits,
@@ -259,6 +283,28 @@ class Application:
                 return exchange.answer(request)
             return served(request.path.strip("/"), request.query, request.url).http()
         return None
+
+
+def _transactions(page: Any) -> tuple[Transaction, ...]:
+    """A page's transaction; of ITI-44 several, one an interaction."""
+    found: tuple[Transaction, ...] = getattr(page, "TRANSACTIONS", (page.TRANSACTION,))
+    return found
+
+
+def _namespaces(settings: Settings) -> Authorities:
+    """What fills in the authorities of HL7 v2 identifiers.
+
+    Raises:
+        Unusable: an entry of mllp.namespaces is not of the form NAMESPACE=OID.
+    """
+    namespaces = {}
+    for entry in settings.mllp.namespaces:
+        namespace, _, oid = entry.partition("=")
+        if not namespace or not is_oid(oid):
+            raise Unusable("mllp.namespaces: each entry is of the form NAMESPACE=OID")
+        namespaces[namespace] = Oid(oid)
+    ours = settings.domain.assigning_authorities
+    return Authorities(namespaces, Oid(ours[0]) if len(ours) == 1 else None)
 
 
 def not_ready(database: Database) -> Iterable[str]:

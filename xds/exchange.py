@@ -116,7 +116,7 @@ class Exchange:
         except Refused as refused:
             work.close()
             call.release()
-            reply = transaction.refuse(refused.findings)
+            reply = transaction.refuse(call, refused.findings)
         except Fault:
             work.close()
             call.release()
@@ -126,7 +126,7 @@ class Exchange:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
             work.close()
             call.release()
-            reply = transaction.refuse([_internal(transaction)])
+            reply = transaction.refuse(call, [_internal(transaction)])
         self._keep(call, reply, incoming)
         return reply
 

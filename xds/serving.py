@@ -30,6 +30,7 @@ from xds.errors import Refused, Unusable
 from xds.settings import Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
+from xds.wire.mllp import Listener, server_context
 from xds.wire.worker import Pace, ToRoot, Worker
 
 log = logging.getLogger("xds.serving")
@@ -52,6 +53,25 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         return Application(self._loaded)
 
 
+def _address(listen: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        Unusable: not of the form HOST:PORT.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Unusable("an address to listen on is HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_listen(loaded: Loaded) -> None:
     """Without mutual TLS the server listens on loopback only, unless the operator says so by name.
 
@@ -59,17 +79,16 @@ def check_listen(loaded: Loaded) -> None:
         Unusable: it would listen wider.
     """
     settings = loaded.settings
-    host = settings.server.listen.rpartition(":")[0].strip("[]")
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and not settings.tls.trusted and not settings.server.allow_open_listen:
-        raise Unusable(
-            f"server.listen is {settings.server.listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
-            "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
-        )
-    for name in ("syslog.tls", "syslog.tcp", "syslog.udp", "mllp.listen"):
+    for name, listen in (("server.listen", settings.server.listen), ("mllp.listen", settings.mllp.listen)):
+        if not listen:
+            continue
+        host, _ = _address(listen)
+        if not _is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
+            raise Unusable(
+                f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
+                "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
+            )
+    for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
         section, _, key = name.partition(".")
         if getattr(getattr(settings, section), key):
             raise Unusable(f"{name} is set, and this version does not listen there")
@@ -137,6 +156,23 @@ def _follow_archive(loaded: Loaded) -> None:
         time.sleep(loaded.settings.imaging_source.refresh_seconds)
 
 
+def _mllp(loaded: Loaded) -> None:
+    """Take the Patient Identity Feed until told to stop (ITI-8)."""
+    stopping = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    application, parent = Application(loaded), os.getppid()
+    tls = loaded.settings.tls
+    context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
+    listener = Listener(*_address(loaded.settings.mllp.listen), application.feeding().answer, context)
+    listener.serve(lambda: not stopping and os.getppid() == parent)
+    application.engine.dispose()
+
+
 def _settle(loaded: Loaded) -> None:
     """Ask the registry elsewhere about registrations that it never answered."""
     application, parent = Application(loaded), os.getppid()
@@ -171,6 +207,8 @@ class Supervisor:
             self._children.append(_Child("settler", lambda: _settle(loaded)))
         if loaded.settings.imaging_source.folder:
             self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
+        if loaded.settings.mllp.listen and "registry" in loaded.settings.server.actors:
+            self._children.append(_Child("mllp", lambda: _mllp(loaded)))
         if images:
             self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: _web(loaded, images_socket)))

@@ -114,9 +114,10 @@ class Syslog:
 
 @dataclass(frozen=True, slots=True)
 class Mllp:
-    """ITI-8 in; not part of this version."""
+    """ITI-8 in, over MLLP; with ``[tls]`` set, over mutual TLS; empty: off."""
 
-    listen: str = ""  # HOST:PORT
+    listen: str = ""  # HOST:PORT; 2575 is HL7's
+    namespaces: tuple[str, ...] = ()  # NAMESPACE=OID: the OID of identifiers that come with a namespace alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ import zeep
 from lxml import etree
 
 from tests.builders import ANNA, BERT, a_submission, an_entry, symbolic
+from tests.hl7.test_v3 import body as interaction
+from tests.hl7.test_v3 import ii
 from tests.test_app import APPROVED, Site, of_bytes, site  # noqa: F401  fixtures
 from xds.ebxml import lcm, rs
 from xds.errors import Status
@@ -138,6 +140,16 @@ def test_zeep_registers_an_on_demand_entry_and_asks_about_several_patients(site:
     assert status_of(transport) is Status.SUCCESS
     assert transport.answer is not None
     assert entry.unique_id.encode() in etree.tostring(transport.answer)
+
+
+@pytest.mark.parametrize("name_", ["PRPA_IN201301UV02", "PRPA_IN201302UV02", "PRPA_IN201304UV02"])
+def test_zeep_feeds_patients(site: Site, name_: str) -> None:  # noqa: F811
+    service, transport = client_of(site, "/registry")
+    sent = interaction(name_, prior=ii(BERT) if name_.endswith("304UV02") else "")
+    service[f"DocumentRegistry_{name_}"](_value_1=list(sent))
+    assert transport.answer is not None
+    (code,) = transport.answer.iter(name("hl7:typeCode"))
+    assert code.get("code") == ("CE" if name_.endswith("304UV02") else "CA")  # nobody is known yet
 
 
 def test_zeep_provides_and_retrieves_over_mtom(site: Site) -> None:  # noqa: F811

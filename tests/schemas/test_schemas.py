@@ -35,6 +35,7 @@ TARGET_NAMESPACES = {
     "rim.xsd": NAMESPACES["rim"],
     "rs.xsd": NAMESPACES["rs"],
     "lcm.xsd": NAMESPACES["lcm"],
+    "hl7v3.xsd": NAMESPACES["hl7"],
     "query.xsd": NAMESPACES["query"],
     "xdsb.xsd": NAMESPACES["xds"],
     "xdsib.xsd": NAMESPACES["xdsi"],

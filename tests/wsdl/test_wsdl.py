@@ -47,6 +47,27 @@ WSDL = {
 # Operation: file, request and response action, request and response body.
 # ITI TF-2: 3.18, 3.41, 3.42, 3.43; RAD TF-3: 4.69, whose response action is ITI-43's.
 OPERATIONS = {
+    "DocumentRegistry_PRPA_IN201301UV02": (
+        "registry.wsdl",
+        "urn:hl7-org:v3:PRPA_IN201301UV02",
+        "urn:hl7-org:v3:MCCI_IN000002UV01",
+        "hl7:PRPA_IN201301UV02",
+        "hl7:MCCI_IN000002UV01",
+    ),
+    "DocumentRegistry_PRPA_IN201302UV02": (
+        "registry.wsdl",
+        "urn:hl7-org:v3:PRPA_IN201302UV02",
+        "urn:hl7-org:v3:MCCI_IN000002UV01",
+        "hl7:PRPA_IN201302UV02",
+        "hl7:MCCI_IN000002UV01",
+    ),
+    "DocumentRegistry_PRPA_IN201304UV02": (
+        "registry.wsdl",
+        "urn:hl7-org:v3:PRPA_IN201304UV02",
+        "urn:hl7-org:v3:MCCI_IN000002UV01",
+        "hl7:PRPA_IN201304UV02",
+        "hl7:MCCI_IN000002UV01",
+    ),
     "DocumentRegistry_MultiPatientStoredQuery": (
         "registry.wsdl",
         "urn:ihe:iti:2009:MultiPatientStoredQuery",

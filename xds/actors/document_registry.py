@@ -13,10 +13,11 @@ from typing import Any
 from xds.ebxml import rim
 from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Finding, Refused
+from xds.hl7.feed import Feed, FeedAction
 from xds.metadata import from_ebxml
 from xds.metadata.association import Association
 from xds.metadata.datatypes import Dtm
-from xds.metadata.identifiers import Oid, is_entry_uuid, new_entry_uuid
+from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType, AvailabilityStatus
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES
@@ -25,6 +26,7 @@ from xds.rules import document_entry as entry_rules
 from xds.rules import on_demand as kinds
 from xds.rules import submission as submission_rules
 from xds.store.interface import FoundDocument, Kind
+from xds.store.patients import NotMerged
 from xds.store.registry import SqlRegistry, Taken
 
 _APPROVED = AvailabilityStatus.APPROVED
@@ -95,6 +97,35 @@ class DocumentRegistry:
             raise Refused([_taken_id(submission)]) from None  # another transaction was first
         outside.take_effect(patient_key)
         return submission
+
+    def feed(self, feed: Feed, store: SqlRegistry) -> list[PatientId]:
+        """Make a patient known, or let one go on as another (ITI-8, ITI-44); return those of the domain concerned.
+
+        A merge names the subsumed patient first.  Identifiers of other authorities are nothing to us, and what is
+        revised of a patient (A08, PRPA_IN201302UV02) neither.
+
+        Raises:
+            Refused: no identifier is of this domain, or the two cannot be merged; then nothing has changed.
+        """
+        patient_ids = self._ours(feed.patient_ids, "the patient")
+        if feed.action is FeedAction.MERGE:
+            surviving, (subsumed, *_) = patient_ids[0], self._ours(feed.subsumed, "the subsumed patient")
+            try:
+                store.merge(subsumed, surviving)
+            except NotMerged as problem:
+                raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, f"{problem} (ITI TF-2: 3.8.4.2.3)")]) from None
+            return [subsumed, surviving]
+        if feed.action is FeedAction.ADD:
+            for patient_id in patient_ids:
+                store.add_patient(patient_id)
+        return patient_ids
+
+    def _ours(self, patient_ids: Iterable[PatientId], whose: str) -> list[PatientId]:
+        found = [one for one in patient_ids if one.authority in self._authorities]
+        if not found:
+            rule = f"no identifier of {whose} is of an assigning authority of this affinity domain (ITI TF-2: 3.8.4)"
+            raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
+        return found
 
     def _patient(self, submission: Submission, store: SqlRegistry) -> int:
         """The patient's key; where the domain is open, of a patient made now."""

@@ -85,6 +85,7 @@ class AuditEvent:
     destination: Party
     names_patient: bool = True
     patient_id: str = ""
+    patient_details: tuple[tuple[str, str], ...] = ()
     objects: list[ParticipantObject] = field(default_factory=list)
     outcome: Outcome = Outcome.SERIOUS_FAILURE
     outcome_description: str = "interrupted"
@@ -171,6 +172,10 @@ class AuditEvent:
         if failed and not codes:
             self.outcome_description = "broken off"
 
+    def refused(self, reason: str) -> None:
+        """It was the caller's error: minor failure, for a reason without values."""
+        self.settled, self.outcome, self.outcome_description = True, Outcome.MINOR_FAILURE, reason
+
     # What is recorded.
 
     def records(self) -> list[Recorded]:
@@ -218,7 +223,7 @@ class AuditEvent:
         if self.source is not self.destination:
             parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
         patient = self.patient_id if self.names_patient else ""
-        about = (*_patient(patient), *objects)
+        about = (*_patient(patient, self.patient_details), *objects)
         return AuditMessage(event, parties, self.node, about)
 
 
@@ -234,9 +239,11 @@ def _thing(
     return ParticipantObject(id_, kind, ObjectType.SYSTEM_OBJECT, role, name=name, query=query, details=details)
 
 
-def _patient(patient_id: str) -> Iterator[ParticipantObject]:
+def _patient(patient_id: str, details: Iterable[tuple[str, str]]) -> Iterator[ParticipantObject]:
     if patient_id:
-        yield ParticipantObject(patient_id, PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT)
+        yield ParticipantObject(
+            patient_id, PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT, details=_details(details)
+        )
 
 
 def _details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:

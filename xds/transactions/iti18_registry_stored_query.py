@@ -22,7 +22,7 @@ def respond(call: Call) -> Reply:
     return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
 
 
-def refuse(findings: Sequence[Finding]) -> Reply:
+def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:
     """An empty answer of Failure."""
     return Reply((query.join_response(Status.FAILURE, findings, ()),), tuple(findings), failed=True)
 

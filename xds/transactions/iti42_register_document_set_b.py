@@ -21,7 +21,7 @@ def respond(call: Call) -> Reply:
     return Reply.of(rs.write_response(Status.SUCCESS))
 
 
-def refuse(findings: Sequence[Finding]) -> Reply:
+def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:
     """A RegistryResponse of Failure: no PartialSuccess here (ITI TF-3: Table 4.2.4.2-1)."""
     return Reply.of(rs.write_response(Status.FAILURE, findings), findings, failed=True)
 

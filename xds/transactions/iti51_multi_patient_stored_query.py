@@ -28,9 +28,9 @@ def respond(call: Call) -> Reply:
     return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
 
 
-def refuse(findings: Sequence[Finding]) -> Reply:
+def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
     """An empty answer of Failure."""
-    return iti18.refuse(findings)
+    return iti18.refuse(call, findings)
 
 
 TRANSACTION = Transaction(

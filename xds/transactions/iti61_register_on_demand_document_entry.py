@@ -22,9 +22,9 @@ def respond(call: Call) -> Reply:
     return Reply.of(rs.write_response(Status.SUCCESS))
 
 
-def refuse(findings: Sequence[Finding]) -> Reply:
+def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
     """A RegistryResponse of Failure."""
-    return iti42.refuse(findings)
+    return iti42.refuse(call, findings)
 
 
 TRANSACTION = Transaction(

@@ -29,7 +29,7 @@ def respond(call: Call) -> Reply:
     return retrieving.reply(given, findings)
 
 
-def refuse(findings: Sequence[Finding]) -> Reply:
+def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:
     """A response without instances."""
     return retrieving.reply((), findings)
 

@@ -25,6 +25,7 @@ class Actor(StrEnum):
     DOCUMENT_CONSUMER = "Document Consumer"
     DOCUMENT_REGISTRY = "Document Registry"
     DOCUMENT_REPOSITORY = "Document Repository"
+    PATIENT_IDENTITY_SOURCE = "Patient Identity Source"
     ON_DEMAND_DOCUMENT_SOURCE = "On-Demand Document Source"
     IMAGING_DOCUMENT_SOURCE = "Imaging Document Source"
     IMAGING_DOCUMENT_CONSUMER = "Imaging Document Consumer"
@@ -70,7 +71,7 @@ class Reply:
 
 
 Respond: TypeAlias = "Callable[[Call], Reply]"
-Refuse: TypeAlias = Callable[[Sequence[Finding]], Reply]
+Refuse: TypeAlias = "Callable[[Call, Sequence[Finding]], Reply]"
 
 
 @dataclass(frozen=True, slots=True)

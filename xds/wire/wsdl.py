@@ -21,7 +21,7 @@ def served(endpoint: str, query: str, url: str) -> TextReply:
             text = re.sub(r'(<soap12:address\s+location=")[^"]*"', lambda m: f'{m[1]}{escape(url)}"', text)
             return TextReply(200, XML, _relinked(text, url))
         name = asked.get("xsd", [""])[0].removesuffix(".xsd")
-        if re.fullmatch(r"[a-z][a-z-]{0,30}", name):
+        if re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name):
             return TextReply(200, XML, _relinked(resource("schemas", f"{name}.xsd").read_text("utf-8"), url))
     except FileNotFoundError:
         pass
@@ -30,5 +30,5 @@ def served(endpoint: str, query: str, url: str) -> TextReply:
 
 def _relinked(text: str, url: str) -> str:
     """Imports that name files of ours name this address instead."""
-    pattern = r'schemaLocation="(?:\.\./schemas/)?([a-z-]+)\.xsd"'
+    pattern = r'schemaLocation="(?:\.\./schemas/)?([a-z0-9-]+)\.xsd"'
     return re.sub(pattern, lambda m: f'schemaLocation="{escape(url)}?xsd={m[1]}"', text)

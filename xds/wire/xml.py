@@ -28,6 +28,7 @@ NAMESPACES = {
     "query": "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0",
     "xds": "urn:ihe:iti:xds-b:2007",
     "xdsi": "urn:ihe:rad:xdsi-b:2009",
+    "hl7": "urn:hl7-org:v3",
 }
 
 DEPTH_LIMIT = 256

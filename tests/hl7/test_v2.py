@@ -1,0 +1,149 @@
+"""ADT messages: one good one of each kind, and one part spoilt.  ITI TF-2: 3.8.4."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.builders import ANNA, AUTHORITY
+from xds.hl7 import v2
+from xds.hl7.feed import FeedAction, NotAFeed
+from xds.hl7.v2 import Authorities, Header
+from xds.metadata.identifiers import Oid, PatientId
+
+NONE = Authorities({})
+ANN = PatientId("ann", AUTHORITY)
+
+
+def adt(event: str = "A01", pid: str = str(ANNA), mrg: str = "", **changes: str) -> str:
+    """An ADT as the simulators of connectathons send it."""
+    fields = {"type": f"ADT^{event}", "control": "17", "version": "2.3.1"} | changes
+    lines = [
+        f"MSH|^~\\&|ADT|NORTH|XDS|REGION|20260301080000||{fields['type']}|{fields['control']}|P|{fields['version']}",
+        f"EVN|{event}|20260301080000",
+        f"PID|||{pid}||Müller^Anna||19560527|F",
+        *([f"MRG|{mrg}"] if mrg else []),
+        "PV1||O",
+    ]
+    return "\r".join(lines) + "\r"
+
+
+@pytest.mark.parametrize(
+    ("event", "action"),
+    [("A01", FeedAction.ADD), ("A04", FeedAction.ADD), ("A05", FeedAction.ADD), ("A08", FeedAction.REVISE)],
+)
+@pytest.mark.parametrize("structure", ["", "^ADT_A01"])
+def test_each_event_does_what_it_says(event: str, action: FeedAction, structure: str) -> None:
+    feed = v2.read(adt(event, type=f"ADT^{event}{structure}"), NONE)
+    assert (feed.message_id, feed.action, feed.patient_ids, feed.subsumed) == ("17", action, (ANNA,), ())
+
+
+def test_a_merge_names_both(tmp_path: object) -> None:
+    feed = v2.read(adt("A40", mrg=str(ANN)), NONE)
+    assert (feed.action, feed.patient_ids, feed.subsumed) == (FeedAction.MERGE, (ANNA,), (ANN,))
+
+
+@pytest.mark.parametrize(
+    ("pid", "found"),
+    [
+        (f"anna^^^NS&{AUTHORITY}&ISO", [ANNA]),
+        (f"anna^^^NS&{AUTHORITY}&ISO^PI~x^^^&1.9.9&ISO", [ANNA, PatientId("x", Oid("1.9.9"))]),
+        (f"anna^^^&{AUTHORITY}&ISO^^", [ANNA]),
+        ("anna^^^NS", [ANNA]),
+        ("anna^^^OTHER", []),
+        ("anna", [ANNA]),
+        ("anna^^^NS&host.example&DNS", [ANNA]),  # by its namespace
+        ("anna^^^&host.example&DNS", []),
+        ("a\\S\\b^^^NS", [PatientId("a^b", AUTHORITY)]),
+    ],
+)
+def test_identifiers_come_in_many_forms(pid: str, found: list[PatientId]) -> None:
+    authorities = Authorities({"NS": AUTHORITY}, AUTHORITY)
+    assert list(v2.read(adt(pid=pid), authorities).patient_ids) == found
+
+
+def test_without_configuration_an_identifier_without_its_authority_is_nobodys() -> None:
+    assert v2.read(adt(pid="anna"), NONE).patient_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "rejected", "part"),
+    [
+        ("", "100", True, "MSH"),
+        ("nonsense", "100", True, "MSH"),
+        ("PID|||x\r", "100", True, "MSH"),
+        ("MSH|", "100", True, "MSH"),
+        (adt() + "NTE|1\r" * 300, "100", True, "segments"),
+        (adt(type="ORU^R01"), "200", True, "MSH-9.1"),
+        (adt(type=""), "200", True, "MSH-9.1"),
+        (adt("A02"), "201", True, "MSH-9.2"),
+        (adt(version="3"), "203", True, "MSH-12"),
+        (adt(control=""), "101", False, "MSH-10"),
+        (adt(pid=""), "101", False, "PID-3"),
+        (adt(pid="^^^&1.2&ISO"), "101", False, "PID-3.1"),
+        (adt("A40"), "101", False, "MRG-1"),
+        (adt().replace("PID", "ZID"), "101", False, "PID-3"),
+    ],
+)
+def test_what_is_wrong_is_named_and_never_repeated(text: str, code: str, rejected: bool, part: str) -> None:
+    with pytest.raises(NotAFeed) as problem:
+        v2.read(text, NONE)
+    assert (problem.value.code, problem.value.rejected) == (code, rejected)
+    assert part in str(problem.value)
+    assert "Anna" not in str(problem.value)
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\n", "\r\n"])
+def test_any_line_end_ends_a_segment(line_end: str) -> None:
+    assert v2.read(adt().replace("\r", line_end), NONE).patient_ids == (ANNA,)
+
+
+def test_separators_are_those_of_the_message() -> None:
+    text = adt(pid="anna^^^&1.2.3.4.5&ISO~b^^^&1.9&ISO")
+    other = text.replace("^", "$").replace("&", "%").replace("~", "@").replace("|$@\\%|", "|$@\\%|")
+    assert v2.read(other, NONE).patient_ids == (ANNA, PatientId("b", Oid("1.9")))
+
+
+def test_old_senders_write_latin_1() -> None:
+    assert v2.decoded("Müller".encode("latin-1")) == v2.decoded("Müller".encode()) == "Müller"
+
+
+# The acknowledgement.
+
+
+def test_an_acknowledgement_goes_back_to_who_has_sent() -> None:
+    ack = v2.acknowledgement(v2.header(adt()), now=datetime(2026, 3, 1, 8, 0, tzinfo=UTC)).decode()
+    msh, msa, end = ack.split("\r")
+    assert end == ""
+    fields = msh.split("|")
+    assert fields[:9] == ["MSH", "^~\\&", "XDS", "REGION", "ADT", "NORTH", "20260301080000", "", "ACK^A01"]
+    assert fields[9]
+    assert fields[10:] == ["P", "2.3.1"]
+    assert msa == "MSA|AA|17"
+
+
+@pytest.mark.parametrize(("rejected", "code"), [(True, "AR"), (False, "AE")])
+def test_an_error_is_coded_and_told(rejected: bool, code: str) -> None:
+    problem = NotAFeed("PID-3 is required | ^", "101", rejected=rejected)
+    _, msa, err, _ = v2.acknowledgement(v2.header(adt()), problem).decode().split("\r")
+    assert msa == f"MSA|{code}|17"
+    assert err == "ERR|||101^Required field missing^HL70357|E||||PID-3 is required \\F\\ \\S\\"
+
+
+def test_even_what_is_no_message_is_acknowledged() -> None:
+    ack = v2.acknowledgement(Header(), NotAFeed("x", "100", rejected=True)).decode()
+    assert ack.startswith("MSH|^~\\&|")
+    assert "\rMSA|AR|\r" in ack
+
+
+@given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: adt(pid=text)))
+def test_any_text_is_a_feed_or_is_not(text: str) -> None:
+    try:
+        feed = v2.read(text, Authorities({}, AUTHORITY))
+    except NotAFeed as problem:
+        assert problem.code in v2.ERRORS
+    else:
+        assert feed.message_id

@@ -1,0 +1,40 @@
+"""What a Patient Identity Feed says, whichever version of HL7 says it.  ITI TF-2: 3.8, 3.44."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from xds.metadata.identifiers import PatientId
+
+
+class FeedAction(Enum):
+    """What becomes of the patient."""
+
+    ADD = "add"
+    REVISE = "revise"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One message: its id, what it does, and the patient's identifiers of all authorities.
+
+    ``subsumed``: of a merge, the identifiers of the patient that goes on as the other.
+    """
+
+    message_id: str
+    action: FeedAction
+    patient_ids: tuple[PatientId, ...]
+    subsumed: tuple[PatientId, ...] = ()
+
+
+class NotAFeed(ValueError):
+    """A message that cannot be read as one; the text names the part at fault, never what it holds.
+
+    ``code`` is of HL7's table 0357; ``rejected`` says that the kind of message is wrong (AR) and not its content (AE).
+    """
+
+    def __init__(self, reason: str, code: str = "207", *, rejected: bool = False) -> None:
+        super().__init__(reason)
+        self.code, self.rejected = code, rejected

@@ -1,0 +1,184 @@
+"""ADT messages of HL7 v2.3.1 and their acknowledgement.  ITI TF-2: 3.8.4, Appendix C.2; HL7 v2.5 table 0357."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import hl7
+
+from xds.hl7.feed import Feed, FeedAction, NotAFeed
+from xds.metadata.identifiers import Oid, PatientId, is_oid
+
+EVENTS = {
+    "A01": FeedAction.ADD,
+    "A04": FeedAction.ADD,
+    "A05": FeedAction.ADD,
+    "A08": FeedAction.REVISE,
+    "A40": FeedAction.MERGE,
+}
+
+# HL7 v2.5: table 0357, as far as we answer with it.
+ERRORS = {
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "200": "Unsupported message type",
+    "201": "Unsupported event code",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "207": "Application internal error",
+}
+
+SEGMENTS = 200
+"""Segments of one message; an ADT has fewer than twenty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """MSH: who sends what to whom."""
+
+    sending_application: str = ""
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    message_type: str = ""
+    event: str = ""
+    control_id: str = ""
+    version: str = "2.3.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """What fills in an identifier's authority: its namespace's OID, and the one of those that have neither."""
+
+    namespaces: Mapping[str, Oid]
+    only: Oid | None = None
+
+
+def decoded(data: bytes) -> str:
+    """The text of a message: UTF-8, else ISO 8859-1, as senders of old write without saying so."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def header(text: str) -> Header:
+    """The message's MSH.
+
+    Raises:
+        NotAFeed: it does not begin with one.
+    """
+    message = _parsed(text)
+    _, component, _ = _separators(message)
+    type_, event = (*_field(message, "MSH", 9).split(component), "", "")[:2]
+    return Header(
+        sending_application=_field(message, "MSH", 3),
+        sending_facility=_field(message, "MSH", 4),
+        receiving_application=_field(message, "MSH", 5),
+        receiving_facility=_field(message, "MSH", 6),
+        message_type=type_,
+        event=event,
+        control_id=_field(message, "MSH", 10),
+        version=_field(message, "MSH", 12),
+    )
+
+
+def read(text: str, authorities: Authorities) -> Feed:
+    """The feed that an ADT message is.
+
+    Raises:
+        NotAFeed: another message, or a segment or field that is missing or malformed.
+    """
+    message, head = _parsed(text), header(text)
+    if head.message_type != "ADT":
+        raise NotAFeed("MSH-9.1 is not ADT (ITI TF-2: 3.8.4)", "200", rejected=True)
+    if head.event not in EVENTS:
+        raise NotAFeed("MSH-9.2 is none of A01 A04 A05 A08 A40 (ITI TF-2: 3.8.4)", "201", rejected=True)
+    if not head.version.startswith("2."):
+        raise NotAFeed("MSH-12 is not 2.3.1 (ITI TF-2: 3.8.4)", "203", rejected=True)
+    if not head.control_id:
+        raise NotAFeed("MSH-10 is required (HL7 v2.3.1: 2.24.1)", "101")
+    action = EVENTS[head.event]
+    subsumed = tuple(_identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
+    return Feed(head.control_id, action, tuple(_identifiers(message, "PID", 3, authorities)), subsumed)
+
+
+def acknowledgement(head: Header, problem: NotAFeed | None = None, *, now: datetime | None = None) -> bytes:
+    """The ACK of a message in original mode: AA, or AE or AR with what is wrong (ITI TF-2: Appendix C.2.3)."""
+    time = (now or datetime.now(UTC)).strftime("%Y%m%d%H%M%S")
+    code = "AA" if problem is None else "AR" if problem.rejected else "AE"
+    msh = ["MSH", "^~\\&", head.receiving_application, head.receiving_facility, head.sending_application,
+           head.sending_facility, time, "", f"ACK^{head.event}" if head.event else "ACK", uuid.uuid4().hex[:20], "P",
+           head.version or "2.3.1"]  # fmt: skip
+    segments = ["|".join(msh), f"MSA|{code}|{head.control_id}"]
+    if problem is not None:
+        error = f"{problem.code}^{ERRORS.get(problem.code, ERRORS['207'])}^HL70357"
+        segments.append(f"ERR|||{error}|E||||{_escaped(str(problem))}")
+    return "".join(f"{segment}\r" for segment in segments).encode()
+
+
+def _parsed(text: str) -> hl7.Message:
+    lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
+    if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 9:
+        raise NotAFeed("the message does not begin with MSH (HL7 v2.3.1: 2.24.1)", "100", rejected=True)
+    if len(lines) > SEGMENTS:
+        raise NotAFeed(f"more than {SEGMENTS} segments", "100", rejected=True)
+    try:
+        return hl7.parse("\r".join(lines) + "\r")
+    except (hl7.HL7Exception, ValueError, IndexError, KeyError):
+        raise NotAFeed("the message is not HL7 v2 (HL7 v2.3.1: 2.10)", "100", rejected=True) from None
+
+
+def _separators(message: hl7.Message) -> list[str]:
+    """What is between repetitions, components and their parts."""
+    given = message.separators
+    return list(given[2:5] if len(given) == 5 else "~^&")
+
+
+def _field(message: hl7.Message, segment: str, number: int) -> str:
+    """A field as it is written; empty where it is not."""
+    try:
+        return str(message.segment(segment)[number])
+    except (KeyError, IndexError):
+        return ""
+
+
+def _identifiers(message: hl7.Message, segment: str, number: int, authorities: Authorities) -> Iterator[PatientId]:
+    """The identifiers of a field; those whose authority is no OID are passed over.
+
+    Raises:
+        NotAFeed: the segment or the field is missing, or an identifier has no id.
+    """
+    name = f"{segment}-{number}"
+    written = _field(message, segment, number)
+    if not written:
+        raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
+    repetition, component, part = _separators(message)
+    for each in written.split(repetition):
+        parts = [*each.split(component), "", "", "", ""]
+        if not parts[0]:
+            raise NotAFeed(f"{name}.1 is required (ITI TF-2: 3.8.4.1.2)", "101")
+        namespace, oid, kind = [*parts[3].split(part), "", "", ""][:3]
+        authority = oid if kind in ("ISO", "") else ""
+        authority = authority or authorities.namespaces.get(namespace, "")
+        if not parts[3] and authorities.only:
+            authority = authorities.only
+        if is_oid(authority):
+            yield PatientId(unicodedata.normalize("NFC", _plain(message, parts[0])), Oid(authority))
+
+
+def _plain(message: hl7.Message, text: str) -> str:
+    """An id without escapes; one that CX cannot hold unescaped is nobody's of the domain."""
+    return str(message.unescape(text)) if "\\" in text else text
+
+
+def _escaped(text: str) -> str:
+    for character, escape in (("\\", "\\E\\"), ("|", "\\F\\"), ("^", "\\S\\"), ("~", "\\R\\"), ("&", "\\T\\")):
+        text = text.replace(character, escape)
+    return text

@@ -1,0 +1,112 @@
+"""Patient registry messages of HL7 v3 and their acknowledgement.
+
+ITI TF-2: 3.44.4; HL7 v3, edition NE2008: MCCI_MT000200UV01.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from lxml import etree
+
+from xds.hl7.feed import Feed, FeedAction, NotAFeed
+from xds.metadata.identifiers import Oid, PatientId, is_oid
+from xds.wire.xml import NAMESPACES, Element, local_name, name
+
+INTERACTIONS = {
+    "PRPA_IN201301UV02": FeedAction.ADD,
+    "PRPA_IN201302UV02": FeedAction.REVISE,
+    "PRPA_IN201304UV02": FeedAction.MERGE,
+}
+_INTERACTION_ID = "2.16.840.1.113883.1.6"
+_EVENT = "hl7:controlActProcess/hl7:subject/hl7:registrationEvent"
+_PATIENT = "hl7:subject1/hl7:patient"
+_PRIOR = "hl7:replacementOf/hl7:priorRegistration/hl7:subject1/hl7:priorRegisteredRole"
+
+
+def read(body: Element) -> Feed:
+    """The feed that an interaction is.
+
+    Raises:
+        NotAFeed: a part that is needed is missing or malformed; the text names it.
+    """
+    action = INTERACTIONS.get(local_name(body))
+    if action is None:
+        raise NotAFeed("the interaction is none of ITI-44's (ITI TF-2: 3.44.4)")
+    events = _found(body, _EVENT)
+    if len(events) != 1:
+        raise NotAFeed("exactly one registrationEvent is required (ITI TF-2: 3.44.4.1.2)")
+    patient_ids = tuple(_identifiers(events[0], _PATIENT))
+    subsumed: tuple[PatientId, ...] = ()
+    if action is FeedAction.MERGE:
+        if len(_found(events[0], _PRIOR)) != 1:
+            raise NotAFeed("exactly one priorRegistration is required (ITI TF-2: 3.44.4.2.2)")
+        subsumed = tuple(_identifiers(events[0], _PRIOR))
+    return Feed(message_id(body), action, patient_ids, subsumed)
+
+
+def message_id(body: Element) -> str:
+    """The message's id as ``root^extension``, or what there is of it."""
+    element = body.find(name("hl7:id"))
+    parts = () if element is None else (element.get("root", ""), element.get("extension", ""))
+    return "^".join(part for part in parts if part)[:256]
+
+
+def acknowledgement(body: Element, source_id: str, problem: str = "") -> Element:
+    """MCCI_IN000002UV01: the message is accepted (CA), or refused for a reason (CE)."""
+    nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
+    root = etree.Element(name("hl7:MCCI_IN000002UV01"), nsmap=nsmap, ITSVersion="XML_1.0")
+    _add(root, "id", root=str(uuid.uuid4()))
+    _add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
+    _add(root, "interactionId", root=_INTERACTION_ID, extension="MCCI_IN000002UV01")
+    _add(root, "processingCode", code="P")
+    _add(root, "processingModeCode", code="T")
+    _add(root, "acceptAckCode", code="NE")
+    sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
+    _device(root, "receiver", "RCV", _attributes(sender))
+    _device(root, "sender", "SND", {"root": source_id})
+    acknowledged = _add(root, "acknowledgement")
+    _add(acknowledged, "typeCode", code="CE" if problem else "CA")
+    _add(_add(acknowledged, "targetMessage"), "id", **_attributes(body.find(name("hl7:id"))))
+    if problem:
+        detail = _add(acknowledged, "acknowledgementDetail", typeCode="E")
+        _add(detail, "text").text = problem
+    return root
+
+
+def _attributes(id_: Element | None) -> dict[str, str]:
+    """The root and extension of an id, where it has them."""
+    found = {} if id_ is None else {key: id_.get(key, "") for key in ("root", "extension")}
+    return {key: value for key, value in found.items() if value} or {"nullFlavor": "UNK"}
+
+
+def _device(root: Element, tag: str, type_code: str, id_: dict[str, str]) -> None:
+    device = _add(_add(root, tag, typeCode=type_code), "device", classCode="DEV", determinerCode="INSTANCE")
+    _add(device, "id", **id_)
+
+
+def _add(parent: Element, tag: str, **attributes: str) -> Element:
+    return etree.SubElement(parent, name(f"hl7:{tag}"), attributes)
+
+
+def _found(element: Element, path: str) -> list[Element]:
+    return element.findall("/".join(map(name, path.split("/"))))
+
+
+def _identifiers(event: Element, path: str) -> Iterator[PatientId]:
+    """The ids of a role, ``root`` an OID and ``extension`` the id; those of other forms are passed over.
+
+    Raises:
+        NotAFeed: there is none.
+    """
+    ids = _found(event, f"{path}/hl7:id")
+    if not ids:
+        raise NotAFeed(f"{path.replace('hl7:', '')}/id is required (ITI TF-2: 3.44.4)")
+    for each in ids:
+        root, extension = each.get("root", ""), each.get("extension", "").strip()
+        if is_oid(root) and extension and not set(extension) & set("^&~|"):
+            yield PatientId(unicodedata.normalize("NFC", extension), Oid(root))
