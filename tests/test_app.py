@@ -40,9 +40,13 @@ from xds.transactions import (
 from xds.transactions import (
     iti51_multi_patient_stored_query as iti51,
 )
+from xds.transactions import (
+    iti62_remove_metadata as iti62,
+)
 from xds.transactions.transaction import Attachment
 from xds.wire.client import Answer, Client, Faulted
 from xds.wire.spool import Spool
+from xds.wire.xml import parse
 
 APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"
 
@@ -194,6 +198,40 @@ def test_a_query_about_several_patients_leaves_a_record_of_each(site: Site) -> N
     with site.application.engine.connect() as connection:
         statement = sa.select(audit_record.c.patient_id).where(audit_record.c.transaction == "ITI-51")
         assert sorted(connection.scalars(statement)) == [str(ANNA), str(BERT)]
+
+
+def test_a_removal_leaves_a_record_of_each_patient_with_what_is_gone(site: Site) -> None:
+    """ITI TF-2: 3.62.5.1."""
+    sent = [a_submission(patient=patient) for patient in (ANNA, BERT)]
+    for submission in sent:
+        body = etree.tostring(lcm.write_submit_objects(to_ebxml.submission(submission)))
+        site.send("/registry", iti42.TRANSACTION.action, [body], mtom=False)
+    ids = [item.entry_uuid for submission in sent for item in submission.objects()]
+    answer = site.send(
+        "/registry", iti62.TRANSACTION.action, [etree.tostring(lcm.write_remove_objects(ids))], mtom=False
+    )
+    assert rs.read_response(answer.body) == (Status.SUCCESS, ())
+    with site.application.engine.connect() as connection:
+        found = connection.execute(sa.select(audit_record).where(audit_record.c.transaction == "ITI-62")).all()
+    assert {row.patient_id for row in found} == {str(ANNA), str(BERT)}
+    for row, submission in zip(sorted(found, key=lambda row: row.patient_id), sent, strict=True):
+        objects = parse(row.message).findall("ParticipantObjectIdentification")[1:]
+        assert {o.get("ParticipantObjectID") for o in objects} == {item.entry_uuid for item in submission.objects()}
+        assert {o.get("ParticipantObjectDataLifeCycle") for o in objects} == {"15"}
+    assert site.count(document_entry) == 0
+
+
+@pytest.mark.parametrize("more", ["deletionScope", "AdhocQuery"])
+def test_what_is_removed_is_named_and_not_asked_for(site: Site, more: str) -> None:
+    element = lcm.write_remove_objects(["urn:uuid:00000000-0000-4000-8000-000000000000"])
+    if more == "deletionScope":
+        element.set(more, "urn:oasis:names:tc:ebxml-regrep:DeletionScopeType:DeleteRepositoryItemOnly")
+    else:
+        element.insert(0, etree.Element("{urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0}AdhocQuery", id="urn:x"))
+    answer = site.send("/registry", iti62.TRANSACTION.action, [etree.tostring(element)], mtom=False)
+    status, findings = rs.read_response(answer.body)
+    assert (status, [finding.code for finding in findings]) == (Status.FAILURE, [ErrorCode.REGISTRY_ERROR])
+    assert "3.62.4.1.2" in findings[0].context
 
 
 def test_a_refused_submission_leaves_its_failure_record_and_nothing_else(site: Site) -> None:

@@ -40,7 +40,10 @@ from xds.transactions import (
     iti43_retrieve_document_set,
     iti44_patient_identity_feed_hl7v3,
     iti51_multi_patient_stored_query,
+    iti57_update_document_set,
     iti61_register_on_demand_document_entry,
+    iti62_remove_metadata,
+    iti92_restricted_update_document_set,
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
@@ -213,7 +216,10 @@ class Application:
                     iti42_register_document_set_b,
                     iti44_patient_identity_feed_hl7v3,
                     iti51_multi_patient_stored_query,
+                    iti57_update_document_set,
                     iti61_register_on_demand_document_entry,
+                    iti62_remove_metadata,
+                    iti92_restricted_update_document_set,
                 ],
             ),
             "repository": (

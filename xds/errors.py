@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The errorCode of a RegistryError.  ITI TF-3: Table 4.2.4.1-2; RAD-69 codes as peers send them."""
+    """The errorCode of a RegistryError.  ITI TF-3: Table 4.2.4.1-2 and the supplements; RAD-69's as peers send them."""
 
     DOCUMENT_UNIQUE_ID = "XDSDocumentUniqueIdError"
     DUPLICATE_UNIQUE_ID_IN_REGISTRY = "XDSDuplicateUniqueIdInRegistry"
@@ -23,6 +23,15 @@ class ErrorCode(StrEnum):
     NON_IDENTICAL_HASH = "XDSNonIdenticalHash"
     NON_IDENTICAL_SIZE = "XDSNonIdenticalSize"
     PATIENT_ID_DOES_NOT_MATCH = "XDSPatientIdDoesNotMatch"
+    METADATA_IDENTIFIER = "XDSMetadataIdentifierError"
+    METADATA_UPDATE = "XDSMetadataUpdateError"
+    METADATA_UPDATE_OPERATION = "XDSMetadataUpdateOperationError"
+    METADATA_VERSION = "XDSMetadataVersionError"
+    OBJECT_TYPE = "XDSObjectTypeError"
+    PATIENT_ID_RECONCILIATION = "XDSPatientIDReconciliationError"
+    UNMODIFIABLE_METADATA = "UnmodifiableMetadataError"
+    METADATA_MODEL = "XDSMetadataModelException"
+    REFERENCES_EXIST = "ReferencesExistException"
     REGISTRY_BUSY = "XDSRegistryBusy"
     REPOSITORY_BUSY = "XDSRepositoryBusy"
     REGISTRY_DEPRECATED_DOCUMENT = "XDSRegistryDeprecatedDocumentError"
@@ -43,6 +52,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_PATIENT_ID = "XDSUnknownPatientId"
     UNKNOWN_REPOSITORY_ID = "XDSUnknownRepositoryId"
     UNKNOWN_STORED_QUERY = "XDSUnknownStoredQuery"
+    UNREFERENCED_OBJECT = "XDSUnreferencedObjectException"
     UNRESOLVED_REFERENCE = "UnresolvedReferenceException"
     XDSI_REQUEST = "XDSIRequestError"
 

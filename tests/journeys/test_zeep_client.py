@@ -17,7 +17,8 @@ import requests
 import zeep
 from lxml import etree
 
-from tests.builders import ANNA, BERT, a_submission, an_entry, symbolic
+from tests.actors.test_metadata_update import an_update, replaces, version_of
+from tests.builders import ANNA, BERT, a_submission, an_entry, symbolic, text
 from tests.hl7.test_v3 import body as interaction
 from tests.hl7.test_v3 import ii
 from tests.test_app import APPROVED, Site, of_bytes, site  # noqa: F401  fixtures
@@ -140,6 +141,32 @@ def test_zeep_registers_an_on_demand_entry_and_asks_about_several_patients(site:
     assert status_of(transport) is Status.SUCCESS
     assert transport.answer is not None
     assert entry.unique_id.encode() in etree.tostring(transport.answer)
+
+
+@pytest.mark.parametrize("operation", ["UpdateDocumentSet", "RestrictedUpdateDocumentSet"])
+def test_zeep_updates_what_it_has_registered(site: Site, operation: str) -> None:  # noqa: F811
+    service, transport = client_of(site, "/registry")
+    submission = a_submission()
+    transport.body = lcm.write_submit_objects(to_ebxml.submission(submission))
+    service["DocumentRegistry_RegisterDocumentSet-b"](RegistryObjectList={})
+    new = version_of(submission.document_entries[0], title=text("A better title"))
+    transport.body = lcm.write_submit_objects(to_ebxml.submission(an_update(replaces(new), items=[new])))
+    service[f"DocumentRegistry_{operation}"](RegistryObjectList={})
+    assert status_of(transport) is Status.SUCCESS
+    transport.body = None
+    assert b"A better title" in find(site)
+
+
+def test_zeep_removes_what_it_has_registered(site: Site) -> None:  # noqa: F811
+    service, transport = client_of(site, "/registry")
+    submission = a_submission()
+    transport.body = lcm.write_submit_objects(to_ebxml.submission(submission))
+    service["DocumentRegistry_RegisterDocumentSet-b"](RegistryObjectList={})
+    transport.body = None
+    ids = [{"id": item.entry_uuid} for item in submission.objects()]
+    service.DocumentRegistry_DeleteDocumentSet(ObjectRefList={"ObjectRef": ids})
+    assert status_of(transport) is Status.SUCCESS
+    assert submission.document_entries[0].unique_id.encode() not in find(site)
 
 
 @pytest.mark.parametrize("name_", ["PRPA_IN201301UV02", "PRPA_IN201302UV02", "PRPA_IN201304UV02"])

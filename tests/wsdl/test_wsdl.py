@@ -47,6 +47,27 @@ WSDL = {
 # Operation: file, request and response action, request and response body.
 # ITI TF-2: 3.18, 3.41, 3.42, 3.43; RAD TF-3: 4.69, whose response action is ITI-43's.
 OPERATIONS = {
+    "DocumentRegistry_RestrictedUpdateDocumentSet": (
+        "registry.wsdl",
+        "urn:ihe:iti:2018:RestrictedUpdateDocumentSet",
+        "urn:ihe:iti:2018:RestrictedUpdateDocumentSetResponse",
+        "lcm:SubmitObjectsRequest",
+        "rs:RegistryResponse",
+    ),
+    "DocumentRegistry_UpdateDocumentSet": (
+        "registry.wsdl",
+        "urn:ihe:iti:2010:UpdateDocumentSet",
+        "urn:ihe:iti:2010:UpdateDocumentSetResponse",
+        "lcm:SubmitObjectsRequest",
+        "rs:RegistryResponse",
+    ),
+    "DocumentRegistry_DeleteDocumentSet": (
+        "registry.wsdl",
+        "urn:ihe:iti:2010:DeleteDocumentSet",
+        "urn:ihe:iti:2010:DeleteDocumentSetResponse",
+        "lcm:RemoveObjectsRequest",
+        "rs:RegistryResponse",
+    ),
     "DocumentRegistry_PRPA_IN201301UV02": (
         "registry.wsdl",
         "urn:hl7-org:v3:PRPA_IN201301UV02",

@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from xds.actors import metadata_removal, metadata_update
+from xds.actors.metadata_removal import Removed
 from xds.ebxml import rim
 from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Finding, Refused
@@ -97,6 +99,22 @@ class DocumentRegistry:
             raise Refused([_taken_id(submission)]) from None  # another transaction was first
         outside.take_effect(patient_key)
         return submission
+
+    def update(self, objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False) -> None:
+        """Update metadata, all that a submission says or nothing (ITI-57; ``restricted``, ITI-92).
+
+        Raises:
+            Refused: as ``metadata_update.update`` does.
+        """
+        metadata_update.update(objects, store, restricted=restricted)
+
+    def remove(self, ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
+        """Remove metadata, all that is named or nothing (ITI-62).
+
+        Raises:
+            Refused: as ``metadata_removal.remove`` does.
+        """
+        return metadata_removal.remove(ids, store)
 
     def feed(self, feed: Feed, store: SqlRegistry) -> list[PatientId]:
         """Make a patient known, or let one go on as another (ITI-8, ITI-44); return those of the domain concerned.

@@ -24,6 +24,7 @@ from xds.audit.codes import (
     URI,
     Action,
     Coded,
+    LifeCycle,
     NetworkAccessPointType,
     ObjectRole,
     ObjectType,
@@ -157,6 +158,12 @@ class AuditEvent:
             details += [detail for detail in where if detail not in details]
             details.append((DOCUMENT_DETAIL, instance.document.document_unique_id))
         self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
+
+    def about_removed(self, objects: Iterable[tuple[str, str, str]]) -> None:
+        """Metadata removed for good: entryUUID, and what it was, as a code and its text (ITI TF-2: 3.62.5.1)."""
+        for entry_uuid, code, text in objects:
+            kind = Coded(code, "IHE XDS Metadata", text)
+            self.objects.append(replace(_thing(entry_uuid, kind), life_cycle=LifeCycle.PERMANENT_ERASURE))
 
     def end(self, *, failed: bool, findings: Sequence[Finding] = ()) -> None:
         """How it ended; said once.  A refused message is the caller's error: minor failure."""

@@ -43,6 +43,10 @@ class AssociationType(StrEnum):
     IS_SNAPSHOT_OF = "urn:ihe:iti:2010:AssociationType:IsSnapshotOf"
 
 
+UPDATE_AVAILABILITY_STATUS = "urn:ihe:iti:2010:AssociationType:UpdateAvailabilityStatus"
+SUBMIT_ASSOCIATION = "urn:ihe:iti:2010:AssociationType:SubmitAssociation"
+"""What a SubmissionSet does to metadata, beside HasMember (XDS Metadata Update: 4.1.3)."""
+
 REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
 RELATIONSHIPS = frozenset(AssociationType) - {AssociationType.HAS_MEMBER}
 

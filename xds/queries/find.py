@@ -67,6 +67,7 @@ def _documents(parameters: Parameters, findings: list[Finding]) -> Criteria:
         values=(*_values(_VALUES, parameters, findings), *_references(parameters)),
         patterns=_patterns("XDSDocumentEntryAuthorPerson", parameters, findings),
         ranges=tuple((a, _range(p, parameters, findings)) for p, a in _TIMES.items()),
+        latest=latest_only(parameters),
     )
 
 
@@ -118,6 +119,7 @@ def _folders(parameters: Parameters, findings: list[Finding]) -> Criteria:
         statuses=_statuses("XDSFolderStatus", parameters, findings),
         values=tuple(_values({"XDSFolderCodeList": "codeList"}, parameters, findings)),
         ranges=(("last_update_time", _range("XDSFolderLastUpdateTime", parameters, findings)),),
+        latest=latest_only(parameters),
     )
 
 
@@ -137,8 +139,11 @@ def get_all(parameters: Parameters, registry: RegistryReader, most: int) -> Sequ
                 ("object_type", object_types(parameters)),
             ),
             values=tuple(_values(_CONFIDENTIALITY, parameters, findings)),
+            latest=latest_only(parameters),
         ),
-        Kind.FOLDER: Criteria(statuses=_statuses("XDSFolderStatus", parameters, findings)),
+        Kind.FOLDER: Criteria(
+            statuses=_statuses("XDSFolderStatus", parameters, findings), latest=latest_only(parameters)
+        ),
     }
     approved = association_statuses(parameters, findings)
     keys = _patient("patientId", parameters, registry, findings)
@@ -222,6 +227,11 @@ def association_statuses(parameters: Parameters, findings: list[Finding]) -> tup
 
 def with_status(associations: Sequence[FoundAssociation], wanted: Sequence[str]) -> list[FoundAssociation]:
     return [association for association in associations if association.status in wanted]
+
+
+def latest_only(parameters: Parameters) -> bool:
+    """Whether only the latest versions are asked for: at metadata level 1, which holds without the parameter."""
+    return parameters.get("MetadataLevel", (("1",),))[0][0] != "2"
 
 
 def object_types(parameters: Parameters) -> tuple[str, ...]:

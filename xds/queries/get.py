@@ -6,12 +6,22 @@ ITI TF-2: 3.18.4.1.2.3.7.5 to .13.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from xds.errors import Finding, Refused
 from xds.metadata.vocabulary import AssociationType
-from xds.queries.find import Parameters, association_statuses, bounded, codes, object_types, with_status
+from xds.queries.find import (
+    Parameters,
+    association_statuses,
+    bounded,
+    codes,
+    latest_only,
+    object_types,
+    with_status,
+)
 from xds.store.interface import Found, FoundAssociation, FoundDocument, RegistryReader
 
+F = TypeVar("F", bound=Found)
 _MEMBER = AssociationType.HAS_MEMBER
 
 
@@ -59,7 +69,7 @@ def get_submission_set_and_contents(parameters: Parameters, registry: RegistryRe
     members = _members(sets, parameters, registry)
     targets = [a.target for a in members]
     kept: dict[str, Found] = {item.entry_uuid: item for item in (*sets, *_passing(targets, parameters, registry))}
-    kept |= {item.entry_uuid: item for item in registry.folders_by_uuid(targets)}
+    kept |= {item.entry_uuid: item for item in _of_level(registry.folders_by_uuid(targets), parameters)}
     for association in registry.associations_by_uuid(targets):
         if association.source in kept and association.target in kept:
             kept[association.entry_uuid] = association
@@ -84,7 +94,7 @@ def get_folders_for_document(parameters: Parameters, registry: RegistryReader, m
     documents = set(_ids(_documents(parameters, registry)))
     holding = _associations(documents, parameters, registry)
     sources = (a.source for a in holding if a.type == _MEMBER and a.target in documents)
-    return bounded(registry.folders_by_uuid(sources), most)
+    return bounded(_of_level(registry.folders_by_uuid(sources), parameters), most)
 
 
 def get_related_documents(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
@@ -97,7 +107,8 @@ def get_related_documents(parameters: Parameters, registry: RegistryReader, most
     touching = [a for a in _associations(given, parameters, registry) if a.type in wanted]
     ends = {end for a in touching for end in (a.source, a.target)}
     kinds = object_types(parameters)
-    documents = {d.entry_uuid: d for d in registry.documents_by_uuid(ends) if d.object_type in kinds}
+    found = _of_level(registry.documents_by_uuid(ends), parameters)
+    documents = {d.entry_uuid: d for d in found if d.object_type in kinds}
     related = [a for a in touching if a.source in documents and a.target in documents]
     kept = {end for a in related for end in (a.source, a.target)}
     return bounded([*(d for uuid, d in documents.items() if uuid in kept), *related], most)
@@ -115,14 +126,19 @@ def _ids(found: Iterable[Found]) -> list[str]:
 
 def _documents(parameters: Parameters, registry: RegistryReader) -> Sequence[FoundDocument]:
     if "XDSDocumentEntryEntryUUID" in parameters:
-        return registry.documents_by_uuid(parameters["XDSDocumentEntryEntryUUID"][0])
-    return registry.documents_by_unique_id(parameters["XDSDocumentEntryUniqueId"][0])
+        return _of_level(registry.documents_by_uuid(parameters["XDSDocumentEntryEntryUUID"][0]), parameters)
+    return _of_level(registry.documents_by_unique_id(parameters["XDSDocumentEntryUniqueId"][0]), parameters)
 
 
 def _folders(parameters: Parameters, registry: RegistryReader) -> Sequence[Found]:
     if "XDSFolderEntryUUID" in parameters:
-        return registry.folders_by_uuid(parameters["XDSFolderEntryUUID"][0])
-    return registry.folders_by_unique_id(parameters["XDSFolderUniqueId"][0])
+        return _of_level(registry.folders_by_uuid(parameters["XDSFolderEntryUUID"][0]), parameters)
+    return _of_level(registry.folders_by_unique_id(parameters["XDSFolderUniqueId"][0]), parameters)
+
+
+def _of_level(found: Sequence[F], parameters: Parameters) -> Sequence[F]:
+    """Of several versions the latest, unless all are asked for."""
+    return [item for item in found if item.latest] if latest_only(parameters) else found
 
 
 def _associations(uuids: Iterable[str], parameters: Parameters, registry: RegistryReader) -> Sequence[FoundAssociation]:
@@ -141,7 +157,7 @@ def _members(packages: Sequence[Found], parameters: Parameters, registry: Regist
 def _passing(uuids: Iterable[str], parameters: Parameters, registry: RegistryReader) -> Sequence[FoundDocument]:
     """The entries among the ids that the filters for type, format and confidentiality let through."""
     kinds = object_types(parameters)
-    documents = [d for d in registry.documents_by_uuid(uuids) if d.object_type in kinds]
+    documents = [d for d in _of_level(registry.documents_by_uuid(uuids), parameters) if d.object_type in kinds]
     for slot in parameters.get("XDSDocumentEntryFormatCode", ()):
         wanted = _checked("XDSDocumentEntryFormatCode", slot)
         documents = [d for d in documents if d.format_code in wanted]

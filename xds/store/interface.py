@@ -21,20 +21,26 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object of an answer: its id, its patient, and its ebXML ready to be joined."""
+    """One object of an answer: its id, its patient, and its ebXML ready to be joined.
+
+    Entries and folders have versions under one logicalID, of which one is the latest.
+    """
 
     entry_uuid: str
     kind: Kind
     patient_key: int
     ebxml: bytes
+    status: str = ""  # Approved, Deprecated
+    unique_id: str = ""
+    logical_id: str = ""
+    version: int = 1
+    latest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDocument(Found):
     """A document entry with what rules ask about it."""
 
-    unique_id: str = ""
-    status: str = ""  # Approved, Deprecated
     object_type: str = ""
     format_code: str = ""  # code^^scheme
     hash: str | None = None
@@ -48,7 +54,6 @@ class FoundAssociation(Found):
     type: str = ""
     source: str = ""
     target: str = ""
-    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Criteria:
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
     patterns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ranges: tuple[tuple[str, Range], ...] = ()
+    latest: bool = False  # of several versions of an object, only the latest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,6 +40,8 @@ _TABLES = {
     Kind.ASSOCIATION: association,
 }
 
+_PATIENTS_TABLES = (*_TABLES.values(), document_entry_value, package_value)
+
 
 class Taken(Exception):
     """An entryUUID, or a uniqueId that must be unique, is registered already."""
@@ -69,6 +71,8 @@ class SqlRegistry:
         table = _TABLES[kind]
         everyone = patients.keys_of(self._domain)
         where = [_one_of(table.c.patient_key, everyone if patient_keys is None else patient_keys)]
+        if criteria.latest and "latest" in table.c:
+            where.append(table.c.latest)
         if criteria.statuses:
             where.append(table.c.status.in_(criteria.statuses))
         where += [table.c[column].in_(keys) for column, keys in criteria.columns]
@@ -198,6 +202,31 @@ class SqlRegistry:
         except IntegrityError:
             raise Taken from None
 
+    def lock_patients(self, patient_keys: Iterable[int]) -> None:
+        """Until the commit nobody else changes what these patients have."""
+        for patient_key in sorted(set(patient_keys)):
+            patients.lock(self._connection, patient_key)
+
+    def remove(self, objects: Mapping[str, tuple[Kind, int]]) -> None:
+        """Remove objects with all their rows: by entryUUID, of what kind each is and under which patient's key."""
+        for patient_key in {key for _, key in objects.values()}:
+            uuids = [uuid for uuid, (_, key) in objects.items() if key == patient_key]
+            for batch in _batches(uuids):
+                self._remove(patient_key, batch)
+
+    def _remove(self, patient_key: int, uuids: Sequence[str]) -> None:
+        unique_ids: list[str] = []
+        for table in (document_entry, submission_set, folder):
+            mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
+            unique_ids += self._connection.scalars(sa.select(table.c.unique_id).where(*mine))
+        for table in _PATIENTS_TABLES:
+            mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
+            self._connection.execute(sa.delete(table).where(*mine))
+        leading = (locator.c.id.in_([*uuids, *unique_ids]), locator.c.entry_uuid.in_(uuids))
+        self._connection.execute(sa.delete(locator).where(locator.c.domain == self._domain, *leading))
+        ends = sa.or_(foreign_association.c.target.in_(uuids), foreign_association.c.entry_uuid.in_(uuids))
+        self._connection.execute(sa.delete(foreign_association).where(ends))
+
     def merge(self, subsumed: PatientId, surviving: PatientId) -> None:
         """Let one patient go on as another (see ``patients.merge``)."""
         patients.merge(self._connection, self._domain, subsumed, surviving)
@@ -208,14 +237,32 @@ class SqlRegistry:
             sa.insert(foreign_association).values(target=target, entry_uuid=entry_uuid, patient_key=patient_key)
         )
 
-    def deprecate(self, items: Iterable[FoundDocument]) -> None:
-        """Set entries to Deprecated, in their rows and in their ebXML."""
+    def deprecate(self, items: Iterable[Found]) -> None:
+        """Set objects to Deprecated, in their rows and in their ebXML."""
         for item in items:
-            element = etree.fromstring(item.ebxml)
-            element.set("status", AvailabilityStatus.DEPRECATED)
-            self._update(
-                document_entry, item, status=short(AvailabilityStatus.DEPRECATED), ebxml=pack(etree.tostring(element))
-            )
+            self.set_status(item, AvailabilityStatus.DEPRECATED)
+
+    def set_status(self, item: Found, status: AvailabilityStatus) -> None:
+        """Set an object's availabilityStatus, in its row and in its ebXML."""
+        element = etree.fromstring(item.ebxml)
+        element.set("status", status)
+        self._update(_TABLES[item.kind], item, status=short(status), ebxml=pack(etree.tostring(element)))
+
+    def supersede(self, item: Found) -> None:
+        """Note that an entry or folder has a later version."""
+        self._update(_TABLES[item.kind], item, latest=False)
+
+    def latest_of(self, logical_id: str) -> Found | None:
+        """The latest version of the entry or folder of a logicalID, which is the entryUUID of its first."""
+        kind, patient_key = self.kinds_of([logical_id]).get(logical_id, (None, 0))
+        if kind not in (Kind.DOCUMENT_ENTRY, Kind.FOLDER):
+            return None
+        table = _TABLES[kind]
+        statement = sa.select(table).where(
+            table.c.patient_key == patient_key, table.c.logical_id == logical_id, table.c.latest
+        )
+        row = self._connection.execute(statement).first()
+        return None if row is None else _READ[kind](row)
 
     def touch_folder(self, item: Found, time: str) -> None:
         """Set a folder's lastUpdateTime, 14 digits UTC, in its row and in its ebXML."""
@@ -265,20 +312,22 @@ def _has_like(table: sa.Table, attribute: str, patterns: Sequence[str]) -> Any:
 
 
 def _found(row: Any, kind: Kind) -> Found:
-    return Found(row.entry_uuid, kind, int(row.patient_key), unpack(row.ebxml))
+    versions = (row.logical_id, row.version, row.latest) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
+    return Found(row.entry_uuid, kind, int(row.patient_key), unpack(row.ebxml), row.status, row.unique_id, *versions)
 
 
 def _document(row: Any) -> FoundDocument:
     return FoundDocument(
         row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), unpack(row.ebxml),
-        row.unique_id, row.status, row.object_type, row.format_code, row.hash, row.size,
+        row.status, row.unique_id, row.logical_id, row.version, row.latest,
+        row.object_type, row.format_code, row.hash, row.size,
     )  # fmt: skip
 
 
 def _association(row: Any) -> FoundAssociation:
     return FoundAssociation(
-        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), unpack(row.ebxml),
-        row.type, row.source, row.target, row.status,
+        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), unpack(row.ebxml), row.status, "", row.entry_uuid,
+        type=row.type, source=row.source, target=row.target,
     )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
     yield locator, {"id": item.entry_uuid, "kind": kind, "nth": ""}
     if not isinstance(item, Association):
         common["unique_id"] = item.unique_id
-        nth = item.entry_uuid if kind is Kind.DOCUMENT_ENTRY else ""
+        later = isinstance(item, Folder) and int(item.version or 1) > 1
+        nth = item.entry_uuid if kind is Kind.DOCUMENT_ENTRY or later else ""
         yield locator, {"id": item.unique_id, "kind": UNIQUE[kind], "nth": nth}
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
@@ -103,6 +104,7 @@ def _folder_columns(item: Folder) -> dict[str, Any]:
     return {
         "logical_id": item.logical_id,
         "version": int(item.version or 1),
+        "latest": True,
         "last_update_time": item.last_update_time.padded if item.last_update_time else "",
     }
 
@@ -112,6 +114,7 @@ def _document_columns(item: DocumentEntry) -> dict[str, Any]:
     return {
         "logical_id": item.logical_id,
         "version": int(item.version or 1),
+        "latest": True,
         "object_type": item.object_type,
         "repository_unique_id": item.repository_unique_id,
         "hash": item.hash.lower() if item.hash else None,

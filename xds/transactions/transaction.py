@@ -25,6 +25,8 @@ class Actor(StrEnum):
     DOCUMENT_CONSUMER = "Document Consumer"
     DOCUMENT_REGISTRY = "Document Registry"
     DOCUMENT_REPOSITORY = "Document Repository"
+    DOCUMENT_ADMINISTRATOR = "Document Administrator"
+    UPDATE_INITIATOR = "Update Initiator"
     PATIENT_IDENTITY_SOURCE = "Patient Identity Source"
     ON_DEMAND_DOCUMENT_SOURCE = "On-Demand Document Source"
     IMAGING_DOCUMENT_SOURCE = "Imaging Document Source"

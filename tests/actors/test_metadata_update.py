@@ -1,0 +1,408 @@
+"""ITI-57 and ITI-92: versions, statuses and associations change as the submission says, all of it or nothing.
+
+ITI TF-2: 3.57 and 3.92.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.builders import (
+    ANNA,
+    BERT,
+    a_folder,
+    a_submission,
+    a_submission_set,
+    an_association,
+    an_entry,
+    text,
+)
+from tests.queries.desks import APPROVED, DEPRECATED, as_slots
+from tests.queries.test_get import ids, listed
+from tests.store.databases import Domain, at_once, domain, shared_engine
+from xds.ebxml import lcm, rim
+from xds.ebxml.query import AdhocQuery
+from xds.errors import ErrorCode, Refused
+from xds.metadata import to_ebxml
+from xds.metadata.association import Association
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.folder import Folder
+from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, new_entry_uuid
+from xds.metadata.submission import Submission
+from xds.metadata.vocabulary import (
+    ON_DEMAND,
+    SUBMIT_ASSOCIATION,
+    UPDATE_AVAILABILITY_STATUS,
+    AssociationType,
+)
+from xds.queries import catalogue
+from xds.queries.catalogue import StoredQuery
+
+__all__ = ["domain", "shared_engine"]
+
+MEMBER, APND = AssociationType.HAS_MEMBER, AssociationType.APND
+
+
+def slots(**values: str) -> tuple[rim.Slot, ...]:
+    return tuple(rim.Slot(name, (value,)) for name, value in values.items())
+
+
+def an_update(*operations: Association, items: Any = (), patient: PatientId = ANNA) -> Submission:
+    """A submission set and what it does; the source of each operation is the set."""
+    set_ = a_submission_set(patient_id=patient)
+    entries = tuple(item for item in items if isinstance(item, DocumentEntry))
+    folders = tuple(item for item in items if isinstance(item, Folder))
+    associations = tuple(item for item in items if isinstance(item, Association))
+    mine = tuple(replace(operation, source=set_.entry_uuid) for operation in operations)
+    return Submission(set_, entries, folders, (*mine, *associations))
+
+
+def version_of(item: Any, **changes: Any) -> Any:
+    """What comes after an entry or folder that was registered."""
+    return replace(item, **({"entry_uuid": new_entry_uuid(), "logical_id": item.entry_uuid} | changes))
+
+
+def replaces(item: Any, previous: str = "1", **more: str) -> Association:
+    return an_association(MEMBER, "set", item.entry_uuid, extra_slots=slots(PreviousVersion=previous, **more))
+
+
+def becomes(id_: str, original: str, new: str) -> Association:
+    return an_association(
+        UPDATE_AVAILABILITY_STATUS, "set", id_, extra_slots=slots(OriginalStatus=original, NewStatus=new)
+    )
+
+
+def update(site: Domain, submission: Submission, *, restricted: bool = False) -> None:
+    objects = lcm.read_submit_objects(lcm.write_submit_objects(to_ebxml.submission(submission)))
+    site(lambda store: site.registry.update(objects, store, restricted=restricted))
+
+
+def refusal(site: Domain, submission: Submission, *, restricted: bool = False) -> list[ErrorCode]:
+    with pytest.raises(Refused) as refused:
+        update(site, submission, restricted=restricted)
+    return [finding.code for finding in refused.value.findings]
+
+
+def ask(site: Domain, query: StoredQuery, **parameters: str) -> set[str]:
+    sent = AdhocQuery(query.id, "LeafClass", tuple(as_slots(dict(parameters))))
+    return ids(site(lambda store: site.registry.query(sent, store)).fragments)
+
+
+def find(site: Domain, status: str = f"'{APPROVED}'", level: str = "1") -> set[str]:
+    given = {"XDSDocumentEntryPatientId": f"'{ANNA}'", "XDSDocumentEntryStatus": f"({status})", "MetadataLevel": level}
+    return ask(site, catalogue.FIND_DOCUMENTS, **given)
+
+
+@pytest.fixture
+def filed(domain: Domain) -> Submission:
+    """A report with an addendum, in a folder."""
+    report, addendum, binder = an_entry(), an_entry(), a_folder()
+    relations = [
+        an_association(MEMBER, binder.entry_uuid, report.entry_uuid),
+        an_association(APND, addendum.entry_uuid, report.entry_uuid),
+    ]
+    return domain.register(a_submission(entries=[report, addendum], folders=[binder], relations=relations))
+
+
+def relations_of(site: Domain, id_: str) -> set[tuple[str, str, str]]:
+    """Type and ends of the associations of an object that are no submission set's."""
+    found = site(lambda store: store.associations_of([id_]))
+    sets = site(lambda store: {s.entry_uuid for s in store.submission_sets_by_uuid([a.source for a in found])})
+    return {(a.type, a.source, a.target) for a in found if a.source not in sets}
+
+
+# A new version.
+
+
+def test_a_new_version_takes_the_place_of_the_one_before(domain: Domain, filed: Submission) -> None:
+    report, addendum = filed.document_entries
+    new = version_of(report, title=text("Better title"))
+    update(domain, an_update(replaces(new), items=[new]))
+    assert find(domain) == {new.entry_uuid, addendum.entry_uuid}
+    both = f"'{APPROVED}','{DEPRECATED}'"
+    assert find(domain, both) == {new.entry_uuid, addendum.entry_uuid}
+    assert find(domain, both, level="2") == {report.entry_uuid, new.entry_uuid, addendum.entry_uuid}
+    (found,) = domain(lambda store: store.documents_by_uuid([new.entry_uuid]))
+    assert (found.version, found.logical_id, found.status, found.latest) == (2, report.entry_uuid, "Approved", True)
+    assert b"Better title" in found.ebxml
+    (before,) = domain(lambda store: store.documents_by_uuid([report.entry_uuid]))
+    assert (before.version, before.status, before.latest) == (1, "Deprecated", False)
+
+
+def test_by_id_the_latest_is_given_unless_all_are_asked_for(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    new = version_of(report)
+    update(domain, an_update(replaces(new), items=[new]))
+    given = {"XDSDocumentEntryUniqueId": listed(report.unique_id)}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **given) == {new.entry_uuid}
+    both = {new.entry_uuid, report.entry_uuid}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **given, MetadataLevel="2") == both
+
+
+def test_versions_follow_one_another(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    second, third = version_of(report), version_of(report)
+    update(domain, an_update(replaces(second), items=[second]))
+    assert refusal(domain, an_update(replaces(third), items=[third])) == [ErrorCode.METADATA_VERSION]
+    update(domain, an_update(replaces(third, "2"), items=[third]))
+    (found,) = domain(lambda store: store.documents_by_uuid([third.entry_uuid]))
+    assert (found.version, found.latest) == (3, True)
+
+
+@pytest.mark.parametrize("propagation", ["yes", "", "no"])
+def test_the_new_version_has_what_the_one_before_had_unless_told_not_to(
+    domain: Domain, filed: Submission, propagation: str
+) -> None:
+    report, addendum = filed.document_entries
+    (binder,) = filed.folders
+    new = version_of(report)
+    more = {"AssociationPropagation": propagation} if propagation else {}
+    update(domain, an_update(replaces(new, **more), items=[new]))
+    had = {(MEMBER, binder.entry_uuid, new.entry_uuid), (APND, addendum.entry_uuid, new.entry_uuid)}
+    assert relations_of(domain, new.entry_uuid) == (set() if propagation == "no" else had)
+    contents = ask(domain, catalogue.GET_FOLDER_AND_CONTENTS, XDSFolderEntryUUID=listed(binder.entry_uuid))
+    assert (new.entry_uuid in contents) is (propagation != "no")
+    assert report.entry_uuid not in contents
+
+
+def test_a_folder_has_versions_too_and_keeps_its_members(domain: Domain, filed: Submission) -> None:
+    (binder,), report = filed.folders, filed.document_entries[0]
+    new = version_of(binder, title=text("Tumour board"))
+    update(domain, an_update(replaces(new), items=[new]))
+    by_unique_id = {"XDSFolderUniqueId": listed(binder.unique_id)}
+    assert ask(domain, catalogue.GET_FOLDERS, **by_unique_id) == {new.entry_uuid}
+    assert ask(domain, catalogue.GET_FOLDERS, **by_unique_id, MetadataLevel="2") == {new.entry_uuid, binder.entry_uuid}
+    assert report.entry_uuid in ask(
+        domain, catalogue.GET_FOLDER_AND_CONTENTS, XDSFolderEntryUUID=listed(new.entry_uuid)
+    )
+
+
+def test_symbolic_ids_are_replaced(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    new = version_of(report, entry_uuid=EntryUuid("new"), title=text("symbolic"))
+    sent = an_update(replaces(new), items=[new])
+    set_ = replace(sent.submission_set, entry_uuid=EntryUuid("set"))
+    associations = tuple(replace(a, entry_uuid=EntryUuid("one"), source="set") for a in sent.associations)
+    update(domain, Submission(set_, sent.document_entries, (), associations))
+    (found,) = domain(lambda store: store.documents_by_unique_id([report.unique_id]))[1:] or [None]
+    assert found is not None
+    assert {d.latest for d in domain(lambda store: store.documents_by_unique_id([report.unique_id]))} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "previous", "code"),
+    [
+        ({}, "2", ErrorCode.METADATA_VERSION),
+        ({}, "one", ErrorCode.METADATA_VERSION),
+        ({"logical_id": None}, "1", ErrorCode.METADATA_UPDATE_OPERATION),
+        ({"logical_id": "symbolic"}, "1", ErrorCode.METADATA_UPDATE_OPERATION),
+        ({"logical_id": new_entry_uuid()}, "1", ErrorCode.UNRESOLVED_REFERENCE),
+        ({"unique_id": UniqueId("2.25.77.7")}, "1", ErrorCode.METADATA_UPDATE),
+        ({"object_type": ON_DEMAND, "creation_time": None, "hash": None, "size": None}, "1", ErrorCode.METADATA_UPDATE),
+        ({"patient_id": BERT}, "1", ErrorCode.PATIENT_ID_RECONCILIATION),
+    ],
+)
+def test_what_is_no_next_version_is_refused_and_changes_nothing(
+    domain: Domain, filed: Submission, changes: dict[str, Any], previous: str, code: ErrorCode
+) -> None:
+    before = find(domain)
+    new = version_of(filed.document_entries[0], **changes)
+    assert refusal(domain, an_update(replaces(new, previous), items=[new])) == [code]
+    assert find(domain) == before
+    assert find(domain, level="2") == before
+
+
+def test_an_initial_version_is_no_update(domain: Domain, filed: Submission) -> None:
+    entry = an_entry()
+    entry = replace(entry, logical_id=entry.entry_uuid)
+    sent = an_update(replaces(entry), items=[entry])
+    assert refusal(domain, sent) == [ErrorCode.METADATA_UPDATE_OPERATION]
+    without = an_update(an_association(MEMBER, "set", entry.entry_uuid), items=[entry])
+    assert set(refusal(domain, without)) == {ErrorCode.METADATA_UPDATE_OPERATION}
+
+
+def test_an_object_is_updated_once_in_a_message(domain: Domain, filed: Submission) -> None:
+    one, other = (version_of(filed.document_entries[0]) for _ in range(2))
+    sent = an_update(replaces(one), replaces(other), items=[one, other])
+    assert refusal(domain, sent) == [ErrorCode.METADATA_UPDATE_OPERATION]
+
+
+def test_all_that_is_wrong_is_told_at_once(domain: Domain, filed: Submission) -> None:
+    report, addendum = filed.document_entries
+    one, other = version_of(report), version_of(addendum, unique_id=UniqueId("2.25.77.8"))
+    sent = an_update(replaces(one, "7"), replaces(other), items=[one, other])
+    assert refusal(domain, sent) == [ErrorCode.METADATA_VERSION, ErrorCode.METADATA_UPDATE]
+
+
+def test_only_what_is_approved_is_updated(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    update(domain, an_update(becomes(report.entry_uuid, APPROVED, DEPRECATED)))
+    new = version_of(report)
+    assert refusal(domain, an_update(replaces(new), items=[new])) == [ErrorCode.METADATA_UPDATE]
+
+
+def test_an_update_of_nothing_or_for_nobody_is_refused(domain: Domain, filed: Submission) -> None:
+    assert refusal(domain, an_update()) == [ErrorCode.METADATA_UPDATE_OPERATION]
+    new = version_of(filed.document_entries[0])
+    nobody = replace(ANNA, id="nobody")
+    sent = an_update(replaces(new), items=[new], patient=nobody)
+    assert refusal(domain, sent) == [ErrorCode.UNKNOWN_PATIENT_ID]
+
+
+# A status.
+
+
+def test_a_document_is_deprecated_and_approved_again(domain: Domain, filed: Submission) -> None:
+    report, addendum = filed.document_entries
+    update(domain, an_update(becomes(report.entry_uuid, APPROVED, DEPRECATED)))
+    assert find(domain) == {addendum.entry_uuid}
+    assert find(domain, f"'{DEPRECATED}'") == {report.entry_uuid}
+    update(domain, an_update(becomes(report.entry_uuid, DEPRECATED, APPROVED)))
+    assert find(domain) == {report.entry_uuid, addendum.entry_uuid}
+
+
+def test_a_folder_and_an_association_are_deprecated(domain: Domain, filed: Submission) -> None:
+    (binder,) = filed.folders
+    member = next(a for a in filed.associations if a.source == binder.entry_uuid)
+    update(
+        domain,
+        an_update(becomes(binder.entry_uuid, APPROVED, DEPRECATED), becomes(member.entry_uuid, APPROVED, DEPRECATED)),
+    )
+    (found,) = domain(lambda store: store.folders_by_uuid([binder.entry_uuid]))
+    assert found.status == "Deprecated"
+    given = {"uuid": listed(binder.entry_uuid)}
+    assert member.entry_uuid not in ask(domain, catalogue.GET_ASSOCIATIONS, **given)
+    deprecated = ask(domain, catalogue.GET_ASSOCIATIONS, **given, XDSAssociationStatus=f"('{DEPRECATED}')")
+    assert member.entry_uuid in deprecated
+
+
+@pytest.mark.parametrize(
+    ("original", "new", "code"),
+    [
+        (DEPRECATED, APPROVED, ErrorCode.METADATA_UPDATE),
+        (APPROVED, APPROVED, ErrorCode.METADATA_UPDATE),
+        (APPROVED, "urn:x", ErrorCode.METADATA_UPDATE),
+        ("", DEPRECATED, ErrorCode.METADATA_UPDATE),
+    ],
+)
+def test_a_change_that_is_none_is_refused(
+    domain: Domain, filed: Submission, original: str, new: str, code: ErrorCode
+) -> None:
+    sent = an_update(becomes(filed.document_entries[0].entry_uuid, original, new))
+    assert refusal(domain, sent) == [code]
+
+
+def test_what_has_no_status_to_change_is_refused(domain: Domain, filed: Submission) -> None:
+    def code(id_: str) -> list[ErrorCode]:
+        return refusal(domain, an_update(becomes(id_, APPROVED, DEPRECATED)))
+
+    assert code(new_entry_uuid()) == [ErrorCode.UNRESOLVED_REFERENCE]
+    assert code(filed.submission_set.entry_uuid) == [ErrorCode.UNRESOLVED_REFERENCE]
+    membership = next(a for a in filed.associations if a.source == filed.submission_set.entry_uuid)
+    assert code(membership.entry_uuid) == [ErrorCode.METADATA_UPDATE]
+    his = domain.register(a_submission(patient=BERT))
+    assert code(his.document_entries[0].entry_uuid) == [ErrorCode.PATIENT_ID_RECONCILIATION]
+    report = filed.document_entries[0]
+    new = version_of(report)
+    update(domain, an_update(replaces(new), items=[new]))
+    assert code(report.entry_uuid) == [ErrorCode.METADATA_VERSION]
+
+
+def test_a_new_version_and_a_status_go_together(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    new = version_of(report)
+    update(domain, an_update(replaces(new), becomes(report.entry_uuid, APPROVED, DEPRECATED), items=[new]))
+    found = domain(lambda store: store.documents_by_uuid([new.entry_uuid, report.entry_uuid]))
+    assert {document.status for document in found} == {"Deprecated"}
+
+
+# An association.
+
+
+def submitted(item: Association) -> Submission:
+    return an_update(an_association(SUBMIT_ASSOCIATION, "set", item.entry_uuid), items=[item])
+
+
+def test_an_association_joins_what_is_registered(domain: Domain, filed: Submission) -> None:
+    (binder,), addendum = filed.folders, filed.document_entries[1]
+    member = an_association(MEMBER, binder.entry_uuid, addendum.entry_uuid)
+    update(domain, submitted(member))
+    contents = ask(domain, catalogue.GET_FOLDER_AND_CONTENTS, XDSFolderEntryUUID=listed(binder.entry_uuid))
+    assert {addendum.entry_uuid, member.entry_uuid} <= contents
+    assert refusal(domain, submitted(replace(member, entry_uuid=new_entry_uuid()))) == [ErrorCode.METADATA_UPDATE]
+
+
+def test_an_association_that_joins_nothing_is_refused(domain: Domain, filed: Submission) -> None:
+    (binder,), (report, addendum) = filed.folders, filed.document_entries
+    his = domain.register(a_submission(patient=BERT)).document_entries[0]
+
+    def code(type_: str, source: str, target: str) -> list[ErrorCode]:
+        return refusal(domain, submitted(an_association(type_, source, target)))
+
+    assert code(MEMBER, binder.entry_uuid, new_entry_uuid()) == [ErrorCode.UNRESOLVED_REFERENCE]
+    assert code(MEMBER, filed.submission_set.entry_uuid, addendum.entry_uuid) == [ErrorCode.UNRESOLVED_REFERENCE]
+    assert code(APND, his.entry_uuid, report.entry_uuid) == [ErrorCode.PATIENT_ID_RECONCILIATION]
+    assert code(MEMBER, report.entry_uuid, addendum.entry_uuid) == [ErrorCode.METADATA_UPDATE]
+    assert code(APND, binder.entry_uuid, addendum.entry_uuid) == [ErrorCode.METADATA_UPDATE]
+    assert code("urn:x", report.entry_uuid, addendum.entry_uuid) == [ErrorCode.METADATA_UPDATE]
+    update(domain, an_update(becomes(addendum.entry_uuid, APPROVED, DEPRECATED)))
+    assert ErrorCode.REGISTRY_DEPRECATED_DOCUMENT in code(APND, report.entry_uuid, addendum.entry_uuid)
+
+
+# ITI-92.
+
+
+def test_restricted_it_updates_entries_and_nothing_else(domain: Domain, filed: Submission) -> None:
+    report, (binder,) = filed.document_entries[0], filed.folders
+    new = version_of(report, title=text("Restricted"))
+    update(domain, an_update(replaces(new), items=[new]), restricted=True)
+    assert new.entry_uuid in find(domain)
+    folder_version = version_of(binder)
+    for sent in (
+        an_update(replaces(folder_version), items=[folder_version]),
+        an_update(becomes(binder.entry_uuid, APPROVED, DEPRECATED)),
+        submitted(an_association(MEMBER, binder.entry_uuid, filed.document_entries[1].entry_uuid)),
+    ):
+        assert refusal(domain, sent, restricted=True) == [ErrorCode.METADATA_UPDATE_OPERATION]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"unique_id": UniqueId("2.25.77.9")}, ErrorCode.METADATA_IDENTIFIER),
+        ({"object_type": ON_DEMAND, "creation_time": None, "hash": None, "size": None}, ErrorCode.OBJECT_TYPE),
+        ({"source_patient_id": BERT}, ErrorCode.UNMODIFIABLE_METADATA),
+        ({"repository_unique_id": "1.2.3.99"}, ErrorCode.UNMODIFIABLE_METADATA),
+        ({"document_availability": "urn:ihe:iti:2010:DocumentAvailability:Offline"}, ErrorCode.UNMODIFIABLE_METADATA),
+        ({"patient_id": BERT}, ErrorCode.PATIENT_ID_RECONCILIATION),
+    ],
+)
+def test_restricted_it_leaves_what_identifies_a_document(
+    domain: Domain, filed: Submission, changes: dict[str, Any], code: ErrorCode
+) -> None:
+    new = version_of(filed.document_entries[0], **changes)
+    assert refusal(domain, an_update(replaces(new), items=[new]), restricted=True) == [code]
+
+
+def test_restricted_it_updates_what_is_deprecated_and_it_stays_so(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    update(domain, an_update(becomes(report.entry_uuid, APPROVED, DEPRECATED)))
+    new = version_of(report)
+    update(domain, an_update(replaces(new), items=[new]), restricted=True)
+    assert find(domain, f"'{DEPRECATED}'") == {new.entry_uuid}
+
+
+# At once.
+
+
+def test_of_two_updates_of_one_version_at_once_one_wins(domain: Domain, filed: Submission) -> None:
+    versions = [version_of(filed.document_entries[0]) for _ in range(2)]
+    done = at_once([lambda new=new: update(domain, an_update(replaces(new), items=[new])) for new in versions])  # type: ignore[misc]
+    (refused,) = [one for one in done if isinstance(one, Exception)]
+    assert isinstance(refused, Refused)
+    assert [finding.code for finding in refused.findings] == [ErrorCode.METADATA_VERSION]
+    (won,) = {new.entry_uuid for new in versions} & find(domain)
+    assert won

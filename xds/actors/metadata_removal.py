@@ -1,0 +1,112 @@
+"""Removing metadata from the Document Registry: all that is named or nothing, and nothing left dangling.
+
+ITI TF-2: 3.62 (Remove Metadata and Documents supplement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata import vocabulary as v
+from xds.metadata.identifiers import PatientId
+from xds.store.interface import FoundAssociation, Kind
+from xds.store.registry import SqlRegistry
+
+MOST = 10_000
+"""Objects of one request."""
+
+_MARKERS = {
+    Kind.SUBMISSION_SET: (v.SUBMISSION_SET, "SubmissionSet"),
+    Kind.FOLDER: (v.FOLDER, "Folder"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An object that is no more: its id, what it was (a code of the audit record and its text), and whose."""
+
+    entry_uuid: str
+    code: str
+    text: str
+    patient_id: PatientId
+
+
+def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
+    """Remove objects in the caller's database transaction.
+
+    Raises:
+        Refused: with everything that is wrong; the caller rolls back.
+    """
+    if not 0 < len(ids) <= MOST:
+        rule = f"between 1 and {MOST} ObjectRefs are required (ITI TF-2: 3.62.4.1.2)"
+        raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
+    store.lock_patients({key for _, key in store.kinds_of(ids).values()})
+    kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
+    touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
+    around = list({association.entry_uuid: association for association in touched}.values())
+    findings = [
+        *_unknown(ids, kinds),
+        *_referenced(ids, around),
+        *_left_alone(ids, around, store),
+        *_model(ids, around),
+    ]
+    if findings:
+        raise Refused(findings)
+    removed = list(_described(kinds, store))
+    store.remove(kinds)
+    return removed
+
+
+def _unknown(ids: Iterable[str], kinds: dict[str, tuple[Kind, int]]) -> Iterator[Finding]:
+    for id_ in ids:
+        if id_ not in kinds:
+            yield Finding(ErrorCode.UNRESOLVED_REFERENCE, f"{id_} is not registered (ITI TF-2: 3.62.4.1.3)", id_)
+
+
+def _referenced(ids: Sequence[str], around: Iterable[FoundAssociation]) -> Iterator[Finding]:
+    """What an association that stays points to, or from, stays too."""
+    going = set(ids)
+    held = {end for a in around if a.entry_uuid not in going for end in (a.source, a.target)} & going
+    for id_ in sorted(held):
+        rule = f"{id_} is an end of an association that is not removed with it (ITI TF-2: 3.62.4.1.3)"
+        yield Finding(ErrorCode.REFERENCES_EXIST, rule, id_)
+
+
+def _left_alone(ids: Sequence[str], around: Sequence[FoundAssociation], store: SqlRegistry) -> Iterator[Finding]:
+    """What stays has an association still, as everything in a registry has."""
+    going = set(ids)
+    ends = {end for a in around if a.entry_uuid in going for end in (a.source, a.target)} - going
+    ends &= store.kinds_of(ends).keys()
+    for association in store.associations_of(ends):
+        if association.entry_uuid not in going:
+            ends -= {association.source, association.target}
+    for id_ in sorted(ends):
+        rule = f"{id_} would be left without any association (ITI TF-2: 3.62.4.1.3)"
+        yield Finding(ErrorCode.UNREFERENCED_OBJECT, rule, id_)
+
+
+def _model(ids: Sequence[str], around: Iterable[FoundAssociation]) -> Iterator[Finding]:
+    """What was replaced does not outlive what it was replaced by."""
+    going = set(ids)
+    for association in around:
+        if association.type in v.REPLACING and association.entry_uuid in going and association.target not in going:
+            rule = f"{association.target} was replaced, and would be left without its replacement"
+            yield Finding(ErrorCode.METADATA_MODEL, f"{rule} (ITI TF-3: 4.2.2.2.3)", association.target)
+
+
+def _described(kinds: dict[str, tuple[Kind, int]], store: SqlRegistry) -> Iterator[Removed]:
+    keys = {key for _, key in kinds.values()}
+    survivors = store.survivors(keys)
+    whose = {key: survivors[key].patient_id if key in survivors else store.patient_ids([key])[0] for key in keys}
+    types = {document.entry_uuid: document.object_type for document in store.documents_by_uuid(kinds)}
+    relations = {association.entry_uuid: association.type for association in store.associations_by_uuid(kinds)}
+    for id_, (kind, key) in kinds.items():
+        if kind is Kind.DOCUMENT_ENTRY:
+            code, text = types[id_], "DocumentEntry"
+        elif kind is Kind.ASSOCIATION:
+            code, text = relations[id_], "Association"
+        else:
+            code, text = _MARKERS[kind]
+        yield Removed(id_, code, text, whose[key])

@@ -1,0 +1,373 @@
+"""Updating metadata in the Document Registry: new versions, availability status, associations.
+
+ITI TF-2: 3.57 (XDS Metadata Update supplement) and 3.92 (Restricted Metadata Update supplement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from xds.ebxml import rim
+from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata import from_ebxml
+from xds.metadata import vocabulary as v
+from xds.metadata.association import Association
+from xds.metadata.datatypes import Dtm
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.folder import Folder
+from xds.metadata.identifiers import EntryUuid, is_entry_uuid, new_entry_uuid
+from xds.metadata.reading import camel
+from xds.metadata.submission import Submission
+from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
+from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
+from xds.store.registry import SqlRegistry
+from xds.wire.xml import parse
+
+_APPROVED, _MEMBER = AvailabilityStatus.APPROVED, AssociationType.HAS_MEMBER
+_CLAUSE, _RESTRICTED = "ITI TF-2: 3.57.4.1.3", "ITI TF-2: 3.92.4.1.3"
+
+Versioned: TypeAlias = DocumentEntry | Folder
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """An entry or folder that takes the place of the version before."""
+
+    trigger: Association
+    item: Versioned
+    previous: str
+    propagates: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewStatus:
+    """An object of the registry whose availabilityStatus changes."""
+
+    trigger: Association
+    original: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewAssociation:
+    """An association between objects of the registry."""
+
+    trigger: Association
+    item: Association
+
+
+Operation: TypeAlias = NewVersion | NewStatus | NewAssociation
+
+
+def update(objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False) -> None:
+    """Carry out every operation of a submission in the caller's database transaction, or none.
+
+    ``restricted``: ITI-92, which updates DocumentEntry metadata and nothing else.
+
+    Raises:
+        Refused: with everything that is wrong; the caller rolls back.
+    """
+    submission = from_ebxml.submission(objects)
+    operations = _operations(submission)
+    keys = store.chain(submission.submission_set.patient_id)
+    if not keys:
+        raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))])
+    store.lock(keys[0], [submission.submission_set.unique_id])
+    _Updating(submission, operations, store, set(keys), restricted).run(keys[0])
+
+
+def _operations(submission: Submission) -> list[Operation]:
+    """What the submission's associations do.
+
+    Raises:
+        Refused: an association does nothing that is known, an object is not touched by any, or there is none.
+    """
+    set_id = submission.submission_set.entry_uuid
+    items: dict[str, Versioned] = {entry.entry_uuid: entry for entry in submission.document_entries}
+    items |= {folder.entry_uuid: folder for folder in submission.folders}
+    inside: dict[str, Association] = {association.entry_uuid: association for association in submission.associations}
+    operations: list[Operation] = []
+    findings: list[Finding] = []
+    untouched = {*items, *inside}
+    for association in submission.associations:
+        operation = _operation(association, items, inside) if association.source == set_id else None
+        if operation is not None:
+            operations.append(operation)
+            untouched -= {association.entry_uuid, association.target}
+    for id_ in sorted(untouched):
+        rule = f"no association of the SubmissionSet says what becomes of it ({_CLAUSE})"
+        findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, id_))
+    if not operations and not findings:
+        findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, f"nothing is to be updated ({_CLAUSE})"))
+    if findings:
+        raise Refused(findings)
+    return operations
+
+
+def _operation(
+    association: Association, items: dict[str, Versioned], inside: dict[str, Association]
+) -> Operation | None:
+    target = association.target
+    if association.type == _MEMBER and target in items:
+        previous = _slot(association, "PreviousVersion")
+        propagates = _slot(association, "AssociationPropagation").lower() != "no"
+        return NewVersion(association, items[target], previous, propagates) if previous else None
+    if association.type == v.UPDATE_AVAILABILITY_STATUS and target not in {*items, *inside}:
+        return NewStatus(association, _slot(association, "OriginalStatus"), _slot(association, "NewStatus"))
+    if association.type == v.SUBMIT_ASSOCIATION and target in inside:
+        return NewAssociation(association, inside[target])
+    return None
+
+
+def _slot(association: Association, name: str) -> str:
+    return next((slot.values[0] for slot in association.extra_slots if slot.name == name and slot.values), "")
+
+
+class _Updating:
+    """One submission on its way into the registry."""
+
+    def __init__(
+        self, submission: Submission, operations: list[Operation], store: SqlRegistry, keys: set[int], restricted: bool
+    ) -> None:
+        self._submission, self._operations, self._store = submission, operations, store
+        self._keys, self._restricted = keys, restricted
+        self._new_ids: dict[str, EntryUuid] = {}
+        self._replaced: dict[str, EntryUuid] = {}  # entryUUID of a version before → that of the new one
+
+    def run(self, patient_key: int) -> None:
+        findings = list(self._findings())
+        if findings:
+            raise Refused(findings)
+        submission_set = replace(self._submission.submission_set, **self._state(self._submission.submission_set))
+        self._store.insert(patient_key, [submission_set])
+        for operation in self._operations:
+            if isinstance(operation, NewVersion):
+                self._new_version(operation, patient_key)
+        for operation in self._operations:
+            if isinstance(operation, NewAssociation):
+                self._submit(operation.item, patient_key)
+        for operation in self._operations:
+            if isinstance(operation, NewStatus):
+                self._set_status(operation)
+        for operation in self._operations:
+            self._held(operation.trigger, patient_key)
+
+    # What is wrong.
+
+    def _findings(self) -> Iterator[Finding]:
+        unique_id = self._submission.submission_set.unique_id
+        if self._store.submission_sets_by_unique_id([unique_id]):
+            yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, f"SubmissionSet.uniqueId {unique_id}")
+        seen = set[str]()
+        for operation in self._operations:
+            if self._restricted and not (
+                isinstance(operation, NewVersion) and isinstance(operation.item, DocumentEntry)
+            ):
+                rule = f"only DocumentEntry metadata may be updated ({_RESTRICTED})"
+                yield Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, operation.trigger.entry_uuid)
+            elif isinstance(operation, NewVersion):
+                if operation.item.logical_id in seen:
+                    rule = f"logicalID: an object is updated once in a message ({_CLAUSE})"
+                    yield Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, operation.item.entry_uuid)
+                seen.add(operation.item.logical_id or "")
+                yield from self._version_findings(operation)
+            elif isinstance(operation, NewStatus):
+                yield from self._status_findings(operation)
+            else:
+                yield from self._association_findings(operation.item)
+
+    def _version_findings(self, operation: NewVersion) -> Iterator[Finding]:
+        item = operation.item
+
+        def wrong(code: ErrorCode, rule: str) -> Finding:
+            return Finding(code, f"{type(item).__name__}.{rule}", item.entry_uuid)
+
+        lid = item.logical_id or ""
+        if not is_entry_uuid(lid) or lid == item.entry_uuid:
+            yield wrong(
+                ErrorCode.METADATA_UPDATE_OPERATION, f"logicalID must be that of a registered object ({_CLAUSE})"
+            )
+            return
+        current = self._store.latest_of(lid)
+        if current is None or (current.kind is Kind.FOLDER) != isinstance(item, Folder):
+            yield wrong(ErrorCode.UNRESOLVED_REFERENCE, f"logicalID is not registered ({_CLAUSE})")
+            return
+        if operation.previous != str(current.version):
+            rule = (
+                f"version: PreviousVersion is {operation.previous[:20]}, the current one {current.version} ({_CLAUSE})"
+            )
+            yield wrong(ErrorCode.METADATA_VERSION, rule)
+        if current.status != "Approved" and not self._restricted:
+            yield wrong(ErrorCode.METADATA_UPDATE, f"availabilityStatus: only what is Approved is updated ({_CLAUSE})")
+        if current.patient_key not in self._keys or item.patient_id != self._submission.submission_set.patient_id:
+            yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the one before ({_CLAUSE})")
+        if item.unique_id != current.unique_id:
+            code = ErrorCode.METADATA_IDENTIFIER if self._restricted else ErrorCode.METADATA_UPDATE
+            yield wrong(code, f"uniqueId must be the one before ({_CLAUSE})")
+        if isinstance(item, DocumentEntry) and isinstance(current, FoundDocument):
+            yield from self._entry_findings(item, current)
+
+    def _entry_findings(self, item: DocumentEntry, current: FoundDocument) -> Iterator[Finding]:
+        if item.object_type != current.object_type:
+            code = ErrorCode.OBJECT_TYPE if self._restricted else ErrorCode.METADATA_UPDATE
+            yield Finding(code, f"DocumentEntry.objectType must be the one before ({_CLAUSE})", item.entry_uuid)
+        if not self._restricted:
+            return
+        before = _entry(current)
+        for attribute in ("source_patient_id", "repository_unique_id", "document_availability"):
+            if getattr(item, attribute) != getattr(before, attribute):
+                rule = f"DocumentEntry.{camel(attribute)} may not be changed ({_RESTRICTED})"
+                yield Finding(ErrorCode.UNMODIFIABLE_METADATA, rule, item.entry_uuid)
+
+    def _target(self, id_: str) -> Found | None:
+        """The entry, folder or association of an entryUUID."""
+        found: list[Found] = [
+            *self._store.documents_by_uuid([id_]),
+            *self._store.folders_by_uuid([id_]),
+            *self._store.associations_by_uuid([id_]),
+        ]
+        return found[0] if found else None
+
+    def _status_findings(self, operation: NewStatus) -> Iterator[Finding]:
+        def wrong(code: ErrorCode, rule: str) -> Finding:
+            return Finding(code, f"{rule} ({_CLAUSE})", operation.trigger.target)
+
+        target = self._target(operation.trigger.target)
+        known = {status.value for status in AvailabilityStatus}
+        if operation.original not in known or operation.new not in known or operation.original == operation.new:
+            yield wrong(
+                ErrorCode.METADATA_UPDATE, "OriginalStatus and NewStatus must be two of Approved and Deprecated"
+            )
+        elif target is None:
+            yield wrong(ErrorCode.UNRESOLVED_REFERENCE, "no entry, folder or association is registered under the id")
+        elif target.patient_key not in self._keys:
+            yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, "the object is of another patient")
+        elif not target.latest:
+            yield wrong(ErrorCode.METADATA_VERSION, "the object has a later version")
+        elif operation.original.rpartition(":")[2] != target.status:
+            yield wrong(ErrorCode.METADATA_UPDATE, "OriginalStatus is not the object's status")
+        elif isinstance(target, FoundAssociation) and self._store.submission_sets_by_uuid([target.source]):
+            yield wrong(ErrorCode.METADATA_UPDATE, "an association of a SubmissionSet keeps its status")
+
+    def _association_findings(self, item: Association) -> Iterator[Finding]:
+        def wrong(code: ErrorCode, rule: str) -> Finding:
+            return Finding(code, f"Association: {rule} ({_CLAUSE})", item.entry_uuid)
+
+        if item.type not in set(AssociationType):
+            yield wrong(ErrorCode.METADATA_UPDATE, "its type is none of ITI TF-3: Table 4.2.2-1")
+        ends = [self._target(item.source), self._target(item.target)]
+        for end in ends:
+            if end is None or end.kind is Kind.ASSOCIATION:
+                yield wrong(ErrorCode.UNRESOLVED_REFERENCE, "both ends are entries or folders of the registry")
+                return
+            if end.patient_key not in self._keys:
+                yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, "an end is of another patient")
+            if end.status != "Approved":
+                yield wrong(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, "an end is Deprecated")
+        kinds = tuple(end.kind for end in ends if end)
+        folder_first = kinds == (Kind.FOLDER, Kind.DOCUMENT_ENTRY)
+        if folder_first != (item.type == _MEMBER) or Kind.FOLDER in kinds[1:]:
+            yield wrong(ErrorCode.METADATA_UPDATE, "HasMember leads from a Folder to an entry, and nothing else does")
+        for other in self._store.associations_of([item.source]):
+            if (other.source, other.target, other.status) == (item.source, item.target, "Approved"):
+                yield wrong(ErrorCode.METADATA_UPDATE, "there is one between these two already")
+                return
+
+    # What is done.
+
+    def _state(self, item: Any) -> dict[str, Any]:
+        """A new object's id, and its first version."""
+        uuid = self._id(item.entry_uuid)
+        return {"entry_uuid": uuid, "logical_id": uuid, "version": "1", "availability_status": _APPROVED}
+
+    def _id(self, id_: str) -> EntryUuid:
+        if is_entry_uuid(id_):
+            return EntryUuid(id_)
+        return self._new_ids.setdefault(id_, new_entry_uuid())
+
+    def _new_version(self, operation: NewVersion, patient_key: int) -> None:
+        current = self._store.latest_of(operation.item.logical_id or "")
+        assert current is not None  # noqa: S101  looked up before, under the patient's lock
+        was_deprecated = current.status != "Approved"
+        changes: dict[str, Any] = {
+            "entry_uuid": self._id(operation.item.entry_uuid),
+            "version": str(current.version + 1),
+            "availability_status": AvailabilityStatus.DEPRECATED if was_deprecated else _APPROVED,
+        }
+        if isinstance(operation.item, Folder):
+            changes["last_update_time"] = Dtm.of(datetime.now(UTC))
+        item = replace(operation.item, **changes)
+        self._store.deprecate([current])
+        self._store.supersede(current)
+        self._store.insert(patient_key, [item])
+        self._replaced[current.entry_uuid] = item.entry_uuid
+        if operation.propagates:
+            self._propagate(current, item.entry_uuid, patient_key)
+
+    def _propagate(self, current: Found, new: EntryUuid, patient_key: int) -> None:
+        """The new version has what the one before had: its folders or members, and its relationships."""
+        for found in self._store.associations_of([current.entry_uuid]):
+            if found.status != "Approved" or self._store.submission_sets_by_uuid([found.source]):
+                continue
+            source, target = (new if end == current.entry_uuid else end for end in (found.source, found.target))
+            copied = _association(found)
+            state = self._state(replace(copied, entry_uuid=new_entry_uuid()))
+            association = replace(copied, **state, source=source, target=target)
+            self._submit(association, patient_key)
+            self._held(self._membership(association), patient_key)
+
+    def _membership(self, association: Association) -> Association:
+        set_id = self._submission.submission_set.entry_uuid
+        return Association(entry_uuid=new_entry_uuid(), type=_MEMBER, source=set_id, target=association.entry_uuid)
+
+    def _submit(self, item: Association, patient_key: int) -> None:
+        """An association between objects that are, or have just been, registered."""
+        association = replace(item, **self._state(item), extra_slots=_less(item))
+        self._insert(association, patient_key)
+        if association.type == _MEMBER:
+            now = Dtm.of(datetime.now(UTC)).text
+            for folder in self._store.folders_by_uuid([association.source]):
+                self._store.touch_folder(folder, now)
+
+    def _set_status(self, operation: NewStatus) -> None:
+        id_ = self._replaced.get(operation.trigger.target, operation.trigger.target)
+        target = self._target(id_)
+        assert target is not None  # noqa: S101  looked up before, under the patient's lock
+        self._store.set_status(target, AvailabilityStatus(operation.new))
+
+    def _held(self, trigger: Association, patient_key: int) -> None:
+        """What the SubmissionSet did is kept with it."""
+        ends: dict[str, Any] = {"source": self._id(trigger.source), "target": self._id(trigger.target)}
+        self._insert(replace(trigger, **self._state(trigger), **ends), patient_key)
+
+    def _insert(self, association: Association, patient_key: int) -> None:
+        self._store.insert(patient_key, [association])
+        for end, (_, key) in self._store.kinds_of([association.source, association.target]).items():
+            if key != patient_key:
+                self._store.insert_foreign(end, association.entry_uuid, patient_key)
+
+
+def _less(item: Association) -> tuple[rim.Slot, ...]:
+    """Without what only says how to carry out the update."""
+    return tuple(slot for slot in item.extra_slots if slot.name not in ("PreviousVersion", "AssociationPropagation"))
+
+
+def _entry(found: FoundDocument) -> DocumentEntry:
+    read, _ = from_ebxml.document_entry(_read(found, rim.ExtrinsicObject))
+    assert read is not None  # noqa: S101  it was written by us
+    return read
+
+
+def _association(found: FoundAssociation) -> Association:
+    read, _ = from_ebxml.association(_read(found, rim.Association))
+    assert read is not None  # noqa: S101  it was written by us
+    return read
+
+
+def _read(found: Found, kind: type[Any]) -> Any:
+    item = rim.read_object(parse(found.ebxml))
+    assert isinstance(item, kind)  # noqa: S101  it was written by us as one
+    return item
