@@ -85,7 +85,10 @@ class DocumentRegistry:
         submission = _resolved(submission, datetime.now(UTC))
         patient_key = self._patient(submission, store)
         uids = [entry.unique_id for entry in submission.document_entries]
-        store.lock(patient_key, [*uids, submission.submission_set.unique_id])
+        uids += [folder.unique_id for folder in submission.folders]
+        # With whom the submission is about, whoever has what it points to: that stays until it is registered.
+        others = {key for _, key in store.kinds_of(_ends_outside(submission)).values()}
+        store.lock({patient_key, *others}, [*uids, submission.submission_set.unique_id])
         chain = store.chain(submission.submission_set.patient_id)
         if not chain:  # merged away while we waited
             raise Refused([_unknown(submission)])
@@ -211,6 +214,12 @@ def _taken_id(submission: Submission) -> Finding:
     )
 
 
+def _ends_outside(submission: Submission) -> set[str]:
+    """The ids of the objects of the registry that a submission points to."""
+    ends = {end for association in submission.associations for end in (association.source, association.target)}
+    return ends - {item.entry_uuid for item in submission.objects()}
+
+
 class _Outside:
     """The objects of the registry that a submission points to, and what becomes of them."""
 
@@ -218,7 +227,7 @@ class _Outside:
         self._submission, self._store = submission, store
         inside = {item.entry_uuid for item in submission.objects()}
         self._inside = inside
-        ends = {end for a in submission.associations for end in (a.source, a.target)} - inside
+        ends = _ends_outside(submission)
         self._kinds = store.kinds_of([*ends, *(item.entry_uuid for item in submission.objects())])
         self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
 
@@ -230,6 +239,10 @@ class _Outside:
                 yield Finding(ErrorCode.REGISTRY_METADATA, f"{type(item).__name__}.{rule}", item.entry_uuid)
         if self._store.submission_sets_by_unique_id([self._submission.submission_set.unique_id]):
             yield _taken_id(self._submission)
+        for folder in self._submission.folders:
+            if self._store.folders_by_unique_id([folder.unique_id]):
+                rule = f"Folder.uniqueId {folder.unique_id}"
+                yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, rule, folder.entry_uuid)
         for association in self._submission.associations:
             for end in (association.source, association.target):
                 if end not in self._inside:

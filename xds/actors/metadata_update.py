@@ -75,7 +75,7 @@ def update(objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: b
     keys = store.chain(submission.submission_set.patient_id)
     if not keys:
         raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))])
-    store.lock(keys[0], [submission.submission_set.unique_id])
+    store.lock(keys, [submission.submission_set.unique_id])
     _Updating(submission, operations, store, set(keys), restricted).run(keys[0])
 
 

@@ -171,9 +171,12 @@ class SqlRegistry:
             found |= {row.id: (Kind(row.kind), int(row.patient_key)) for row in self._connection.execute(statement)}
         return found
 
-    def lock(self, patient_key: int, unique_ids: Iterable[str]) -> None:
-        """Until the commit nobody else submits for this patient, or with one of these uniqueIds."""
-        patients.lock(self._connection, patient_key)
+    def lock(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> None:
+        """Until the commit nobody else changes what these patients have, or submits one of these uniqueIds.
+
+        Everybody locks in one order, all at once: nobody waits in a circle.
+        """
+        self.lock_patients(patient_keys)
         if self._connection.dialect.name != "sqlite":
             for unique_id in sorted(set(unique_ids)):
                 number = sa.func.hashtextextended(f"{self._domain} {unique_id}", 0)
