@@ -5,6 +5,8 @@ SQLite: one writer, WAL, every commit synced.  PostgreSQL: as the server is set,
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +49,8 @@ def _sqlite(url: str, connections: int) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+        _to_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
             connection.execute(f"PRAGMA {pragma}")
         # LIKE is case-sensitive in stored queries, as it is on PostgreSQL.
         connection.execute("PRAGMA case_sensitive_like=ON")
@@ -58,6 +61,19 @@ def _sqlite(url: str, connections: int) -> sa.Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _to_wal(connection: Any) -> None:
+    """Write ahead, as it is noted in the file once for all; SQLite does not wait for a lock here as elsewhere."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:  # another process is making its first tables
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @contextmanager
