@@ -14,10 +14,10 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
-from xds.app import Application
+from xds.app import Application, code_sets
 from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
-from xds.errors import ErrorCode, Status
+from xds.errors import ErrorCode, Severity, Status
 from xds.metadata import to_ebxml
 from xds.metadata.submission import Submission
 from xds.queries import catalogue
@@ -181,6 +181,31 @@ def test_each_side_of_each_transaction_leaves_its_audit_record(site: Site) -> No
         ("ITI-43", "110106", 0),
     ]
     assert site.count(audit_open) == 0
+
+
+@pytest.mark.parametrize(("mode", "status"), [("strict", Status.FAILURE), ("warn", Status.SUCCESS)])
+def test_a_code_that_the_domain_does_not_use_is_refused_or_warned_of(
+    site: Site, tmp_path: Path, mode: str, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = tmp_path / "codes.toml"
+    codes.write_text('[classCode]\n"1.2.3" = ["REPORTS"]\n')
+    given = load(environment={"XDS_DOMAIN_CODES": str(codes), "XDS_DOMAIN_CODES_MODE": mode}).settings
+    monkeypatch.setattr(site.application.actors.registry, "_code_sets", code_sets(given))
+    entry = an_entry(**of_bytes(b"x"))
+    for answer in (
+        site.provide(a_submission(entries=[entry]), [b"x"]).body,
+        site.send(
+            "/registry",
+            iti42.TRANSACTION.action,
+            [etree.tostring(lcm.write_submit_objects(to_ebxml.submission(a_submission())))],
+            mtom=False,
+        ).body,
+    ):
+        found, (finding,) = rs.read_response(answer)
+        severity = Severity.ERROR if status is Status.FAILURE else Severity.WARNING
+        assert (found, finding.code, finding.severity) == (status, ErrorCode.REGISTRY_METADATA, severity)
+        assert finding.context.startswith("DocumentEntry.classCode")
+    assert site.count(document_entry) == (0 if status is Status.FAILURE else 2)
 
 
 def test_a_query_about_several_patients_leaves_a_record_of_each(site: Site) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xds import console
-from xds.actors import document_registry
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
@@ -21,12 +20,13 @@ from xds.archives.folder import FolderArchive
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.message import AuditSource
 from xds.ebxml import rim
-from xds.errors import Finding, Refused, Unusable
+from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
 from xds.feeding import Feeding
 from xds.hl7.feed import FeedAction
 from xds.hl7.v2 import Authorities, Header
 from xds.metadata.identifiers import Oid, is_oid
+from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
 from xds.settings import Loaded, Settings
 from xds.store import audit as audit_store
 from xds.store.documents import BlobStore
@@ -86,6 +86,19 @@ def archive(settings: Settings) -> FolderArchive | None:
         raise Unusable(f"imaging_source: {problem}") from None
 
 
+def code_sets(settings: Settings) -> Callable[[], CodeSets]:
+    """The domain's code sets as they are at the time of each call.
+
+    Raises:
+        Unusable: the file cannot be read.
+    """
+    domain = settings.domain
+    if not domain.codes or domain.codes_mode == "off":
+        return lambda: ANY
+    severity = Severity.ERROR if domain.codes_mode == "strict" else Severity.WARNING
+    return CodeSetsFile(Path(domain.codes), severity).current
+
+
 def owner() -> str:
     """This process, so that what it leaves open can be told from what a living one has open."""
     with open("/proc/self/stat") as stat:  # noqa: PTH123
@@ -113,6 +126,8 @@ class Application:
             map(Oid, settings.domain.assigning_authorities),
             open_patients=settings.domain.patients == "open",
             most_results=settings.registry.most_results,
+            refuse_unknown=settings.registry.unknown_patient == "refused",
+            code_sets=code_sets(settings),
         )
 
         remote = self.remote_registry()
@@ -138,8 +153,7 @@ class Application:
             for side in Side:
                 event = call.also(self._in_process_event(iti42_register_document_set_b.TRANSACTION, side))
                 event.about_objects(objects)
-            registry.register(document_registry.read(objects), call.work.registry)
-            return ()
+            return registry.submit(objects, call.work.registry)
 
         repository = DocumentRepository(
             settings.repository.unique_id, blobs, remote=remote is not None, streams=settings.repository.streams

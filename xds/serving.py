@@ -24,7 +24,7 @@ from gunicorn.app.base import BaseApplication
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.actors.document_repository import NoAnswer
-from xds.app import Application, archive
+from xds.app import Application, archive, code_sets
 from xds.audit import sequencer
 from xds.errors import Refused, Unusable
 from xds.settings import Loaded
@@ -76,7 +76,7 @@ def check_listen(loaded: Loaded) -> None:
     """Without mutual TLS the server listens on loopback only, unless the operator says so by name.
 
     Raises:
-        Unusable: it would listen wider.
+        Unusable: it would listen wider, or another setting keeps it from starting.
     """
     settings = loaded.settings
     for name, listen in (("server.listen", settings.server.listen), ("mllp.listen", settings.mllp.listen)):
@@ -88,6 +88,7 @@ def check_listen(loaded: Loaded) -> None:
                 f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
                 "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
             )
+    code_sets(settings)
     for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
         section, _, key = name.partition(".")
         if getattr(getattr(settings, section), key):
@@ -235,15 +236,18 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         sys.stdout.flush()
+        supervisor = os.getpid()
         child.pid = os.fork()
         if child.pid:
             return
         code = 1
         try:
-            # Should the supervisor be killed, its children stop as if told to.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Should the supervisor be killed, its children stop as if told to.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != supervisor:
+                return  # it was killed before that was asked for, and nobody will tell
             child.run()
             code = 0
         except SystemExit as stop:

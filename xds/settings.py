@@ -58,6 +58,8 @@ class Domain:
 
     assigning_authorities: tuple[str, ...] = ()  # OIDs of patient identifiers; empty: one is made
     home_community_id: str = ""  # OID; empty: one is made
+    codes: str = ""  # TOML file of the codes that the domain uses, read again when it changes; empty: any code
+    codes_mode: Literal["strict", "warn", "off"] = "strict"  # another code: refused, warned of, or let pass
     patients: Literal["feed", "open"] = "feed"  # open: a patient is made by its first accepted submission
 
 
@@ -66,6 +68,7 @@ class Registry:
     """The Document Registry."""
 
     most_results: int = 25_000  # objects in a LeafClass answer; over it XDSTooManyResults
+    unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
 
 
 @dataclass(frozen=True, slots=True)

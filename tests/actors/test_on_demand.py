@@ -28,7 +28,7 @@ def on_demand(**changes: Any) -> DocumentEntry:
 def received(submission: Submission, *, demanded: bool) -> Submission:
     """As ITI-61, or ITI-42, reads it."""
     element = lcm.write_submit_objects(to_ebxml.submission(submission))
-    return read(lcm.read_submit_objects(element), on_demand=demanded)
+    return read(lcm.read_submit_objects(element), on_demand=demanded)[0]
 
 
 def codes(refused: pytest.ExceptionInfo[Refused]) -> list[ErrorCode]:

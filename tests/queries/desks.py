@@ -29,7 +29,7 @@ class Questions:
     """A registry that is asked: parameters by name without ``$``, each a text or several slots of texts."""
 
     def __init__(self, engine: sa.Engine, most: int = 1000) -> None:
-        self.engine, self.most = engine, most
+        self.engine, self.most, self.refuse_unknown = engine, most, False
         self.registry = DocumentRegistry([AUTHORITY], open_patients=True, most_results=most)
 
     def register(self, submission: Submission) -> Submission:
@@ -39,7 +39,8 @@ class Questions:
     def send(self, slots: Iterable[Slot], query: str, return_type: str = "LeafClass") -> list[bytes]:
         with reading(self.engine) as connection:
             store = SqlRegistry(connection, "default")
-            return returns.answer(AdhocQuery(query, return_type, tuple(slots)), store, self.most).fragments
+            sent = AdhocQuery(query, return_type, tuple(slots))
+            return returns.answer(sent, store, self.most, refuse_unknown=self.refuse_unknown).fragments
 
     def ask(
         self, query: catalogue.StoredQuery, return_type: str = "LeafClass", **parameters: str | list[str]

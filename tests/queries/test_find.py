@@ -221,3 +221,18 @@ def test_over_the_limit_nothing_is_given(desk: Questions) -> None:
         desk.find()
     assert [finding.code for finding in refused.value.findings] == [ErrorCode.TOO_MANY_RESULTS]
     assert len(desk.find(**{p("FormatCode"): "('f^^1.2.3.9')"})) == 1
+
+
+def test_where_the_domain_wants_it_a_query_for_an_unknown_patient_is_refused(desk: Questions) -> None:
+    strict = Questions(desk.engine)
+    strict.refuse_unknown = True
+    assert len(strict.find()) == len(desk.find())
+    nobody = PatientId("nobody", Oid("1.2.3.4.5"))
+    assert desk.find(nobody) == []
+    with pytest.raises(Refused) as refused:
+        strict.find(nobody)
+    (finding,) = refused.value.findings
+    assert (finding.code, finding.context) == (ErrorCode.UNKNOWN_PATIENT_ID, str(nobody))
+    with pytest.raises(Refused) as refused:
+        strict.find(**{p("PatientId"): "'x'"})
+    assert [finding.code for finding in refused.value.findings] == [ErrorCode.REGISTRY_ERROR]

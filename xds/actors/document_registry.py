@@ -5,7 +5,7 @@ ITI TF-2: 3.42.4.1.3 (what registering entails), 3.18.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from xds.actors import metadata_removal, metadata_update
 from xds.actors.metadata_removal import Removed
 from xds.ebxml import rim
 from xds.ebxml.query import AdhocQuery
-from xds.errors import ErrorCode, Finding, Refused
+from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.hl7.feed import Feed, FeedAction
 from xds.metadata import from_ebxml
 from xds.metadata.association import Association
@@ -27,6 +27,7 @@ from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
 from xds.rules import on_demand as kinds
 from xds.rules import submission as submission_rules
+from xds.rules.code_sets import ANY, CodeSets
 from xds.store.interface import FoundDocument, Kind
 from xds.store.patients import NotMerged
 from xds.store.registry import SqlRegistry, Taken
@@ -36,8 +37,10 @@ _ADDENDA = (AssociationType.APND, AssociationType.XFRM)
 _TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
 
 
-def read(objects: rim.RegistryObjectList, *, on_demand: bool = False) -> Submission:
-    """A submission that keeps every rule that can be checked without the registry.
+def read(
+    objects: rim.RegistryObjectList, *, on_demand: bool = False, code_sets: CodeSets = ANY
+) -> tuple[Submission, tuple[Finding, ...]]:
+    """A submission that keeps every rule that can be checked without the registry, and what to warn of.
 
     ``on_demand``: its entries are on-demand ones, as ITI-61's are, and not stable ones, as ITI-42's.
 
@@ -49,16 +52,26 @@ def read(objects: rim.RegistryObjectList, *, on_demand: bool = False) -> Submiss
     findings += (kinds.entries_are_on_demand if on_demand else kinds.entries_are_stable)(submission)
     for entry in submission.document_entries:
         findings += [finding for rule in entry_rules.RULES for finding in rule(entry)]
-    if findings:
+    findings += code_sets.findings(submission)
+    if any(finding.severity is Severity.ERROR for finding in findings):
         raise Refused(findings)
-    return submission
+    return submission, tuple(findings)
 
 
 class DocumentRegistry:
     """One affinity domain's registry."""
 
-    def __init__(self, authorities: Iterable[Oid], *, open_patients: bool, most_results: int) -> None:
+    def __init__(
+        self,
+        authorities: Iterable[Oid],
+        *,
+        open_patients: bool,
+        most_results: int,
+        refuse_unknown: bool = False,
+        code_sets: Callable[[], CodeSets] = lambda: ANY,
+    ) -> None:
         self._authorities, self._open, self._most = frozenset(authorities), open_patients, most_results
+        self._refuse_unknown, self._code_sets = refuse_unknown, code_sets
 
     def query(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
         """What a stored query finds (ITI-18).
@@ -66,7 +79,7 @@ class DocumentRegistry:
         Raises:
             Refused: as ``queries.returns.answer`` does.
         """
-        return answer(sent, store, self._most)
+        return answer(sent, store, self._most, refuse_unknown=self._refuse_unknown)
 
     def query_multi_patient(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
         """What a query about several patients finds (ITI-51).
@@ -74,7 +87,19 @@ class DocumentRegistry:
         Raises:
             Refused: as ``queries.returns.answer`` does.
         """
-        return answer(sent, store, self._most, MULTI_PATIENT_QUERIES)
+        return answer(sent, store, self._most, MULTI_PATIENT_QUERIES, refuse_unknown=self._refuse_unknown)
+
+    def submit(
+        self, objects: rim.RegistryObjectList, store: SqlRegistry, *, on_demand: bool = False
+    ) -> tuple[Finding, ...]:
+        """Read and register a submission (ITI-42; ``on_demand``, ITI-61); return what to warn of.
+
+        Raises:
+            Refused: with everything that is wrong; the caller rolls back.
+        """
+        submission, warnings = read(objects, on_demand=on_demand, code_sets=self._code_sets())
+        self.register(submission, store)
+        return warnings
 
     def register(self, submission: Submission, store: SqlRegistry) -> Submission:
         """Write a submission in the caller's database transaction; return it as registered.

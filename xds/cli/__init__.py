@@ -21,6 +21,7 @@ _COMMANDS = {
     "find": "find",
     "fetch": "fetch",
     "audit": "audit",
+    "doctor": "doctor",
     "demo": "demo",
 }
 

@@ -29,6 +29,7 @@ _CODES = {
 }
 _CONFIDENTIALITY = {"XDSDocumentEntryConfidentialityCode": "confidentialityCode"}
 _VALUES = {"XDSDocumentEntryEventCodeList": "eventCodeList", **_CONFIDENTIALITY}
+_PATIENT_IDS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
 _TIMES = {
     "XDSDocumentEntryCreationTime": "creation_time",
     "XDSDocumentEntryServiceStartTime": "service_start_time",
@@ -152,6 +153,19 @@ def get_all(parameters: Parameters, registry: RegistryReader, most: int) -> Sequ
         found += _found(kind, keys, criteria, registry, most - len(found))
     touching = registry.associations_of([item.entry_uuid for item in found])
     return bounded([*found, *with_status(touching, approved)], most)
+
+
+def refuse_unknown_patients(parameters: Parameters, registry: RegistryReader) -> None:
+    """Where the domain wants it so, a query for a patient that is not known is refused (ITI TF-2: 3.18.4.1.3).
+
+    Raises:
+        Refused: naming the first such patient; also where a patient id is malformed.
+    """
+    for parameter in _PATIENT_IDS:
+        for value in parameters.get(parameter, ((),))[0]:
+            if not _patients(parameter, {parameter: ((value,),)}, registry, []):
+                # Table 4.2.4.1-2 wants the patient id in codeContext.
+                raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, value)])
 
 
 def _found(

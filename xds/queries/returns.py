@@ -54,8 +54,10 @@ def answer(
     registry: RegistryReader,
     most: int,
     queries: Mapping[str, catalogue.StoredQuery] = catalogue.STORED_QUERIES,
+    *,
+    refuse_unknown: bool = False,
 ) -> Answer:
-    """What a query of those that a transaction has finds.
+    """What a query of those that a transaction has finds; for an unknown patient nothing, or a refusal.
 
     Raises:
         Refused: query unknown, parameters wrong, too many results, or several patients in a LeafClass answer.
@@ -68,6 +70,8 @@ def answer(
         raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
     given = parameters.read(query, sent)
     _level(given)
+    if refuse_unknown:
+        find.refuse_unknown_patients(given, registry)
     found = _RUNS[query.id](given, registry, most)
     # Associations are of no patient themselves.
     of_patients = {item.patient_key for item in found if item.kind is not Kind.ASSOCIATION}

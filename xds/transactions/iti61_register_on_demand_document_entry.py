@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xds.actors import document_registry
 from xds.ebxml import lcm, rs
 from xds.errors import ErrorCode, Finding, Status
 from xds.transactions import iti42_register_document_set_b as iti42
@@ -17,9 +16,8 @@ from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 def respond(call: Call) -> Reply:
     objects = lcm.read_submit_objects(call.body)
     call.event.about_objects(objects)
-    submission = document_registry.read(objects, on_demand=True)
-    call.actor.registry.register(submission, call.work.registry)
-    return Reply.of(rs.write_response(Status.SUCCESS))
+    warnings = call.actor.registry.submit(objects, call.work.registry, on_demand=True)
+    return Reply.of(rs.write_response(Status.SUCCESS, warnings), warnings)
 
 
 def refuse(call: Call, findings: Sequence[Finding]) -> Reply:

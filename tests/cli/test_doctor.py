@@ -1,0 +1,100 @@
+"""``xds doctor submission``: what the registry would say, before it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry
+from tests.cli.command import Done, xds
+from tests.wire.messages import an_envelope
+from xds.ebxml import lcm
+from xds.metadata import to_ebxml
+from xds.metadata.submission import Submission
+from xds.metadata.vocabulary import ON_DEMAND
+from xds.wire.xml import name
+
+
+def written(path: Path, submission: Submission) -> Path:
+    path.write_bytes(etree.tostring(lcm.write_submit_objects(to_ebxml.submission(submission))))
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "xds.toml"
+    path.write_text(f"[server]\ndata = '{tmp_path / 'data'}'\n[domain]\nassigning_authorities = ['{AUTHORITY}']\n")
+    return path
+
+
+def doctor(file: Path, *more: object) -> Done:
+    return xds("doctor", "submission", file, *more)
+
+
+@pytest.mark.parametrize("around", ["", "provide", "envelope"])
+def test_a_good_submission_would_be_registered_however_it_is_wrapped(tmp_path: Path, around: str) -> None:
+    file = written(tmp_path / "message.xml", a_submission())
+    element = etree.fromstring(file.read_bytes())
+    if around == "provide":
+        outer = etree.Element(name("xds:ProvideAndRegisterDocumentSetRequest"))
+        outer.append(element)
+        file.write_bytes(etree.tostring(outer))
+    elif around == "envelope":
+        file.write_bytes(an_envelope(body=etree.tostring(element).decode()))
+    done = doctor(file)
+    assert (done.code, done.out) == (0, f"{file}: would be registered\n")
+    assert doctor(file, "--json").json == []
+
+
+def test_an_on_demand_entry_is_held_to_the_rules_of_its_own_transaction(tmp_path: Path) -> None:
+    entry = an_entry(object_type=ON_DEMAND, creation_time=None, hash=None, size=None)
+    assert doctor(written(tmp_path / "message.xml", a_submission(entries=[entry]))).code == 0
+
+
+def test_all_findings_are_told_with_object_rule_and_clause(tmp_path: Path) -> None:
+    good, foreign = an_entry(), an_entry(patient_id=BERT)
+    late = an_entry(service_stop_time=replace(good.creation_time, text="2001"))  # type: ignore[type-var]
+    file = written(tmp_path / "message.xml", a_submission(entries=[good, foreign, late]))
+    done = doctor(file)
+    assert done.code == 1
+    assert done.out.endswith("2 findings\n")
+    found = doctor(file, "--json").json
+    assert {(each["code"], each["object"]) for each in found} == {
+        ("XDSPatientIdDoesNotMatch", foreign.entry_uuid),
+        ("XDSRegistryMetadataError", late.entry_uuid),
+    }
+    assert all("ITI TF-" in each["context"] for each in found)
+
+
+def test_a_schema_violation_is_told_with_its_line(tmp_path: Path) -> None:
+    file = written(tmp_path / "message.xml", a_submission())
+    file.write_bytes(
+        file.read_bytes().replace(b"<rim:RegistryObjectList>", b"<rim:RegistryObjectList>\n<rim:Unheard/>")
+    )
+    (found,) = doctor(file, "--json").json
+    assert found["context"].startswith("line 2: ")
+    assert "Unheard" in found["context"]
+
+
+def test_with_a_deployment_it_is_held_to_what_is_registered_and_nothing_is_kept(tmp_path: Path, config: Path) -> None:
+    file = written(tmp_path / "message.xml", a_submission())
+    (found,) = doctor(file, "--config", config, "--json").json
+    assert found["code"] == "XDSUnknownPatientId"
+    xds("patient", "add", ANNA, "--config", config)
+    for _ in range(2):  # the first has left nothing that the second would meet
+        assert doctor(file, "--config", config).code == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"", "not well-formed"), (b"<a/>", "exactly one"), (b"<!DOCTYPE a><a/>", "document type")]
+)
+def test_what_is_no_submission_is_said_in_a_line(tmp_path: Path, data: bytes, said: str) -> None:
+    file = tmp_path / "message.xml"
+    file.write_bytes(data)
+    done = doctor(file)
+    assert (done.code, done.out) == (1, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
