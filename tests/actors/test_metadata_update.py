@@ -279,6 +279,33 @@ def test_a_folder_and_an_association_are_deprecated(domain: Domain, filed: Submi
     assert member.entry_uuid in deprecated
 
 
+def test_a_deprecated_folder_takes_no_more_and_is_not_carried_over(domain: Domain, filed: Submission) -> None:
+    """ITI TF-2: 3.42.4.1.3.3: only Approved folders get the replacement of what they hold."""
+    (binder,), (report, _) = filed.folders, filed.document_entries
+    update(domain, an_update(becomes(binder.entry_uuid, APPROVED, DEPRECATED)))
+    one = an_entry()
+    member = an_association(MEMBER, binder.entry_uuid, one.entry_uuid)
+    with pytest.raises(Refused) as refused:
+        domain.register(a_submission(entries=[one], relations=[member]))
+    assert [finding.code for finding in refused.value.findings] == [ErrorCode.REGISTRY_DEPRECATED_DOCUMENT]
+    new = an_entry()
+    relation = an_association(AssociationType.RPLC, new.entry_uuid, report.entry_uuid)
+    domain.register(a_submission(entries=[new], relations=[relation]))
+    held = {target for type_, source, target in relations_of(domain, binder.entry_uuid) if type_ == MEMBER}
+    assert held == {report.entry_uuid}
+
+
+def test_a_replacement_comes_into_the_latest_version_of_a_folder_only(domain: Domain, filed: Submission) -> None:
+    (binder,), (report, _) = filed.folders, filed.document_entries
+    later = version_of(binder)
+    update(domain, an_update(replaces(later), items=[later]))
+    new = an_entry()
+    relation = an_association(AssociationType.RPLC, new.entry_uuid, report.entry_uuid)
+    domain.register(a_submission(entries=[new], relations=[relation]))
+    holders = {source for type_, source, _ in relations_of(domain, new.entry_uuid) if type_ == MEMBER}
+    assert holders == {later.entry_uuid}
+
+
 @pytest.mark.parametrize(
     ("original", "new", "code"),
     [

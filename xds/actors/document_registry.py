@@ -255,6 +255,7 @@ class _Outside:
         ends = _ends_outside(submission)
         self._kinds = store.kinds_of([*ends, *(item.entry_uuid for item in submission.objects())])
         self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
+        self._folders = {f.entry_uuid: f for f in store.folders_by_uuid(ends)}
 
     def findings(self, chain: Collection[int]) -> Iterator[Finding]:
         """New ids are free; ends outside exist, are of the right kind and patient, and Approved."""
@@ -289,8 +290,9 @@ class _Outside:
         if association.type != AssociationType.HAS_MEMBER and document is None:
             rule = "Association: the target of a relationship is a DocumentEntry (ITI TF-3: 4.2.2.2)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
-        if document is not None and not by_reference and document.status != "Approved":
-            rule = "Association: the document is Deprecated (ITI TF-2: 3.42.4.1.3)"
+        held = document or self._folders.get(end)
+        if held is not None and not by_reference and held.status != "Approved":
+            rule = "Association: the document or folder is Deprecated (ITI TF-2: 3.42.4.1.3)"
             yield Finding(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, f"{rule}: {end}", association.entry_uuid)
         if association.type == AssociationType.IS_SNAPSHOT_OF and document and document.object_type != ON_DEMAND:
             rule = "Association: a snapshot is of an on-demand document (ITI TF-3: 4.2.2.2.6)"
@@ -322,8 +324,10 @@ class _Outside:
         addenda = [a.source for a in around if a.target == old and a.type in _ADDENDA and a.status == "Approved"]
         targets = self._store.documents_by_uuid([old, *addenda])
         self._store.deprecate(d for d in targets if d.status == "Approved")
-        holders = [a.source for a in around if a.target == old and a.type == AssociationType.HAS_MEMBER]
-        for folder in self._store.folders_by_uuid(holders):
+        members = [a for a in around if a.target == old and a.type == AssociationType.HAS_MEMBER]
+        for folder in self._store.folders_by_uuid(a.source for a in members if a.status == "Approved"):
+            if folder.status != "Approved":  # or superseded by a later version
+                continue
             member = Association(
                 **_new_state(), type=AssociationType.HAS_MEMBER, source=folder.entry_uuid, target=association.source
             )
