@@ -17,8 +17,7 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.folder import FolderArchive
-from xds.audit.events import AuditEvent, Party, Side
-from xds.audit.message import AuditSource
+from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
@@ -99,6 +98,21 @@ def code_sets(settings: Settings) -> Callable[[], CodeSets]:
     return CodeSetsFile(Path(domain.codes), severity).current
 
 
+def registry_of(settings: Settings) -> DocumentRegistry:
+    """The Document Registry as the settings have it.
+
+    Raises:
+        Unusable: the code sets cannot be read.
+    """
+    return DocumentRegistry(
+        map(Oid, settings.domain.assigning_authorities),
+        open_patients=settings.domain.patients == "open",
+        most_results=settings.registry.most_results,
+        refuse_unknown=settings.registry.unknown_patient == "refused",
+        code_sets=code_sets(settings),
+    )
+
+
 def owner() -> str:
     """This process, so that what it leaves open can be told from what a living one has open."""
     with open("/proc/self/stat") as stat:  # noqa: PTH123
@@ -114,7 +128,7 @@ class Application:
         self.engine = make_engine(settings.database_url)
         blobs = BlobStore(settings.documents_folder)
         self.database = Database(self.engine, blobs, DEFAULT_DOMAIN, settings.repository.unique_id)
-        self.node = AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id)
+        self.node = source_of(settings)
         self.actors = self._actors(blobs)
         self.metrics = Metrics()
         self._endpoints = self._exchanges()
@@ -122,14 +136,7 @@ class Application:
 
     def _actors(self, blobs: BlobStore) -> Actors:
         settings = self.settings
-        registry = DocumentRegistry(
-            map(Oid, settings.domain.assigning_authorities),
-            open_patients=settings.domain.patients == "open",
-            most_results=settings.registry.most_results,
-            refuse_unknown=settings.registry.unknown_patient == "refused",
-            code_sets=code_sets(settings),
-        )
-
+        registry = registry_of(settings)
         remote = self.remote_registry()
 
         def register_remotely(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import select
 import signal
@@ -27,6 +26,7 @@ from tests.conftest import wait_for
 from tests.wire.messages import read
 from xds.actors.document_consumer import Retrieved, Search, read_entries, retrieve
 from xds.actors.document_source import Content, provide
+from xds.demo.site import as_toml
 from xds.ebxml import query
 from xds.ebxml.rim import Slot
 from xds.ebxml.xdsb import DocumentRequest
@@ -94,11 +94,7 @@ class Served:
             "domain": {"patients": "open", "assigning_authorities": [AUTHORITY]},
         }
         sections = {key: {**usual.get(key, {}), **self.sections.get(key, {})} for key in {*usual, *self.sections}}
-        lines = (
-            f"[{section}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
-            for section, values in sections.items()
-        )
-        self.config.write_text("\n".join(lines), "utf-8")
+        self.config.write_text(as_toml(sections), "utf-8")
 
     def launch(self) -> None:
         self.write_config()

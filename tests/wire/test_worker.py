@@ -15,19 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conftest import wait_for
+from tests.hostile.server import free_port
 from xds.wire.worker import Worker
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
 def echoing(**pace: object) -> Iterator[int]:
     """A server that gives bodies back, on the port that comes; it must stop soon when it is told to."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "tests.wire.echoing", str(port), json.dumps(pace)])
     try:
         wait_for(lambda: _listens(port), 20)

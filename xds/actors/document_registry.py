@@ -20,8 +20,8 @@ from xds.metadata import from_ebxml
 from xds.metadata.association import Association
 from xds.metadata.datatypes import Dtm
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
-from xds.metadata.submission import Submission
-from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType, AvailabilityStatus
+from xds.metadata.submission import Submission, first_version
+from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES
 from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
@@ -32,7 +32,6 @@ from xds.store.interface import FoundDocument, Kind
 from xds.store.patients import NotMerged
 from xds.store.registry import SqlRegistry, Taken
 
-_APPROVED = AvailabilityStatus.APPROVED
 _ADDENDA = (AssociationType.APND, AssociationType.XFRM)
 _TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
 
@@ -200,8 +199,7 @@ def _resolved(submission: Submission, now: datetime) -> Submission:
         return ids.get(entry_uuid, entry_uuid)
 
     def state(entry_uuid: str) -> dict[str, Any]:
-        uuid = end(entry_uuid)
-        return {"entry_uuid": uuid, "logical_id": uuid, "version": "1", "availability_status": _APPROVED}
+        return first_version(end(entry_uuid))
 
     return Submission(
         replace(submission.submission_set, **state(submission.submission_set.entry_uuid)),
@@ -312,11 +310,6 @@ class _Outside:
             self._replace(association, patient_key)
         folders = {a.source for a in self._submission.associations if a.type == AssociationType.HAS_MEMBER}
         self._touch(folders - self._inside)
-        for association in self._submission.associations:
-            for end in (association.source, association.target):
-                kind = self._kinds.get(end)
-                if kind is not None and kind[1] != patient_key:
-                    self._store.insert_foreign(end, association.entry_uuid, patient_key)
 
     def _replace(self, association: Association, patient_key: int) -> None:
         old = association.target
@@ -328,18 +321,9 @@ class _Outside:
         for folder in self._store.folders_by_uuid(a.source for a in members if a.status == "Approved"):
             if folder.status != "Approved":  # or superseded by a later version
                 continue
-            member = Association(
-                **_new_state(), type=AssociationType.HAS_MEMBER, source=folder.entry_uuid, target=association.source
-            )
-            held = Association(
-                **_new_state(),
-                type=AssociationType.HAS_MEMBER,
-                source=self._submission.submission_set.entry_uuid,
-                target=member.entry_uuid,
-            )
+            member = _member(folder.entry_uuid, association.source)
+            held = _member(self._submission.submission_set.entry_uuid, member.entry_uuid)
             self._store.insert(patient_key, (member, held))
-            if folder.patient_key != patient_key:  # of a patient merged into this one
-                self._store.insert_foreign(folder.entry_uuid, member.entry_uuid, patient_key)
             self._touch([folder.entry_uuid])
 
     def _touch(self, folders: Iterable[str]) -> None:
@@ -349,6 +333,6 @@ class _Outside:
             self._store.touch_folder(folder, now)
 
 
-def _new_state() -> dict[str, Any]:
-    uuid = new_entry_uuid()
-    return {"entry_uuid": uuid, "logical_id": uuid, "version": "1", "availability_status": _APPROVED}
+def _member(source: str, target: str) -> Association:
+    """A HasMember of our own making."""
+    return Association(**first_version(new_entry_uuid()), type=AssociationType.HAS_MEMBER, source=source, target=target)

@@ -20,7 +20,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, is_entry_uuid, new_entry_uuid
 from xds.metadata.reading import camel
-from xds.metadata.submission import Submission
+from xds.metadata.submission import Submission, first_version
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
 from xds.store.registry import SqlRegistry
@@ -224,12 +224,8 @@ class _Updating:
 
     def _target(self, id_: str) -> Found | None:
         """The entry, folder or association of an entryUUID."""
-        found: list[Found] = [
-            *self._store.documents_by_uuid([id_]),
-            *self._store.folders_by_uuid([id_]),
-            *self._store.associations_by_uuid([id_]),
-        ]
-        return found[0] if found else None
+        found = self._store.by_uuid(id_)
+        return None if found is None or found.kind is Kind.SUBMISSION_SET else found
 
     def _status_findings(self, operation: NewStatus) -> Iterator[Finding]:
         def wrong(code: ErrorCode, rule: str) -> Finding:
@@ -279,9 +275,8 @@ class _Updating:
     # What is done.
 
     def _state(self, item: Any) -> dict[str, Any]:
-        """A new object's id, and its first version."""
-        uuid = self._id(item.entry_uuid)
-        return {"entry_uuid": uuid, "logical_id": uuid, "version": "1", "availability_status": _APPROVED}
+        """What a new object of the message has, under its id or the one that stands for it."""
+        return first_version(self._id(item.entry_uuid))
 
     def _id(self, id_: str) -> EntryUuid:
         if is_entry_uuid(id_):
@@ -314,8 +309,7 @@ class _Updating:
                 continue
             source, target = (new if end == current.entry_uuid else end for end in (found.source, found.target))
             copied = _association(found)
-            state = self._state(replace(copied, entry_uuid=new_entry_uuid()))
-            association = replace(copied, **state, source=source, target=target)
+            association = replace(copied, **first_version(new_entry_uuid()), source=source, target=target)
             self._submit(association, patient_key)
             self._held(self._membership(association), patient_key)
 
@@ -326,7 +320,7 @@ class _Updating:
     def _submit(self, item: Association, patient_key: int) -> None:
         """An association between objects that are, or have just been, registered."""
         association = replace(item, **self._state(item), extra_slots=_less(item))
-        self._insert(association, patient_key)
+        self._store.insert(patient_key, [association])
         if association.type == _MEMBER:
             now = Dtm.of(datetime.now(UTC)).text
             for folder in self._store.folders_by_uuid([association.source]):
@@ -341,13 +335,7 @@ class _Updating:
     def _held(self, trigger: Association, patient_key: int) -> None:
         """What the SubmissionSet did is kept with it."""
         ends: dict[str, Any] = {"source": self._id(trigger.source), "target": self._id(trigger.target)}
-        self._insert(replace(trigger, **self._state(trigger), **ends), patient_key)
-
-    def _insert(self, association: Association, patient_key: int) -> None:
-        self._store.insert(patient_key, [association])
-        for end, (_, key) in self._store.kinds_of([association.source, association.target]).items():
-            if key != patient_key:
-                self._store.insert_foreign(end, association.entry_uuid, patient_key)
+        self._store.insert(patient_key, [replace(trigger, **self._state(trigger), **ends)])
 
 
 def _less(item: Association) -> tuple[rim.Slot, ...]:

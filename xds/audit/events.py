@@ -37,10 +37,16 @@ from xds.ebxml.rim import RegistryObjectList
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
 from xds.errors import Finding, Severity
 from xds.metadata import vocabulary as v
+from xds.settings import Settings
 from xds.store.audit import Recorded, now_microseconds
 
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
+
+
+def source_of(settings: Settings) -> AuditSource:
+    """This node, as its records name it."""
+    return AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id)
 
 
 class Side(Enum):

@@ -14,10 +14,9 @@ from rich.progress import Progress
 
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
-from xds.audit.events import AuditEvent, Party
+from xds.audit.events import AuditEvent, Party, source_of
 from xds.audit.keys import load_certificates
 from xds.audit.merkle import HashTree
-from xds.audit.message import AuditSource
 from xds.audit.plain import indented, summary, words
 from xds.audit.segments import Record
 from xds.audit.verify import Tampered
@@ -60,8 +59,7 @@ def list_(config: Path | None, data: str | None, json_: bool, most: int, transac
 
 def _looked(engine: sa.Engine, loaded: Loaded) -> None:
     """Audit Log Used: who reads the log is in the log (ITI TF-2: 3.20; DICOM PS3.15: A.5.3.2)."""
-    node = AuditSource(loaded.settings.audit.source_id, loaded.settings.audit.enterprise_site_id)
-    event = AuditEvent.log_used(node, Party("xds audit", "localhost", ours=True, requestor=True))
+    event = AuditEvent.log_used(source_of(loaded.settings), Party("xds audit", "localhost", ours=True, requestor=True))
     with engine.begin() as connection:
         store.record(connection, event.records())
 

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party
-from xds.audit.message import AuditSource
+from xds.audit.events import AuditEvent, Party, source_of
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
 from xds.settings import Loaded, Peer, Settings
@@ -42,8 +41,7 @@ class Desk:
     def __init__(self, loaded: Loaded, engine: sa.Engine | None, audit_to: str) -> None:
         self.settings: Settings = loaded.settings
         self._engine, self._audit_to = engine, audit_to
-        audit = loaded.settings.audit
-        self._node = AuditSource(audit.source_id, audit.enterprise_site_id)
+        self._node = source_of(loaded.settings)
 
     @contextmanager
     def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:

@@ -9,15 +9,11 @@ from pathlib import Path
 import click
 
 from xds.actors import document_registry
-from xds.actors.document_registry import DocumentRegistry
-from xds.app import DEFAULT_DOMAIN, code_sets
+from xds.app import DEFAULT_DOMAIN, registry_of
 from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
-from xds.metadata.identifiers import Oid
-from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND
-from xds.rules.code_sets import ANY
 from xds.settings import Loaded
 from xds.store.registry import SqlRegistry
 from xds.wire.xml import Element, NotXml, name, parse, schema_errors
@@ -74,14 +70,13 @@ def _findings(submitted: Element, loaded: Loaded | None) -> Iterable[Finding]:
     if errors:
         return [Finding(ErrorCode.REGISTRY_METADATA, f"line {e.line}: {e.message}") for e in errors]
     objects = lcm.read_submit_objects(submitted)
+    on_demand = _is_on_demand(objects)
     try:
-        sets = ANY if loaded is None else code_sets(loaded.settings)()
-        read, warnings = document_registry.read(objects, on_demand=_is_on_demand(objects), code_sets=sets)
         if loaded is not None:
-            _tried(read, loaded)
+            return _tried(objects, loaded, on_demand=on_demand)
+        return document_registry.read(objects, on_demand=on_demand)[1]
     except Refused as refused:
         return refused.findings
-    return warnings
 
 
 def _is_on_demand(objects: rim.RegistryObjectList) -> bool:
@@ -89,16 +84,14 @@ def _is_on_demand(objects: rim.RegistryObjectList) -> bool:
     return bool(objects.extrinsic_objects) and objects.extrinsic_objects[0].object_type == ON_DEMAND
 
 
-def _tried(read: Submission, loaded: Loaded) -> None:
-    """Register it in a transaction that is rolled back.
+def _tried(objects: rim.RegistryObjectList, loaded: Loaded, *, on_demand: bool) -> Iterable[Finding]:
+    """Register it in a transaction that is rolled back; return what the registry would warn of.
 
     Raises:
         Refused: as the registry would.
     """
-    domain = loaded.settings.domain
-    registry = DocumentRegistry(
-        map(Oid, domain.assigning_authorities), open_patients=domain.patients == "open", most_results=1
-    )
     with database(loaded) as engine, engine.connect() as connection:
-        registry.register(read, SqlRegistry(connection, DEFAULT_DOMAIN))
+        store = SqlRegistry(connection, DEFAULT_DOMAIN)
+        warnings = registry_of(loaded.settings).submit(objects, store, on_demand=on_demand)
         connection.rollback()
+    return warnings

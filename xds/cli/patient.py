@@ -9,8 +9,7 @@ import click
 import sqlalchemy as sa
 
 from xds.app import DEFAULT_DOMAIN
-from xds.audit.events import AuditEvent, Party
-from xds.audit.message import AuditSource
+from xds.audit.events import AuditEvent, Party, source_of
 from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
@@ -55,8 +54,7 @@ def add(cx: str, config: Path | None, data: str | None) -> None:
 
 def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, PatientId]) -> None:
     """Audit what is done to patients, in the commit that does it."""
-    audit = loaded.settings.audit
-    node, who = AuditSource(audit.source_id, audit.enterprise_site_id), Party("xds patient", "localhost", True, True)
+    node, who = source_of(loaded.settings), Party("xds patient", "localhost", ours=True, requestor=True)
     for action, id_ in done:
         record(connection, AuditEvent.patient_record(node, action, who, str(id_)).records())
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def free_port(wanted: int) -> int:
         except OSError:
             continue
     raise Unusable("there is no free port on 127.0.0.1")
+
+
+def as_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """A settings file: a string, number or list of JSON is one of TOML too."""
+    return "\n".join(
+        f"[{section}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
+        for section, values in sections.items()
+    )
 
 
 @dataclass(slots=True)
@@ -61,12 +70,7 @@ class Site:
         self.folder.mkdir(parents=True, exist_ok=True)
         server = {"data": str(self.folder / "data"), "listen": f"127.0.0.1:{self.port}"}
         sections = {**self.sections, "server": server | self.sections.get("server", {})}
-        # A string, number or list of JSON is one of TOML too.
-        lines = [
-            f"[{section}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
-            for section, values in sections.items()
-        ]
-        self.config.write_text("\n".join(lines), "utf-8")
+        self.config.write_text(as_toml(sections), "utf-8")
 
     def start(self) -> None:
         """Start it; ``wait`` waits until it serves."""

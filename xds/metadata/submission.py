@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from xds.metadata.association import Association
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.submission_set import SubmissionSet
+from xds.metadata.vocabulary import AvailabilityStatus
 
 MetadataObject: TypeAlias = DocumentEntry | SubmissionSet | Folder | Association
+
+
+def first_version(entry_uuid: str) -> dict[str, Any]:
+    """What a registry gives to an object that it registers: its id, version 1 of itself, Approved (4.2.3.2)."""
+    return {
+        "entry_uuid": entry_uuid,
+        "logical_id": entry_uuid,
+        "version": "1",
+        "availability_status": AvailabilityStatus.APPROVED,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,8 +183,7 @@ def _patient(
     Raises:
         Refused: with what was found before, or the patient id is malformed.
     """
-    keys = _patients(parameter, parameters, registry, findings)
-    return () if keys is None else keys
+    return _patients(parameter, parameters, registry, findings) or []
 
 
 def _patients(

@@ -12,6 +12,7 @@ from lxml import etree
 from sqlalchemy.exc import IntegrityError
 
 from xds.ebxml import rim
+from xds.metadata.association import Association
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import MetadataObject
 from xds.metadata.vocabulary import AvailabilityStatus
@@ -89,29 +90,31 @@ class SqlRegistry:
         return [_READ[kind](row) for row in self._connection.execute(statement)]
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
-        return [_document(row) for row in self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)]
+        return self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)
 
     def documents_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[FoundDocument]:
-        rows = self._located(Kind.DOCUMENT_ENTRY, UNIQUE[Kind.DOCUMENT_ENTRY], unique_ids)
-        return [_document(row) for row in rows]
+        return self._located(Kind.DOCUMENT_ENTRY, UNIQUE[Kind.DOCUMENT_ENTRY], unique_ids)
 
     def submission_sets_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
-        rows = self._located(Kind.SUBMISSION_SET, Kind.SUBMISSION_SET, entry_uuids)
-        return [_found(row, Kind.SUBMISSION_SET) for row in rows]
+        return self._located(Kind.SUBMISSION_SET, Kind.SUBMISSION_SET, entry_uuids)
 
     def submission_sets_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
-        rows = self._located(Kind.SUBMISSION_SET, UNIQUE[Kind.SUBMISSION_SET], unique_ids)
-        return [_found(row, Kind.SUBMISSION_SET) for row in rows]
+        return self._located(Kind.SUBMISSION_SET, UNIQUE[Kind.SUBMISSION_SET], unique_ids)
 
     def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
-        return [_found(row, Kind.FOLDER) for row in self._located(Kind.FOLDER, Kind.FOLDER, entry_uuids)]
+        return self._located(Kind.FOLDER, Kind.FOLDER, entry_uuids)
 
     def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
-        rows = self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
-        return [_found(row, Kind.FOLDER) for row in rows]
+        return self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
 
     def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
-        return [_association(row) for row in self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids)]
+        return self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids)
+
+    def by_uuid(self, entry_uuid: str) -> Found | None:
+        """The object of an entryUUID, whatever it is."""
+        kind, _ = self.kinds_of([entry_uuid]).get(entry_uuid, (None, 0))
+        found: list[Found] = [] if kind is None else self._located(kind, kind, [entry_uuid])
+        return found[0] if found else None
 
     def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:
         found: dict[str, FoundAssociation] = {}
@@ -145,7 +148,7 @@ class SqlRegistry:
         return {uuid: frozenset(values) for uuid, values in found.items()}
 
     def _located(self, kind: Kind, id_kind: str, ids: Iterable[str]) -> list[Any]:
-        """Rows of a kind by an id of theirs: the locator gives the patient, the patient's table the row."""
+        """Objects of a kind by an id of theirs: the locator gives the patient, the patient's table the row."""
         table, rows = _TABLES[kind], dict[str, Any]()
         for batch in _batches(ids):
             places: dict[int, list[str]] = {}
@@ -157,7 +160,7 @@ class SqlRegistry:
             for key, uuids in places.items():
                 statement = sa.select(table).where(table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
                 rows |= {row.entry_uuid: row for row in self._connection.execute(statement)}
-        return [rows[uuid] for uuid in sorted(rows)]
+        return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
 
     # Writing.
 
@@ -187,12 +190,13 @@ class SqlRegistry:
         return patients.add(self._connection, self._domain, patient_id)
 
     def insert(self, patient_key: int, objects: Iterable[MetadataObject]) -> None:
-        """Write new objects of one patient.
+        """Write new objects of one patient, their associations to be found from ends that another has, too.
 
         Raises:
             Taken: an id among them is registered already.
         """
-        kept: dict[sa.Table, list[dict[str, Any]]] = {}
+        objects = list(objects)
+        kept: dict[sa.Table, list[dict[str, Any]]] = {foreign_association: self._foreign_ends(patient_key, objects)}
         for item in objects:
             for table, row in rows(item):
                 common: dict[str, Any] = {"patient_key": patient_key, "entry_uuid": item.entry_uuid}
@@ -201,9 +205,24 @@ class SqlRegistry:
                 kept.setdefault(table, []).append(common | row)
         try:
             for table, values in kept.items():
-                self._connection.execute(sa.insert(table), values)
+                if values:
+                    self._connection.execute(sa.insert(table), values)
         except IntegrityError:
             raise Taken from None
+
+    def _foreign_ends(self, patient_key: int, objects: Sequence[MetadataObject]) -> list[dict[str, Any]]:
+        """Which ends of associations are kept under another patient's key: by reference, or of a merged patient."""
+        own = {item.entry_uuid for item in objects}
+        relations = [
+            (item.entry_uuid, {item.source, item.target} - own) for item in objects if isinstance(item, Association)
+        ]
+        kinds = self.kinds_of(end for _, ends in relations for end in ends)
+        return [
+            {"target": end, "entry_uuid": entry_uuid, "patient_key": patient_key}
+            for entry_uuid, ends in relations
+            for end in ends
+            if end in kinds and kinds[end][1] != patient_key
+        ]
 
     def lock_patients(self, patient_keys: Iterable[int]) -> None:
         """Until the commit nobody else changes what these patients have."""
@@ -233,12 +252,6 @@ class SqlRegistry:
     def merge(self, subsumed: PatientId, surviving: PatientId) -> None:
         """Let one patient go on as another (see ``patients.merge``)."""
         patients.merge(self._connection, self._domain, subsumed, surviving)
-
-    def insert_foreign(self, target: str, entry_uuid: str, patient_key: int) -> None:
-        """Note that an association of this patient has an end that is kept under another key."""
-        self._connection.execute(
-            sa.insert(foreign_association).values(target=target, entry_uuid=entry_uuid, patient_key=patient_key)
-        )
 
     def deprecate(self, items: Iterable[Found]) -> None:
         """Set objects to Deprecated, in their rows and in their ebXML."""

@@ -13,9 +13,14 @@ from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
 def respond(call: Call) -> Reply:
+    return registered(call)
+
+
+def registered(call: Call, *, on_demand: bool = False) -> Reply:
+    """The answer to a submission; ``on_demand`` as ITI-61's are."""
     objects = lcm.read_submit_objects(call.body)
     call.event.about_objects(objects)
-    warnings = call.actor.registry.submit(objects, call.work.registry)
+    warnings = call.actor.registry.submit(objects, call.work.registry, on_demand=on_demand)
     return Reply.of(rs.write_response(Status.SUCCESS, warnings), warnings)
 
 

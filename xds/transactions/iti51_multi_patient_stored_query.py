@@ -5,14 +5,14 @@ ITI TF-2: 3.51.  query:AdhocQueryRequest in, query:AdhocQueryResponse out; an au
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from lxml import etree
 
 from xds.ebxml import query
-from xds.errors import ErrorCode, Finding, Status
+from xds.errors import Status
 from xds.transactions import iti18_registry_stored_query as iti18
-from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
+from xds.transactions.transaction import Call, Reply
 
 
 def respond(call: Call) -> Reply:
@@ -28,23 +28,11 @@ def respond(call: Call) -> Reply:
     return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
 
 
-def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
-    """An empty answer of Failure."""
-    return iti18.refuse(call, findings)
-
-
-TRANSACTION = Transaction(
+TRANSACTION = replace(
+    iti18.TRANSACTION,
     number="ITI-51",
     title="Multi-Patient Stored Query",
     action="urn:ihe:iti:2009:MultiPatientStoredQuery",
     reply_action="urn:ihe:iti:2009:MultiPatientStoredQueryResponse",
-    initiator=Actor.DOCUMENT_CONSUMER,
-    responder=Actor.DOCUMENT_REGISTRY,
-    initiator_audits=Audits("110112", "E"),
-    responder_audits=Audits("110112", "E"),
-    request="query:AdhocQueryRequest",
-    schema="query.xsd",
-    schema_error=ErrorCode.REGISTRY_ERROR,
     respond=respond,
-    refuse=refuse,
 )

@@ -5,24 +5,22 @@ ITI TF-2: 3.57 (XDS Metadata Update supplement).  lcm:SubmitObjectsRequest in, r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from xds.ebxml import lcm, rs
-from xds.errors import ErrorCode, Finding, Status
+from xds.errors import ErrorCode, Status
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
 def respond(call: Call) -> Reply:
+    return updated(call)
+
+
+def updated(call: Call, *, restricted: bool = False) -> Reply:
+    """The answer to a submission that updates; ``restricted`` as ITI-92 is."""
     objects = lcm.read_submit_objects(call.body)
     call.event.about_objects(objects)
-    call.actor.registry.update(objects, call.work.registry)
+    call.actor.registry.update(objects, call.work.registry, restricted=restricted)
     return Reply.of(rs.write_response(Status.SUCCESS))
-
-
-def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
-    """A RegistryResponse of Failure."""
-    return iti42.refuse(call, findings)
 
 
 TRANSACTION = Transaction(
@@ -38,5 +36,5 @@ TRANSACTION = Transaction(
     schema="lcm.xsd",
     schema_error=ErrorCode.REGISTRY_METADATA,
     respond=respond,
-    refuse=refuse,
+    refuse=iti42.refuse,
 )

@@ -33,11 +33,6 @@ def _audited(call: Call, removed: Sequence[Removed]) -> None:
         event.about_removed((r.entry_uuid, r.code, r.text) for r in removed if r.patient_id == patient_id)
 
 
-def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
-    """A RegistryResponse of Failure."""
-    return iti42.refuse(call, findings)
-
-
 TRANSACTION = Transaction(
     number="ITI-62",
     title="Remove Metadata",
@@ -51,5 +46,5 @@ TRANSACTION = Transaction(
     schema="lcm.xsd",
     schema_error=ErrorCode.REGISTRY_ERROR,
     respond=respond,
-    refuse=refuse,
+    refuse=iti42.refuse,
 )
