@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -165,6 +166,18 @@ def test_a_document_goes_in_is_found_and_comes_back_the_same(site: Site, mtom: b
     else:
         (element,) = back.body.iter("{urn:ihe:iti:xds-b:2007}Document")
         assert hashlib.sha1(__import__("base64").b64decode(element.text or "")).hexdigest() == entry.hash  # noqa: S324
+
+
+def test_the_front_page_names_every_transaction_that_each_actor_serves(site: Site) -> None:
+    with urlopen(site.url + "/console") as page:  # noqa: S310
+        rows = etree.HTML(page.read()).xpath("//tbody/tr")
+    listed = {row.findtext("td[1]"): row.findtext("td[2]") for row in rows}
+    assert listed == {
+        "Document Registry": "ITI-18, ITI-42, ITI-44, ITI-51, ITI-57, ITI-61, ITI-62, ITI-92",
+        "Document Repository": "ITI-41, ITI-43, RAD-68",
+        "Imaging Document Source": "RAD-69",
+        "Operation": "",
+    }
 
 
 def test_each_side_of_each_transaction_leaves_its_audit_record(site: Site) -> None:

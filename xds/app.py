@@ -132,7 +132,8 @@ class Application:
         self.actors = self._actors(blobs)
         self.metrics = Metrics()
         self._endpoints = self._exchanges()
-        self._pages: Any = console.make(settings, lambda: not_ready(self.database), self.metrics)
+        served = {path.strip("/"): exchange.numbers for path, exchange in self._endpoints.items()}
+        self._pages: Any = console.make(settings, served, lambda: not_ready(self.database), self.metrics)
 
     def _actors(self, blobs: BlobStore) -> Actors:
         settings = self.settings

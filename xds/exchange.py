@@ -62,6 +62,7 @@ class Exchange:
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics = new_event, owner, metrics
+        self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
         self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions})

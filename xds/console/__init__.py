@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, render_template, request
@@ -12,8 +12,10 @@ from xds.settings import Settings
 from xds.wire.metrics import Metrics
 
 
-def make(settings: Settings, problems: Callable[[], Iterable[str]], metrics: Metrics) -> Flask:
-    """The WSGI application of everything that is not SOAP."""
+def make(
+    settings: Settings, served: Mapping[str, Sequence[str]], problems: Callable[[], Iterable[str]], metrics: Metrics
+) -> Flask:
+    """The WSGI application of everything that is not SOAP; ``served`` has each actor's transactions by number."""
     flask = Flask(__name__)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
 
@@ -35,7 +37,7 @@ def make(settings: Settings, problems: Callable[[], Iterable[str]], metrics: Met
     @flask.get("/console")
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
-        return render_template("front.html", base=base, settings=settings, version=__version__)
+        return render_template("front.html", base=base, settings=settings, served=served, version=__version__)
 
     @flask.after_request
     def headers(response: Response) -> Response:
