@@ -313,7 +313,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Wait for the next request on a connection that is kept, in the event loop."""
         try:
             keep = bool(fs.result()) if not fs.cancelled() else False
-        except Exception:
+        except Exception:  # handle() has logged what went wrong; the connection is no use any more
             keep = False
         if not keep or not self.alive:
             self._linger(conn)
