@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -15,14 +16,16 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
-from xds.app import Application, code_sets
+from xds.app import Application
+from xds.configuration import load
+from xds.domain import code_sets
 from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Severity, Status
 from xds.metadata import to_ebxml
 from xds.metadata.submission import Submission
 from xds.queries import catalogue
-from xds.settings import load
+from xds.settings import DEFAULT_DOMAIN
 from xds.store.deployment import prepare, with_identity
 from xds.store.engine import make_engine
 from xds.store.tables import audit_open, audit_record, document, document_entry
@@ -86,7 +89,9 @@ class Site:
     def repository_unique_id(self) -> str:
         return self.application.settings.repository.unique_id
 
-    def provide(self, submission: Submission, contents: list[bytes], *, mtom: bool = True) -> Answer:
+    def provide(
+        self, submission: Submission, contents: list[bytes], *, mtom: bool = True, path: str = "/repository"
+    ) -> Answer:
         pieces: list[object] = [b'<xds:ProvideAndRegisterDocumentSetRequest xmlns:xds="urn:ihe:iti:xds-b:2007">']
         pieces.append(etree.tostring(lcm.write_submit_objects(to_ebxml.submission(submission))))
         for entry, content in zip(submission.document_entries, contents, strict=False):
@@ -94,20 +99,20 @@ class Site:
             pieces.append(Attachment(f"a {entry.entry_uuid}@x", len(content), lambda c=content: iter([c])))  # type: ignore[misc]
             pieces.append(b"</xds:Document>")
         pieces.append(b"</xds:ProvideAndRegisterDocumentSetRequest>")
-        return self.send("/repository", iti41.TRANSACTION.action, pieces, mtom=mtom)
+        return self.send(path, iti41.TRANSACTION.action, pieces, mtom=mtom)
 
     def send(self, path: str, action: str, pieces: list[object], *, mtom: bool) -> Answer:
         return Client(self.url + path).send(action, pieces, self.spool, as_mtom=mtom)  # type: ignore[arg-type]
 
-    def retrieve(self, *unique_ids: str, mtom: bool = True, repository: str = "") -> Answer:
+    def retrieve(self, *unique_ids: str, mtom: bool = True, repository: str = "", path: str = "/repository") -> Answer:
         repository = repository or self.repository_unique_id
         body = xdsb.write_retrieve_request([xdsb.DocumentRequest(repository, uid) for uid in unique_ids])
-        return self.send("/repository", iti43.TRANSACTION.action, [etree.tostring(body)], mtom=mtom)
+        return self.send(path, iti43.TRANSACTION.action, [etree.tostring(body)], mtom=mtom)
 
-    def find(self, patient: object = ANNA) -> Answer:
+    def find(self, patient: object = ANNA, path: str = "/registry") -> Answer:
         slots = (Slot("$XDSDocumentEntryPatientId", (f"'{patient}'",)), Slot("$XDSDocumentEntryStatus", (APPROVED,)))
         body = query.write_request(query.AdhocQuery(catalogue.FIND_DOCUMENTS.id, "LeafClass", slots))
-        return self.send("/registry", iti18.TRANSACTION.action, [etree.tostring(body)], mtom=False)
+        return self.send(path, iti18.TRANSACTION.action, [etree.tostring(body)], mtom=False)
 
     def count(self, table: sa.Table) -> int:
         with self.application.engine.connect() as connection:
@@ -124,18 +129,18 @@ class Site:
             return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(audit_record.c.id))]  # type: ignore[misc]
 
 
-@pytest.fixture
-def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
-    loaded = load(environment={}).changed(
-        {
-            "server.data": str(tmp_path / "data"),
-            "server.database": database_url,
-            "domain.patients": "open",
-            "domain.assigning_authorities": (AUTHORITY,),
-        },
-        "command line",
-    )
-    loaded = with_identity(loaded)
+@contextmanager
+def serving(database_url: str, tmp_path: Path, text: str = "") -> Iterator[Site]:
+    """A site with these settings, and an open domain."""
+    file = tmp_path / "xds.toml"
+    file.write_text(text, "utf-8")
+    given = {
+        "server.data": str(tmp_path / "data"),
+        "server.database": database_url,
+        "domain.patients": "open",
+        "domain.assigning_authorities": (AUTHORITY,),
+    }
+    loaded = with_identity(load(file, {}).changed(given, "command line"))
     prepare(make_engine(database_url), loaded)
     application = Application(loaded)
     server = make_server("127.0.0.1", 0, bounded(application), handler_class=Quiet)  # type: ignore[arg-type]
@@ -146,6 +151,12 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
     server.shutdown()
     server.server_close()
     application.engine.dispose()
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    with serving(database_url, tmp_path) as site:
+        yield site
 
 
 def of_bytes(content: bytes) -> dict[str, object]:
@@ -203,7 +214,7 @@ def test_a_code_that_the_domain_does_not_use_is_refused_or_warned_of(
     codes = tmp_path / "codes.toml"
     codes.write_text('[classCode]\n"1.2.3" = ["REPORTS"]\n')
     given = load(environment={"XDS_DOMAIN_CODES": str(codes), "XDS_DOMAIN_CODES_MODE": mode}).settings
-    monkeypatch.setattr(site.application.actors.registry, "_code_sets", code_sets(given))
+    monkeypatch.setattr(site.application.domains[DEFAULT_DOMAIN].actors.registry, "_code_sets", code_sets(given.domain))
     entry = an_entry(**of_bytes(b"x"))
     for answer in (
         site.provide(a_submission(entries=[entry]), [b"x"]).body,

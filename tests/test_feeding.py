@@ -16,11 +16,12 @@ from tests.hl7.test_v3 import body, hl7, ii
 from tests.hostile.server import Served, free_port
 from tests.test_app import Site, site
 from xds.app import Application
+from xds.configuration import load
 from xds.ebxml import lcm, rs
 from xds.errors import ErrorCode, Unusable
 from xds.metadata import to_ebxml
 from xds.metadata.identifiers import Oid, PatientId
-from xds.settings import load
+from xds.settings import DEFAULT_DOMAIN
 from xds.store import patients
 from xds.store.audit import Recorded, newest
 from xds.store.deployment import with_identity
@@ -34,7 +35,8 @@ FOREIGN = PatientId("x", Oid("1.9.9"))
 
 def fed(site: Site, message: str) -> str:
     """An ITI-8 message; its MSA and what follows."""
-    return site.application.feeding().answer(message.encode(), "192.0.2.7").decode().split("\r", 1)[1]
+    feeding = site.application.domains[DEFAULT_DOMAIN].feeding()
+    return feeding.answer(message.encode(), "192.0.2.7").decode().split("\r", 1)[1]
 
 
 def fed_v3(site: Site, name: str, **parts: str) -> tuple[str, str]:
@@ -183,29 +185,30 @@ def test_a_namespace_without_its_oid_is_said_so(tmp_path: Path, entry: str) -> N
     given: dict[str, Any] = {"server.data": str(tmp_path), "mllp.namespaces": (entry,)}
     application = Application(with_identity(load(environment={}).changed(given, "command line")))
     with pytest.raises(Unusable, match=r"mllp\.namespaces"):
-        application.feeding()
+        application.domains[DEFAULT_DOMAIN].feeding()
     application.engine.dispose()
 
 
-def test_a_server_listens_where_it_is_told_and_stops_when_it_is_told(tmp_path: Path) -> None:
-    port = free_port()
+def test_a_server_listens_where_it_is_told_for_each_domain_and_stops_when_it_is_told(tmp_path: Path) -> None:
+    port, north = free_port(), free_port()
     served = Served(
         tmp_path,
-        {"mllp": {"listen": f"127.0.0.1:{port}", "namespaces": [f"NS={AUTHORITY}"]}, "domain": {"patients": "feed"}},
+        {
+            "mllp": {"listen": f"127.0.0.1:{port}", "namespaces": [f"NS={AUTHORITY}"]},
+            "domain": {"patients": "feed"},
+            "domains.north": {"mllp_listen": f"127.0.0.1:{north}", "assigning_authorities": [AUTHORITY]},
+        },
     ).start()
+
+    def answered(to: int, pid: str) -> bool:
+        try:
+            return b"MSA|AA|17" in send("127.0.0.1", to, adt(pid=pid).encode())
+        except OSError:
+            return False
+
     try:
-        ack = b""
-
-        def answered() -> bytes:
-            nonlocal ack
-            try:
-                ack = send("127.0.0.1", port, adt(pid="anna^^^NS").encode())
-            except OSError:
-                ack = b""
-            return ack
-
-        wait_for(answered)
-        assert b"MSA|AA|17" in ack
+        wait_for(lambda: answered(port, "anna^^^NS"))
+        wait_for(lambda: answered(north, "bert^^^NS"))
         # Who was fed may now be submitted for.
         assert served.retrieved(served.provide(b"x", tmp_path / "spool")) == b"x"
     finally:
@@ -213,4 +216,5 @@ def test_a_server_listens_where_it_is_told_and_stops_when_it_is_told(tmp_path: P
     engine = sa.create_engine(f"sqlite:///{served.data}/xds.sqlite")
     with engine.connect() as connection:
         assert list(patients.all_of(connection, "default")) == [ANNA]
+        assert list(patients.all_of(connection, "north")) == [BERT]
     engine.dispose()

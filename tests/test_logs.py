@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from xds.configuration import load
 from xds.errors import Unusable
 from xds.logs import EventFormatter
-from xds.settings import load
 
 SECRET = "Müller^Anna"
 

@@ -25,10 +25,10 @@ from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.wire.conftest import A_QUERY
 from tests.wire.messages import AMessage, APart, an_envelope
 from xds.actors.document_consumer import Retrieved, retrieve_images
+from xds.configuration import load
 from xds.ebxml import xdsb
 from xds.errors import Unusable
 from xds.serving import check_listen
-from xds.settings import load
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.client import Client, NoReply
 from xds.wire.spool import Spool

@@ -8,8 +8,9 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from xds.configuration import load
 from xds.errors import Unusable
-from xds.settings import PEERS, SECTIONS, Peer, Settings, flat, load
+from xds.settings import SECTIONS, TABLES, NamedDomain, Peer, Sender, Settings, flat
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_peers_are_urls_or_tables_by_oid(file: Path) -> None:
     ["5", "true", "[]", '["https://a"]', "{}", '{certificate = "c"}', '{url = "https://a", secret = "x"}',
      "{url = 5}", '{url = "https://a", key = 5}'],
 )  # fmt: skip
-@pytest.mark.parametrize("section", PEERS)
+@pytest.mark.parametrize("section", ["repositories", "imaging_sources"])
 def test_a_peer_of_another_form_is_named(file: Path, section: str, entry: str) -> None:
     with pytest.raises(Unusable, match=rf"{section}.1\.2\.3: a URL, or a table of url, certificate, key, trusted"):
         of(file, f'[{section}]\n"1.2.3" = {entry}')
@@ -170,6 +171,46 @@ def test_a_peer_of_another_form_is_named(file: Path, section: str, entry: str) -
 def test_peers_are_no_list(file: Path) -> None:
     with pytest.raises(Unusable, match="repositories"):
         of(file, 'repositories = ["https://a"]')
+
+
+# Affinity domains and senders, by the names that the operator gives them.
+
+
+def test_an_affinity_domain_of_its_own_has_a_name_and_the_settings_of_one(file: Path) -> None:
+    file.write_text('[domain]\npatients = "open"\n[domains.north]\nassigning_authorities = ["1.2"]\n')
+    loaded = load(file, {})
+    assert loaded.settings.domains == {"north": NamedDomain(assigning_authorities=("1.2",))}
+    assert loaded.sources["domains.north.assigning_authorities"] == "file"
+    assert dict(flat(loaded.settings))["domains.north.patients"] == "feed"
+    assert list(loaded.settings.affinity_domains) == ["default", "north"]
+    assert loaded.settings.affinity_domains["default"].patients == "open"
+    changed = loaded.changed({"domains.north.codes": "x"}, "made at first start").settings
+    assert changed.domains["north"] == NamedDomain(assigning_authorities=("1.2",), codes="x")
+
+
+def test_a_sender_has_a_name_and_what_is_tolerated_of_it(file: Path) -> None:
+    settings = of(file, '[senders.pacs]\naddresses = ["10.0.0.0/8"]\nschema = "tolerant"\n')
+    assert settings.senders == {"pacs": Sender(addresses=("10.0.0.0/8",), schema="tolerant")}
+    assert dict(flat(settings))["senders.pacs.schema"] == "tolerant"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[domains]\nnorth = 5", r"domains\.north: a table of"),
+        ("[domains.north]\nname = 5", r"domains\.north\.name: there is no such setting"),
+        ('[domains.north]\npatients = "closed"', r"domains\.north\.patients cannot be"),
+        ("[domains.North]", r"domains\.North: a name has small letters"),
+        ("[domains.registry]", r"domains\.registry: .* none of console"),
+        ("[domains.default]", r"domains\.default: .* none of console"),
+        ('[senders."a b"]', r"senders\.a b: a name has small letters"),
+        ('[senders.a]\naddresses = "10.0.0.1"', r"senders\.a\.addresses cannot be"),
+        ('[senders.a]\nschema = "off"', r"senders\.a\.schema cannot be"),
+    ],
+)
+def test_an_entry_of_another_form_is_named(file: Path, text: str, names: str) -> None:
+    with pytest.raises(Unusable, match=names):
+        of(file, text)
 
 
 # What follows from the settings, and that none is forgotten.
@@ -201,7 +242,7 @@ def test_another_store_of_documents_is_refused(url: str) -> None:
 
 def test_every_setting_has_a_dotted_name_and_a_variable_of_its_own() -> None:
     sections = [f.name for f in dataclasses.fields(Settings)]
-    assert sections == [*SECTIONS, *PEERS]
+    assert sections == [*SECTIONS, *TABLES]
     expected = {f"{s}.{f.name}" for s in SECTIONS for f in dataclasses.fields(getattr(Settings(), s))}
     names = [name for name, _ in flat(Settings())]
     assert set(names) == expected

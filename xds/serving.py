@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,10 +25,11 @@ from gunicorn.app.base import BaseApplication
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.actors.document_repository import NoAnswer
-from xds.app import Application, archive, code_sets
+from xds.app import Application
 from xds.audit import sequencer
+from xds.domain import archive, code_sets
 from xds.errors import Refused, Unusable
-from xds.settings import Loaded
+from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
 from xds.wire.mllp import Listener, server_context
@@ -79,7 +81,11 @@ def check_listen(loaded: Loaded) -> None:
         Unusable: it would listen wider, or another setting keeps it from starting.
     """
     settings = loaded.settings
-    for name, listen in (("server.listen", settings.server.listen), ("mllp.listen", settings.mllp.listen)):
+    feeds = {
+        "mllp.listen" if name == DEFAULT_DOMAIN else f"domains.{name}.mllp_listen": domain.mllp_listen
+        for name, domain in settings.affinity_domains.items()
+    }
+    for name, listen in {"server.listen": settings.server.listen, **feeds}.items():
         if not listen:
             continue
         host, _ = _address(listen)
@@ -88,7 +94,8 @@ def check_listen(loaded: Loaded) -> None:
                 f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
                 "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
             )
-    code_sets(settings)
+    for domain in settings.affinity_domains.values():
+        code_sets(domain)
     for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
         section, _, key = name.partition(".")
         if getattr(getattr(settings, section), key):
@@ -157,8 +164,8 @@ def _follow_archive(loaded: Loaded) -> None:
         time.sleep(loaded.settings.imaging_source.refresh_seconds)
 
 
-def _mllp(loaded: Loaded) -> None:
-    """Take the Patient Identity Feed until told to stop (ITI-8)."""
+def _mllp(loaded: Loaded, name: str) -> None:
+    """Take an affinity domain's Patient Identity Feed until told to stop (ITI-8)."""
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -169,7 +176,8 @@ def _mllp(loaded: Loaded) -> None:
     application, parent = Application(loaded), os.getppid()
     tls = loaded.settings.tls
     context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
-    listener = Listener(*_address(loaded.settings.mllp.listen), application.feeding().answer, context)
+    domain = application.domains[name]
+    listener = Listener(*_address(domain.own.mllp_listen), domain.feeding().answer, context)
     listener.serve(lambda: not stopping and os.getppid() == parent)
     application.engine.dispose()
 
@@ -179,7 +187,7 @@ def _settle(loaded: Loaded) -> None:
     application, parent = Application(loaded), os.getppid()
     while os.getppid() == parent:
         try:
-            application.settle()
+            application.domains[DEFAULT_DOMAIN].settle()
         except (Refused, NoAnswer):
             log.warning("registry.not_available")
         except SQLAlchemyError:
@@ -208,8 +216,9 @@ class Supervisor:
             self._children.append(_Child("settler", lambda: _settle(loaded)))
         if loaded.settings.imaging_source.folder:
             self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
-        if loaded.settings.mllp.listen and "registry" in loaded.settings.server.actors:
-            self._children.append(_Child("mllp", lambda: _mllp(loaded)))
+        for name, domain in loaded.settings.affinity_domains.items():
+            if domain.mllp_listen and "registry" in loaded.settings.server.actors:
+                self._children.append(_Child(f"mllp {name}", partial(_mllp, loaded, name)))
         if images:
             self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: _web(loaded, images_socket)))

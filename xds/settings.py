@@ -1,4 +1,4 @@
-"""Every setting, with its unit and default; read from ``xds.toml`` and ``XDS_…`` variables.
+"""Every setting, with its unit and default; ``configuration.py`` reads them from ``xds.toml`` and ``XDS_…`` variables.
 
 A setting is named by section and key, ``server.listen``; its variable is ``XDS_SERVER_LISTEN``.
 A key that is not here is an error.
@@ -7,15 +7,15 @@ A key that is not here is an error.
 from __future__ import annotations
 
 import dataclasses
-import os
-import tomllib
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from xds.errors import Unusable
+
+DEFAULT_DOMAIN = "default"
+"""The name of the affinity domain at the bare paths."""
 
 Source = Literal["default", "file", "environment", "command line", "made at first start"]
 
@@ -54,13 +54,35 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The XDS affinity domain."""
+    """The XDS affinity domain at the bare paths."""
 
     assigning_authorities: tuple[str, ...] = ()  # OIDs of patient identifiers; empty: one is made
     home_community_id: str = ""  # OID; empty: one is made
     codes: str = ""  # TOML file of the codes that the domain uses, read again when it changes; empty: any code
     codes_mode: Literal["strict", "warn", "off"] = "strict"  # another code: refused, warned of, or let pass
     patients: Literal["feed", "open"] = "feed"  # open: a patient is made by its first accepted submission
+
+
+@dataclass(frozen=True, slots=True)
+class NamedDomain(Domain):
+    """An affinity domain of its own at ``/NAME/registry`` and ``/NAME/repository``: ``[domains.NAME]``."""
+
+    repository_unique_id: str = ""  # OID of its repository; empty: one is made
+    mllp_listen: str = ""  # HOST:PORT of its Patient Identity Feed (ITI-8); empty: off
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A partner known by name, ``[senders.NAME]``: by what its messages are told, and what is tolerated in them.
+
+    Every kind of mark that is given must be there; of several of a kind any one.
+    """
+
+    certificates: tuple[str, ...] = ()  # subjects of its client certificate, such as "CN=pacs.north, O=North"
+    addresses: tuple[str, ...] = ()  # IP addresses or networks that it calls from, such as "10.1.0.0/16"
+    source_ids: tuple[str, ...] = ()  # SubmissionSet.sourceId of its submissions
+    tolerate: tuple[str, ...] = ()  # deviations that are put right and counted: xds/rules/tolerances.py lists them
+    schema: Literal["strict", "tolerant"] = "strict"  # tolerant: what the XSD alone forbids is counted, not refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +170,15 @@ class Settings:
     mllp: Mllp = field(default_factory=Mllp)
     repositories: Mapping[str, Peer] = field(default_factory=dict)
     imaging_sources: Mapping[str, Peer] = field(default_factory=dict)
+    domains: Mapping[str, NamedDomain] = field(default_factory=dict)
+    senders: Mapping[str, Sender] = field(default_factory=dict)
+
+    @property
+    def affinity_domains(self) -> Mapping[str, NamedDomain]:
+        """Every affinity domain by its name, the one at the bare paths first."""
+        values = {f.name: getattr(self.domain, f.name) for f in dataclasses.fields(Domain)}
+        bare = NamedDomain(**values, repository_unique_id=self.repository.unique_id, mllp_listen=self.mllp.listen)
+        return {DEFAULT_DOMAIN: bare, **self.domains}
 
     @property
     def data(self) -> Path:
@@ -171,8 +202,14 @@ class Settings:
         return Path(self.server.documents.removeprefix("file:").removeprefix("//"))
 
 
-SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in ("repositories", "imaging_sources"))
-PEERS = ("repositories", "imaging_sources")
+# Tables whose keys the operator chooses, and what each entry is; all else is a section.
+TABLES: Mapping[str, type] = {
+    "repositories": Peer,
+    "imaging_sources": Peer,
+    "domains": NamedDomain,
+    "senders": Sender,
+}
+SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,22 +223,16 @@ class Loaded:
         """The same with some settings replaced, by their dotted names."""
         settings = self.settings
         for dotted, value in values.items():
-            section, key = dotted.split(".", 1)
-            part: dict[str, Any] = {section: dataclasses.replace(getattr(settings, section), **{key: value})}
-            settings = dataclasses.replace(settings, **part)
+            section, *entry, key = dotted.split(".")
+            part = getattr(settings, section)
+            if entry:
+                (name,) = entry
+                changed: Any = {**part, name: dataclasses.replace(part[name], **{key: value})}
+            else:
+                changed = dataclasses.replace(part, **{key: value})
+            changes: dict[str, Any] = {section: changed}
+            settings = dataclasses.replace(settings, **changes)
         return Loaded(settings, {**self.sources, **dict.fromkeys(values, source)})
-
-
-def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Loaded:
-    """Defaults, then the file, then ``XDS_…`` variables.
-
-    Raises:
-        Unusable: the file cannot be read, a key is unknown, or a value is of the wrong kind.
-    """
-    loaded = Loaded(Settings(), {})
-    if file is not None:
-        loaded = _with_file(loaded, file)
-    return _with_environment(loaded, environment)
 
 
 def flat(settings: Settings) -> Iterator[tuple[str, Any]]:
@@ -210,87 +241,10 @@ def flat(settings: Settings) -> Iterator[tuple[str, Any]]:
         part = getattr(settings, section)
         for f in dataclasses.fields(part):
             yield f"{section}.{f.name}", getattr(part, f.name)
-    for section in PEERS:
-        for oid, peer in getattr(settings, section).items():
-            yield f"{section}.{oid}", peer.url
-
-
-def _with_file(loaded: Loaded, file: Path) -> Loaded:
-    try:
-        tables = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise Unusable(f"{file}: {problem}") from None
-    values: dict[str, Any] = {}
-    for section, table in tables.items():
-        if not isinstance(table, dict):
-            raise Unusable(f"{file}: {section} is no section")
-        if section in PEERS:
-            peers = {oid: _peer(f"{section}.{oid}", entry) for oid, entry in table.items()}
-            changes: dict[str, Any] = {section: peers}
-            settings = dataclasses.replace(loaded.settings, **changes)
-            loaded = Loaded(settings, {**loaded.sources, **dict.fromkeys((f"{section}.{o}" for o in peers), "file")})
-            continue
-        if section not in SECTIONS:
-            raise Unusable(f"{file}: there is no section {section}")
-        for key, value in table.items():
-            values[f"{section}.{key}"] = _checked(f"{section}.{key}", value, str(file))
-    return loaded.changed(values, "file")
-
-
-def _peer(dotted: str, entry: Any) -> Peer:
-    if isinstance(entry, str):
-        return Peer(entry)
-    known = {f.name for f in dataclasses.fields(Peer)}
-    texts = isinstance(entry, dict) and all(key in known and isinstance(text, str) for key, text in entry.items())
-    if not texts or "url" not in entry:
-        raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted")
-    return Peer(**entry)
-
-
-def _with_environment(loaded: Loaded, environment: Mapping[str, str]) -> Loaded:
-    known = {f"XDS_{dotted.replace('.', '_').upper()}": dotted for dotted, _ in flat(Settings())}
-    values: dict[str, Any] = {}
-    for variable, text in environment.items():
-        if not variable.startswith("XDS_"):
-            continue
-        if variable not in known:
-            raise Unusable(f"environment: {variable} is no setting")
-        dotted = known[variable]
-        values[dotted] = _checked(dotted, _from_text(_kind(dotted), text), variable)
-    return loaded.changed(values, "environment")
-
-
-def _kind(dotted: str) -> Any:
-    section, _, key = dotted.partition(".")
-    if section not in SECTIONS:
-        raise Unusable(f"{dotted}: there is no section {section}")
-    hints = get_type_hints(type(getattr(Settings(), section)))
-    if key not in hints:
-        raise Unusable(f"{dotted}: there is no such setting")
-    return hints[key]
-
-
-def _from_text(kind: Any, text: str) -> Any:
-    if get_origin(kind) is tuple:
-        return [item.strip() for item in text.split(",") if item.strip()]
-    if kind is bool:
-        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _checked(dotted: str, value: Any, where: str) -> Any:
-    kind = _kind(dotted)
-    if get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
-    if get_origin(kind) is Literal and value in get_args(kind):
-        return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
-        return value
-    raise Unusable(f"{where}: {dotted} cannot be {value!r}")
+    for section, kind in TABLES.items():
+        for name, entry in getattr(settings, section).items():
+            if kind is Peer:
+                yield f"{section}.{name}", entry.url
+                continue
+            for f in dataclasses.fields(entry):
+                yield f"{section}.{name}.{f.name}", getattr(entry, f.name)

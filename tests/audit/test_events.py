@@ -18,6 +18,7 @@ from xds.app import Application
 from xds.audit.codes import EVENT_IDS, REPORT_NUMBER
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.message import AuditSource, Detail, ParticipantObject
+from xds.configuration import load
 from xds.ebxml import lcm
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
@@ -25,7 +26,7 @@ from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.identifiers import UniqueId
-from xds.settings import load
+from xds.settings import DEFAULT_DOMAIN
 from xds.store.audit import Recorded
 from xds.store.deployment import with_identity
 from xds.transactions import (
@@ -107,12 +108,12 @@ def an_event(application: Application, case: str, side: Side, reply_to: str = ""
     """The record of a transaction that has reached us, or that we have started."""
     transaction, path, about = CASES[case]
     if side is Side.INITIATOR:
-        event = application.started(transaction, f"https://peer.example{path}")
+        event = application.domains[DEFAULT_DOMAIN].started(transaction, f"https://peer.example{path}")
     else:
         url = f"https://xds.hospital.example{path}"
         request = HttpRequest("POST", path, "", "", lambda _: b"", "192.0.2.7", url)
         message = Message(Addressing(transaction.action, reply_to=reply_to), etree.Element("x"))
-        event = application.event(transaction, side, request, message)
+        event = application.domains[DEFAULT_DOMAIN].event(transaction, side, request, message)
     about(event)
     event.started = STARTED
     return event

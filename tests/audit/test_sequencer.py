@@ -21,14 +21,15 @@ import sqlalchemy as sa
 
 from tests.conftest import wait_for
 from tests.store.test_audit import a_row, keep, rows
-from xds.app import owner
 from xds.audit import checkpoint as signing
 from xds.audit import sequencer
 from xds.audit.segments import SegmentLog
 from xds.audit.sequencer import Sequencer, alive, folder, signing_key
 from xds.audit.verify import Tampered, Verified, compare, verify
+from xds.configuration import load
+from xds.domain import owner
 from xds.errors import Unusable
-from xds.settings import Loaded, load
+from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store.audit import Recorded
 from xds.store.deployment import with_identity

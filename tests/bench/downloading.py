@@ -17,8 +17,8 @@ from tests.bench.processes import used
 from tests.bench.run import Run, Server, child, need, wait_for_port
 from tests.bench.streams import Connection, get_all, post, write_file
 from tests.imaging.images import SERIES, STUDY, an_instance, saved
-from xds.app import archive
 from xds.demo.site import free_port
+from xds.domain import archive
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest, write_imaging_request
 from xds.ebxml.xdsb import write_retrieve_request as write_document_request
 from xds.store.documents import BlobStore, DocumentTable, Kept

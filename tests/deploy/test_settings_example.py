@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from xds.cli.example import example
-from xds.settings import Settings, flat, load
+from xds.configuration import load
+from xds.settings import NamedDomain, Sender, Settings, flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -20,11 +22,11 @@ def test_the_example_is_good_as_it_is_and_with_every_line_in_force(tmp_path: Pat
     file = tmp_path / "xds.toml"
     file.write_text(example(), "utf-8")
     assert load(file, {}).settings == Settings()
-    in_force = re.sub(r"^# (\w+ = )", r"\1", example(), flags=re.MULTILINE)
+    in_force = re.sub(r"^# (\w+ = |\[\w+\.\w+\])", r"\1", example(), flags=re.MULTILINE)
     file.write_text(in_force, "utf-8")
     loaded = load(file, {})
-    assert dict(flat(loaded.settings)) == dict(flat(Settings()))
-    assert set(loaded.sources) == set(dict(flat(Settings())))
+    assert loaded.settings == replace(Settings(), domains={"north": NamedDomain()}, senders={"pacs": Sender()})
+    assert set(loaded.sources) == set(dict(flat(loaded.settings)))
 
 
 def test_every_setting_says_what_it_is() -> None:

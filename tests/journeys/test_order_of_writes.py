@@ -18,10 +18,10 @@ from lxml import etree
 
 from tests.builders import AUTHORITY, a_submission, an_entry
 from xds.app import Application
+from xds.configuration import load
 from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml
-from xds.settings import load
 from xds.store.deployment import prepare, with_identity
 from xds.store.documents import SWEEP_SECONDS
 from xds.store.engine import make_engine

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import click
 import sqlalchemy as sa
 
-from xds.settings import Loaded, load
+from xds.configuration import load
+from xds.errors import Unusable
+from xds.settings import DEFAULT_DOMAIN, Loaded, NamedDomain
 from xds.store.deployment import prepare, with_identity
 from xds.store.engine import make_engine
 
@@ -24,6 +26,28 @@ def deployment(command: F) -> F:
     return click.option(
         "--config", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (xds.toml)."
     )(command)
+
+
+def in_domain(command: F) -> F:
+    """The option ``--domain NAME``, of every command that touches one affinity domain of a deployment."""
+    return click.option(
+        "--domain",
+        metavar="NAME",
+        default=DEFAULT_DOMAIN,
+        help="Affinity domain; without it the one at the bare paths.",
+    )(command)
+
+
+def affinity_domain(loaded: Loaded, name: str) -> NamedDomain:
+    """The settings of an affinity domain.
+
+    Raises:
+        Unusable: there is none of the name.
+    """
+    found = loaded.settings.affinity_domains.get(name)
+    if found is None:
+        raise Unusable(f"there is no affinity domain {name}; there are {', '.join(loaded.settings.affinity_domains)}")
+    return found
 
 
 def as_json(command: F) -> F:

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from xds.actors import document_registry
-from xds.app import DEFAULT_DOMAIN, registry_of
-from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
+from xds.domain import registry_of
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
 from xds.metadata.vocabulary import ON_DEMAND
@@ -29,15 +29,16 @@ def doctor() -> None:
 @doctor.command(epilog="Example: xds doctor submission message.xml --data ./xds-data")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @deployment
+@in_domain
 @as_json
-def submission(file: Path, config: Path | None, data: str | None, json_: bool) -> None:
+def submission(file: Path, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
     """Hold the submission in FILE to every rule of the registry; exit code 1 if it breaks one.
 
     FILE holds a SubmitObjectsRequest, bare, in a ProvideAndRegisterDocumentSetRequest or in a SOAP envelope.  With
     --data or --config it is held to what that registry has, too; nothing is kept.
     """
     loaded = settings(config, data) if config or data else None
-    findings = list(_findings(_submitted(file), loaded))
+    findings = list(_findings(_submitted(file), loaded, domain))
     if json_:
         print_json([{"code": f.code, "object": f.location, "context": f.context} for f in findings])
     else:
@@ -65,7 +66,7 @@ def _submitted(file: Path) -> Element:
     return found[0]
 
 
-def _findings(submitted: Element, loaded: Loaded | None) -> Iterable[Finding]:
+def _findings(submitted: Element, loaded: Loaded | None, domain: str) -> Iterable[Finding]:
     errors = schema_errors("lcm.xsd", submitted, most=50)
     if errors:
         return [Finding(ErrorCode.REGISTRY_METADATA, f"line {e.line}: {e.message}") for e in errors]
@@ -73,7 +74,7 @@ def _findings(submitted: Element, loaded: Loaded | None) -> Iterable[Finding]:
     on_demand = _is_on_demand(objects)
     try:
         if loaded is not None:
-            return _tried(objects, loaded, on_demand=on_demand)
+            return _tried(objects, loaded, domain, on_demand=on_demand)
         return document_registry.read(objects, on_demand=on_demand)[1]
     except Refused as refused:
         return refused.findings
@@ -84,14 +85,15 @@ def _is_on_demand(objects: rim.RegistryObjectList) -> bool:
     return bool(objects.extrinsic_objects) and objects.extrinsic_objects[0].object_type == ON_DEMAND
 
 
-def _tried(objects: rim.RegistryObjectList, loaded: Loaded, *, on_demand: bool) -> Iterable[Finding]:
+def _tried(objects: rim.RegistryObjectList, loaded: Loaded, domain: str, *, on_demand: bool) -> Iterable[Finding]:
     """Register it in a transaction that is rolled back; return what the registry would warn of.
 
     Raises:
         Refused: as the registry would.
     """
+    own = affinity_domain(loaded, domain)
     with database(loaded) as engine, engine.connect() as connection:
-        store = SqlRegistry(connection, DEFAULT_DOMAIN)
-        warnings = registry_of(loaded.settings).submit(objects, store, on_demand=on_demand)
+        store = SqlRegistry(connection, domain)
+        warnings = registry_of(loaded.settings, own).submit(objects, store, on_demand=on_demand)
         connection.rollback()
     return warnings

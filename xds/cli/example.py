@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from xds.settings import SECTIONS, Settings
+from xds.settings import SECTIONS, Domain, NamedDomain, Sender, Settings
 
 HEAD = """\
 # Every setting with its default; a line that is commented out says what holds without it.
@@ -25,21 +25,25 @@ TAIL = """
 
 def example() -> str:
     """The text of ``deploy/settings.example.toml``."""
-    return HEAD + "".join(_section(section) for section in SECTIONS) + TAIL
+    sections = "".join(_section(getattr(Settings(), section), f"[{section}]") for section in SECTIONS)
+    north, pacs = _section(NamedDomain(), "# [domains.north]", Domain), _section(Sender(), "# [senders.pacs]")
+    return HEAD + sections + TAIL + north + pacs
 
 
-def _section(section: str) -> str:
-    part = getattr(Settings(), section)
-    lines = [f"\n# {(type(part).__doc__ or '').strip()}", f"[{section}]"]
-    for key, comment in _comments(type(part)).items():
+def _section(part: Any, head: str, *bases: type) -> str:
+    """A section, or an entry of a table that is no setting until somebody names one."""
+    lines = [f"\n# {line}".replace("\n# \n", "\n#\n") for line in (inspect.getdoc(type(part)) or "").splitlines()]
+    text = "".join(line.rstrip() for line in lines) + f"\n{head}\n"
+    for key, comment in _comments(*bases, type(part)).items():
         line = f"# {key} = {_toml(getattr(part, key))}"
-        lines.append(f"{line}  # {comment}" if comment else line)
-    return "\n".join(lines) + "\n"
+        text += f"{line}  # {comment}\n" if comment else f"{line}\n"
+    return text
 
 
-def _comments(kind: type) -> dict[str, str]:
-    """Each field of a settings class with the comment beside it."""
-    found = re.findall(r"^    (\w+): .*? = [^#\n]*(?:  # (.*))?$", inspect.getsource(kind), re.MULTILINE)
+def _comments(*kinds: type) -> dict[str, str]:
+    """Each field of settings classes with the comment beside it."""
+    source = "".join(map(inspect.getsource, kinds))
+    found = re.findall(r"^    (\w+): .*? = [^#\n]*(?:  # (.*))?$", source, re.MULTILINE)
     return {key: comment.strip() for key, comment in found}
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 import sqlalchemy as sa
 
-from xds.app import DEFAULT_DOMAIN
 from xds.audit.events import AuditEvent, Party, source_of
-from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
 from xds.settings import Loaded
@@ -39,14 +37,14 @@ def patient() -> None:
 @patient.command(epilog="Example: xds patient add 'anna^^^&1.2.3.4&ISO' --data ./xds-data")
 @click.argument("cx")
 @deployment
-def add(cx: str, config: Path | None, data: str | None) -> None:
+@in_domain
+def add(cx: str, config: Path | None, data: str | None, domain: str) -> None:
     """Make the patient CX known."""
     id_, loaded = patient_id(cx), settings(config, data)
-    if id_.authority not in loaded.settings.domain.assigning_authorities:
-        click.echo(f"xds: {id_.authority} is none of domain.assigning_authorities", err=True)
-        sys.exit(1)
+    if id_.authority not in affinity_domain(loaded, domain).assigning_authorities:
+        raise Unusable(f"{id_.authority} is none of domain.assigning_authorities")
     with database(loaded) as engine, engine.begin() as connection:
-        new = patients.add(connection, DEFAULT_DOMAIN, id_)
+        new = patients.add(connection, domain, id_)
         if new:
             _recorded(connection, loaded, ("C", id_))
     click.echo("added" if new else "known already")
@@ -63,12 +61,14 @@ def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, Patie
 @click.argument("subsumed")
 @click.argument("surviving")
 @deployment
-def merge(subsumed: str, surviving: str, config: Path | None, data: str | None) -> None:
+@in_domain
+def merge(subsumed: str, surviving: str, config: Path | None, data: str | None, domain: str) -> None:
     """Let the patient SUBSUMED go on as SURVIVING: what is registered for either is found under the latter."""
     one, other, loaded = patient_id(subsumed), patient_id(surviving), settings(config, data)
+    affinity_domain(loaded, domain)
     try:
         with database(loaded) as engine, engine.begin() as connection:
-            patients.merge(connection, DEFAULT_DOMAIN, one, other)
+            patients.merge(connection, domain, one, other)
             _recorded(connection, loaded, ("D", one), ("U", other))
     except patients.NotMerged as problem:
         raise Unusable(str(problem)) from None
@@ -78,12 +78,14 @@ def merge(subsumed: str, surviving: str, config: Path | None, data: str | None) 
 @patient.command(epilog="Example: xds patient unmerge 'ann^^^&1.2.3.4&ISO' --data ./xds-data")
 @click.argument("cx")
 @deployment
-def unmerge(cx: str, config: Path | None, data: str | None) -> None:
+@in_domain
+def unmerge(cx: str, config: Path | None, data: str | None, domain: str) -> None:
     """Undo the merge of the patient CX, who stands for themselves again."""
     one, loaded = patient_id(cx), settings(config, data)
+    affinity_domain(loaded, domain)
     try:
         with database(loaded) as engine, engine.begin() as connection:
-            other = patients.unmerge(connection, DEFAULT_DOMAIN, one)
+            other = patients.unmerge(connection, domain, one)
             _recorded(connection, loaded, ("U", one), ("U", other))
     except patients.NotMerged as problem:
         raise Unusable(str(problem)) from None
@@ -93,14 +95,17 @@ def unmerge(cx: str, config: Path | None, data: str | None) -> None:
 @patient.command("list", epilog="Example: xds patient list --json --data ./xds-data")
 @click.option("--merged", is_flag=True, help="Those merged away, each with the one it goes on as.")
 @deployment
+@in_domain
 @as_json
-def list_(merged: bool, config: Path | None, data: str | None, json_: bool) -> None:
+def list_(merged: bool, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
     """Print every patient that stands for themselves."""
-    with database(settings(config, data)) as engine, reading(engine) as connection:
+    loaded = settings(config, data)
+    affinity_domain(loaded, domain)
+    with database(loaded) as engine, reading(engine) as connection:
         if merged:
-            pairs = [(str(one), str(other)) for one, other in patients.merges(connection, DEFAULT_DOMAIN)]
+            pairs = [(str(one), str(other)) for one, other in patients.merges(connection, domain)]
         else:
-            known = [str(item) for item in patients.all_of(connection, DEFAULT_DOMAIN)]
+            known = [str(item) for item in patients.all_of(connection, domain)]
     if merged and json_:
         print_json([{"subsumed": one, "surviving": other} for one, other in pairs])
     elif merged:

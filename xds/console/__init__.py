@@ -8,14 +8,14 @@ from typing import Any
 from flask import Flask, Response, render_template, request
 
 from xds import __version__
-from xds.settings import Settings
+from xds.settings import DEFAULT_DOMAIN, Settings
 from xds.wire.metrics import Metrics
 
 
 def make(
     settings: Settings, served: Mapping[str, Sequence[str]], problems: Callable[[], Iterable[str]], metrics: Metrics
 ) -> Flask:
-    """The WSGI application of everything that is not SOAP; ``served`` has each actor's transactions by number."""
+    """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number."""
     flask = Flask(__name__)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
 
@@ -37,7 +37,7 @@ def make(
     @flask.get("/console")
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
-        return render_template("front.html", base=base, settings=settings, served=served, version=__version__)
+        return render_template("front.html", base=base, rows=_rows(settings, served), version=__version__)
 
     @flask.after_request
     def headers(response: Response) -> Response:
@@ -52,6 +52,29 @@ def make(
         return _text(int(problem.code), "there is nothing at this address")
 
     return flask
+
+
+_TITLES = {
+    "registry": "Document Registry",
+    "repository": "Document Repository",
+    "imaging-source": "Imaging Document Source",
+}
+
+
+def _rows(settings: Settings, served: Mapping[str, Sequence[str]]) -> list[tuple[str, str, str, str]]:
+    """What the front page lists: actor, its OID, its transactions and its path."""
+    rows = []
+    for path, numbers in served.items():
+        name, _, actor = path.strip("/").rpartition("/")
+        domain = settings.affinity_domains[name or DEFAULT_DOMAIN]
+        oids = {
+            "repository": domain.repository_unique_id,
+            "imaging-source": settings.imaging_source.retrieve_location_uid,
+        }
+        listed = (*numbers, "RAD-68") if actor == "repository" else numbers
+        title = f"{_TITLES[actor]}, {name}" if name else _TITLES[actor]
+        rows.append((title, oids.get(actor, ""), ", ".join(listed), path))
+    return rows
 
 
 def _text(status: int, text: str) -> Response:

@@ -15,8 +15,9 @@ from typing import Any
 
 import requests
 
+from xds.configuration import load
 from xds.errors import Unusable
-from xds.settings import Settings, load
+from xds.settings import Settings
 from xds.store.deployment import with_identity
 
 START_SECONDS = 20.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.metadata.identifiers import new_oid
-from xds.settings import Loaded
+from xds.settings import Loaded, Settings, flat
 from xds.store.engine import insert_ignoring
 from xds.store.tables import deployment
 
@@ -22,6 +23,8 @@ MADE = (
     "domain.home_community_id",
     "domain.assigning_authorities",
 )
+# And of each affinity domain that has paths of its own.
+MADE_OF_A_DOMAIN = ("repository_unique_id", "home_community_id", "assigning_authorities")
 _LOG_ID = "audit.log_id"
 VERSION = "0001"
 """The newest step of ``migrations``."""
@@ -31,31 +34,52 @@ def with_identity(loaded: Loaded) -> Loaded:
     """The settings with the OIDs of this deployment; those that are not set are made once and kept.
 
     Raises:
-        Unusable: the data folder cannot be written, or its identity file cannot be read.
+        Unusable: the data folder cannot be written, an identity file cannot be read, or two affinity domains share
+            a repository.
     """
-    settings = loaded.settings
-    missing = [name for name in MADE if not _value(settings, name)]
+    loaded = _completed(loaded, "", MADE, loaded.settings.data / "identity.json", (*MADE, _LOG_ID))
+    for name in loaded.settings.domains:
+        file = loaded.settings.data / f"identity-{name}.json"
+        loaded = _completed(loaded, f"domains.{name}.", MADE_OF_A_DOMAIN, file, MADE_OF_A_DOMAIN)
+    _apart(loaded.settings)
+    return loaded
+
+
+def _completed(loaded: Loaded, prefix: str, names: Sequence[str], file: Path, held: Sequence[str]) -> Loaded:
+    """The settings with those of the names that are not set, from a file that holds so many."""
+    settings = dict(flat(loaded.settings))
+    missing = [name for name in names if not settings[prefix + name]]
     if not missing:
         return loaded
-    kept = _kept(settings.data)
-    values = {name: (kept[name],) if name == "domain.assigning_authorities" else kept[name] for name in missing}
+    kept = _kept(file, held)
+    values = {
+        prefix + name: (kept[name],) if name.endswith("assigning_authorities") else kept[name] for name in missing
+    }
     return loaded.changed(values, "made at first start")
 
 
-def _value(settings: object, dotted: str) -> object:
-    section, _, key = dotted.partition(".")
-    return getattr(getattr(settings, section), key)
+def _apart(settings: Settings) -> None:
+    """Hold affinity domains to repositories of their own: a document's row is found by its repository.
+
+    Raises:
+        Unusable: two have the same.
+    """
+    seen: dict[str, str] = {}
+    for name, domain in settings.affinity_domains.items():
+        other = seen.setdefault(domain.repository_unique_id, name)
+        if other != name:
+            raise Unusable(f"the affinity domains {other} and {name} have the same repository_unique_id")
 
 
-def _kept(data: Path) -> dict[str, str]:
-    """The identity file's OIDs; the file is made whole or not at all, and the first of two makers wins."""
-    path = data / "identity.json"
+def _kept(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The OIDs of a file, which is made whole or not at all; the first of two makers wins."""
+    data = path.parent
     try:
         data.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             descriptor, temporary = tempfile.mkstemp(dir=data, prefix=".identity-")
             with os.fdopen(descriptor, "w") as file:
-                json.dump({name: new_oid() for name in (*MADE, _LOG_ID)}, file, indent=1)
+                json.dump({name: new_oid() for name in names}, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -67,14 +91,14 @@ def _kept(data: Path) -> dict[str, str]:
         kept = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as problem:
         raise Unusable(f"{path}: {problem}") from None
-    if not isinstance(kept, dict) or not {*MADE, _LOG_ID} <= kept.keys():
+    if not isinstance(kept, dict) or not {*names} <= kept.keys():
         raise Unusable(f"{path}: not an identity file")
     return {str(key): str(value) for key, value in kept.items()}
 
 
 def log_id(data: Path) -> str:
     """The OID that this deployment's audit log is known by."""
-    return _kept(data)[_LOG_ID]
+    return _kept(data / "identity.json", (*MADE, _LOG_ID))[_LOG_ID]
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -116,9 +140,9 @@ def prepare(engine: sa.Engine, loaded: Loaded) -> None:
             if engine.dialect.name != "sqlite":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
             migrate(connection)
-            expected = {
-                "repository.unique_id": loaded.settings.repository.unique_id,
-            }
+            expected = {"repository.unique_id": loaded.settings.repository.unique_id}
+            for domain, its in loaded.settings.domains.items():
+                expected[f"domains.{domain}.repository_unique_id"] = its.repository_unique_id
             for name, value in expected.items():
                 insert_ignoring(connection, deployment, name=name, value=value)
                 found = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == name))

@@ -133,8 +133,10 @@ class SqlRegistry:
 
     def _foreign(self, entry_uuids: Sequence[str]) -> Sequence[int]:
         table = foreign_association
-        statement = sa.select(table.c.patient_key).where(table.c.target.in_(entry_uuids)).distinct()
-        return self._connection.scalars(statement).all()
+        statement = sa.select(table.c.patient_key).where(
+            table.c.domain == self._domain, table.c.target.in_(entry_uuids)
+        )
+        return self._connection.scalars(statement.distinct()).all()
 
     def values_of(self, patient_key: int, attribute: str, entry_uuids: Collection[str]) -> dict[str, frozenset[str]]:
         table = document_entry_value
@@ -218,7 +220,7 @@ class SqlRegistry:
         ]
         kinds = self.kinds_of(end for _, ends in relations for end in ends)
         return [
-            {"target": end, "entry_uuid": entry_uuid, "patient_key": patient_key}
+            {"domain": self._domain, "target": end, "entry_uuid": entry_uuid, "patient_key": patient_key}
             for entry_uuid, ends in relations
             for end in ends
             if end in kinds and kinds[end][1] != patient_key
@@ -247,7 +249,9 @@ class SqlRegistry:
         leading = (locator.c.id.in_([*uuids, *unique_ids]), locator.c.entry_uuid.in_(uuids))
         self._connection.execute(sa.delete(locator).where(locator.c.domain == self._domain, *leading))
         ends = sa.or_(foreign_association.c.target.in_(uuids), foreign_association.c.entry_uuid.in_(uuids))
-        self._connection.execute(sa.delete(foreign_association).where(ends))
+        self._connection.execute(
+            sa.delete(foreign_association).where(foreign_association.c.domain == self._domain, ends)
+        )
 
     def merge(self, subsumed: PatientId, surviving: PatientId) -> None:
         """Let one patient go on as another (see ``patients.merge``)."""

@@ -159,6 +159,7 @@ association = sa.Table(
 foreign_association = sa.Table(
     "foreign_association",
     metadata,
+    sa.Column("domain", sa.String(64), primary_key=True),
     sa.Column("target", sa.String(45), primary_key=True),
     sa.Column("entry_uuid", sa.String(45), primary_key=True),
     sa.Column("patient_key", _Id, nullable=False),

@@ -125,10 +125,11 @@ def upgrade() -> None:
     postgresql_partition_by='HASH (patient_key)'
     )
     op.create_table('foreign_association',
+    sa.Column('domain', sa.String(length=64), nullable=False),
     sa.Column('target', sa.String(length=45), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
     sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.PrimaryKeyConstraint('target', 'entry_uuid')
+    sa.PrimaryKeyConstraint('domain', 'target', 'entry_uuid')
     )
     op.create_table('locator',
     sa.Column('domain', sa.String(length=64), nullable=False),

@@ -1,0 +1,314 @@
+"""One affinity domain of a deployment: its actors joined, their addresses, the audit events of both sides."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from xds.actors.document_registry import DocumentRegistry
+from xds.actors.document_repository import DocumentRepository, NoAnswer
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.remote_registry import RemoteRegistry, settling_query
+from xds.archives.folder import FolderArchive
+from xds.audit.events import AuditEvent, Party, Side, source_of
+from xds.ebxml import rim
+from xds.errors import Finding, Refused, Severity, Unusable
+from xds.exchange import Exchange
+from xds.feeding import Feeding
+from xds.hl7.feed import FeedAction
+from xds.hl7.v2 import Authorities, Header
+from xds.metadata.identifiers import Oid, is_oid
+from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
+from xds.settings import DEFAULT_DOMAIN, Domain, Settings
+from xds.store import audit as audit_store
+from xds.store.documents import BlobStore
+from xds.store.work import Database
+from xds.transactions import (
+    iti8_patient_identity_feed,
+    iti18_registry_stored_query,
+    iti41_provide_and_register_document_set_b,
+    iti42_register_document_set_b,
+    iti43_retrieve_document_set,
+    iti44_patient_identity_feed_hl7v3,
+    iti51_multi_patient_stored_query,
+    iti57_update_document_set,
+    iti61_register_on_demand_document_entry,
+    iti62_remove_metadata,
+    iti92_restricted_update_document_set,
+    rad69_retrieve_imaging_document_set,
+)
+from xds.transactions.transaction import Call, Transaction
+from xds.wire.client import Client
+from xds.wire.http import HttpRequest
+from xds.wire.metrics import Metrics
+from xds.wire.mime import Limits
+from xds.wire.soap import Message
+
+SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+    "registry": (
+        "DocumentRegistry",
+        (
+            iti18_registry_stored_query,
+            iti42_register_document_set_b,
+            iti44_patient_identity_feed_hl7v3,
+            iti51_multi_patient_stored_query,
+            iti57_update_document_set,
+            iti61_register_on_demand_document_entry,
+            iti62_remove_metadata,
+            iti92_restricted_update_document_set,
+        ),
+    ),
+    "repository": ("DocumentRepository", (iti41_provide_and_register_document_set_b, iti43_retrieve_document_set)),
+    "imaging-source": ("ImagingDocumentSource", (rad69_retrieve_imaging_document_set,)),
+}
+"""Each actor by the last part of its path, with its title and the transactions it answers."""
+
+NOT_BY_DOMAIN = ("imaging-source",)
+"""Actors that belong to the deployment, and have the bare path only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The actors of one process that transactions speak to."""
+
+    registry: DocumentRegistry
+    repository: DocumentRepository
+    imaging_source: ImagingDocumentSource
+    register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
+
+
+def archive(settings: Settings) -> FolderArchive | None:
+    """The images of this deployment, where it has any.
+
+    Raises:
+        Unusable: the folder is not there, or its index cannot be made.
+    """
+    imaging = settings.imaging_source
+    if not imaging.folder:
+        return None
+    try:
+        return FolderArchive(
+            Path(imaging.folder), settings.data / "images.sqlite", settings.data / "spool", zone=imaging.timezone
+        )
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"imaging_source: {problem}") from None
+
+
+def code_sets(domain: Domain) -> Callable[[], CodeSets]:
+    """The domain's code sets as they are at the time of each call.
+
+    Raises:
+        Unusable: the file cannot be read.
+    """
+    if not domain.codes or domain.codes_mode == "off":
+        return lambda: ANY
+    severity = Severity.ERROR if domain.codes_mode == "strict" else Severity.WARNING
+    return CodeSetsFile(Path(domain.codes), severity).current
+
+
+def registry_of(settings: Settings, domain: Domain) -> DocumentRegistry:
+    """The Document Registry of an affinity domain.
+
+    Raises:
+        Unusable: the code sets cannot be read.
+    """
+    return DocumentRegistry(
+        map(Oid, domain.assigning_authorities),
+        open_patients=domain.patients == "open",
+        most_results=settings.registry.most_results,
+        refuse_unknown=settings.registry.unknown_patient == "refused",
+        code_sets=code_sets(domain),
+    )
+
+
+def owner() -> str:
+    """This process, so that what it leaves open can be told from what a living one has open."""
+    with open("/proc/self/stat") as stat:  # noqa: PTH123
+        started = stat.read().rpartition(")")[2].split()[19]
+    return f"{socket.gethostname()} {os.getpid()} {started}"
+
+
+class AffinityDomain:
+    """One affinity domain in one process; others in the same database see nothing of it."""
+
+    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: BlobStore) -> None:
+        self.settings, self.name = settings, name
+        self.own = settings.affinity_domains[name]
+        self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
+        self.database = Database(engine, blobs, name, self.own.repository_unique_id)
+        self.node = source_of(settings)
+        self.actors = self._actors(blobs)
+
+    def _actors(self, blobs: BlobStore) -> Actors:
+        settings = self.settings
+        registry = registry_of(settings, self.own)
+        remote = self.remote_registry()
+
+        def register_remotely(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
+            """ITI-42 over SOAP; its record has its own outcome."""
+            assert remote is not None  # noqa: S101  used only where it is set
+            event = call.also(self.started(iti42_register_document_set_b.TRANSACTION, remote.url))
+            event.about_objects(objects)
+            try:
+                warnings = remote.register(objects)
+            except Refused as refused:
+                event.end(failed=True, findings=refused.findings)
+                raise
+            except NoAnswer:
+                event.end(failed=True)
+                raise
+            event.end(failed=False)
+            return warnings
+
+        def register(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
+            """ITI-42 to the registry in this process: a call, audited on both sides all the same."""
+            for side in Side:
+                event = call.also(self._in_process_event(iti42_register_document_set_b.TRANSACTION, side))
+                event.about_objects(objects)
+            return registry.submit(objects, call.work.registry)
+
+        repository = DocumentRepository(
+            self.own.repository_unique_id, blobs, remote=remote is not None, streams=settings.repository.streams
+        )
+        source = ImagingDocumentSource(
+            settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
+        )
+        return Actors(registry, repository, source, register if remote is None else register_remotely)
+
+    def remote_registry(self) -> RemoteRegistry | None:
+        """The registry elsewhere that ITI-42 goes to, where there is one."""
+        settings = self.settings
+        if self.path or not settings.repository.registry_url:  # a named domain has its registry here
+            return None
+        tls = settings.tls
+        client = Client(
+            settings.repository.registry_url,
+            certificate=tls.certificate,
+            key=tls.key,
+            trusted=tls.trusted,
+            seconds=settings.repository.registry_seconds,
+        )
+        return RemoteRegistry(
+            client, iti42_register_document_set_b.TRANSACTION.action, iti18_registry_stored_query.TRANSACTION.action
+        )
+
+    def settle(self) -> int:
+        """Settle documents whose ITI-42 was never answered; return how many.  Each question is audited."""
+        remote = self.remote_registry()
+        if remote is None:
+            return 0
+
+        def holds(unique_id: str) -> bool:
+            event = self.started(iti18_registry_stored_query.TRANSACTION, remote.url)
+            event.about_query(*settling_query(unique_id))
+            try:
+                found = remote.holds(unique_id)
+                event.end(failed=False)
+                return found
+            finally:
+                with self.database.engine.begin() as connection:
+                    audit_store.record(connection, event.records())
+
+        # Only when it cannot be under way any more.
+        age = self.settings.repository.registry_seconds * 2
+        return self.actors.repository.settle(holds, age, self.database.work())
+
+    def feeding(self) -> Feeding:
+        """The registry's side of ITI-8.
+
+        Raises:
+            Unusable: ``mllp.namespaces`` is malformed.
+        """
+
+        def event(head: Header, peer: str) -> AuditEvent:
+            """Called by facility and application, as the messages name them (ITI TF-2: 3.8.5.1)."""
+            source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
+            host = self.own.mllp_listen.rpartition(":")[0].strip("[]") or "localhost"
+            here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)
+            (audits, *_) = iti8_patient_identity_feed.AUDITS[FeedAction.REVISE]
+            transaction = (iti8_patient_identity_feed.NUMBER, iti8_patient_identity_feed.TITLE)
+            return AuditEvent(self.node, audits.event_id, audits.action, transaction, source, here)
+
+        return Feeding(self.actors.registry, self.database, _namespaces(self.settings, self.own), event)
+
+    def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
+        """What answers at each path of this domain's."""
+        settings = self.settings
+        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
+        return {
+            f"{self.path}/{actor}": Exchange(
+                title,
+                [transaction for page in pages for transaction in transactions_of(page)],
+                self.actors,
+                self.database,
+                limits,
+                self.event,
+                owner(),
+                metrics,
+            )
+            for actor, (title, pages) in SERVED.items()
+            if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)
+        }
+
+    # Audit events.
+
+    def event(self, transaction: Transaction, side: Side, request: HttpRequest, message: Message) -> AuditEvent:
+        """The record of a transaction that has reached us, not yet about anything."""
+        caller = Party(message.addressing.reply_to or request.remote_address, request.remote_address, requestor=True)
+        here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
+        return self._event(transaction, side, caller, here)
+
+    def _in_process_event(self, transaction: Transaction, side: Side) -> AuditEvent:
+        base = self._base() + self.path
+        host = urlsplit(base).hostname or "localhost"
+        initiator = Party(f"{base}/repository", host, ours=True, requestor=True)
+        return self._event(transaction, side, initiator, Party(f"{base}/registry", host, ours=True))
+
+    def started(self, transaction: Transaction, url: str) -> AuditEvent:
+        """The record of a transaction that we start."""
+        base = self._base()
+        here = Party(base, urlsplit(base).hostname or "localhost", ours=True, requestor=True)
+        there = Party(url, urlsplit(url).hostname or "localhost")
+        return self._event(transaction, Side.INITIATOR, here, there)
+
+    def _base(self) -> str:
+        return self.settings.server.public_url or f"http://{self.settings.server.listen}"
+
+    def _event(self, transaction: Transaction, side: Side, initiator: Party, responder: Party) -> AuditEvent:
+        audits = transaction.initiator_audits if side is Side.INITIATOR else transaction.responder_audits
+        source, destination = (responder, initiator) if transaction.retrieve else (initiator, responder)
+        # A repository's record of a retrieval names no patient (ITI TF-2: 3.43.5.1.2).
+        names_patient = not (transaction.retrieve and side is Side.RESPONDER)
+        return AuditEvent(
+            self.node, audits.event_id, audits.action, (transaction.number, transaction.title),
+            source, destination, names_patient,
+        )  # fmt: skip
+
+
+def transactions_of(page: Any) -> tuple[Transaction, ...]:
+    """A page's transaction; of ITI-44 several, one an interaction."""
+    found: tuple[Transaction, ...] = getattr(page, "TRANSACTIONS", (page.TRANSACTION,))
+    return found
+
+
+def _namespaces(settings: Settings, domain: Domain) -> Authorities:
+    """What fills in the authorities of HL7 v2 identifiers.
+
+    Raises:
+        Unusable: an entry of mllp.namespaces is not of the form NAMESPACE=OID.
+    """
+    namespaces = {}
+    for entry in settings.mllp.namespaces:
+        namespace, _, oid = entry.partition("=")
+        if not namespace or not is_oid(oid):
+            raise Unusable("mllp.namespaces: each entry is of the form NAMESPACE=OID")
+        namespaces[namespace] = Oid(oid)
+    ours = domain.assigning_authorities
+    return Authorities(namespaces, Oid(ours[0]) if len(ours) == 1 else None)
