@@ -7,9 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from lxml import etree
@@ -376,3 +378,53 @@ def test_a_schema_violation_names_the_element_and_no_value(site: Site) -> None:
 def test_an_unknown_action_or_a_strange_body_is_a_fault(site: Site, path: str, action: str, reason: str) -> None:
     with pytest.raises(Faulted, match=reason):
         site.send(path, action, [b"<a/>"], mtom=False)
+
+
+# What the database breaks off for another's sake.
+
+
+def broken_off(error: type[psycopg.Error]) -> sa.exc.OperationalError:
+    return sa.exc.OperationalError("SELECT", {}, error())
+
+
+def failing(site: Site, monkeypatch: pytest.MonkeyPatch, problems: list[Exception]) -> None:
+    """The registry meets these problems one after the other, after it has written, and then none."""
+    registry = site.application.domains[DEFAULT_DOMAIN].actors.registry
+    submit = registry.submit
+
+    def once_more(*given: Any, **more: Any) -> Any:
+        done = submit(*given, **more)
+        if problems:
+            raise problems.pop(0)
+        return done
+
+    monkeypatch.setattr(registry, "submit", once_more)
+    monkeypatch.setattr("xds.exchange.PAUSES", (0.01, 0.01, 0.01))
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure])
+def test_what_the_database_breaks_off_is_begun_anew_and_recorded_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: type[psycopg.Error]
+) -> None:
+    failing(site, monkeypatch, [broken_off(error)] * 3)
+    entry = an_entry(**of_bytes(b"x"))
+    answer = site.provide(a_submission(entries=[entry]), [b"x"])
+    assert rs.read_response(answer.body) == (Status.SUCCESS, ())
+    assert (site.count(document_entry), site.count(document)) == (1, 1)
+    # ITI-41, and ITI-42 on both sides.
+    assert [outcome for _, _, outcome in site.outcomes()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "problems",
+    [[broken_off(psycopg.errors.DeadlockDetected)] * 4, [broken_off(psycopg.errors.DiskFull)], [RuntimeError("x")]],
+)
+def test_what_cannot_succeed_is_given_up_and_nothing_is_left(
+    site: Site, monkeypatch: pytest.MonkeyPatch, problems: list[Exception]
+) -> None:
+    failing(site, monkeypatch, list(problems))
+    entry = an_entry(**of_bytes(b"x"))
+    status, (finding,) = rs.read_response(site.provide(a_submission(entries=[entry]), [b"x"]).body)
+    assert (status, finding.code) == (Status.FAILURE, ErrorCode.REPOSITORY_ERROR)
+    assert (site.count(document_entry), site.count(document)) == (0, 0)
+    assert {outcome for _, _, outcome in site.outcomes()} == {8}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from lxml import etree
@@ -178,6 +179,26 @@ def test_who_is_merged_away_is_known_no_more_to_a_submission(site: Site) -> None
     submitted = lcm.write_submit_objects(to_ebxml.submission(a_submission(patient=BERT)))
     answer = site.send("/registry", iti42.TRANSACTION.action, [etree.tostring(submitted)], mtom=False)
     assert [finding.code for finding in rs.read_response(answer.body)[1]] == [ErrorCode.UNKNOWN_PATIENT_ID]
+
+
+def test_what_the_database_breaks_off_is_begun_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = site.application.domains[DEFAULT_DOMAIN].actors.registry
+    feed, left = registry.feed, [sa.exc.OperationalError("SELECT", {}, psycopg.errors.DeadlockDetected())]
+
+    def once_more(*given: Any) -> Any:
+        done = feed(*given)
+        if left:
+            raise left.pop()
+        return done
+
+    monkeypatch.setattr(registry, "feed", once_more)
+    monkeypatch.setattr("xds.feeding.PAUSES", (0.01,))
+    assert fed(site, adt()).startswith("MSA|AA|17")
+    assert known(site) == [ANNA]
+    assert [record.outcome for record in records(site, "ITI-8")] == [0]
+    left += [sa.exc.OperationalError("SELECT", {}, psycopg.errors.DeadlockDetected())] * 2
+    assert fed(site, adt(pid=str(BERT))).startswith("MSA|AE|17\rERR|||207^")
+    assert known(site) == [ANNA]
 
 
 @pytest.mark.parametrize("entry", ["NS", "NS=", "=1.2", "NS=x"])

@@ -26,6 +26,7 @@ from xds.hl7.feed import FeedAction
 from xds.hl7.v2 import Authorities, Header
 from xds.metadata.identifiers import Oid, is_oid
 from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
+from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Domain, Settings
 from xds.store import audit as audit_store
 from xds.store.documents import BlobStore
@@ -154,6 +155,7 @@ class AffinityDomain:
         def register_remotely(objects: rim.RegistryObjectList, call: Call) -> tuple[Finding, ...]:
             """ITI-42 over SOAP; its record has its own outcome."""
             assert remote is not None  # noqa: S101  used only where it is set
+            call.sent = True
             event = call.also(self.started(iti42_register_document_set_b.TRANSACTION, remote.url))
             event.about_objects(objects)
             try:
@@ -239,8 +241,12 @@ class AffinityDomain:
         return Feeding(self.actors.registry, self.database, _namespaces(self.settings, self.own), event)
 
     def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
-        """What answers at each path of this domain's."""
-        settings = self.settings
+        """What answers at each path of this domain's.
+
+        Raises:
+            Unusable: a sender of the settings is malformed.
+        """
+        settings, senders = self.settings, Senders(self.settings.senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
         return {
             f"{self.path}/{actor}": Exchange(
@@ -252,6 +258,7 @@ class AffinityDomain:
                 self.event,
                 owner(),
                 metrics,
+                senders,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

@@ -7,18 +7,23 @@ record alone.  A reply with documents is opened in the audit log before its firs
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.archives.interface import Gone
 from xds.audit.events import AuditEvent, Side
 from xds.errors import ErrorCode, Finding, Refused
+from xds.rules import tolerances
+from xds.senders import Senders
 from xds.store.audit import close_stream, open_stream, record
 from xds.store.documents import Damaged
+from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
+from xds.transactions.bodies import schema_findings, taken_out
 from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
@@ -28,8 +33,7 @@ from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
-from xds.wire.xml import Element, SchemaError, local_name, name, schema, schema_errors
-from xds.wire.xop import take_includes, take_inline
+from xds.wire.xml import Element, schema
 
 log = logging.getLogger("xds.exchange")
 
@@ -59,9 +63,10 @@ class Exchange:
         new_event: Callable[[Transaction, Side, HttpRequest, Message], AuditEvent],
         owner: str,
         metrics: Metrics,
+        senders: Senders,
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
-        self._new_event, self._owner, self._metrics = new_event, owner, metrics
+        self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -106,8 +111,9 @@ class Exchange:
         work = self._database.work()
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
-            call.contents = _checked(transaction, message.body, incoming)
-            reply = transaction.respond(call)
+            call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
+            call.let_pass = self._checked(transaction, message.body, incoming)
+            reply = self._responded(call, incoming)
         except NotKept:
             log.exception("spool.not_written")
             work.close()
@@ -127,9 +133,43 @@ class Exchange:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
             work.close()
             call.release()
-            reply = transaction.refuse(call, [_internal(transaction)])
+            # What was let pass of a tolerant schema, and could not be read after all, is refused as from anybody.
+            reply = transaction.refuse(call, call.let_pass or [_internal(transaction)])
+            if not call.let_pass:
+                reply = replace(reply, findings=())  # ours, and so a serious failure on record
         self._keep(call, reply, incoming)
         return reply
+
+    def _responded(self, call: Call, incoming: _Incoming) -> Reply:
+        """What the transaction answers; begun anew when the database broke it off for another's sake."""
+        for pause in PAUSES:
+            try:
+                return call.transaction.respond(call)
+            except Exception as problem:
+                if call.sent or not broken_off(problem):
+                    raise
+                log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
+            call.begin_anew(self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message))
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+        return call.transaction.respond(call)
+
+    def _checked(self, transaction: Transaction, body: Element, incoming: _Incoming) -> tuple[Finding, ...]:
+        """Put right what is tolerated of the sender, then hold the body to its schema; return what is let pass.
+
+        Raises:
+            Refused: not valid by the schema; the elements are named (ITI TF-2: 3.42.4.1.3).
+        """
+        sender_ = self._senders.of(incoming.request, body)
+        counts = tolerances.apply(sender_.tolerate, body)
+        findings = schema_findings(transaction, body)
+        if findings and not sender_.schema_tolerant:
+            raise Refused(findings)
+        counts |= {"schema": 1} if findings else {}
+        for tolerance, count in counts.items():
+            self._metrics.tolerated.labels(sender_.name, tolerance).inc(count)
+        if counts:
+            log.info("message.tolerated", extra={"sender": sender_.name, "tolerances": " ".join(counts)})
+        return findings
 
     def _keep(self, call: Call, reply: Reply, incoming: _Incoming) -> None:
         """Commit; if the audit records cannot be written the transaction is refused.
@@ -210,42 +250,6 @@ class _Stream:
         if not self._told:
             self._told = True
             self._ended(whole)
-
-
-def _checked(transaction: Transaction, body: Element, incoming: _Incoming) -> dict[Element, Spooled]:
-    """Take documents out of the body, then hold it to its schema.
-
-    Raises:
-        Fault: another element than the action's, or an xop:Include astray.
-        Refused: not valid by the schema; the elements are named (ITI TF-2: 3.42.4.1.3).
-    """
-    if body.tag != name(transaction.request):
-        raise sender(f"the body of {transaction.number} is {transaction.request}, not {local_name(body)[:64]}")
-    contents = take_includes(body, incoming.attachments)
-    for element in body.iter(name("xds:Document")):
-        if element not in contents:
-            contents[element] = take_inline(element, incoming.spool)
-    errors = schema_errors(transaction.schema, body)
-    if errors:
-        context = f"not valid by {transaction.schema}: {'; '.join(map(_told, errors))}"
-        raise Refused([Finding(transaction.schema_error, context)])
-    return contents
-
-
-def _told(error: SchemaError) -> str:
-    """An error without any value: libxml2 puts values between quotes."""
-    element, _, rest = error.message.partition(": ")
-    return f"line {error.line}, {_without_namespace(element)}: {_kind_of(rest, error.kind)}"
-
-
-def _without_namespace(text: str) -> str:
-    return text.replace("{", "").rpartition("}")[2].strip("'").replace("Element '", "")
-
-
-def _kind_of(text: str, type_name: str) -> str:
-    if "This element is not expected" in text or "Missing child" in text or "attribute" in text.lower():
-        return text.split(" Expected", 1)[0]
-    return type_name.removeprefix("SCHEMAV_").replace("_", " ").lower()
 
 
 def _cannot_keep() -> Fault:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections.abc import Callable
 
 from xds.actors.document_registry import DocumentRegistry
 from xds.audit.events import AuditEvent
 from xds.errors import Refused
 from xds.hl7 import v2
-from xds.hl7.feed import NotAFeed
+from xds.hl7.feed import Feed, NotAFeed
 from xds.hl7.v2 import Authorities, Header
 from xds.store.audit import record
+from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
 from xds.transactions import iti8_patient_identity_feed as iti8
 
@@ -36,7 +39,7 @@ class Feeding:
         text, head = v2.decoded(data), Header()
         try:
             head = v2.header(text)
-            self._performed(text, head, peer)
+            self._performed(v2.read(text, self._authorities), head, peer)
         except NotAFeed as problem:
             return self._failed(head, peer, problem)
         except Exception:
@@ -44,13 +47,24 @@ class Feeding:
             return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"))
         return v2.acknowledgement(head)
 
-    def _performed(self, text: str, head: Header, peer: str) -> None:
-        """Do what the message says.
+    def _performed(self, feed: Feed, head: Header, peer: str) -> None:
+        """Do what the message says; begun anew when the database broke it off for another's sake.
 
         Raises:
-            NotAFeed: it is none, or the registry refuses it; nothing has changed.
+            NotAFeed: the registry refuses it; nothing has changed.
         """
-        feed, work, event = v2.read(text, self._authorities), self._database.work(), self._event(head, peer)
+        for pause in PAUSES:
+            try:
+                return self._once(feed, head, peer)
+            except Exception as problem:
+                if not broken_off(problem):
+                    raise
+                log.warning("transaction.begun_anew", extra={"transaction": iti8.NUMBER})
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+        return self._once(feed, head, peer)
+
+    def _once(self, feed: Feed, head: Header, peer: str) -> None:
+        work, event = self._database.work(), self._event(head, peer)
         try:
             concerned = self._registry.feed(feed, work.registry)
             self._commit(work, iti8.audited(event, feed.action, concerned))

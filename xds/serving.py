@@ -29,6 +29,7 @@ from xds.app import Application
 from xds.audit import sequencer
 from xds.domain import archive, code_sets
 from xds.errors import Refused, Unusable
+from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
@@ -96,6 +97,7 @@ def check_listen(loaded: Loaded) -> None:
             )
     for domain in settings.affinity_domains.values():
         code_sets(domain)
+    Senders(settings.senders)
     for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
         section, _, key = name.partition(".")
         if getattr(getattr(settings, section), key):

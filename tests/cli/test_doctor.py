@@ -98,3 +98,31 @@ def test_what_is_no_submission_is_said_in_a_line(tmp_path: Path, data: bytes, sa
     assert (done.code, done.out) == (1, "")
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+def late(path: Path) -> Path:
+    """A submission with a time that XDS does not allow."""
+    file = written(path, a_submission())
+    file.write_bytes(file.read_bytes().replace(b"<rim:Value>20240102030405<", b"<rim:Value>2024-01-02T03:04:05Z<"))
+    return file
+
+
+def test_what_could_be_tolerated_of_a_sender_is_said_and_what_to_do(tmp_path: Path) -> None:
+    done = doctor(late(tmp_path / "message.xml"))
+    assert done.code == 1
+    assert "Correct the attribute that is named" in done.out
+    assert "could be tolerated: times, 2 times (times with a fraction, a zone or punctuation)" in done.out
+    fixes = {finding["fix"] for finding in doctor(tmp_path / "message.xml", "--json").json}
+    assert fixes == {"Correct the attribute that is named; the clause says what it must be."}
+
+
+def test_a_message_is_held_to_what_its_sender_is_held_to(tmp_path: Path, config: Path) -> None:
+    file = late(tmp_path / "message.xml")
+    config.write_text(config.read_text() + "[senders.pacs]\nsource_ids = ['1.2']\ntolerate = ['times']\n")
+    xds("patient", "add", ANNA, "--config", config)
+    done = doctor(file, "--config", config, "--sender", "pacs")
+    assert (done.code, "tolerated: times, 2 times" in done.out) == (0, True)
+    assert doctor(file, "--config", config).code == 1
+    unknown = doctor(file, "--config", config, "--sender", "other")
+    assert (unknown.code, "no sender other" in unknown.err) == (1, True)
+    assert doctor(file, "--sender", "pacs").code == 1

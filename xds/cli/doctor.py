@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,11 +14,26 @@ from xds.domain import registry_of
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
 from xds.metadata.vocabulary import ON_DEMAND
+from xds.rules import tolerances
+from xds.senders import Senders
 from xds.settings import Loaded
 from xds.store.registry import SqlRegistry
 from xds.wire.xml import Element, NotXml, name, parse, schema_errors
 
 FILE_BYTES = 64 * 1024 * 1024
+
+# What a site does about a refusal, by its code (ITI TF-3: Table 4.2.4.1-2).
+FIXES = {
+    ErrorCode.REGISTRY_METADATA: "Correct the attribute that is named; the clause says what it must be.",
+    ErrorCode.UNKNOWN_PATIENT_ID: "Feed the patient first (ITI-8, ITI-44, xds patient add), or send the surviving id.",
+    ErrorCode.PATIENT_ID_DOES_NOT_MATCH: "Send what is of one patient together, under one id of the affinity domain.",
+    ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY: "Give the SubmissionSet or Folder a uniqueId that was never used.",
+    ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE: "Give each object of the message a uniqueId of its own.",
+    ErrorCode.NON_IDENTICAL_HASH: "Give another document another uniqueId; to change one, replace it (RPLC).",
+    ErrorCode.NON_IDENTICAL_SIZE: "Give another document another uniqueId; to change one, replace it (RPLC).",
+    ErrorCode.UNRESOLVED_REFERENCE: "Register what is referred to first, or correct the entryUUID.",
+    ErrorCode.REGISTRY_DEPRECATED_DOCUMENT: "Refer to what is Approved: GetRelatedDocuments finds it.",
+}
 
 
 @click.group()
@@ -30,22 +45,54 @@ def doctor() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @deployment
 @in_domain
+@click.option("--sender", metavar="NAME", default="", help="As this sender of the settings would send it.")
 @as_json
-def submission(file: Path, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
+def submission(file: Path, config: Path | None, data: str | None, domain: str, sender: str, json_: bool) -> None:
     """Hold the submission in FILE to every rule of the registry; exit code 1 if it breaks one.
 
     FILE holds a SubmitObjectsRequest, bare, in a ProvideAndRegisterDocumentSetRequest or in a SOAP envelope.  With
-    --data or --config it is held to what that registry has, too; nothing is kept.
+    --data or --config it is held to what that registry has, too; nothing is kept.  With --sender what is tolerated
+    of that sender is put right first.
     """
     loaded = settings(config, data) if config or data else None
-    findings = list(_findings(_submitted(file), loaded, domain))
+    submitted = _submitted(file)
+    tolerated = tolerances.apply(_tolerated(sender, loaded), submitted)
+    findings = list(_findings(submitted, loaded, domain))
+    could_be = {} if not findings else tolerances.apply(tolerances.TOLERANCES, submitted)
     if json_:
-        print_json([{"code": f.code, "object": f.location, "context": f.context} for f in findings])
+        print_json([
+            {"code": f.code, "object": f.location, "context": f.context, "fix": FIXES.get(f.code, "")} for f in findings
+        ])  # fmt: skip
     else:
-        for finding in findings:
-            click.echo(f"{finding.code}  {finding.location or '-'}\n    {finding.context}")
-        click.echo(f"{len(findings)} findings" if findings else f"{file}: would be registered")
+        _print(file, findings, tolerated, could_be)
     sys.exit(1 if any(finding.severity is Severity.ERROR for finding in findings) else 0)
+
+
+def _tolerated(sender: str, loaded: Loaded | None) -> tuple[str, ...]:
+    """What is tolerated of a sender.
+
+    Raises:
+        Unusable: the settings have none of the name.
+    """
+    if not sender:
+        return ()
+    senders = {} if loaded is None else loaded.settings.senders
+    if sender not in senders:
+        raise Unusable(f"the settings have no sender {sender}")
+    Senders(senders)  # says what is wrong with them
+    return senders[sender].tolerate
+
+
+def _print(file: Path, findings: Sequence[Finding], tolerated: Mapping[str, int], could_be: Mapping[str, int]) -> None:
+    for key, count in tolerated.items():
+        click.echo(f"tolerated: {key}, {count} times ({tolerances.TOLERANCES[key].what})")
+    for finding in findings:
+        click.echo(f"{finding.code}  {finding.location or '-'}\n    {finding.context}")
+        if finding.code in FIXES:
+            click.echo(f"    {FIXES[finding.code]}")
+    for key, count in could_be.items():
+        click.echo(f"could be tolerated: {key}, {count} times ({tolerances.TOLERANCES[key].what})")
+    click.echo(f"{len(findings)} findings" if findings else f"{file}: would be registered")
 
 
 def _submitted(file: Path) -> Element:

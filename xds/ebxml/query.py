@@ -9,7 +9,7 @@ from lxml import etree
 
 from xds.ebxml.rim import Slot, read_slots, write_slots
 from xds.ebxml.rs import write_error_list
-from xds.errors import Finding, Status
+from xds.errors import ErrorCode, Finding, Refused, Status
 from xds.wire.xml import NAMESPACES, Element, name
 
 
@@ -24,11 +24,16 @@ class AdhocQuery:
 
 
 def read_request(element: Element) -> AdhocQuery:
-    """The query of a request that is valid by query.xsd."""
+    """The query of a request that is valid by query.xsd.
+
+    Raises:
+        Refused: it is not, and lacks what there is to read.
+    """
     option = element.find(name("query:ResponseOption"))
     query = element.find(name("rim:AdhocQuery"))
     if option is None or query is None:
-        raise ValueError("ResponseOption and AdhocQuery are required (ITI TF-2: 3.18.4.1.2)")
+        rule = "ResponseOption and AdhocQuery are required (ITI TF-2: 3.18.4.1.2)"
+        raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
     return AdhocQuery(
         query.get("id", ""), option.get("returnType", "RegistryObject"), read_slots(query), query.get("home")
     )

@@ -17,6 +17,12 @@ from sqlalchemy.pool import QueuePool
 
 from xds.errors import Unusable
 
+# SQLSTATE of PostgreSQL: serialization_failure, deadlock_detected.
+_BROKEN_OFF = ("40001", "40P01")
+
+PAUSES = (0.02, 0.1, 0.5)
+"""Seconds before a transaction that the database broke off is begun again."""
+
 BUSY_SECONDS = 30.0
 """How long a SQLite writer waits for the one before it."""
 
@@ -74,6 +80,11 @@ def _to_wal(connection: Any) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+def broken_off(problem: BaseException) -> bool:
+    """Whether the database ended a transaction for another's sake, and it may succeed when begun again."""
+    return isinstance(problem, sa.exc.DBAPIError) and getattr(problem.orig, "sqlstate", None) in _BROKEN_OFF
 
 
 @contextmanager

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xds.ebxml import lcm, rs
-from xds.errors import ErrorCode, Finding, Status
+from xds.errors import ErrorCode, Finding, Refused, Status
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 from xds.wire.xml import name
 
 
 def respond(call: Call) -> Reply:
     submitted = call.body.find(name("lcm:SubmitObjectsRequest"))
-    assert submitted is not None  # noqa: S101  the schema demands it
+    if submitted is None:
+        rule = "a SubmitObjectsRequest is required (ITI TF-2: 3.41.4.1.2)"
+        raise Refused([Finding(ErrorCode.REPOSITORY_METADATA, rule)])
     objects = lcm.read_submit_objects(submitted)
     if any(entry.mime_type == DICOM for entry in objects.extrinsic_objects):
         call.event.transaction = (RAD_68.number, RAD_68.title)

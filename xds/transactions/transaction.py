@@ -107,8 +107,10 @@ class Call:
     work: Work
     event: AuditEvent
     contents: Mapping[Element, Spooled] = field(default_factory=dict)
+    let_pass: tuple[Finding, ...] = ()  # what the schema forbids, of a sender of whom that is tolerated
     events: list[AuditEvent] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
+    sent: bool = False  # a message has gone to another actor: it is not to go twice
 
     def at_end(self, release: Callable[[], None]) -> None:
         """Have something given back when the reply is out, or has failed."""
@@ -117,6 +119,13 @@ class Call:
     def release(self) -> None:
         while self.ends:
             self.ends.pop()()
+
+    def begin_anew(self, event: AuditEvent) -> None:
+        """Forget everything that was done to answer the request."""
+        self.work.close()
+        self.release()
+        self.events.clear()
+        self.event = event
 
     def also(self, event: AuditEvent) -> AuditEvent:
         """Keep one more record of this request."""

@@ -1,4 +1,4 @@
-"""What ``/metrics`` counts: transactions by outcome, and how long they took.
+"""What ``/metrics`` counts: transactions by outcome, how long they took, and what was tolerated of whom.
 
 With several processes the values are kept in files of ``PROMETHEUS_MULTIPROC_DIR``, which ``xds serve`` sets.
 """
@@ -37,6 +37,11 @@ class Metrics:
             registry=self._registry,
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+
+        self.tolerated = Counter(
+            "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
+            registry=self._registry,
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """All processes' values in the Prometheus text format."""
