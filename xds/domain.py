@@ -18,6 +18,7 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.folder import FolderArchive
 from xds.audit.events import AuditEvent, Party, Side, source_of
+from xds.captures import Captures
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
@@ -244,9 +245,10 @@ class AffinityDomain:
         """What answers at each path of this domain's.
 
         Raises:
-            Unusable: a sender of the settings is malformed.
+            Unusable: a sender of the settings is malformed, or the certificate that captures are sealed to.
         """
         settings, senders = self.settings, Senders(self.settings.senders)
+        captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
         return {
             f"{self.path}/{actor}": Exchange(
@@ -259,6 +261,7 @@ class AffinityDomain:
                 owner(),
                 metrics,
                 senders,
+                captures,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

@@ -16,6 +16,7 @@ from typing import Any
 
 from xds.archives.interface import Gone
 from xds.audit.events import AuditEvent, Side
+from xds.captures import Captures
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
 from xds.senders import Senders
@@ -30,7 +31,7 @@ from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
-from xds.wire.mime import Limits, Malformed, read_package
+from xds.wire.mime import Limits, Malformed, Package, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
@@ -64,9 +65,11 @@ class Exchange:
         owner: str,
         metrics: Metrics,
         senders: Senders,
+        captures: Captures,
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
+        self._captures = captures
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -89,8 +92,9 @@ class Exchange:
             try:
                 message, _ = self._endpoint.call(package.root, incoming)
             except NotAnswered as problem:
+                self._captures.keep(request, package.root, [fault_envelope(problem.fault, problem.relates_to)])
                 return _fault(problem.fault, problem.relates_to, mtom_reply=package.mtom)
-            return self._sent(incoming, message, package.mtom)
+            return self._sent(incoming, message, package)
 
     def _operation(self, transaction: Transaction) -> Callable[[Message, Any], Any]:
         def operation(message: Message, incoming: _Incoming) -> str:
@@ -195,11 +199,12 @@ class Exchange:
         with self._database.engine.begin() as connection:
             record(connection, call.ended(failed=True))
 
-    def _sent(self, incoming: _Incoming, message: Message, mtom_reply: bool) -> HttpReply:
+    def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)
         head, tail = around(reply_headers(call.transaction.reply_action, message.addressing.message_id))
         pieces = (head, *reply.pieces, tail)
-        out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
+        self._captures.keep(incoming.request, package.root, pieces)
+        out = mtom.mtom(pieces) if package.mtom else mtom.plain(pieces)
         if not reply.attachments:
             call.release()
             return out

@@ -34,6 +34,7 @@ from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store.deployment import prepare
 from xds.store.engine import make_engine
 from xds.wire.mllp import Listener, server_context
+from xds.wire.sealing import certificate
 from xds.wire.worker import Pace, ToRoot, Worker
 
 log = logging.getLogger("xds.serving")
@@ -98,6 +99,8 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    if settings.capture.certificate:
+        certificate(Path(settings.capture.certificate))
     for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
         section, _, key = name.partition(".")
         if getattr(getattr(settings, section), key):

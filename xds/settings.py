@@ -129,6 +129,17 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """What a named sender really sends, kept for a limited time, sealed to who may read it; ``xds capture``."""
+
+    certificate: str = ""  # PEM file, an RSA key's: its holder alone can read what is captured; empty: nothing is
+    most_hours: float = 24.0  # the longest that a capture runs
+    keep_hours: float = 72.0  # messages are erased so long after it has ended
+    messages: int = 1000  # of one capture
+    message_bytes: int = 1024 * 1024  # of a request or reply; what is longer is cut; documents are left out
+
+
+@dataclass(frozen=True, slots=True)
 class Syslog:
     """ITI-20 in: HOST:PORT each; not part of this version."""
 
@@ -166,6 +177,7 @@ class Settings:
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)
     audit: Audit = field(default_factory=Audit)
+    capture: Capture = field(default_factory=Capture)
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
     repositories: Mapping[str, Peer] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from enum import Enum
 from xds.audit.codes import (
     DESTINATION,
     EVENT_IDS,
+    EVENT_TYPES,
     IHE_TRANSACTIONS,
     PATIENT_NUMBER,
     REPORT_NUMBER,
@@ -91,6 +92,7 @@ class AuditEvent:
     source: Party
     destination: Party
     names_patient: bool = True
+    kinds: tuple[Coded, ...] = ()
     patient_id: str = ""
     patient_details: tuple[tuple[str, str], ...] = ()
     objects: list[ParticipantObject] = field(default_factory=list)
@@ -112,6 +114,15 @@ class AuditEvent:
     def patient_record(cls, node: AuditSource, action: str, who: Party, patient_id: str) -> AuditEvent:
         """Patient Record (DICOM PS3.15: A.5.3.11): an identity made known, changed or merged away by hand."""
         event = cls(node, "110110", action, ("", ""), who, who, patient_id=patient_id)
+        event.end(failed=False)
+        return event
+
+    @classmethod
+    def security_alert(cls, node: AuditSource, kind: str, who: Party, subject: str, description: str) -> AuditEvent:
+        """Security Alert (DICOM PS3.15: A.5.3.13) of a kind, such as 110129: something sensitive was done by hand."""
+        event = cls(node, "110113", "E", ("", ""), who, who, kinds=(EVENT_TYPES[kind],))
+        details = _details([("Alert Description", description)])
+        event.objects.append(_thing(subject, URI, ObjectRole.SECURITY_RESOURCE, details=details))
         event.end(failed=False)
         return event
 
@@ -229,7 +240,7 @@ class AuditEvent:
             datetime.fromtimestamp(self.started // 1000 / 1000, UTC),
             outcome,
             Action(self.action),
-            (Coded(number, IHE_TRANSACTIONS, title),) if number else (),
+            (Coded(number, IHE_TRANSACTIONS, title),) if number else self.kinds,
             description,
         )
         parties: tuple[ActiveParticipant, ...] = (self.source.participant(),)

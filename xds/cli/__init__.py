@@ -22,6 +22,7 @@ _COMMANDS = {
     "fetch": "fetch",
     "audit": "audit",
     "doctor": "doctor",
+    "capture": "capture",
     "demo": "demo",
 }
 

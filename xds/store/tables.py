@@ -225,6 +225,32 @@ audit_checkpoint = sa.Table(
     sa.Column("signed", sa.LargeBinary, nullable=False),
 )
 
+# A partner's messages, captured to find out what it really sends; sealed, and erased when their time is over.
+capture = sa.Table(
+    "capture",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("sender", sa.String(32), nullable=False),
+    sa.Column("started", _Id, nullable=False),  # microseconds since 1970, UTC, as the two that follow
+    sa.Column("until", _Id, nullable=False),
+    sa.Column("kept_until", _Id, nullable=False),
+    sa.Column("started_by", sa.String(256), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+captured_message = sa.Table(
+    "captured_message",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("capture_id", _Id, nullable=False, index=True),
+    sa.Column("received", _Id, nullable=False),
+    sa.Column("path", sa.String(128), nullable=False),
+    sa.Column("remote_address", sa.String(64), nullable=False),
+    sa.Column("content_type", sa.String(256), nullable=False),
+    sa.Column("request", sa.LargeBinary, nullable=False),
+    sa.Column("reply", sa.LargeBinary, nullable=False),
+)
+
 # Streams under way: what becomes of the record if the process dies.
 audit_open = sa.Table(
     "audit_open",

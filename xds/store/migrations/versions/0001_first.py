@@ -111,6 +111,28 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('patient_key', 'attribute', 'value', 'entry_uuid'),
     postgresql_partition_by='HASH (patient_key)'
     )
+    op.create_table('capture',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('sender', sa.String(length=32), nullable=False),
+    sa.Column('started', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('until', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('kept_until', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('started_by', sa.String(length=256), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_table('captured_message',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('capture_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('received', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('path', sa.String(length=128), nullable=False),
+    sa.Column('remote_address', sa.String(length=64), nullable=False),
+    sa.Column('content_type', sa.String(length=256), nullable=False),
+    sa.Column('request', sa.LargeBinary(), nullable=False),
+    sa.Column('reply', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_index(op.f('ix_captured_message_capture_id'), 'captured_message', ['capture_id'], unique=False)
     op.create_table('folder',
     sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
@@ -188,6 +210,9 @@ def downgrade() -> None:
     op.drop_table('locator')
     op.drop_table('foreign_association')
     op.drop_table('folder')
+    op.drop_index(op.f('ix_captured_message_capture_id'), table_name='captured_message')
+    op.drop_table('captured_message')
+    op.drop_table('capture')
     op.drop_table('document_entry_value')
     op.drop_table('document_entry')
     op.drop_index('document_pending', table_name='document', sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'"))
