@@ -23,11 +23,13 @@ from tests.builders import (
 from tests.queries.desks import APPROVED, DEPRECATED, as_slots
 from tests.queries.test_get import ids, listed
 from tests.store.databases import Domain, at_once, domain, shared_engine
+from xds.actors import metadata_update
 from xds.ebxml import lcm, rim
 from xds.ebxml.query import AdhocQuery
-from xds.errors import ErrorCode, Refused
+from xds.errors import ErrorCode, Refused, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.association import Association
+from xds.metadata.datatypes import Dtm
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, new_entry_uuid
@@ -40,6 +42,7 @@ from xds.metadata.vocabulary import (
 )
 from xds.queries import catalogue
 from xds.queries.catalogue import StoredQuery
+from xds.rules.code_sets import read as code_sets
 
 __all__ = ["domain", "shared_engine"]
 
@@ -433,3 +436,103 @@ def test_of_two_updates_of_one_version_at_once_one_wins(domain: Domain, filed: S
     assert [finding.code for finding in refused.findings] == [ErrorCode.METADATA_VERSION]
     (won,) = {new.entry_uuid for new in versions} & find(domain)
     assert won
+
+
+# A new version of another patient.
+
+
+def test_a_document_may_go_on_as_another_patients(domain: Domain, filed: Submission) -> None:
+    """The version before stays Anna's; an answer with both is of two patients."""
+    report, addendum = filed.document_entries
+    new = version_of(report, patient_id=BERT)
+    update(domain, an_update(replaces(new), items=[new], patient=BERT))
+    assert find(domain) == {addendum.entry_uuid}
+    of_bert = {"XDSDocumentEntryPatientId": f"'{BERT}'", "XDSDocumentEntryStatus": f"('{APPROVED}')"}
+    assert ask(domain, catalogue.FIND_DOCUMENTS, **of_bert) == {new.entry_uuid}
+    by_lid = {"XDSDocumentEntryLogicalID": listed(report.entry_uuid)}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **by_lid) == {new.entry_uuid}
+    with pytest.raises(Refused) as refused:
+        ask(domain, catalogue.GET_DOCUMENTS, **by_lid, MetadataLevel="2")
+    assert [finding.code for finding in refused.value.findings] == [ErrorCode.RESULT_NOT_SINGLE_PATIENT]
+    # What it had with Anna's stays with the version that was Anna's.
+    assert relations_of(domain, new.entry_uuid) == set()
+    assert len(relations_of(domain, report.entry_uuid)) == 2
+
+
+def test_and_from_there_as_a_thirds_or_back(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    his, hers = version_of(report, patient_id=BERT), version_of(report)
+    update(domain, an_update(replaces(his), items=[his], patient=BERT))
+    assert refusal(domain, an_update(replaces(hers), items=[hers])) == [ErrorCode.METADATA_VERSION]
+    update(domain, an_update(replaces(hers, "2"), items=[hers]))
+    (found,) = domain(lambda store: store.documents_by_uuid([hers.entry_uuid]))
+    assert (found.version, found.latest) == (3, True)
+    versions = domain(lambda store: store.documents_by_logical_id([report.entry_uuid]))
+    assert sorted((v.version, v.latest) for v in versions) == [(1, False), (2, False), (3, True)]
+
+
+def test_a_folder_may_go_on_as_another_patients_without_what_it_held(domain: Domain, filed: Submission) -> None:
+    (binder,) = filed.folders
+    new = version_of(binder, patient_id=BERT)
+    update(domain, an_update(replaces(new), items=[new], patient=BERT))
+    assert relations_of(domain, new.entry_uuid) == set()
+    given = {"XDSFolderLogicalID": listed(binder.entry_uuid)}
+    assert ask(domain, catalogue.GET_FOLDERS, **given) == {new.entry_uuid}
+
+
+def test_an_unknown_patient_gets_nothing(domain: Domain, filed: Submission) -> None:
+    nobody = replace(ANNA, id="nobody")
+    new = version_of(filed.document_entries[0], patient_id=nobody)
+    assert refusal(domain, an_update(replaces(new), items=[new], patient=nobody)) == [ErrorCode.UNKNOWN_PATIENT_ID]
+
+
+# By logicalID.
+
+
+def test_versions_are_found_by_their_logicalid(domain: Domain, filed: Submission) -> None:
+    report = filed.document_entries[0]
+    new = version_of(report)
+    update(domain, an_update(replaces(new), items=[new]))
+    given = {"XDSDocumentEntryLogicalID": listed(report.entry_uuid)}
+    both = {report.entry_uuid, new.entry_uuid}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **given) == {new.entry_uuid}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **given, MetadataLevel="2") == both
+    # The entryUUID of a later version is nobody's logicalID.
+    assert ask(domain, catalogue.GET_DOCUMENTS, XDSDocumentEntryLogicalID=listed(new.entry_uuid)) == set()
+    assert new.entry_uuid in ask(domain, catalogue.GET_DOCUMENTS_AND_ASSOCIATIONS, **given)
+
+
+def test_versions_go_on_when_the_first_is_removed(domain: Domain) -> None:
+    """The logicalID leads to what is left of them."""
+    sent = domain.register(a_submission())
+    (report,) = sent.document_entries
+    new = version_of(report)
+    update(domain, an_update(replaces(new), items=[new]))
+    domain(lambda store: domain.registry.remove([item.entry_uuid for item in sent.objects()], store))
+    third = version_of(report)
+    update(domain, an_update(replaces(third, "2"), items=[third]))
+    given = {"XDSDocumentEntryLogicalID": listed(report.entry_uuid)}
+    assert ask(domain, catalogue.GET_DOCUMENTS, **given, MetadataLevel="2") == {new.entry_uuid, third.entry_uuid}
+
+
+# What a new version must be in itself.
+
+
+def test_a_new_version_keeps_the_rules_that_a_first_one_keeps(domain: Domain, filed: Submission) -> None:
+    late = version_of(filed.document_entries[0], service_stop_time=Dtm("2001"))
+    assert refusal(domain, an_update(replaces(late), items=[late])) == [ErrorCode.REGISTRY_METADATA]
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_its_codes_are_the_domains(domain: Domain, filed: Submission, severity: Severity) -> None:
+    sets = code_sets('[classCode]\n"1.2.3" = ["REPORTS"]\n', severity)
+    new = version_of(filed.document_entries[0])
+    objects = lcm.read_submit_objects(
+        lcm.write_submit_objects(to_ebxml.submission(an_update(replaces(new), items=[new])))
+    )
+    if severity is Severity.ERROR:
+        with pytest.raises(Refused, match="XDSRegistryMetadataError"):
+            domain(lambda store: metadata_update.update(objects, store, code_sets=sets))
+    else:
+        (warning,) = domain(lambda store: metadata_update.update(objects, store, code_sets=sets))
+        assert "DocumentEntry.classCode" in warning.context

@@ -127,13 +127,15 @@ class DocumentRegistry:
         outside.take_effect(patient_key)
         return submission
 
-    def update(self, objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False) -> None:
-        """Update metadata, all that a submission says or nothing (ITI-57; ``restricted``, ITI-92).
+    def update(
+        self, objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False
+    ) -> tuple[Finding, ...]:
+        """Update metadata, all that a submission says or nothing (ITI-57; ``restricted``, ITI-92); return warnings.
 
         Raises:
             Refused: as ``metadata_update.update`` does.
         """
-        metadata_update.update(objects, store, restricted=restricted)
+        return metadata_update.update(objects, store, restricted=restricted, code_sets=self._code_sets())
 
     def remove(self, ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
         """Remove metadata, all that is named or nothing (ITI-62).

@@ -5,13 +5,13 @@ ITI TF-2: 3.57 (XDS Metadata Update supplement) and 3.92 (Restricted Metadata Up
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from xds.ebxml import rim
-from xds.errors import ErrorCode, Finding, Refused
+from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import from_ebxml
 from xds.metadata import vocabulary as v
 from xds.metadata.association import Association
@@ -22,6 +22,8 @@ from xds.metadata.identifiers import EntryUuid, is_entry_uuid, new_entry_uuid
 from xds.metadata.reading import camel
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
+from xds.rules.code_sets import ANY, CodeSets
+from xds.rules.document_entry import RULES
 from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
 from xds.store.registry import SqlRegistry
 from xds.wire.xml import parse
@@ -62,8 +64,10 @@ class NewAssociation:
 Operation: TypeAlias = NewVersion | NewStatus | NewAssociation
 
 
-def update(objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False) -> None:
-    """Carry out every operation of a submission in the caller's database transaction, or none.
+def update(
+    objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False, code_sets: CodeSets = ANY
+) -> tuple[Finding, ...]:
+    """Carry out every operation of a submission in the caller's database transaction, or none; return what to warn of.
 
     ``restricted``: ITI-92, which updates DocumentEntry metadata and nothing else.
 
@@ -71,12 +75,39 @@ def update(objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: b
         Refused: with everything that is wrong; the caller rolls back.
     """
     submission = from_ebxml.submission(objects)
-    operations = _operations(submission)
+    operations, warnings = _operations(submission), _checked(submission, code_sets)
+    # With whom the submission is about, whoever has what it updates: an object may go on as another patient's.
+    before = (store.latest_of(o.item.logical_id or "") for o in operations if isinstance(o, NewVersion))
+    others = {found.patient_key for found in before if found is not None}
+    store.lock({*_keys(submission, store), *others}, [submission.submission_set.unique_id])
+    keys = _keys(submission, store)  # as they are now that nobody else changes them
+    _Updating(submission, operations, store, set(keys), restricted).run(keys[0])
+    return warnings
+
+
+def _keys(submission: Submission, store: SqlRegistry) -> Sequence[int]:
+    """The keys that stand for the submission's patient.
+
+    Raises:
+        Refused: the patient is unknown, or merged away.
+    """
     keys = store.chain(submission.submission_set.patient_id)
     if not keys:
         raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))])
-    store.lock(keys, [submission.submission_set.unique_id])
-    _Updating(submission, operations, store, set(keys), restricted).run(keys[0])
+    return keys
+
+
+def _checked(submission: Submission, code_sets: CodeSets) -> tuple[Finding, ...]:
+    """What there is to warn of in the new versions, which keep the rules that first ones keep.
+
+    Raises:
+        Refused: an entry breaks one, or a code is none of the domain's.
+    """
+    findings = [finding for entry in submission.document_entries for rule in RULES for finding in rule(entry)]
+    findings += code_sets.findings(submission)
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        raise Refused(findings)
+    return tuple(findings)
 
 
 def _operations(submission: Submission) -> list[Operation]:
@@ -202,8 +233,10 @@ class _Updating:
             yield wrong(ErrorCode.METADATA_VERSION, rule)
         if current.status != "Approved" and not self._restricted:
             yield wrong(ErrorCode.METADATA_UPDATE, f"availabilityStatus: only what is Approved is updated ({_CLAUSE})")
-        if current.patient_key not in self._keys or item.patient_id != self._submission.submission_set.patient_id:
-            yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the one before ({_CLAUSE})")
+        if item.patient_id != self._submission.submission_set.patient_id:
+            yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the SubmissionSet's ({_CLAUSE})")
+        elif self._restricted and current.patient_key not in self._keys:
+            yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the one before ({_RESTRICTED})")
         if item.unique_id != current.unique_id:
             code = ErrorCode.METADATA_IDENTIFIER if self._restricted else ErrorCode.METADATA_UPDATE
             yield wrong(code, f"uniqueId must be the one before ({_CLAUSE})")
@@ -299,7 +332,8 @@ class _Updating:
         self._store.supersede(current)
         self._store.insert(patient_key, [item])
         self._replaced[current.entry_uuid] = item.entry_uuid
-        if operation.propagates:
+        # What goes on as another patient's leaves behind what it had with those of the patient before.
+        if operation.propagates and current.patient_key in self._keys:
             self._propagate(current, item.entry_uuid, patient_key)
 
     def _propagate(self, current: Found, new: EntryUuid, patient_key: int) -> None:

@@ -1,7 +1,7 @@
 """The stored queries that this registry answers, and their parameters.
 
 ITI TF-2: 3.18.4.1.2.3.7 (queries), Table 3.18.4.1.2.3.7.1-1 and following (parameters); the metadata update
-supplement adds ``$MetadataLevel`` and ``$XDSAssociationStatus``.
+supplement adds ``$MetadataLevel``, ``$XDSAssociationStatus`` and the logicalIDs.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ _FIND_DOCUMENTS = (
     METADATA_LEVEL,
 )
 
-_ENTRY = ("XDSDocumentEntryEntryUUID", "XDSDocumentEntryUniqueId")
+_ENTRY = ("XDSDocumentEntryEntryUUID", "XDSDocumentEntryUniqueId", "XDSDocumentEntryLogicalID")
 _SET = ("XDSSubmissionSetEntryUUID", "XDSSubmissionSetUniqueId")
-_FOLDER = ("XDSFolderEntryUUID", "XDSFolderUniqueId")
+_FOLDER = ("XDSFolderEntryUUID", "XDSFolderUniqueId", "XDSFolderLogicalID")
 _ENTRIES = tuple(map(Parameter, _ENTRY))
 _WITH_ASSOCIATIONS = (_ASSOCIATION_STATUS, METADATA_LEVEL)
 

@@ -127,12 +127,16 @@ def _ids(found: Iterable[Found]) -> list[str]:
 def _documents(parameters: Parameters, registry: RegistryReader) -> Sequence[FoundDocument]:
     if "XDSDocumentEntryEntryUUID" in parameters:
         return _of_level(registry.documents_by_uuid(parameters["XDSDocumentEntryEntryUUID"][0]), parameters)
+    if "XDSDocumentEntryLogicalID" in parameters:
+        return _of_level(registry.documents_by_logical_id(parameters["XDSDocumentEntryLogicalID"][0]), parameters)
     return _of_level(registry.documents_by_unique_id(parameters["XDSDocumentEntryUniqueId"][0]), parameters)
 
 
 def _folders(parameters: Parameters, registry: RegistryReader) -> Sequence[Found]:
     if "XDSFolderEntryUUID" in parameters:
         return _of_level(registry.folders_by_uuid(parameters["XDSFolderEntryUUID"][0]), parameters)
+    if "XDSFolderLogicalID" in parameters:
+        return _of_level(registry.folders_by_logical_id(parameters["XDSFolderLogicalID"][0]), parameters)
     return _of_level(registry.folders_by_unique_id(parameters["XDSFolderUniqueId"][0]), parameters)
 
 

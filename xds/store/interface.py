@@ -118,6 +118,10 @@ class RegistryReader(Protocol):
         """All entries of these uniqueIds, of which one may have several."""
         ...
 
+    def documents_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[FoundDocument]:
+        """Every version of the entries of these logicalIDs."""
+        ...
+
     def submission_sets_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
         """The submission sets of these ids; unknown ids are passed over."""
         ...
@@ -132,6 +136,10 @@ class RegistryReader(Protocol):
 
     def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
         """The folders of these uniqueIds."""
+        ...
+
+    def folders_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[Found]:
+        """Every version of the folders of these logicalIDs."""
         ...
 
     def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:

@@ -19,7 +19,7 @@ from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store import patients
 from xds.store.compression import pack, unpack
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor
-from xds.store.rows import UNIQUE, rows, short
+from xds.store.rows import LOGICAL, UNIQUE, rows, short
 from xds.store.tables import (
     association,
     document_entry,
@@ -103,6 +103,19 @@ class SqlRegistry:
 
     def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
         return self._located(Kind.FOLDER, Kind.FOLDER, entry_uuids)
+
+    def documents_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[FoundDocument]:
+        return self._versions(Kind.DOCUMENT_ENTRY, logical_ids)
+
+    def folders_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[Found]:
+        return self._versions(Kind.FOLDER, logical_ids)
+
+    def _versions(self, kind: Kind, logical_ids: Iterable[str]) -> list[Any]:
+        """Every version of the entries or folders of these logicalIDs, whichever patient each is of."""
+        wanted = set(logical_ids)
+        first = (item for item in self._located(kind, kind, wanted) if item.logical_id in wanted)
+        found = {item.entry_uuid: item for item in (*first, *self._located(kind, LOGICAL[kind], wanted))}
+        return [found[uuid] for uuid in sorted(found)]
 
     def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
         return self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
@@ -239,14 +252,15 @@ class SqlRegistry:
                 self._remove(patient_key, batch)
 
     def _remove(self, patient_key: int, uuids: Sequence[str]) -> None:
-        unique_ids: list[str] = []
+        others: set[str] = set()
         for table in (document_entry, submission_set, folder):
             mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
-            unique_ids += self._connection.scalars(sa.select(table.c.unique_id).where(*mine))
+            ids = [table.c[name] for name in ("unique_id", "logical_id") if name in table.c]
+            others |= {id_ for row in self._connection.execute(sa.select(*ids).where(*mine)) for id_ in row}
         for table in _PATIENTS_TABLES:
             mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
             self._connection.execute(sa.delete(table).where(*mine))
-        leading = (locator.c.id.in_([*uuids, *unique_ids]), locator.c.entry_uuid.in_(uuids))
+        leading = (locator.c.id.in_([*uuids, *others]), locator.c.entry_uuid.in_(uuids))
         self._connection.execute(sa.delete(locator).where(locator.c.domain == self._domain, *leading))
         ends = sa.or_(foreign_association.c.target.in_(uuids), foreign_association.c.entry_uuid.in_(uuids))
         self._connection.execute(
@@ -274,15 +288,8 @@ class SqlRegistry:
 
     def latest_of(self, logical_id: str) -> Found | None:
         """The latest version of the entry or folder of a logicalID, which is the entryUUID of its first."""
-        kind, patient_key = self.kinds_of([logical_id]).get(logical_id, (None, 0))
-        if kind not in (Kind.DOCUMENT_ENTRY, Kind.FOLDER):
-            return None
-        table = _TABLES[kind]
-        statement = sa.select(table).where(
-            table.c.patient_key == patient_key, table.c.logical_id == logical_id, table.c.latest
-        )
-        row = self._connection.execute(statement).first()
-        return None if row is None else _READ[kind](row)
+        found = self._versions(Kind.DOCUMENT_ENTRY, [logical_id]) or self._versions(Kind.FOLDER, [logical_id])
+        return next((item for item in found if item.latest), None)
 
     def touch_folder(self, item: Found, time: str) -> None:
         """Set a folder's lastUpdateTime, 14 digits UTC, in its row and in its ebXML."""

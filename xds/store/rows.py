@@ -33,6 +33,9 @@ from xds.store.tables import (
 UNIQUE = {Kind.DOCUMENT_ENTRY: "DE.uniqueId", Kind.SUBMISSION_SET: "SS.uniqueId", Kind.FOLDER: "FD.uniqueId"}
 """The kind of locator that a uniqueId has."""
 
+LOGICAL = {Kind.DOCUMENT_ENTRY: "DE.logicalId", Kind.FOLDER: "FD.logicalId"}
+"""The kind of locator that leads from a logicalID, the entryUUID of a first version, to each version after it."""
+
 _SINGLE = tuple(name for name, coded in DOCUMENT_ENTRY_CODES.items() if coded.most != MANY)
 
 
@@ -61,6 +64,8 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
         later = isinstance(item, Folder) and int(item.version or 1) > 1
         nth = item.entry_uuid if kind is Kind.DOCUMENT_ENTRY or later else ""
         yield locator, {"id": item.unique_id, "kind": UNIQUE[kind], "nth": nth}
+    if isinstance(item, DocumentEntry | Folder) and int(item.version or 1) > 1:
+        yield locator, {"id": item.logical_id, "kind": LOGICAL[kind], "nth": item.entry_uuid}
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
         yield from _values(document_entry_value, _document_values(item))

@@ -44,8 +44,8 @@ sa.Index(
     postgresql_where=patient.c.merged_into.is_not(None),
 )
 
-# Where an object is, by entryUUID or uniqueId.  ``nth`` is empty for what must be unique, and the entryUUID
-# for DocumentEntry.uniqueId, which several entries may have (ITI TF-2: 3.42.4.1.3.3.1).
+# Where an object is, by entryUUID, uniqueId, or logicalID (versions after the first).  ``nth`` is empty for what must
+# be unique, and the entryUUID for what several may have, as DocumentEntry.uniqueId (ITI TF-2: 3.42.4.1.3.3.1).
 locator = sa.Table(
     "locator",
     metadata,

@@ -19,8 +19,8 @@ def updated(call: Call, *, restricted: bool = False) -> Reply:
     """The answer to a submission that updates; ``restricted`` as ITI-92 is."""
     objects = lcm.read_submit_objects(call.body)
     call.event.about_objects(objects)
-    call.actor.registry.update(objects, call.work.registry, restricted=restricted)
-    return Reply.of(rs.write_response(Status.SUCCESS))
+    warnings = call.actor.registry.update(objects, call.work.registry, restricted=restricted)
+    return Reply.of(rs.write_response(Status.SUCCESS, warnings), warnings)
 
 
 TRANSACTION = Transaction(
