@@ -23,6 +23,7 @@ _COMMANDS = {
     "audit": "audit",
     "doctor": "doctor",
     "capture": "capture",
+    "integration-statement": "statement",
     "demo": "demo",
 }
 
@@ -37,7 +38,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"xds.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
 

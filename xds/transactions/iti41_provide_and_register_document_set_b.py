@@ -54,5 +54,10 @@ TRANSACTION = Transaction(
 )
 
 DICOM = "application/dicom"
-RAD_68 = replace(TRANSACTION, number="RAD-68", title="Provide and Register Imaging Document Set - MTOM/XOP")
+RAD_68 = replace(
+    TRANSACTION,
+    number="RAD-68",
+    title="Provide and Register Imaging Document Set - MTOM/XOP",
+    initiator=Actor.IMAGING_DOCUMENT_SOURCE,
+)
 """The same message with a manifest in it; only the audit record tells them apart."""

@@ -1,0 +1,65 @@
+"""The Integration Statement claims what is answered, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.cli.command import xds
+from xds.domain import SERVED
+from xds.integration_statement import CLAIMS, claims, lines, markdown
+from xds.settings import Mllp, Server, Settings
+
+EVERYTHING = replace(Settings(), mllp=Mllp(listen="127.0.0.1:2575"))
+
+
+def test_every_transaction_that_is_served_is_listed_with_its_actor() -> None:
+    listed = {(line.number, line.actor) for line in lines(EVERYTHING) if line.role == "Responder"}
+    assert {
+        ("ITI-18", "Document Registry"),
+        ("ITI-8", "Document Registry"),
+        ("RAD-68", "Document Repository"),
+    } <= listed
+    assert {number for number, _ in listed} >= {"ITI-41", "ITI-42", "ITI-43", "ITI-44", "ITI-51", "ITI-57", "ITI-61",
+                                                "ITI-62", "ITI-92", "RAD-69"}  # fmt: skip
+    numbers = [line.number for line in lines(EVERYTHING) if line.role == "Responder"]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_with_everything_served_a_claim_is_made_with_its_options_or_lacks_a_transaction() -> None:
+    made = {(profile, actor): options for profile, actor, options in claims(EVERYTHING)}
+    known = {line.number for line in lines(EVERYTHING)}
+    for claim in CLAIMS:
+        met = claim.needs <= known
+        assert ((claim.profile, claim.actor) in made) == met
+        assert not met or made[claim.profile, claim.actor] == tuple(option.title for option in claim.options)
+    assert [claim.actor for claim in CLAIMS if not claim.needs <= known] == ["Imaging Document Source"]  # RAD-55
+
+
+def test_every_claims_part_is_one_that_is_served() -> None:
+    assert {claim.part for claim in CLAIMS} <= {"", *SERVED}
+
+
+def test_what_a_deployment_does_not_play_it_does_not_claim() -> None:
+    registry = replace(Settings(), server=Server(actors=("registry",)))
+    actors = [actor for _, actor, _ in claims(registry)]
+    assert "Document Repository" not in actors
+    assert "Imaging Document Source" not in actors
+    assert "Document Consumer" in actors  # the commands are there all the same
+    (options,) = (
+        o for profile, actor, o in claims(registry) if (profile[-7:], actor) == ("(XDS.b)", "Document Registry")
+    )
+    assert "Patient Identity Feed HL7v3" in options
+    assert "Patient Identity Feed" not in options  # nothing listens for it
+
+
+def test_the_statement_is_a_page_to_hand_out(tmp_path: Path) -> None:
+    text = markdown(EVERYTHING, "2026-01-02")
+    assert "| xds | " in text
+    assert "| 2026-01-02 |" in text
+    assert "| ITI-18 Registry Stored Query | Responder | Document Registry |" in text
+    done = xds("integration-statement", "--data", tmp_path)
+    assert (done.code, done.out.startswith("# IHE Integration Statement")) == (0, True)
+    printed = xds("integration-statement", "--json", "--data", tmp_path).json
+    assert {"profile", "actor", "options"} == printed["claims"][0].keys()
+    assert {"number", "title", "role", "actor"} == printed["transactions"][0].keys()
