@@ -62,7 +62,7 @@ def test_the_systems_own_word_and_our_places_are_told(written: io.StringIO) -> N
     except Unusable:
         log.exception("settings.unreadable")
     assert 'error=Unusable<FileNotFoundError reason="No such file or directory"' in written.getvalue()
-    assert " at=settings.py:" in written.getvalue()
+    assert " at=configuration.py:" in written.getvalue()
 
 
 def test_what_a_peer_sends_cannot_begin_a_line_of_its_own(written: io.StringIO) -> None:

@@ -12,7 +12,7 @@ from lxml import etree
 from tests.builders import a_folder, a_submission
 from tests.metadata.strategies import slots, strings, texts, words
 from xds.ebxml import lcm, query, rim, rs, xdsb
-from xds.errors import ErrorCode, Finding, Severity, Status
+from xds.errors import ErrorCode, Finding, Refused, Severity, Status
 from xds.metadata import to_ebxml
 from xds.wire.xml import NAMESPACES, Element, name, parse, schema
 
@@ -124,7 +124,7 @@ def test_a_query_we_write_is_valid_by_our_schema() -> None:
 
 
 def test_a_query_without_its_parts_is_none() -> None:
-    with pytest.raises(ValueError, match="required"):
+    with pytest.raises(Refused, match="XDSRegistryError"):
         query.read_request(etree.Element(name("query:AdhocQueryRequest")))
 
 

@@ -139,7 +139,11 @@ def test_even_what_is_no_message_is_acknowledged() -> None:
     assert "\rMSA|AR|\r" in ack
 
 
-@given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: adt(pid=text)))
+@given(
+    st.text(max_size=80)
+    | st.text("|^~\\\\&#MSHP a0\r", max_size=40).map("MSH{}".format)
+    | st.text(max_size=60).map(lambda text: adt(pid=text))
+)
 def test_any_text_is_a_feed_or_is_not(text: str) -> None:
     try:
         feed = v2.read(text, Authorities({}, AUTHORITY))

@@ -186,4 +186,5 @@ def test_a_failed_step_leaves_its_failure_in_the_audit_log(application: Applicat
     steps.fails = "rename"
     send(application, steps, a_message())
     with application.engine.connect() as connection:
-        assert list(connection.scalars(sa.select(audit_record.c.outcome))) == [4]
+        # A failure of ours, not of the sender's: serious.
+        assert list(connection.scalars(sa.select(audit_record.c.outcome))) == [8]

@@ -80,7 +80,7 @@ def test_a_value_is_in_the_coding_style_or_refused(texts: list[str], values: lis
     if values is None:
         (finding,) = refusal(slot)
         assert finding.code is NUMBER
-        assert finding.context == "$list is not in the coding style of ITI TF-2: 3.18.4.1.2.3.5"
+        assert finding.context == "$list is not in the coding style (ITI TF-2: 3.18.4.1.2.3.5)"
     else:
         assert given_slots(slot) == {"list": (tuple(values),)}
 
@@ -118,24 +118,24 @@ def test_a_slot_repeated_is_an_and_where_that_is_allowed() -> None:
 @pytest.mark.parametrize("name", ["one", "list", "must"])
 def test_other_slots_are_not_repeated(name: str) -> None:
     slot = Slot(f"${name}", ("'a'",))
-    assert refusal(slot, slot) == [Finding(NUMBER, f"${name} must not be repeated")]
+    assert refusal(slot, slot) == [Finding(NUMBER, f"${name} must not be repeated (ITI TF-2: 3.18.4.1.2.3.5)")]
 
 
 @pytest.mark.parametrize("texts", [("('a','b')",), ("'a'", "'b'")])
 def test_a_parameter_of_one_value_takes_one(texts: tuple[str, ...]) -> None:
-    assert refusal(Slot("$one", texts)) == [Finding(NUMBER, "$one takes one value")]
+    assert refusal(Slot("$one", texts)) == [Finding(NUMBER, "$one takes one value (ITI TF-2: 3.18.4.1.2.3.7)")]
 
 
 @pytest.mark.parametrize("texts", [(), ("",), ("()",), ("  ",)])
 @pytest.mark.parametrize("name", ["one", "list", "both", "must"])
 def test_a_parameter_that_is_given_has_a_value(name: str, texts: tuple[str, ...]) -> None:
-    assert refusal(Slot(f"${name}", texts)) == [Finding(NUMBER, f"${name} has no value")]
+    assert refusal(Slot(f"${name}", texts)) == [Finding(NUMBER, f"${name} has no value (ITI TF-2: 3.18.4.1.2.3.5)")]
 
 
 def test_what_is_required_is_missed_by_name() -> None:
     assert refusal(Slot("$list", ("'a'",)), Slot("$must", ("('a",))) == [
-        Finding(NUMBER, "$must is not in the coding style of ITI TF-2: 3.18.4.1.2.3.5"),
-        Finding(MISSING, "$must is required"),
+        Finding(NUMBER, "$must is not in the coding style (ITI TF-2: 3.18.4.1.2.3.5)"),
+        Finding(MISSING, "$must is required (ITI TF-2: 3.18.4.1.2.3.7)"),
     ]
 
 

@@ -277,7 +277,11 @@ class _Outside:
     def _end(self, association: Association, end: str, chain: Collection[int]) -> Iterator[Finding]:
         kind = self._kinds.get(end)
         if kind is None:
-            yield Finding(ErrorCode.UNRESOLVED_REFERENCE, f"{end} is not registered", association.entry_uuid)
+            yield Finding(
+                ErrorCode.UNRESOLVED_REFERENCE,
+                f"{end} is not registered (ITI TF-2: 3.42.4.1.3)",
+                association.entry_uuid,
+            )
             return
         by_reference = association.source == self._submission.submission_set.entry_uuid
         if kind[1] not in chain and not by_reference:

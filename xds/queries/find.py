@@ -13,6 +13,7 @@ from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.datatypes import Dtm, trimmed
 from xds.metadata.identifiers import PatientId
 from xds.metadata.vocabulary import STABLE, AvailabilityStatus
+from xds.queries.parameters import CODING, PARAMETERS
 from xds.store.interface import Criteria, Found, FoundAssociation, Kind, Range, RegistryReader
 
 Parameters: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -211,7 +212,14 @@ def _patients(
 def bounded(found: Sequence[Found], most: int) -> Sequence[Found]:
     """The objects, unless there are too many for one answer."""
     if len(found) > most:
-        raise Refused([Finding(ErrorCode.TOO_MANY_RESULTS, f"more than {most} objects; ask for less at once")])
+        raise Refused(
+            [
+                Finding(
+                    ErrorCode.TOO_MANY_RESULTS,
+                    f"more than {most} objects; ask for less at once (ITI TF-3: Table 4.2.4.1-2)",
+                )
+            ]
+        )
     return found
 
 
@@ -224,7 +232,9 @@ def statuses(values: Sequence[str], parameter: str, findings: list[Finding]) -> 
     urn = re.compile(r"urn:oasis:names:tc:ebxml-regrep:(?:Response)?StatusType:(\w+)")
     kept = tuple(m[1] for m in map(urn.fullmatch, values) if m and m[1] in known)
     if not kept:
-        findings.append(Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"${parameter} names no known status"))
+        findings.append(
+            Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"${parameter} names no known status ({PARAMETERS})")
+        )
     return kept
 
 
@@ -295,7 +305,7 @@ def _patterns(
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     slots = parameters.get(parameter, ())
     if any(len(slot) > PATTERNS for slot in slots):
-        rule = f"${parameter} takes at most {PATTERNS} patterns"
+        rule = f"${parameter} takes at most {PATTERNS} patterns ({CODING})"
         findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
     return tuple(("authorPerson", slot) for slot in slots)
 

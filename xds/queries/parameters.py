@@ -14,6 +14,10 @@ from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Finding, Refused
 from xds.queries.catalogue import Many, Parameter, StoredQuery
 
+# Where the coding style of values is, the parameters of each query, and the minimum of ITI-51's.
+CODING, PARAMETERS = "ITI TF-2: 3.18.4.1.2.3.5", "ITI TF-2: 3.18.4.1.2.3.7"
+MINIMUM = "ITI TF-2: 3.51.4.1.2.3"
+
 VALUES = 10_000
 """Values of one query; more are refused."""
 
@@ -38,14 +42,15 @@ def read(query: StoredQuery, sent: AdhocQuery) -> dict[str, tuple[tuple[str, ...
         try:
             values = tuple(value for text in slot.values for value in _values(text))
         except ValueError:
-            findings.append(_finding(parameter, "is not in the coding style of ITI TF-2: 3.18.4.1.2.3.5"))
+            findings.append(_finding(parameter, f"is not in the coding style ({CODING})"))
             continue
         given.setdefault(parameter.name, []).append(values)
     for parameter in query.parameters:
         findings += _counted(parameter, given.get(parameter.name, []))
     findings += _exclusive(query, given)
     if sum(len(values) for slots in given.values() for values in slots) > VALUES:
-        findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"more than {VALUES} values in one query"))
+        rule = f"more than {VALUES} values in one query ({CODING})"
+        findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
     if findings:
         raise Refused(findings)
     return {name: tuple(slots) for name, slots in given.items()}
@@ -57,29 +62,29 @@ def _finding(parameter: Parameter, rule: str, code: ErrorCode = ErrorCode.STORED
 
 def _counted(parameter: Parameter, slots: list[tuple[str, ...]]) -> Iterable[Finding]:
     if parameter.required and not slots:
-        yield _finding(parameter, "is required", ErrorCode.STORED_QUERY_MISSING_PARAM)
+        yield _finding(parameter, f"is required ({PARAMETERS})", ErrorCode.STORED_QUERY_MISSING_PARAM)
     if any(not values for values in slots):
-        yield _finding(parameter, "has no value")
+        yield _finding(parameter, f"has no value ({CODING})")
     if len(slots) > 1 and parameter.many is not Many.AND_OR:
-        yield _finding(parameter, "must not be repeated")
+        yield _finding(parameter, f"must not be repeated ({CODING})")
     if len(slots) > SLOTS:
-        yield _finding(parameter, f"is repeated more than {SLOTS} times")
+        yield _finding(parameter, f"is repeated more than {SLOTS} times ({CODING})")
     if parameter.many is Many.ONE and any(len(values) > 1 for values in slots):
-        yield _finding(parameter, "takes one value")
+        yield _finding(parameter, f"takes one value ({PARAMETERS})")
 
 
 def _exclusive(query: StoredQuery, given: dict[str, list[tuple[str, ...]]]) -> Iterable[Finding]:
     if query.any_of and not any(name in given for name in query.any_of):
         names = ", ".join(f"${name}" for name in query.any_of)
-        yield Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"one of {names} is required")
+        yield Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"one of {names} is required ({MINIMUM})")
     if not query.one_of:
         return
     names = " or ".join(f"${name}" for name in query.one_of)
     count = sum(name in given for name in query.one_of)
     if count == 0:
-        yield Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"{names} is required")
+        yield Finding(ErrorCode.STORED_QUERY_MISSING_PARAM, f"{names} is required ({PARAMETERS})")
     if count > 1:
-        yield Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"only one of {names} may be given")
+        yield Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"only one of {names} may be given ({PARAMETERS})")
 
 
 def _values(text: str) -> Iterable[str]:

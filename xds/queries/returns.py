@@ -64,7 +64,13 @@ def answer(
     """
     query = queries.get(sent.id)
     if query is None:
-        raise Refused([Finding(ErrorCode.UNKNOWN_STORED_QUERY, "this registry does not know the query id")])
+        raise Refused(
+            [
+                Finding(
+                    ErrorCode.UNKNOWN_STORED_QUERY, "this registry does not know the query id (ITI TF-2: 3.18.4.1.2.4)"
+                )
+            ]
+        )
     if sent.return_type not in ("LeafClass", "ObjectRef"):
         rule = "returnType must be LeafClass or ObjectRef (ITI TF-2: 3.18.4.1.2.3.1)"
         raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
@@ -81,7 +87,14 @@ def answer(
         references = [b"<rim:ObjectRef id=%b/>" % quoteattr(item.entry_uuid).encode() for item in found]
         return Answer(references, living)
     if query.single_patient and len(living) > 1:
-        raise Refused([Finding(ErrorCode.RESULT_NOT_SINGLE_PATIENT, "the answer would be of several patients")])
+        raise Refused(
+            [
+                Finding(
+                    ErrorCode.RESULT_NOT_SINGLE_PATIENT,
+                    "the answer would be of several patients (ITI TF-2: 3.18.4.1.3)",
+                )
+            ]
+        )
     return Answer(list(_shown(found, survivors)), living)
 
 

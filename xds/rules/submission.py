@@ -15,14 +15,15 @@ from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, AssociationType
 
 
-def _wrong(context: str, location: str = "") -> Finding:
-    return Finding(ErrorCode.REGISTRY_METADATA, context, location)
+def _wrong(rule: str, clause: str, location: str = "") -> Finding:
+    """A rule of ITI TF-3 that is broken."""
+    return Finding(ErrorCode.REGISTRY_METADATA, f"{rule} (ITI TF-3: {clause})", location)
 
 
 def holds_something(submission: Submission) -> Iterator[Finding]:
     """At least one entry, folder or folder membership.  ITI TF-3: 4.2.1.4."""
     if not submission.document_entries and not submission.folders and len(submission.associations) < 1:
-        yield _wrong("SubmissionSet: a submission holds a DocumentEntry, a Folder or an Association (4.2.1.4)")
+        yield _wrong("SubmissionSet: a submission holds a DocumentEntry, a Folder or an Association", "4.2.1.4")
 
 
 def one_patient(submission: Submission) -> Iterator[Finding]:
@@ -41,7 +42,8 @@ def ids_once(submission: Submission) -> Iterator[Finding]:
     """No id and no uniqueId comes twice in the message.  ITI TF-3: Table 4.2.4.1-2."""
     ids = Counter(item.entry_uuid for item in submission.objects())
     for entry_uuid in (id_ for id_, count in ids.items() if count > 1):
-        yield _wrong("an id names two objects of the submission (ebRIM 3.0: 2.1)", entry_uuid)
+        rule = "an id names two objects of the submission (ebRIM 3.0: 2.1)"
+        yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry_uuid)
     named: list[SubmissionSet | DocumentEntry | Folder]
     named = [submission.submission_set, *submission.document_entries, *submission.folders]
     for unique_id in (id_ for id_, count in Counter(i.unique_id for i in named).items() if count > 1):
@@ -58,14 +60,14 @@ def members_of_the_set(submission: Submission) -> Iterator[Finding]:
     for item in items:
         if item.entry_uuid not in members:
             kind = type(item).__name__
-            yield _wrong(f"{kind}: the SubmissionSet has no HasMember to it (ITI TF-3: 4.2.1.4)", item.entry_uuid)
+            yield _wrong(f"{kind}: the SubmissionSet has no HasMember to it", "4.2.1.4", item.entry_uuid)
 
 
 def associations_are_of_xds(submission: Submission) -> Iterator[Finding]:
     """Associations are of the types of ITI TF-3: Table 4.2.2-1."""
     for item in submission.associations:
         if item.type not in set(AssociationType):
-            yield _wrong("Association.associationType is none of ITI TF-3: Table 4.2.2-1", item.entry_uuid)
+            yield _wrong("Association.associationType is none of XDS", "Table 4.2.2-1", item.entry_uuid)
 
 
 def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
@@ -76,11 +78,11 @@ def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
         if item.type not in RELATIONSHIPS:
             continue
         if item.source not in entries:
-            yield _wrong("Association: the source of a relationship is in the submission (4.2.2.2)", item.entry_uuid)
+            yield _wrong("Association: the source of a relationship is in the submission", "4.2.2.2", item.entry_uuid)
         if item.target in others:
-            yield _wrong("Association: the target of a relationship is a DocumentEntry (4.2.2.2)", item.entry_uuid)
+            yield _wrong("Association: the target of a relationship is a DocumentEntry", "4.2.2.2", item.entry_uuid)
         if item.type in REPLACING and item.target in entries:
-            yield _wrong("Association: what is replaced is in the registry already (4.2.2.2.3)", item.entry_uuid)
+            yield _wrong("Association: what is replaced is in the registry already", "4.2.2.2.3", item.entry_uuid)
 
 
 def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]:
@@ -93,14 +95,14 @@ def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]
         if item.type != AssociationType.HAS_MEMBER:
             continue
         if item.target == set_id:
-            yield _wrong("Association: nothing has a SubmissionSet as member (ITI TF-3: 4.2.2.1)", item.entry_uuid)
+            yield _wrong("Association: nothing has a SubmissionSet as member", "4.2.2.1", item.entry_uuid)
         elif item.source == set_id:
             if item.target in entries and item.submission_set_status is not SubmissionSetStatus.ORIGINAL:
-                yield _wrong("Association.SubmissionSetStatus must be Original (ITI TF-3: 4.2.2.1.1)", item.entry_uuid)
+                yield _wrong("Association.SubmissionSetStatus must be Original", "4.2.2.1.1", item.entry_uuid)
         elif item.source in inside - folders:
-            yield _wrong("Association: only a SubmissionSet or Folder has members (ITI TF-3: 4.2.2.1)", item.entry_uuid)
+            yield _wrong("Association: only a SubmissionSet or Folder has members", "4.2.2.1", item.entry_uuid)
         elif item.target in inside - entries:
-            yield _wrong("Association: the members of a Folder are DocumentEntries (4.2.2.1)", item.entry_uuid)
+            yield _wrong("Association: the members of a Folder are DocumentEntries", "4.2.2.1", item.entry_uuid)
 
 
 def ends_can_be_found(submission: Submission) -> Iterator[Finding]:
@@ -123,9 +125,9 @@ def snapshots_are_stable(submission: Submission) -> Iterator[Finding]:
         if item.type != AssociationType.IS_SNAPSHOT_OF:
             continue
         if item.source in entries and entries[item.source].on_demand:
-            yield _wrong("Association: a snapshot is a stable document (ITI TF-3: 4.2.2.2.6)", item.entry_uuid)
+            yield _wrong("Association: a snapshot is a stable document", "4.2.2.2.6", item.entry_uuid)
         if item.target in entries:
-            yield _wrong("Association: what a snapshot is of is in the registry already (4.2.2.2.6)", item.entry_uuid)
+            yield _wrong("Association: what a snapshot is of is in the registry already", "4.2.2.2.6", item.entry_uuid)
 
 
 RULES = (
