@@ -58,7 +58,7 @@ class Domain:
 
     assigning_authorities: tuple[str, ...] = ()  # OIDs of patient identifiers; empty: one is made
     home_community_id: str = ""  # OID; empty: one is made
-    codes: str = ""  # TOML file of the codes that the domain uses, read again when it changes; empty: any code
+    codes: str = ""  # TOML file of codes, media types, repositories, sources in use, read again when it changes; or any
     codes_mode: Literal["strict", "warn", "off"] = "strict"  # another code: refused, warned of, or let pass
     patients: Literal["feed", "open"] = "feed"  # open: a patient is made by its first accepted submission
 

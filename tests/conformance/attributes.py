@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator
 
 from lxml import etree
 
-from tests.conformance.rule import CODES, MIME_TYPES, Desk, Rule
+from tests.conformance.rule import CODES, KNOWN, Desk, Rule
 from xds.errors import ErrorCode
 from xds.metadata import vocabulary as v
 from xds.wire.xml import Element, name
 
 ALL = ("ITI-42", "ITI-61", "ITI-57", "ITI-92")
+FORMAT = v.DOCUMENT_ENTRY_CODES["format_code"].scheme
 WITH_FOLDERS = ("ITI-42", "ITI-61", "ITI-57")
 STABLE_ONLY = ("ITI-42", "ITI-57", "ITI-92")
 
-CX, DTM, HASH, OID, LANGUAGE = (f"ITI TF-3: {clause}" for clause in (
-    "Table 4.2.3.2-1", "Table 4.2.3.2-1", "Table 4.2.3.2-1", "Table 4.2.3.2-1", "Table 4.2.3.2-1",
-))  # fmt: skip
 TABLES = {
     "DocumentEntry": "ITI TF-3: Table 4.2.3.2-1",
     "SubmissionSet": "ITI TF-3: Table 4.2.3.3-1",
@@ -278,8 +276,17 @@ def more_rules() -> Iterator[Rule]:
         )  # fmt: skip
     yield Rule(ALL, "DocumentEntry.classCode is a code that the domain uses", "ITI TF-2: 3.42.4.1.3",
                _foreign_code, names="DocumentEntry.classCode")  # fmt: skip
-    yield Rule(ALL, "DocumentEntry.mimeType is one that the domain uses", "ITI TF-2: 3.42.4.1.3",
-               _foreign_mime_type, names="DocumentEntry.mimeType")  # fmt: skip
+    for kind, attribute, change in (
+        ("DocumentEntry", "mimeType", lambda i: i.set("mimeType", "text/plain")),
+        ("DocumentEntry", "languageCode", lambda i: set_slot(i, "languageCode", "fr")),
+        ("DocumentEntry", "repositoryUniqueId", lambda i: set_slot(i, "repositoryUniqueId", "1.2.3.4.66")),
+        ("SubmissionSet", "sourceId", lambda i: identifier_of(i, v.SUBMISSION_SET_SOURCE_ID).set("value", "1.2.77")),
+    ):
+        yield Rule(ALL, f"{kind}.{attribute} is one that the domain knows", "ITI TF-2: 3.42.4.1.3",
+                   _foreign(kind, change), names=f"{kind}.{attribute}")  # fmt: skip
+    yield Rule(ALL, "DocumentEntry.mimeType is one that goes with the formatCode", "ITI TF-2: 3.42.4.1.3",
+               _foreign("DocumentEntry", lambda i: classification_of(i, FORMAT).set("nodeRepresentation", "urn:pdf")),
+               names="DocumentEntry.mimeType")  # fmt: skip
     yield from author_rules()
 
 
@@ -290,11 +297,16 @@ def _foreign_code(desk: Desk, number: str) -> None:
     desk.send(number, body)
 
 
-def _foreign_mime_type(desk: Desk, number: str) -> None:
-    desk.with_codes(MIME_TYPES)
-    body = desk.good(number)
-    the("DocumentEntry")(body).set("mimeType", "text/plain")
-    desk.send(number, body)
+def _foreign(kind: str, change: Callable[[Element], None]) -> Callable[[Desk, str], None]:
+    """Something that the domain's file does not name."""
+
+    def attempt(desk: Desk, number: str) -> None:
+        body = desk.good(number)
+        desk.with_codes(KNOWN)
+        change(the(kind)(body))
+        desk.send(number, body)
+
+    return attempt
 
 
 def author_rules() -> Iterator[Rule]:

@@ -36,7 +36,10 @@ BY_NUMBER: dict[str, Transaction] = {
 }
 ON_DEMAND_CHANGES: dict[str, Any] = {"object_type": ON_DEMAND, "creation_time": None, "hash": None, "size": None}
 CODES = '[classCode]\n"1.3.6.1.4.1.19376.1.2.6.1" = ["IMAGES"]\n'
-MIME_TYPES = 'mimeType = ["application/dicom"]\n'
+KNOWN = (
+    'mimeType = ["application/dicom"]\nsourceId = ["1.2.3.4.7"]\nrepositoryUniqueId = ["1.2.3.4.6"]\n'
+    'languageCode = ["en-US"]\n[formats]\n"urn:pdf^^1.2.840.10008.2.6.1" = ["application/pdf"]\n'
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ from xds.rules.code_sets import ANY, CodeSetsFile, read
 LOINC = "2.16.840.1.113883.6.1"
 GOOD = f"""
 mimeType = ["application/dicom"]
+languageCode = ["en-US", "de-CH"]
+repositoryUniqueId = ["1.2.3.4.6"]
+sourceId = ["1.2.3.4.7"]
+[formats]
+"1.2.840.10008.5.1.4.1.1.88.59^^1.2.840.10008.2.6.1" = ["application/dicom"]
+"urn:ihe:rad:PDF^^1.3.6.1.4.1.19376.1.2.3" = ["application/pdf"]
 [typeCode]
 "{LOINC}" = ["18748-4", "11525-3"]
 [eventCodeList]
@@ -26,6 +32,7 @@ mimeType = ["application/dicom"]
 "1.2.3.4.11" = ["ONC"]
 """
 ODD = Code("x", "1.2.3", "odd")
+PDF = Code("urn:ihe:rad:PDF", "1.3.6.1.4.1.19376.1.2.3", "PDF")
 
 
 def test_what_the_domain_uses_is_let_pass() -> None:
@@ -39,7 +46,9 @@ def test_what_the_domain_uses_is_let_pass() -> None:
         ({"type_code": ODD}, "DocumentEntry.typeCode"),
         ({"type_code": Code("18748-4", "1.2.3", "another scheme")}, "DocumentEntry.typeCode"),
         ({"event_code_list": (Code("CT", DCM, "ct"), ODD)}, "DocumentEntry.eventCodeList"),
-        ({"mime_type": "text/plain"}, "DocumentEntry.mimeType"),
+        ({"language_code": "fr"}, "DocumentEntry.languageCode"),
+        ({"repository_unique_id": "1.2.3.4.66"}, "DocumentEntry.repositoryUniqueId"),
+        ({"format_code": PDF}, "DocumentEntry.mimeType"),
     ],
 )
 def test_another_code_of_an_entry_is_named(changes: dict[str, Any], attribute: str) -> None:
@@ -50,6 +59,23 @@ def test_another_code_of_an_entry_is_named(changes: dict[str, Any], attribute: s
     )  # fmt: skip
     assert finding.context.startswith(f"{attribute}: ")
     assert "(ITI TF-2: 3.42.4.1.3)" in finding.context
+
+
+def test_a_media_type_may_be_none_of_the_domains_and_none_of_its_formats() -> None:
+    found = [f.context for f in read(GOOD).findings(a_submission(entries=[an_entry(mime_type="text/plain")]))]
+    assert [context.split(" (")[0] for context in found] == [
+        "DocumentEntry.mimeType: is none that this domain uses",
+        "DocumentEntry.mimeType: is none that goes with the formatCode",
+    ]
+
+
+def test_a_format_that_is_not_named_goes_with_any_media_type() -> None:
+    assert list(read(GOOD).findings(a_submission(entries=[an_entry(format_code=ODD)]))) == []
+
+
+def test_a_source_that_the_domain_does_not_know_is_named() -> None:
+    (finding,) = read(GOOD).findings(a_submission(source_id="1.2.3.4.77"))
+    assert finding.context.startswith("SubmissionSet.sourceId: ")
 
 
 def test_codes_of_sets_and_folders_are_held_to_it_too() -> None:
@@ -77,6 +103,8 @@ def test_an_attribute_without_any_code_allows_none() -> None:
         ("[typeCode]\nx = 'y'\n", "typeCode needs lists"),
         ("[typeCode]\nx = [1]\n", "typeCode needs lists"),
         ("mimeType = 'x'\n", "mimeType needs lists"),
+        ("formats = ['x']\n", "formats is a table"),
+        ("[formats]\nx = 'y'\n", "formats needs lists"),
     ],
 )
 def test_a_file_that_holds_something_else_is_said_so(text: str, said: str) -> None:

@@ -1,11 +1,15 @@
-"""The codes that an affinity domain uses, from a file of its own; each finding names attribute, rule and clause.
+"""What an affinity domain uses, from a file of its own; each finding names attribute, rule and clause.
 
-ITI TF-3: 4.2.3.1.2 and ITI TF-2: 3.42.4.1.3.  The file is TOML: a table an attribute, in it a list of codes a coding
-scheme; ``mimeType`` is a list.  What the file does not name may have any code::
+ITI TF-3: 4.2.3.1.2 and ITI TF-2: 3.42.4.1.3.  The file is TOML.  A coded attribute is a table, in it a list of codes a
+coding scheme; others are lists, of the media types, languages, repositories and sources that the domain knows;
+``formats`` says which media types a format code comes with.  What the file does not name may be anything::
 
     mimeType = ["application/dicom", "application/pdf"]
+    sourceId = ["1.2.3.4", "1.2.3.5"]
     [classCode]
     "1.3.6.1.4.1.19376.1.2.6.1" = ["IMAGES", "REPORTS"]
+    [formats]
+    "1.2.840.10008.5.1.4.1.1.88.59^^1.2.840.10008.2.6.1" = ["application/dicom"]
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 import logging
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -30,26 +34,36 @@ log = logging.getLogger("xds.rules.code_sets")
 _ENTRY, _SET, _FOLDER = (
     {camel(name): name for name in table} for table in (DOCUMENT_ENTRY_CODES, SUBMISSION_SET_CODES, FOLDER_CODES)
 )
-MIME_TYPE = "mimeType"
-ATTRIBUTES = frozenset({*_ENTRY, *_SET, *_FOLDER, MIME_TYPE})
+# Attributes that are no codes.
+_ENTRY_TEXTS = {"mimeType": "mime_type", "languageCode": "language_code", "repositoryUniqueId": "repository_unique_id"}
+_SET_TEXTS = {"sourceId": "source_id"}
+_TEXTS = frozenset({*_ENTRY_TEXTS, *_SET_TEXTS})
+FORMATS = "formats"
+ATTRIBUTES = frozenset({*_ENTRY, *_SET, *_FOLDER, *_TEXTS, FORMATS})
 
 
 @dataclass(frozen=True, slots=True)
 class CodeSets:
-    """Allowed values by attribute: ``code^^scheme``, compared without regard to the display name."""
+    """Allowed values by attribute: ``code^^scheme``, compared without regard to the display name, or a text.
+
+    ``formats``: the media types that go with a format code.
+    """
 
     values: Mapping[str, frozenset[str]]
     severity: Severity = Severity.ERROR
+    formats: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def findings(self, submission: Submission) -> Iterator[Finding]:
-        """Every code that the domain does not use."""
+        """Everything that the domain does not use."""
         yield from self._of("SubmissionSet", submission.submission_set, _SET)
+        yield from self._texts_of("SubmissionSet", submission.submission_set, _SET_TEXTS)
         for folder in submission.folders:
             yield from self._of("Folder", folder, _FOLDER)
         for entry in submission.document_entries:
             yield from self._of("DocumentEntry", entry, _ENTRY)
-            if MIME_TYPE in self.values and entry.mime_type not in self.values[MIME_TYPE]:
-                yield self._wrong(f"DocumentEntry.{MIME_TYPE}", "is none that this domain uses", entry)
+            yield from self._texts_of("DocumentEntry", entry, _ENTRY_TEXTS)
+            if entry.mime_type not in self.formats.get(entry.format_code.key, {entry.mime_type}):
+                yield self._wrong("DocumentEntry.mimeType", "is none that goes with the formatCode", entry)
 
     def _of(self, kind: str, item: Any, attributes: Mapping[str, str]) -> Iterator[Finding]:
         for name, attribute in attributes.items():
@@ -58,6 +72,11 @@ class CodeSets:
             for code in _codes(getattr(item, attribute)):
                 if code.key not in self.values[name]:
                     yield self._wrong(f"{kind}.{name}", f"{code.key[:128]} is none that this domain uses", item)
+
+    def _texts_of(self, kind: str, item: Any, attributes: Mapping[str, str]) -> Iterator[Finding]:
+        for name, attribute in attributes.items():
+            if name in self.values and getattr(item, attribute) not in self.values[name]:
+                yield self._wrong(f"{kind}.{name}", "is none that this domain uses", item)
 
     def _wrong(self, attribute: str, rule: str, item: MetadataObject) -> Finding:
         context = f"{attribute}: {rule} (ITI TF-2: 3.42.4.1.3)"
@@ -83,17 +102,20 @@ def read(text: str, severity: Severity = Severity.ERROR) -> CodeSets:
     except tomllib.TOMLDecodeError as problem:
         raise Unusable(f"code sets: {problem}") from None
     values: dict[str, frozenset[str]] = {}
+    formats: dict[str, frozenset[str]] = {}
     for attribute, table in tables.items():
         if attribute not in ATTRIBUTES:
             raise Unusable(f"code sets: {attribute} is none of {', '.join(sorted(ATTRIBUTES))}")
-        if attribute == MIME_TYPE:
+        if attribute in _TEXTS:
             values[attribute] = frozenset(_texts(attribute, table))
+        elif attribute == FORMATS and isinstance(table, dict):
+            formats = {code: frozenset(_texts(attribute, types)) for code, types in table.items()}
         elif isinstance(table, dict):
             keys = (f"{code}^^{scheme}" for scheme, codes in table.items() for code in _texts(attribute, codes))
             values[attribute] = frozenset(keys)
         else:
-            raise Unusable(f"code sets: {attribute} is a table of coding schemes")
-    return CodeSets(values, severity)
+            raise Unusable(f"code sets: {attribute} is a table")
+    return CodeSets(values, severity, formats)
 
 
 def _texts(attribute: str, value: Any) -> list[str]:
