@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tests.bench.load import patient
 from tests.builders import AUTHORITY, a_submission, an_entry
-from xds.actors.document_registry import _resolved
+from xds.actors.document_registry import _new_ids, _resolved
 from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId
 from xds.store.audit import Recorded
 from xds.store.compression import pack, unpack
@@ -55,7 +55,7 @@ class Template:
         self._marks = (_ENTRY_UUID, _SET_UUID, made.associations[0].entry_uuid, _DOCUMENT, _SET, _PATIENT)
         self._random = random.Random(seed)  # noqa: S311
         self._rows: list[tuple[str, list[Any]]] = []
-        for item in _resolved(made, datetime.now(UTC)).objects():
+        for item in _resolved(made, _new_ids(made), datetime.now(UTC)).objects():
             for table, row in _rows(item):
                 common = {"patient_key": _Key, "entry_uuid": item.entry_uuid}
                 values: dict[str, Any] = common | ({"domain": DOMAIN} if table is locator else {}) | row

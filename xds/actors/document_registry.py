@@ -5,7 +5,7 @@ ITI TF-2: 3.42.4.1.3 (what registering entails), 3.18.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -46,15 +46,45 @@ def read(
     Raises:
         Refused: with everything that is wrong.
     """
-    submission = from_ebxml.submission(objects)
-    findings = [finding for rule in submission_rules.RULES for finding in rule(submission)]
-    findings += (kinds.entries_are_on_demand if on_demand else kinds.entries_are_stable)(submission)
+    submission, findings = _judged(objects, on_demand=on_demand, code_sets=code_sets)
+    _refuse(findings)
+    return submission, findings
+
+
+def _judged(
+    objects: rim.RegistryObjectList, *, on_demand: bool, code_sets: CodeSets
+) -> tuple[Submission, tuple[Finding, ...]]:
+    """What can be read of a submission, and everything that is wrong with it in itself.
+
+    What seems to be missing may be what could not be read: an association with that is left out of the submission.
+
+    Raises:
+        Refused: there is no SubmissionSet to read.
+    """
+    found = from_ebxml.read(objects)
+    submission = found.submission
+    if submission is None:
+        raise Refused(found.findings)
+    rules = [*submission_rules.RULES, *(kinds.ON_DEMAND_RULES if on_demand else kinds.STABLE_RULES)]
+    of_whole = (submission_rules.holds_something, kinds.some_are_on_demand)
+    findings = [f for rule in rules if not (found.unread and rule in of_whole) for f in rule(submission)]
     for entry in submission.document_entries:
         findings += [finding for rule in entry_rules.RULES for finding in rule(entry)]
     findings += code_sets.findings(submission)
+    touching = {a.entry_uuid for a in submission.associations if {a.source, a.target} & found.unread}
+    findings = [finding for finding in findings if finding.location not in touching]
+    kept = tuple(a for a in submission.associations if a.entry_uuid not in touching)
+    return replace(submission, associations=kept), (*found.findings, *findings)
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    """Refuse a submission if it has an error.
+
+    Raises:
+        Refused: with everything that is wrong.
+    """
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise Refused(findings)
-    return submission, tuple(findings)
 
 
 class DocumentRegistry:
@@ -96,17 +126,32 @@ class DocumentRegistry:
         Raises:
             Refused: with everything that is wrong; the caller rolls back.
         """
-        submission, warnings = read(objects, on_demand=on_demand, code_sets=self._code_sets())
-        self.register(submission, store)
-        return warnings
+        submission, findings = _judged(objects, on_demand=on_demand, code_sets=self._code_sets())
+        self.register(submission, store, findings)
+        return findings
 
-    def register(self, submission: Submission, store: SqlRegistry) -> Submission:
+    def register(self, submission: Submission, store: SqlRegistry, findings: Sequence[Finding] = ()) -> Submission:
         """Write a submission in the caller's database transaction; return it as registered.
+
+        ``findings``: what is known to be wrong with it, or to be warned of.
 
         Raises:
             Refused: with everything that is wrong; the caller rolls back.
         """
-        submission = _resolved(submission, datetime.now(UTC))
+        ids = _new_ids(submission)
+        try:
+            return self._registered(_resolved(submission, ids, datetime.now(UTC)), store, findings)
+        except Refused as refused:
+            sent = {new: old for old, new in ids.items()}  # objects are told by the ids that their sender knows
+            told = (replace(f, location=sent.get(f.location, f.location)) for f in refused.findings)
+            raise Refused([*findings, *told]) from None
+
+    def _registered(self, submission: Submission, store: SqlRegistry, findings: Sequence[Finding]) -> Submission:
+        """The submission, written.
+
+        Raises:
+            Refused: with what is wrong beside the findings, or with nothing more than these.
+        """
         patient_key = self._patient(submission, store)
         uids = [entry.unique_id for entry in submission.document_entries]
         uids += [folder.unique_id for folder in submission.folders]
@@ -117,9 +162,9 @@ class DocumentRegistry:
         if not chain:  # merged away while we waited
             raise Refused([_unknown(submission)])
         outside = _Outside(submission, store)
-        findings = [*_identical(submission, store), *outside.findings(chain)]
-        if findings:
-            raise Refused(findings)
+        more = [*_identical(submission, store), *outside.findings(chain)]
+        if more or any(finding.severity is Severity.ERROR for finding in findings):
+            raise Refused(more)
         try:
             store.insert(patient_key, submission.objects())
         except Taken:
@@ -191,11 +236,13 @@ def _unknown(submission: Submission) -> Finding:
     return Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))
 
 
-def _resolved(submission: Submission, now: datetime) -> Submission:
+def _new_ids(submission: Submission) -> dict[str, str]:
+    """A UUID for each symbolic id of a submission."""
+    return {item.entry_uuid: new_entry_uuid() for item in submission.objects() if not is_entry_uuid(item.entry_uuid)}
+
+
+def _resolved(submission: Submission, ids: Mapping[str, str], now: datetime) -> Submission:
     """Symbolic ids replaced everywhere, everything Approved at version 1, folders updated now."""
-    ids: dict[str, str] = {
-        item.entry_uuid: new_entry_uuid() for item in submission.objects() if not is_entry_uuid(item.entry_uuid)
-    }
 
     def end(entry_uuid: str) -> str:
         return ids.get(entry_uuid, entry_uuid)
@@ -276,6 +323,8 @@ class _Outside:
 
     def _end(self, association: Association, end: str, chain: Collection[int]) -> Iterator[Finding]:
         kind = self._kinds.get(end)
+        if not is_entry_uuid(end):
+            return  # a rule of submissions says so
         if kind is None:
             yield Finding(
                 ErrorCode.UNRESOLVED_REFERENCE,

@@ -75,47 +75,31 @@ def update(
         Refused: with everything that is wrong; the caller rolls back.
     """
     submission = from_ebxml.submission(objects)
-    operations, warnings = _operations(submission), _checked(submission, code_sets)
+    operations, findings = _operations(submission)
+    findings += _checked(submission, code_sets)
     # With whom the submission is about, whoever has what it updates: an object may go on as another patient's.
     before = (store.latest_of(o.item.logical_id or "") for o in operations if isinstance(o, NewVersion))
     others = {found.patient_key for found in before if found is not None}
-    store.lock({*_keys(submission, store), *others}, [submission.submission_set.unique_id])
-    keys = _keys(submission, store)  # as they are now that nobody else changes them
-    _Updating(submission, operations, store, set(keys), restricted).run(keys[0])
-    return warnings
-
-
-def _keys(submission: Submission, store: SqlRegistry) -> Sequence[int]:
-    """The keys that stand for the submission's patient.
-
-    Raises:
-        Refused: the patient is unknown, or merged away.
-    """
-    keys = store.chain(submission.submission_set.patient_id)
+    patient_id = submission.submission_set.patient_id
+    store.lock({*store.chain(patient_id), *others}, [submission.submission_set.unique_id])
+    keys = store.chain(patient_id)  # as it is now that nobody else changes it
     if not keys:
-        raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))])
-    return keys
-
-
-def _checked(submission: Submission, code_sets: CodeSets) -> tuple[Finding, ...]:
-    """What there is to warn of in the new versions, which keep the rules that first ones keep.
-
-    Raises:
-        Refused: an entry breaks one, or a code is none of the domain's.
-    """
-    findings = [finding for entry in submission.document_entries for rule in RULES for finding in rule(entry)]
-    findings += code_sets.findings(submission)
-    if any(finding.severity is Severity.ERROR for finding in findings):
+        findings.append(Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(patient_id)))
         raise Refused(findings)
+    _Updating(submission, operations, store, set(keys), restricted).run(keys[0], findings)
     return tuple(findings)
 
 
-def _operations(submission: Submission) -> list[Operation]:
-    """What the submission's associations do.
+def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
+    """New versions keep the rules that first ones keep."""
+    for entry in submission.document_entries:
+        for rule in RULES:
+            yield from rule(entry)
+    yield from code_sets.findings(submission)
 
-    Raises:
-        Refused: an association does nothing that is known, an object is not touched by any, or there is none.
-    """
+
+def _operations(submission: Submission) -> tuple[list[Operation], list[Finding]]:
+    """What the submission's associations do; and what does nothing that is known, or is not touched by any."""
     set_id = submission.submission_set.entry_uuid
     items: dict[str, Versioned] = {entry.entry_uuid: entry for entry in submission.document_entries}
     items |= {folder.entry_uuid: folder for folder in submission.folders}
@@ -133,9 +117,7 @@ def _operations(submission: Submission) -> list[Operation]:
         findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, id_))
     if not operations and not findings:
         findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, f"nothing is to be updated ({_CLAUSE})"))
-    if findings:
-        raise Refused(findings)
-    return operations
+    return operations, findings
 
 
 def _operation(
@@ -168,9 +150,9 @@ class _Updating:
         self._new_ids: dict[str, EntryUuid] = {}
         self._replaced: dict[str, EntryUuid] = {}  # entryUUID of a version before → that of the new one
 
-    def run(self, patient_key: int) -> None:
-        findings = list(self._findings())
-        if findings:
+    def run(self, patient_key: int, known: Sequence[Finding]) -> None:
+        findings = [*known, *self._findings()]
+        if any(finding.severity is Severity.ERROR for finding in findings):
             raise Refused(findings)
         submission_set = replace(self._submission.submission_set, **self._state(self._submission.submission_set))
         self._store.insert(patient_key, [submission_set])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.ebxml import rim
@@ -25,12 +25,29 @@ from xds.metadata.submission_set import SubmissionSet
 _DE, _SS, _FD = "ITI TF-3: Table 4.2.3.2-1", "ITI TF-3: Table 4.2.3.3-1", "ITI TF-3: Table 4.2.3.4-1"
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What could be read of a submission, what is wrong, and the ids of the objects that could not be read."""
+
+    submission: Submission | None
+    findings: tuple[Finding, ...]
+    unread: frozenset[str]
+
+
 def submission(objects: rim.RegistryObjectList) -> Submission:
     """The submission that a SubmitObjectsRequest holds.
 
     Raises:
         Refused: something is missing, malformed or not of a submission's shape; all of it is named.
     """
+    found = read(objects)
+    if found.findings or found.submission is None:
+        raise Refused(found.findings)
+    return found.submission
+
+
+def read(objects: rim.RegistryObjectList) -> Read:
+    """What a SubmitObjectsRequest holds; no submission where there is no SubmissionSet that can be read."""
     findings: list[Finding] = []
     sets: list[SubmissionSet] = []
     folders: list[Folder] = []
@@ -52,14 +69,15 @@ def submission(objects: rim.RegistryObjectList) -> Submission:
     marked = sum(_is_marked(p, v.SUBMISSION_SET, objects.classifications) for p in objects.registry_packages)
     if marked != 1:
         findings.append(_finding("SubmissionSet", f"exactly one is required, there are {marked}", ""))
-    if findings or not sets:
-        raise Refused(findings)
-    return Submission(
+    if not sets:
+        return Read(None, tuple(findings), frozenset(ids))
+    whole = Submission(
         sets[0],
         tuple(entry for entry in entries if entry is not None),
         tuple(folders),
         tuple(item for item in associations if item is not None),
     )
+    return Read(whole, tuple(findings), frozenset(ids - {item.entry_uuid for item in whole.objects()}))
 
 
 def _kept(read: tuple[Any, list[Finding]], findings: list[Finding]) -> Any:

@@ -17,10 +17,18 @@ def entries_are_stable(submission: Submission) -> Iterator[Finding]:
 
 
 def entries_are_on_demand(submission: Submission) -> Iterator[Finding]:
-    """ITI-61 registers on-demand entries, at least one.  ITI TF-2: 3.61.4.1.2."""
+    """ITI-61 registers on-demand entries.  ITI TF-2: 3.61.4.1.2."""
     for entry in submission.document_entries:
         if not entry.on_demand:
             rule = "DocumentEntry.objectType must be an on-demand document's (ITI TF-2: 3.61.4.1.2)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry.entry_uuid)
+
+
+def some_are_on_demand(submission: Submission) -> Iterator[Finding]:
+    """ITI-61 registers at least one entry.  ITI TF-2: 3.61.4.1.2."""
     if not submission.document_entries:
         yield Finding(ErrorCode.REGISTRY_METADATA, "an on-demand DocumentEntry is required (ITI TF-2: 3.61.4.1.2)")
+
+
+STABLE_RULES = (entries_are_stable,)
+ON_DEMAND_RULES = (entries_are_on_demand, some_are_on_demand)
