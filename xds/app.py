@@ -11,8 +11,9 @@ from xds import console
 from xds.domain import AffinityDomain
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store import audit as audit_store
-from xds.store.documents import BlobStore
+from xds.store.documents import NotReachable
 from xds.store.engine import make_engine, reading
+from xds.store.objects import open_blobs
 from xds.store.work import Database
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
@@ -27,7 +28,7 @@ class Application:
     def __init__(self, loaded: Loaded) -> None:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
-        blobs = BlobStore(settings.documents_folder)
+        blobs = open_blobs(settings, self.engine)
         self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
@@ -65,3 +66,7 @@ def not_ready(database: Database) -> Iterable[str]:
         yield "database: cannot be read"
     if not os.access(database.blobs.staging, os.W_OK):
         yield "documents: cannot be written"
+    try:
+        database.blobs.holding([("0" * 64, 0)])
+    except NotReachable:
+        yield "documents: the object store does not answer"

@@ -30,7 +30,7 @@ from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Domain, Settings
 from xds.store import audit as audit_store
-from xds.store.documents import BlobStore
+from xds.store.interface import Blobs
 from xds.store.work import Database
 from xds.transactions import (
     iti8_patient_identity_feed,
@@ -140,7 +140,7 @@ def owner() -> str:
 class AffinityDomain:
     """One affinity domain in one process; others in the same database see nothing of it."""
 
-    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: BlobStore) -> None:
+    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs) -> None:
         self.settings, self.name = settings, name
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
@@ -148,7 +148,7 @@ class AffinityDomain:
         self.node = source_of(settings)
         self.actors = self._actors(blobs)
 
-    def _actors(self, blobs: BlobStore) -> Actors:
+    def _actors(self, blobs: Blobs) -> Actors:
         settings = self.settings
         registry = registry_of(settings, self.own)
         remote = self.remote_registry()

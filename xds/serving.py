@@ -32,7 +32,9 @@ from xds.errors import Refused, Unusable
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store.deployment import prepare
+from xds.store.documents import NotReachable
 from xds.store.engine import make_engine
+from xds.store.objects import open_blobs
 from xds.wire.mllp import Listener, server_context
 from xds.wire.sealing import certificate
 from xds.wire.worker import Pace, ToRoot, Worker
@@ -40,6 +42,9 @@ from xds.wire.worker import Pace, ToRoot, Worker
 log = logging.getLogger("xds.serving")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+SWEEP_EVERY_SECONDS = 600.0
+"""Between two looks for documents that were staged and never named."""
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
@@ -200,6 +205,22 @@ def _settle(loaded: Loaded) -> None:
         time.sleep(min(30.0, loaded.settings.repository.registry_seconds))
 
 
+def _sweep(loaded: Loaded) -> None:
+    """Remove what was staged or put and never named: what a process that died has left."""
+    engine, parent, swept = make_engine(loaded.settings.database_url, connections=2), os.getppid(), 0.0
+    blobs = open_blobs(loaded.settings, engine)
+    while os.getppid() == parent:
+        if not swept or time.monotonic() - swept > SWEEP_EVERY_SECONDS:
+            swept = time.monotonic()
+            try:
+                log.info("documents.swept", extra={"removed": blobs.sweep(engine)})
+            except NotReachable:
+                log.warning("documents.not_reachable")
+            except SQLAlchemyError:
+                log.exception("database.unreachable")
+        time.sleep(1.0)
+
+
 @dataclass(slots=True)
 class _Child:
     title: str
@@ -217,6 +238,8 @@ class Supervisor:
         self._run_folder = Path(tempfile.mkdtemp(prefix="xds-"))
         images_socket = str(self._run_folder / "images.sock") if images else ""
         self._children = [_Child("sequencer", lambda: sequencer.run(loaded))]
+        if "repository" in loaded.settings.server.actors:
+            self._children.append(_Child("sweeper", lambda: _sweep(loaded)))
         if loaded.settings.repository.registry_url:
             self._children.append(_Child("settler", lambda: _settle(loaded)))
         if loaded.settings.imaging_source.folder:

@@ -29,7 +29,7 @@ class Server:
     allow_open_listen: bool = False  # listen beyond loopback without mutual TLS: the operator's choice, by name
     data: str = "xds-data"  # folder of everything that this deployment keeps
     database: str = ""  # SQLAlchemy URL; empty: SQLite in the data folder
-    documents: str = ""  # file: URL of the document store; empty: in the data folder
+    documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ("registry", "repository", "imaging-source")  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     threads: int = 8  # threads a web process keeps for short requests
@@ -41,6 +41,16 @@ class Server:
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment
     parts: int = 10_000  # attachments in a message
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """The object store of ``server.documents``; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+
+    endpoint: str = ""  # URL; empty: Amazon's
+    region: str = ""  # empty: AWS_REGION, or us-east-1
+    path_style: bool = True  # the bucket in the path, not in the host name
+    seconds: float = 30.0  # the longest that one request may take; documents are read and written 8 MiB at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,7 @@ class Settings:
     """All of them."""
 
     server: Server = field(default_factory=Server)
+    s3: S3 = field(default_factory=S3)
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
     registry: Registry = field(default_factory=Registry)
@@ -202,15 +213,15 @@ class Settings:
 
     @property
     def documents_folder(self) -> Path:
-        """Where documents are kept.
+        """Where documents are kept, or staged on their way to an object store.
 
         Raises:
-            Unusable: ``server.documents`` is not a ``file:`` URL.
+            Unusable: ``server.documents`` is neither a ``file:`` nor an ``s3:`` URL.
         """
-        if not self.server.documents:
+        if not self.server.documents or self.server.documents.startswith("s3://"):
             return self.data / "documents"
         if not self.server.documents.startswith("file:"):
-            raise Unusable("server.documents: only file: stores are known to this version")
+            raise Unusable("server.documents: only file: and s3:// stores are known")
         return Path(self.server.documents.removeprefix("file:").removeprefix("//"))
 
 

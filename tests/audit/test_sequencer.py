@@ -354,7 +354,6 @@ def test_the_operators_key_signs_where_it_is_given(engine: sa.Engine, loaded: Lo
 def test_the_process_seals_what_comes_and_what_is_left_when_it_is_stopped(
     engine: sa.Engine, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequencer, "SWEEP_EVERY_SECONDS", 0.0)
     handlers: list = []  # type: ignore[type-arg]
     monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.append((number, handler)))
     thread = threading.Thread(target=sequencer.run, args=(loaded,))

@@ -165,9 +165,8 @@ def test_a_submission_of_which_a_step_fails_is_wholly_absent_and_can_be_sent_aga
     assert "reply" in steps.seen
     assert [count(application, table) for table in (document, document_entry, locator)] == [0, 0, 0]
     # At most a blob that no row names is left, and the sweep takes it.
-    with application.engine.connect() as connection:
-        application.database.blobs.sweep(connection, now=time.time() + SWEEP_SECONDS + 60)
-    assert not application.database.blobs.path(SHA256).exists()
+    application.database.blobs.sweep(application.engine, now=time.time() + SWEEP_SECONDS + 60)
+    assert list(application.database.blobs.names()) == []
     assert list(application.database.blobs.staging.iterdir()) == []
     assert send(application, steps, message) is Status.SUCCESS
     assert [count(application, table) for table in (document, document_entry)] == [1, 1]

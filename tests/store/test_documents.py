@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.databases import at_once, shared_engine
-from xds.store.documents import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept
+from xds.store.documents import SWEEP_SECONDS, BlobStore, DocumentTable, Kept
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 
 __all__ = ["shared_engine"]
@@ -50,15 +50,6 @@ def read(blobs: BlobStore, one: Spooled) -> bytes:
     return b"".join(blobs.chunks(one.sha256, one.size_bytes))
 
 
-@pytest.mark.parametrize("data", [b"", b"x", LONG, b"\0" * CHUNK_BYTES])
-def test_what_was_put_is_held_and_comes_back(blobs: BlobStore, data: bytes) -> None:
-    one = kept(blobs, data)
-    assert one.sha1 == hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    assert read(blobs, one) == data
-    assert blobs.holds(one.sha256, one.size_bytes)
-    assert list(blobs.staging.iterdir()) == []
-
-
 def test_the_same_content_is_kept_once(blobs: BlobStore) -> None:
     first = kept(blobs, LONG)
     inode = blobs.path(first.sha256).stat().st_ino
@@ -72,52 +63,6 @@ def test_content_that_comes_again_is_young_again(blobs: BlobStore) -> None:
     os.utime(blobs.path(one.sha256), (0, 0))
     kept(blobs, LONG)
     assert blobs.path(one.sha256).stat().st_mtime > time.time() - 60
-
-
-def test_the_same_content_put_by_many_at_once_is_kept_whole(blobs: BlobStore) -> None:
-    names = {one.sha256 for one in at_once([lambda: kept(blobs, LONG)] * 24) if isinstance(one, Spooled)}
-    assert names == {hashlib.sha256(LONG).hexdigest()}
-    assert b"".join(blobs.chunks(names.pop(), len(LONG))) == LONG
-    assert list(blobs.staging.iterdir()) == []
-
-
-def test_a_blob_cut_off_is_damaged_until_its_content_comes_again(blobs: BlobStore) -> None:
-    one = kept(blobs, LONG)
-    os.truncate(blobs.path(one.sha256), 100)
-    assert not blobs.holds(one.sha256, one.size_bytes)
-    with pytest.raises(Damaged):
-        read(blobs, one)
-    kept(blobs, LONG)
-    assert read(blobs, one) == LONG
-
-
-def test_a_blob_that_is_gone_is_damaged(blobs: BlobStore) -> None:
-    one = kept(blobs, LONG)
-    blobs.path(one.sha256).unlink()
-    assert not blobs.holds(one.sha256, one.size_bytes)
-    with pytest.raises(Damaged):
-        read(blobs, one)
-
-
-@pytest.mark.parametrize("at", [0, CHUNK_BYTES, len(LONG) - 1])
-def test_of_other_bytes_the_last_chunk_never_comes(blobs: BlobStore, at: int) -> None:
-    one = kept(blobs, LONG)
-    with blobs.path(one.sha256).open("r+b") as file:
-        file.seek(at)
-        file.write(b"!")
-    assert blobs.holds(one.sha256, one.size_bytes)
-    came: list[bytes] = []
-    with pytest.raises(Damaged):
-        came.extend(blobs.chunks(one.sha256, one.size_bytes))
-    assert sum(map(len, came)) < len(LONG)
-
-
-def test_an_empty_blob_of_another_name_is_damaged(blobs: BlobStore) -> None:
-    sha256 = hashlib.sha256(b"x").hexdigest()
-    blobs.path(sha256).parent.mkdir(parents=True)
-    blobs.path(sha256).touch()
-    with pytest.raises(Damaged):
-        list(blobs.chunks(sha256, 0))
 
 
 # Rows.
@@ -216,16 +161,14 @@ def test_the_sweep_takes_what_is_old_and_named_by_nothing(blobs: BlobStore, spoo
     left, being_staged = staged(spool, b"left behind"), staged(spool, b"under way")
     for path in (blobs.path(named.sha256), blobs.path(nameless.sha256), left.path):
         os.utime(path, (0, 0))
-    with rows.engine.begin() as connection:
-        assert blobs.sweep(connection) == 2
-        assert blobs.sweep(connection) == 0
+    assert blobs.sweep(rows.engine) == 2
+    assert blobs.sweep(rows.engine) == 0
     assert blobs.path(named.sha256).exists()
     assert blobs.path(young.sha256).exists()
     assert being_staged.path.exists()
     assert not blobs.path(nameless.sha256).exists()
     assert not left.path.exists()
-    with rows.engine.begin() as connection:
-        assert blobs.sweep(connection, now=time.time() + 2 * SWEEP_SECONDS) == 2
+    assert blobs.sweep(rows.engine, now=time.time() + 2 * SWEEP_SECONDS) == 2
     assert blobs.path(named.sha256).exists()
 
 
@@ -242,8 +185,7 @@ def test_a_file_that_another_sweep_took_is_not_counted(
         return locked(self, sha256)
 
     monkeypatch.setattr(BlobStore, "locked", gone_meanwhile)
-    with rows.engine.begin() as connection:
-        assert blobs.sweep(connection) == 0
+    assert blobs.sweep(rows.engine) == 0
 
 
 def test_content_that_comes_while_the_sweep_is_about_stays(blobs: BlobStore, rows: Rows) -> None:
@@ -255,8 +197,7 @@ def test_content_that_comes_while_the_sweep_is_about_stays(blobs: BlobStore, row
         return blobs.holds(sha256, len(LONG))
 
     def sweep() -> bool:
-        with rows.engine.begin() as connection:
-            blobs.sweep(connection)
+        blobs.sweep(rows.engine)
         return True
 
     for _ in range(10):

@@ -14,7 +14,8 @@ from xds.ebxml import rim
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata import vocabulary as v
-from xds.store.documents import BlobStore, DocumentTable, Kept
+from xds.store.documents import DocumentTable, Kept, NotReachable
+from xds.store.interface import Blobs
 from xds.store.work import Work
 from xds.wire.spool import Spooled
 
@@ -44,7 +45,7 @@ class DocumentRepository:
     def __init__(
         self,
         unique_id: str,
-        blobs: BlobStore,
+        blobs: Blobs,
         *,
         remote: bool,
         streams: int,
@@ -187,23 +188,37 @@ class DocumentRepository:
             raise Refused(findings)
 
     def retrieve(self, requests: Sequence[DocumentRequest], work: Work) -> list[Kept | Finding]:
-        """For each document asked for, where it is, or why it cannot be given."""
-        with work.reading() as (_, table):
-            return [self._held(request, table) for request in requests]
+        """For each document asked for, where it is, or why it cannot be given.
 
-    def _held(self, request: DocumentRequest, table: DocumentTable) -> Kept | Finding:
+        Raises:
+            Refused: the document store does not answer.
+        """
+        with work.reading() as (_, table):
+            found = [self._known(request, table) for request in requests]
+        kept = [one for one in found if isinstance(one, Kept)]
+        try:
+            there = iter(self._blobs.holding([(one.sha256, one.size_bytes) for one in kept]))
+        except NotReachable:
+            rule = "the document store does not answer; try again"
+            raise Refused([Finding(ErrorCode.REPOSITORY_ERROR, rule)]) from None
+        return [
+            Finding(ErrorCode.REPOSITORY_ERROR, "the document is damaged", one.document_unique_id)
+            if isinstance(one, Kept) and not next(there)
+            else one
+            for one in found
+        ]
+
+    def _known(self, request: DocumentRequest, table: DocumentTable) -> Kept | Finding:
         if request.repository_unique_id != self.unique_id:
             rule = f"{request.repository_unique_id[:64]} is not this repository, which is {self.unique_id}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, request.document_unique_id)
         kept = table.find(request.document_unique_id)
         if kept is None:
             return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
-        if not self._blobs.holds(kept.sha256, kept.size_bytes):
-            return Finding(ErrorCode.REPOSITORY_ERROR, "the document is damaged", request.document_unique_id)
         return kept
 
     def chunks(self, kept: Kept) -> Iterator[bytes]:
-        """A document's bytes, checked on the way (see ``BlobStore.chunks``)."""
+        """A document's bytes, checked on the way (see ``Blobs.chunks``)."""
         return self._blobs.chunks(kept.sha256, kept.size_bytes)
 
 

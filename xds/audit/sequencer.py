@@ -27,13 +27,11 @@ from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store.audit import Recorded
 from xds.store.deployment import log_id
-from xds.store.documents import BlobStore
 from xds.store.engine import make_engine, reading
 
 log = logging.getLogger("xds.audit.sequencer")
 
 BATCH = 2000
-SWEEP_EVERY_SECONDS = 600.0
 
 
 def folder(loaded: Loaded) -> Path:
@@ -142,14 +140,10 @@ def run(loaded: Loaded) -> None:
     signal.signal(signal.SIGTERM, stop)
     engine = make_engine(loaded.settings.database_url, connections=2)
     sequencer = Sequencer(engine, loaded)
-    blobs, swept, parent = BlobStore(loaded.settings.documents_folder), 0.0, os.getppid()
+    parent = os.getppid()
     while not stopping and os.getppid() == parent:
         try:
             sequencer.step()
-            if time.monotonic() - swept > SWEEP_EVERY_SECONDS:
-                swept = time.monotonic()
-                with engine.connect() as connection:
-                    blobs.sweep(connection)
         except sa.exc.OperationalError:
             log.exception("database.unreachable")
         for _ in range(max(1, int(loaded.settings.audit.checkpoint_seconds * 20))):

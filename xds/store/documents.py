@@ -9,23 +9,29 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from xds.store.engine import insert_ignoring
+from xds.store.engine import insert_ignoring, reading
 from xds.store.tables import document
 from xds.wire.spool import CHUNK_BYTES, Spooled
+
+_BLOBS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"
 
 SWEEP_SECONDS = 3600
 """A blob younger than this may still be waiting for its row."""
 
 
 class Damaged(Exception):
-    """Bytes on disk are not those that were stored, or are gone."""
+    """Bytes kept are not those that were stored, or are gone."""
+
+
+class NotReachable(Exception):
+    """The store of documents does not answer; later it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +111,35 @@ class BlobStore:
         except OSError:
             return False
 
-    def sweep(self, connection: sa.Connection, now: float | None = None) -> int:
+    def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
+        """The same of many, by SHA-256 and size."""
+        return [self.holds(*one) for one in wanted]
+
+    def names(self) -> Iterator[str]:
+        """The SHA-256 of everything that is kept."""
+        return (path.name for path in self._folder.glob(_BLOBS))
+
+    def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove staged files and blobs that no row names, once they are old; return how many."""
         limit = (time.time() if now is None else now) - SWEEP_SECONDS
         removed = 0
-        for path in [*self.staging.iterdir(), *self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*")]:
+        for path in [*self.staging.iterdir(), *self._folder.glob(_BLOBS)]:
             if path.parent == self.staging:
-                removed += _remove_old(path, limit)
+                removed += remove_old(path, limit)
                 continue
             with self.locked(path.name):
-                named = connection.scalar(sa.select(sa.literal(1)).where(document.c.sha256 == path.name).limit(1))
-                if named is None:
-                    removed += _remove_old(path, limit)
+                if not named(engine, path.name):
+                    removed += remove_old(path, limit)
         return removed
 
 
-def _remove_old(path: Path, limit: float) -> bool:
+def named(engine: sa.Engine, sha256: str) -> bool:
+    """Whether any row names the bytes."""
+    with reading(engine) as connection:
+        return connection.scalar(sa.select(sa.literal(1)).where(document.c.sha256 == sha256).limit(1)) is not None
+
+
+def remove_old(path: Path, limit: float) -> bool:
     try:
         old = path.stat().st_mtime < limit
         if old:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
+import sqlalchemy as sa
+
 from xds.metadata.identifiers import PatientId
+from xds.wire.spool import Spooled
 
 
 class Kind(StrEnum):
@@ -86,6 +90,55 @@ class Survivor:
 
     patient_key: int
     patient_id: PatientId
+
+
+class Blobs(Protocol):
+    """Bytes of documents by their SHA-256, whole or not at all; of a folder or an object store."""
+
+    @property
+    def staging(self) -> Path:
+        """The folder that parts are spooled in before they are put."""
+        ...
+
+    def put(self, spooled: Spooled) -> None:
+        """Keep a staged file under its content's name; it is durable when this returns, and the staged file gone.
+
+        Raises:
+            NotKept: it could not be kept.
+        """
+        ...
+
+    def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
+        """The bytes, checked on the way: the last chunk comes only if all of them are right.
+
+        Raises:
+            Damaged: they are not, or cannot be read.
+        """
+        ...
+
+    def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
+        """Whether each of the bytes seem to be there, by SHA-256 and size: looked up, not read.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
+
+    def names(self) -> Iterator[str]:
+        """The SHA-256 of everything that is kept.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
+
+    def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
+        """Remove what was staged or put an hour ago and no row names; return how many.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
 
 
 class RegistryReader(Protocol):

@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from xds.store.documents import BlobStore, DocumentTable
+from xds.store.documents import DocumentTable
 from xds.store.engine import reading
+from xds.store.interface import Blobs
 from xds.store.registry import SqlRegistry
 
 
 class Database:
     """A deployment's database and document store, as one process sees them."""
 
-    def __init__(self, engine: sa.Engine, blobs: BlobStore, domain: str, repository_unique_id: str) -> None:
+    def __init__(self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str) -> None:
         self.engine, self.blobs = engine, blobs
         self.domain, self.repository_unique_id = domain, repository_unique_id
 
