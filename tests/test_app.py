@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,10 +26,12 @@ from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Severity, Status
 from xds.metadata import to_ebxml
+from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import Submission
 from xds.queries import catalogue
 from xds.settings import DEFAULT_DOMAIN
 from xds.store.deployment import prepare, with_identity
+from xds.store.documents import SWEEP_SECONDS
 from xds.store.engine import make_engine
 from xds.store.tables import audit_open, audit_record, document, document_entry
 from xds.transactions import (
@@ -48,6 +51,9 @@ from xds.transactions import (
 )
 from xds.transactions import (
     iti62_remove_metadata as iti62,
+)
+from xds.transactions import (
+    iti86_remove_documents as iti86,
 )
 from xds.transactions.transaction import Attachment
 from xds.wire.client import Answer, Client, Faulted
@@ -187,7 +193,7 @@ def test_the_front_page_names_every_transaction_that_each_actor_serves(site: Sit
     listed = {row.findtext("td[1]"): row.findtext("td[2]") for row in rows}
     assert listed == {
         "Document Registry": "ITI-18, ITI-42, ITI-44, ITI-51, ITI-57, ITI-61, ITI-62, ITI-92",
-        "Document Repository": "ITI-41, ITI-43, RAD-68",
+        "Document Repository": "ITI-41, ITI-43, ITI-86, RAD-68",
         "Imaging Document Source": "RAD-69",
         "Operation": "",
     }
@@ -428,3 +434,70 @@ def test_what_cannot_succeed_is_given_up_and_nothing_is_left(
     assert (status, finding.code) == (Status.FAILURE, ErrorCode.REPOSITORY_ERROR)
     assert (site.count(document_entry), site.count(document)) == (0, 0)
     assert {outcome for _, _, outcome in site.outcomes()} == {8}
+
+
+# ITI-86: documents are removed.
+
+
+def removed(site: Site, *unique_ids: str, repository: str = "") -> tuple[Status, list[tuple[str, str]]]:
+    """Status, and code and location of each finding."""
+    requests = [xdsb.DocumentRequest(repository or site.repository_unique_id, uid) for uid in unique_ids]
+    body = [etree.tostring(xdsb.write_remove_request(requests))]
+    status, findings = rs.read_response(site.send("/repository", iti86.TRANSACTION.action, body, mtom=False).body)
+    return status, [(finding.code, finding.location) for finding in findings]
+
+
+def a_document(site: Site, content: bytes, patient: PatientId = ANNA) -> str:
+    entry = an_entry(patient_id=patient, **of_bytes(content))
+    answer = site.provide(a_submission(patient=patient, entries=[entry]), [content])
+    assert rs.read_response(answer.body)[0] is Status.SUCCESS
+    return entry.unique_id
+
+
+def test_a_document_that_is_removed_is_given_no_more_and_its_bytes_go_unless_another_has_them(site: Site) -> None:
+    one, same, other = a_document(site, b"one"), a_document(site, b"one"), a_document(site, b"other")
+    assert removed(site, one, other) == (Status.SUCCESS, [])
+    for unique_id, code in ((one, ErrorCode.DOCUMENT_UNIQUE_ID), (other, ErrorCode.DOCUMENT_UNIQUE_ID)):
+        _, (finding,) = rs.read_response(site.retrieve(unique_id).body[0])
+        assert finding.code == code
+    blobs = site.application.database.blobs
+    blobs.sweep(site.application.engine, now=time.time() + 2 * SWEEP_SECONDS)
+    assert list(blobs.names()) == [hashlib.sha256(b"one").hexdigest()]
+    (spooled,) = site.retrieve(same).contents.values()
+    assert spooled.path.read_bytes() == b"one"
+
+
+def test_what_can_be_removed_is_and_the_rest_is_named(site: Site) -> None:
+    one = a_document(site, b"one")
+    assert removed(site, one, "2.25.404") == (
+        Status.PARTIAL_SUCCESS, [(ErrorCode.DOCUMENT_UNIQUE_ID, "2.25.404")],
+    )  # fmt: skip
+    assert removed(site, one) == (Status.FAILURE, [(ErrorCode.DOCUMENT_UNIQUE_ID, one)])
+    assert removed(site, one, repository="1.9") == (Status.FAILURE, [(ErrorCode.UNKNOWN_REPOSITORY_ID, one)])
+
+
+def test_a_document_whose_registration_is_not_settled_stays(site: Site) -> None:
+    one = a_document(site, b"one")
+    with site.application.engine.begin() as connection:
+        connection.execute(sa.update(document).values(state="pending"))
+    assert removed(site, one) == (Status.FAILURE, [(ErrorCode.REMOVE_DOCUMENTS, one)])
+
+
+def test_a_document_asked_to_be_removed_twice_in_a_request_is_removed_once(site: Site) -> None:
+    one = a_document(site, b"one")
+    assert removed(site, one, one) == (Status.PARTIAL_SUCCESS, [(ErrorCode.DOCUMENT_UNIQUE_ID, one)])
+
+
+def test_a_removal_leaves_a_record_for_each_patient_with_what_was_theirs(site: Site) -> None:
+    ids = [a_document(site, b"hers"), a_document(site, b"his", BERT), "2.25.404"]
+    removed(site, *ids)
+    with site.application.engine.connect() as connection:
+        rows = connection.execute(sa.select(audit_record).where(audit_record.c.transaction == "ITI-86")).all()
+    told = {row.patient_id: row.message for row in rows if row.outcome == 0}
+    assert {row.event for row in rows} == {"110110"}
+    assert told.keys() == {str(ANNA), str(BERT)}
+    assert ids[0].encode() in told[str(ANNA)]
+    assert ids[1].encode() not in told[str(ANNA)]
+    assert ids[1].encode() in told[str(BERT)]
+    assert b'ParticipantObjectDataLifeCycle="15"' in told[str(BERT)]
+    assert any(row.outcome == 4 and b"2.25.404" in row.message for row in rows)

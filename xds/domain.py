@@ -43,6 +43,7 @@ from xds.transactions import (
     iti57_update_document_set,
     iti61_register_on_demand_document_entry,
     iti62_remove_metadata,
+    iti86_remove_documents,
     iti92_restricted_update_document_set,
     rad69_retrieve_imaging_document_set,
 )
@@ -67,7 +68,10 @@ SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
             iti92_restricted_update_document_set,
         ),
     ),
-    "repository": ("DocumentRepository", (iti41_provide_and_register_document_set_b, iti43_retrieve_document_set)),
+    "repository": (
+        "DocumentRepository",
+        (iti41_provide_and_register_document_set_b, iti43_retrieve_document_set, iti86_remove_documents),
+    ),
     "imaging-source": ("ImagingDocumentSource", (rad69_retrieve_imaging_document_set,)),
 }
 """Each actor by the last part of its path, with its title and the transactions it answers."""

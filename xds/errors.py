@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     REPOSITORY_ERROR = "XDSRepositoryError"
     REGISTRY_METADATA = "XDSRegistryMetadataError"
     REPOSITORY_METADATA = "XDSRepositoryMetadataError"
+    REMOVE_DOCUMENTS = "XDSRemoveDocumentsError"
     REGISTRY_NOT_AVAILABLE = "XDSRegistryNotAvailable"
     REGISTRY_OUT_OF_RESOURCES = "XDSRegistryOutOfResources"
     REPOSITORY_OUT_OF_RESOURCES = "XDSRepositoryOutOfResources"

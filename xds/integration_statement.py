@@ -66,6 +66,7 @@ CLAIMS = (
     Claim("Restricted Metadata Update (RMU)", "Update Responder", "registry", _of("ITI-92"),
           (Option("XDS Persistence", _of("ITI-92")),)),
     Claim("Remove Metadata and Documents (RMD)", "Document Registry", "registry", _of("ITI-62")),
+    Claim("Remove Metadata and Documents (RMD)", "Document Repository", "repository", _of("ITI-86")),
 )  # fmt: skip
 
 # What commands and actors of ours start: xds publish, find and fetch, and the repository's ITI-42.

@@ -27,6 +27,7 @@ MESSAGES = {
     "iti43_request": "xdsb.xsd",
     "iti43_response": "xdsb.xsd",
     "iti62_request": "lcm.xsd",
+    "iti86_request": "rmd.xsd",
     "rad69_request": "xdsib.xsd",
 }
 
@@ -39,6 +40,7 @@ TARGET_NAMESPACES = {
     "query.xsd": NAMESPACES["query"],
     "xdsb.xsd": NAMESPACES["xds"],
     "xdsib.xsd": NAMESPACES["xdsi"],
+    "rmd.xsd": NAMESPACES["rmd"],
     "xml.xsd": "http://www.w3.org/XML/1998/namespace",
 }
 

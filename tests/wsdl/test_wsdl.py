@@ -131,6 +131,13 @@ OPERATIONS = {
         "xds:RetrieveDocumentSetRequest",
         "xds:RetrieveDocumentSetResponse",
     ),
+    "DocumentRepository_RemoveDocuments": (
+        "repository.wsdl",
+        "urn:ihe:iti:2017:RemoveDocuments",
+        "urn:ihe:iti:2017:RemoveDocumentsResponse",
+        "rmd:RemoveDocumentsRequest",
+        "rs:RegistryResponse",
+    ),
     "ImagingDocumentSource_RetrieveImagingDocumentSet": (
         "imaging_source.wsdl",
         "urn:ihe:rad:2009:RetrieveImagingDocumentSet",

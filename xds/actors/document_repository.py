@@ -217,6 +217,25 @@ class DocumentRepository:
             return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
         return kept
 
+    def remove(self, requests: Sequence[DocumentRequest], work: Work) -> list[str | Finding]:
+        """Remove documents, each by itself; of each its patient, or why it stays.
+
+        Bytes that another entry has too stay; those that none has any more go with the next sweep.
+        """
+        with work.reading() as (_, table):
+            found = [self._known(request, table) for request in requests]
+        return [self._removed(one, work) if isinstance(one, Kept) else one for one in found]
+
+    def _removed(self, kept: Kept, work: Work) -> str | Finding:
+        unique_id = kept.document_unique_id
+        if kept.state == "pending":
+            # Table 3.86.4.2.3-1 wants the document's id in codeContext.
+            return Finding(ErrorCode.REMOVE_DOCUMENTS, unique_id, unique_id)
+        if not work.documents.remove(unique_id):
+            rule = "another request has removed the document (ITI TF-2: 3.86.4.1.3)"
+            return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, unique_id)
+        return kept.patient_id
+
     def chunks(self, kept: Kept) -> Iterator[bytes]:
         """A document's bytes, checked on the way (see ``Blobs.chunks``)."""
         return self._blobs.chunks(kept.sha256, kept.size_bytes)

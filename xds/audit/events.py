@@ -182,6 +182,13 @@ class AuditEvent:
             kind = Coded(code, "IHE XDS Metadata", text)
             self.objects.append(replace(_thing(entry_uuid, kind), life_cycle=LifeCycle.PERMANENT_ERASURE))
 
+    def about_removed_documents(self, requests: Iterable[DocumentRequest]) -> None:
+        """Documents removed for good (Remove Metadata and Documents: 3.86.5)."""
+        for request in requests:
+            details = _details([("urn:ihe:iti:xds:2007:repositoryUniqueId", request.repository_unique_id)])
+            thing = _thing(request.document_unique_id, REPORT_NUMBER, details=details)
+            self.objects.append(replace(thing, life_cycle=LifeCycle.PERMANENT_ERASURE))
+
     def end(self, *, failed: bool, findings: Sequence[Finding] = ()) -> None:
         """How it ended; said once.  A refused message is the caller's error: minor failure."""
         if self.settled:

@@ -1,6 +1,6 @@
-"""XDS.b and XDS-I.b bodies: ProvideAndRegister, RetrieveDocumentSet, RetrieveImagingDocumentSet.
+"""XDS.b and XDS-I.b bodies: ProvideAndRegister, RetrieveDocumentSet, RetrieveImagingDocumentSet, RemoveDocuments.
 
-ITI TF-2: 3.41, 3.43; RAD TF-2: 4.69.
+ITI TF-2: 3.41, 3.43, 3.86; RAD TF-2: 4.69.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def _text(element: Element, prefixed: str) -> str | None:
 
 def write_retrieve_request(requests: Iterable[DocumentRequest]) -> Element:
     element = etree.Element(name("xds:RetrieveDocumentSetRequest"), nsmap={"xds": NAMESPACES["xds"]})
+    for request in requests:
+        _write_document_request(element, request)
+    return element
+
+
+def write_remove_request(requests: Iterable[DocumentRequest]) -> Element:
+    nsmap = {"rmd": NAMESPACES["rmd"], "xds": NAMESPACES["xds"]}
+    element = etree.Element(name("rmd:RemoveDocumentsRequest"), nsmap=nsmap)
     for request in requests:
         _write_document_request(element, request)
     return element

@@ -208,6 +208,15 @@ class DocumentTable:
             self._connection.execute(sa.update(document).where(mine).values(changes))
         return added
 
+    def remove(self, document_unique_id: str) -> bool:
+        """Take a registered document's row away, and with the sweep its bytes; whether there was one."""
+        mine = sa.and_(
+            document.c.repository_unique_id == self._repository,
+            document.c.document_unique_id == document_unique_id,
+            document.c.state == "registered",
+        )
+        return self._connection.execute(sa.delete(document).where(mine)).rowcount == 1
+
     def settle(self, submission: str) -> None:
         """End the waiting of a submission's pending documents: they are registered."""
         self._settle(document.c.submission == submission, registered=True)

@@ -28,6 +28,7 @@ NAMESPACES = {
     "query": "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0",
     "xds": "urn:ihe:iti:xds-b:2007",
     "xdsi": "urn:ihe:rad:xdsi-b:2009",
+    "rmd": "urn:ihe:iti:rmd:2017",
     "hl7": "urn:hl7-org:v3",
 }
 
