@@ -11,10 +11,15 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry
 from tests.cli.command import Done, xds
 from tests.wire.messages import an_envelope
+from xds.configuration import load
 from xds.ebxml import lcm
 from xds.metadata import to_ebxml
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND
+from xds.store.deployment import prepare, with_identity
+from xds.store.documents import BlobStore, DocumentTable, Kept
+from xds.store.engine import make_engine
+from xds.wire.spool import Spool
 from xds.wire.xml import name
 
 
@@ -126,3 +131,54 @@ def test_a_message_is_held_to_what_its_sender_is_held_to(tmp_path: Path, config:
     unknown = doctor(file, "--config", config, "--sender", "other")
     assert (unknown.code, "no sender other" in unknown.err) == (1, True)
     assert doctor(file, "--sender", "pacs").code == 1
+
+
+# Documents.
+
+
+@pytest.fixture
+def kept(tmp_path: Path, config: Path) -> tuple[BlobStore, dict[str, str]]:
+    """A repository's documents: their SHA-256 by uniqueId."""
+    loaded = with_identity(load(config, {}))
+    engine = make_engine(loaded.settings.database_url)
+    prepare(engine, loaded)
+    blobs, names = BlobStore(loaded.settings.documents_folder), {}
+    with Spool(blobs.staging) as spool, engine.begin() as connection:
+        for number in range(3):
+            writing = spool.new()
+            writing.write(b"document %d" % number)
+            one = writing.finish()
+            blobs.put(one)
+            names[f"2.25.{number}"] = one.sha256
+            row = Kept(f"2.25.{number}", "text/plain", one.size_bytes, one.sha1, one.sha256)
+            DocumentTable(connection, loaded.settings.repository.unique_id).add(row)
+    engine.dispose()
+    return blobs, names
+
+
+def test_documents_that_are_there_are_said_to_be(kept: tuple[BlobStore, dict[str, str]], config: Path) -> None:
+    done = xds("doctor", "documents", "--read", "--config", config)
+    assert (done.code, done.out) == (0, "every document is there\n")
+
+
+def test_documents_that_are_missing_or_changed_are_named(kept: tuple[BlobStore, dict[str, str]], config: Path) -> None:
+    blobs, names = kept
+    blobs.path(names["2.25.0"]).unlink()
+    blobs.path(names["2.25.2"]).write_bytes(b"document X")
+    missing = {"document": "2.25.0", "problem": "missing, or of another size"}
+    quick = xds("doctor", "documents", "--json", "--config", config)
+    assert (quick.code, quick.json) == (1, [missing])
+    whole = xds("doctor", "documents", "--read", "--json", "--config", config)
+    assert whole.json == [missing, {"document": "2.25.2", "problem": "changed"}]
+    assert "2 damaged" in xds("doctor", "documents", "--read", "--config", config).out
+
+
+def test_an_object_store_that_does_not_answer_is_said_so(
+    kept: tuple[BlobStore, dict[str, str]], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "documents = 's3://documents'\n[s3]\nendpoint = 'http://127.0.0.1:1'\nseconds = 1.0\n"
+    config.write_text(config.read_text().replace("[domain]", text + "[domain]"))
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "x")
+    done = xds("doctor", "documents", "--config", config)
+    assert (done.code, "does not answer" in done.err) == (1, True)

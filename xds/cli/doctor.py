@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import Progress
 
 from xds.actors import document_registry
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
@@ -17,6 +20,10 @@ from xds.metadata.vocabulary import ON_DEMAND
 from xds.rules import tolerances
 from xds.senders import Senders
 from xds.settings import Loaded
+from xds.store.documents import Damaged, DocumentTable, Kept, NotReachable
+from xds.store.engine import reading
+from xds.store.interface import Blobs
+from xds.store.objects import open_blobs
 from xds.store.registry import SqlRegistry
 from xds.wire.xml import Element, NotXml, name, parse, schema_errors
 
@@ -66,6 +73,59 @@ def submission(file: Path, config: Path | None, data: str | None, domain: str, s
     else:
         _print(file, findings, tolerated, could_be)
     sys.exit(1 if any(finding.severity is Severity.ERROR for finding in findings) else 0)
+
+
+@doctor.command(epilog="Example: xds doctor documents --read --data ./xds-data")
+@deployment
+@in_domain
+@click.option("--read", "reads", is_flag=True, help="Read every byte, not only sizes.")
+@as_json
+def documents(config: Path | None, data: str | None, domain: str, reads: bool, json_: bool) -> None:
+    """Look for documents of the repository that are missing or changed; exit code 1 if there are any."""
+    loaded = settings(config, data)
+    own = affinity_domain(loaded, domain)
+    with database(loaded) as engine:
+        blobs = open_blobs(loaded.settings, engine)
+        try:
+            wrong = [*_damaged(engine, blobs, own.repository_unique_id, reads=reads)]
+        except NotReachable:
+            raise Unusable("the document store does not answer") from None
+    if json_:
+        print_json([{"document": unique_id, "problem": problem} for unique_id, problem in wrong])
+    else:
+        for unique_id, problem in wrong:
+            click.echo(f"{unique_id}  {problem}")
+        click.echo(f"{len(wrong)} damaged" if wrong else "every document is there")
+    sys.exit(1 if wrong else 0)
+
+
+def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -> Iterator[tuple[str, str]]:
+    """The uniqueId of each document that is not as it was stored, and what is wrong; progress on stderr."""
+    last = ""
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        with reading(engine) as connection:
+            task = progress.add_task("documents", total=DocumentTable(connection, repository).count())
+        while True:
+            with reading(engine) as connection:
+                batch = DocumentTable(connection, repository).after(last)
+            if not batch:
+                return
+            for kept, there in zip(batch, blobs.holding([(k.sha256, k.size_bytes) for k in batch]), strict=True):
+                if not there:
+                    yield kept.document_unique_id, "missing, or of another size"
+                elif reads and not _is_whole(blobs, kept):
+                    yield kept.document_unique_id, "changed"
+                progress.advance(task)
+            last = batch[-1].document_unique_id
+
+
+def _is_whole(blobs: Blobs, kept: Kept) -> bool:
+    try:
+        for _ in blobs.chunks(kept.sha256, kept.size_bytes):
+            pass
+    except Damaged:
+        return False
+    return True
 
 
 def _tolerated(sender: str, loaded: Loaded | None) -> tuple[str, ...]:

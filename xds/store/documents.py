@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -186,12 +187,7 @@ class DocumentTable:
                 document.c.document_unique_id == document_unique_id,
             )
         ).first()
-        if row is None:
-            return None
-        return Kept(
-            row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
-            row.patient_id,
-        )  # fmt: skip
+        return None if row is None else _kept(row)
 
     def add(self, kept: Kept) -> bool:
         """Add a row unless the id is there; whether it was added.  A pending one is taken over by this submission."""
@@ -235,11 +231,31 @@ class DocumentTable:
     def _pending(self) -> sa.ColumnElement[bool]:
         return sa.and_(document.c.repository_unique_id == self._repository, document.c.state == "pending")
 
+    def after(self, document_unique_id: str, most: int = 1000) -> list[Kept]:
+        """The next documents by uniqueId, to go through all of them."""
+        statement = sa.select(document).where(
+            document.c.repository_unique_id == self._repository, document.c.document_unique_id > document_unique_id
+        )
+        rows = self._connection.execute(statement.order_by(document.c.document_unique_id).limit(most))
+        return [_kept(row) for row in rows]
+
+    def count(self) -> int:
+        """How many documents there are."""
+        mine = document.c.repository_unique_id == self._repository
+        return int(self._connection.scalar(sa.select(sa.func.count()).select_from(document).where(mine)) or 0)
+
     def pending(self, older_than_seconds: float, most: int = 100) -> list[str]:
         """The uniqueIds of documents that have waited for so long."""
         limit = _now() - int(older_than_seconds * 1e6)
         statement = sa.select(document.c.document_unique_id).where(self._pending(), document.c.since <= limit)
         return list(self._connection.scalars(statement.order_by(document.c.since).limit(most)))
+
+
+def _kept(row: Any) -> Kept:
+    return Kept(
+        row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
+        row.patient_id,
+    )  # fmt: skip
 
 
 def _now() -> int:
