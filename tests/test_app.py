@@ -195,6 +195,8 @@ def test_the_front_page_names_every_transaction_that_each_actor_serves(site: Sit
         "Document Registry": "ITI-18, ITI-42, ITI-44, ITI-51, ITI-57, ITI-61, ITI-62, ITI-92",
         "Document Repository": "ITI-41, ITI-43, ITI-86, RAD-68",
         "Imaging Document Source": "RAD-69",
+        "Imaging Document Source, DICOMweb": "RAD-107, RAD-129",
+        "Imaging Document Source, WADO-URI": "RAD-55",
         "Operation": "",
     }
 

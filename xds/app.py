@@ -37,6 +37,8 @@ class Application:
             for domain in self.domains.values()
             for path, exchange in domain.exchanges(self.metrics).items()
         }
+        default = self.domains[DEFAULT_DOMAIN]
+        self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics)
 
@@ -52,6 +54,8 @@ class Application:
             if request.method == "POST":
                 return exchange.answer(request)
             return served(request.path.rstrip("/").rpartition("/")[2], request.query, request.url).http()
+        if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
+            return self._dicomweb.answer(request)
         return None
 
 

@@ -19,6 +19,7 @@ from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.folder import FolderArchive
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
+from xds.dicomweb.service import RAD_129, DicomWeb
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
@@ -278,6 +279,19 @@ class AffinityDomain:
         caller = Party(message.addressing.reply_to or request.remote_address, request.remote_address, requestor=True)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
         return self._event(transaction, side, caller, here)
+
+    def web_event(self, transaction: tuple[str, str], request: HttpRequest) -> AuditEvent:
+        """The record of a DICOMweb request that has reached us, not yet about anything."""
+        caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
+        here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
+        if transaction == RAD_129:
+            return AuditEvent(self.node, "110112", "E", transaction, caller, here)
+        return AuditEvent(self.node, "110104", "R", transaction, here, caller)
+
+    def dicomweb(self, metrics: Metrics) -> DicomWeb:
+        """What answers at the DICOMweb addresses."""
+        source, engine = self.actors.imaging_source, self.database.engine
+        return DicomWeb(source, engine, self.web_event, owner(), metrics)
 
     def _in_process_event(self, transaction: Transaction, side: Side) -> AuditEvent:
         base = self._base() + self.path

@@ -9,21 +9,20 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xds.archives.interface import Gone
 from xds.audit.events import AuditEvent, Side
 from xds.captures import Captures
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
 from xds.senders import Senders
 from xds.store.audit import close_stream, open_stream, record
-from xds.store.documents import Damaged
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
+from xds.streaming import Stream
 from xds.transactions.bodies import schema_findings, taken_out
 from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
@@ -208,7 +207,7 @@ class Exchange:
         if not reply.attachments:
             call.release()
             return out
-        stream = _Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
+        stream = Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
         return HttpReply(out.status, out.headers, stream, out.length)
 
     def _ended(self, incoming: _Incoming, *, whole: bool) -> None:
@@ -225,36 +224,6 @@ def _set(incoming: _Incoming) -> tuple[Call, Reply]:
     assert incoming.call is not None  # noqa: S101
     assert incoming.reply is not None  # noqa: S101
     return incoming.call, incoming.reply
-
-
-class _Stream:
-    """A reply's chunks; however it ends, and even if it never began, ``ended`` is told once whether it was whole."""
-
-    def __init__(self, chunks: Iterator[bytes], ended: Callable[[bool], None]) -> None:
-        self._chunks, self._ended, self._told = chunks, ended, False
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._chunks)
-        except StopIteration:
-            self._tell(whole=True)
-            raise
-        except (Damaged, Gone) as problem:
-            # Nothing may follow: without its full length nobody takes the reply for whole.
-            log.error("document.damaged", extra={"reason": str(problem)})
-            self._tell(whole=False)
-            raise ConnectionAbortedError from None
-
-    def close(self) -> None:
-        self._tell(whole=False)
-
-    def _tell(self, *, whole: bool) -> None:
-        if not self._told:
-            self._told = True
-            self._ended(whole)
 
 
 def _cannot_keep() -> Fault:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from xds import __version__
+from xds.dicomweb.service import RAD_55, RAD_107, RAD_129
 from xds.domain import SERVED, transactions_of
 from xds.settings import Settings
 from xds.transactions import iti8_patient_identity_feed as iti8
@@ -87,13 +88,17 @@ def lines(settings: Settings) -> list[Line]:
     """Every transaction that a deployment answers, and what the commands start."""
     found = [
         Line(transaction.number, transaction.title, "Responder", transaction.responder)
-        for actor, (_, pages) in SERVED.items()
-        if actor in settings.server.actors
+        for part, (_, pages) in SERVED.items()
+        if part in settings.server.actors
         for page in pages
         for transaction in transactions_of(page)
     ]
     if "repository" in settings.server.actors:
         found.append(Line(RAD_68.number, RAD_68.title, "Responder", RAD_68.responder))
+    if "imaging-source" in settings.server.actors:
+        found += [
+            Line(*numbered, "Responder", Actor.IMAGING_DOCUMENT_SOURCE) for numbered in (RAD_55, RAD_107, RAD_129)
+        ]
     if any(domain.mllp_listen for domain in settings.affinity_domains.values()):
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]

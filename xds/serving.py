@@ -213,7 +213,9 @@ def _sweep(loaded: Loaded) -> None:
         if not swept or time.monotonic() - swept > SWEEP_EVERY_SECONDS:
             swept = time.monotonic()
             try:
-                log.info("documents.swept", extra={"removed": blobs.sweep(engine)})
+                removed = blobs.sweep(engine)
+                if removed:
+                    log.info("documents.swept", extra={"removed": removed})
             except NotReachable:
                 log.warning("documents.not_reachable")
             except SQLAlchemyError:

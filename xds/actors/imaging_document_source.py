@@ -6,13 +6,18 @@ XDSRepositoryError for what cannot be encoded, XDSUnknownRepositoryId for anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from xds.actors.streams import Streams
 from xds.archives.interface import Archive, Gone, Held, NotEncodable, Ready, SpoolFull
 from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
+from xds.imaging.group import Study
+from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,55 @@ class ImagingDocumentSource:
             return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "the instance is not there any more", uid)
         except SpoolFull:
             return Finding(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "no room to transcode now; try again", uid)
+
+    # For DICOMweb.
+
+    def members(self, study: str, series: str = "", instance: str = "") -> Sequence[Held]:
+        """The instances of a study, or of a series of it, or one."""
+        return [] if self._archive is None else self._archive.members(study, series, instance)
+
+    def studies(self, wanted: Mapping[str, Sequence[str]]) -> Iterator[Study]:
+        """The studies that may meet a search: those that it names, else all."""
+        if self._archive is None:
+            return
+        if "StudyInstanceUID" not in wanted:
+            yield from self._archive.studies()
+            return
+        for uid in wanted["StudyInstanceUID"]:
+            study = self._archive.study(uid)
+            if study is not None:
+                yield study
+
+    def opened(self, held: Held, syntaxes: Sequence[str]) -> Ready:
+        """An instance in one of the transfer syntaxes.
+
+        Raises:
+            NotEncodable, Gone, SpoolFull: as ``Archive.open`` does.
+        """
+        if self._archive is None:
+            raise Gone("there are no images here")
+        return self._archive.open(held, syntaxes)
+
+    @contextmanager
+    def as_file(self, held: Held, syntaxes: Sequence[str] = ()) -> Iterator[Path]:
+        """An instance as a Part 10 file for as long as it is looked at; as it is stored, unless syntaxes are given.
+
+        Raises:
+            NotEncodable, Gone, SpoolFull: as ``Archive.open`` does.
+        """
+        with self.opened(held, syntaxes or [held.transfer_syntax_uid]) as ready, tempfile.NamedTemporaryFile() as file:
+            for chunk in ready.chunks():
+                file.write(chunk)
+            file.flush()
+            yield Path(file.name)
+
+    def uncompressed(self, held: Held) -> AbstractContextManager[Path]:
+        """An instance with native pixel data, little endian.
+
+        Raises:
+            NotEncodable, Gone, SpoolFull: as ``Archive.open`` does.
+        """
+        return self.as_file(held, [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
 
     def _opened(self, archive: Archive, request: InstanceRequest, held: Held, syntaxes: Sequence[str]) -> Instance:
         ready = archive.open(held, syntaxes)

@@ -163,7 +163,7 @@ class Index:
         row = (
             self._connection()
             .execute(
-                "SELECT path, size, modified_ns, sha256, facts FROM files"
+                "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM files"
                 " WHERE instance = ? AND series = ? AND study = ?"
                 " AND NOT EXISTS (SELECT 1 FROM rejected WHERE rejected.instance = files.instance)"
                 " ORDER BY path LIMIT 1",
@@ -171,23 +171,23 @@ class Index:
             )
             .fetchone()
         )
-        if row is None:
-            return None
-        path, size, modified, sha256, facts = row
-        kept = json.loads(facts)
-        return Held(
-            study_instance_uid=study,
-            series_instance_uid=series,
-            sop_class_uid=kept["sop_class_uid"],
-            sop_instance_uid=instance,
-            transfer_syntax_uid=kept["transfer_syntax_uid"],
-            size_bytes=size,
-            sha256=sha256,
-            locator=os.fsdecode(path),
-            modified_ns=modified,
-            dataset_begin=kept["dataset_begin"],
-            is_part10=kept["is_part10"],
+        return None if row is None else _held(row[:-1], json.loads(row[-1]))
+
+    def members(self, study: str, series: str = "", instance: str = "") -> list[Held]:
+        """The instances of a study that are not rejected, by series and number; of several files the first by path."""
+        rows = self._connection().execute(
+            "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM files"
+            " WHERE study = ? AND (? = '' OR series = ?) AND (? = '' OR instance = ?)"
+            " AND NOT EXISTS (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY path",
+            (study, series, series, instance, instance),
         )
+        found: dict[str, tuple[tuple[int, int], Held]] = {}
+        for row in rows:
+            kept = json.loads(row[-1])
+            series_number, number = (kept[name] if kept[name] is not None else 1 << 31 for name in _NUMBERS)
+            found.setdefault(row[6], ((series_number, number), _held(row[:-1], kept)))
+        ordered = sorted(found.values(), key=lambda one: (one[0][0], one[1].series_instance_uid, one[0][1]))
+        return [held for _, held in ordered]
 
     def study(self, study: str) -> list[InstanceFacts]:
         """The instances of a study that are not rejected, in order of path."""
@@ -223,6 +223,26 @@ class Index:
         for name in ("anatomic_regions", "procedure_codes"):
             kept[name] = tuple(Code(**one) for one in kept[name])
         return InstanceFacts(path=self._root / os.fsdecode(path), size_bytes=size, **kept)
+
+
+_NUMBERS = ("series_number", "instance_number")
+
+
+def _held(row: tuple[Any, ...], kept: Any) -> Held:
+    path, size, modified, sha256, study, series, instance = row
+    return Held(
+        study_instance_uid=study,
+        series_instance_uid=series,
+        sop_class_uid=kept["sop_class_uid"],
+        sop_instance_uid=instance,
+        transfer_syntax_uid=kept["transfer_syntax_uid"],
+        size_bytes=size,
+        sha256=sha256,
+        locator=os.fsdecode(path),
+        modified_ns=modified,
+        dataset_begin=kept["dataset_begin"],
+        is_part10=kept["is_part10"],
+    )
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:

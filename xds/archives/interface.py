@@ -106,6 +106,10 @@ class Archive(Protocol):
         """The instance, if it is in that series of that study and is not rejected."""
         ...
 
+    def members(self, study_instance_uid: str, series_instance_uid: str = "", sop_instance_uid: str = "") -> list[Held]:
+        """The instances of a study, or of a series of it, or one, that are not rejected; by series and number."""
+        ...
+
     def studies(self) -> Iterator[Study]:
         """Every study that may be published, in order of UID."""
         ...

@@ -176,6 +176,23 @@ class AuditEvent:
             details.append((DOCUMENT_DETAIL, instance.document.document_unique_id))
         self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
 
+    def about_instances(self, instances: Iterable[tuple[str, str]]) -> None:
+        """Instances by their Study and SOP Instance UIDs (RAD TF-2: 4.107.5)."""
+        studies: dict[str, list[tuple[str, str]]] = {}
+        for study, instance in instances:
+            studies.setdefault(study, []).append((DOCUMENT_DETAIL, instance))
+        self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
+
+    def about_search(self, transaction: tuple[str, str], query: str) -> None:
+        """A search by its address (RAD TF-2: 4.129.5)."""
+        number, title = transaction
+        kind = Coded(number, IHE_TRANSACTIONS, title)
+        self.objects.append(_thing(number, kind, ObjectRole.QUERY, query=query.encode("utf-8", "replace")))
+
+    def partly_failed(self, ids: Iterable[str]) -> None:
+        """Of what was asked for, these could not be given: they have a record of their own."""
+        self.failed_ids, self.outcome_description = frozenset(ids), "not given"
+
     def about_removed(self, objects: Iterable[tuple[str, str, str]]) -> None:
         """Metadata removed for good: entryUUID, and what it was, as a code and its text (ITI TF-2: 3.62.5.1)."""
         for entry_uuid, code, text in objects:

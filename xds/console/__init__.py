@@ -74,6 +74,10 @@ def _rows(settings: Settings, served: Mapping[str, Sequence[str]]) -> list[tuple
         listed = (*numbers, "RAD-68") if actor == "repository" else numbers
         title = f"{_TITLES[actor]}, {name}" if name else _TITLES[actor]
         rows.append((title, oids.get(actor, ""), ", ".join(listed), path))
+    if "imaging-source" in settings.server.actors:
+        uid = settings.imaging_source.retrieve_location_uid
+        rows.append(("Imaging Document Source, DICOMweb", uid, "RAD-107, RAD-129", "/dicomweb"))
+        rows.append(("Imaging Document Source, WADO-URI", uid, "RAD-55", "/wado"))
     return rows
 
 

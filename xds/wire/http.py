@@ -6,8 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large",
-           415: "Unsupported Media Type", 500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
+REASONS = {
+    200: "OK",
+    206: "Partial Content",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,7 @@ class HttpRequest:
     remote_address: str
     url: str  # as the peer called it
     peer_certificate: str = ""  # subject, where the connection has one
+    accept: str = ""  # the Accept header
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], public_url: str = "") -> HttpRequest:
@@ -37,6 +48,7 @@ class HttpRequest:
             environ.get("REMOTE_ADDR", "") or "127.0.0.1",
             base.rstrip("/") + path,
             _subject(environ.get("gunicorn.socket")),
+            environ.get("HTTP_ACCEPT", ""),
         )
 
 

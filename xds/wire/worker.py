@@ -47,7 +47,7 @@ class Pace:
     upload_threads: int = 8
     carrier_threads: int = 12  # TLS connections to image processes at once
     images_socket: str = ""  # where connections for images are handed to; empty: served here
-    images_path: str = "/imaging-source"
+    images_paths: tuple[str, ...] = ("/imaging-source", "/dicomweb", "/wado")
     takes_handed: bool = False  # this worker is handed its connections
 
 
@@ -240,7 +240,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return True
             return False
         target, length = _asked(bytes(data[:end]))
-        wants_images = target == self.pace.images_path and self.pace.images_socket
+        wants_images = self.pace.images_socket and any(
+            target == path or target.startswith(f"{path}/") for path in self.pace.images_paths
+        )
         if wants_images and self._hand_over(connection):
             return True
         if length is not None and length <= SMALL_BODY_BYTES:
@@ -378,7 +380,7 @@ def _asked(head: bytes) -> tuple[str, int | None]:
     """Path, and body length: None when it is to be streamed (chunked, or the peer waits for a go-ahead)."""
     lines = head.split(b"\r\n")
     parts = lines[0].split(b" ")
-    target = parts[1].split(b"?")[0].decode("latin-1") if len(parts) == 3 and parts[0] == b"POST" else ""
+    target = parts[1].split(b"?")[0].decode("latin-1") if len(parts) == 3 else ""
     length = 0
     for line in lines[1:]:
         key, _, value = line.partition(b":")
