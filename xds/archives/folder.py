@@ -6,7 +6,6 @@ of it they would give away what is not the archive's.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,10 @@ from pathlib import Path
 
 from xds.archives.helpers import Helpers
 from xds.archives.index import Entry, Index
-from xds.archives.interface import Gone, Held, NotEncodable, Progress, Ready, Refreshed, SpoolFull
+from xds.archives.interface import Gone, Held, Progress, Ready, Refreshed
+from xds.archives.making import transcoded
 from xds.archives.ready import ReadyFile
 from xds.archives.spool import Spool
-from xds.archives.transcode import Source, Unable, expected_bytes, target_of
 from xds.imaging import part10, text
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
 from xds.imaging.study import Problem, Study, files, studies_of
@@ -142,7 +141,8 @@ class FolderArchive:
             raise Gone("the file has changed or is not there any more")
         if held.transfer_syntax_uid in transfer_syntaxes:
             return self._as_stored(held, path)
-        return self._transcoded(held, path, transfer_syntaxes)
+        stamp = (held.size_bytes, held.modified_ns)
+        return transcoded(held, path, transfer_syntaxes, self._spool, self._helpers, lambda: _stamp(path) == stamp)
 
     def _is_within(self, path: Path) -> bool:
         return path.resolve() == path
@@ -159,42 +159,6 @@ class FolderArchive:
             modified_ns=held.modified_ns,
             head=head,
             skip_bytes=0 if held.is_part10 else held.dataset_begin,
-        )
-
-    def _transcoded(self, held: Held, path: Path, transfer_syntaxes: Sequence[str]) -> Ready:
-        target = target_of(held.transfer_syntax_uid, transfer_syntaxes)
-        if target is None:
-            raise NotEncodable(f"stored in {held.transfer_syntax_uid}, from which there is no way to what is listed")
-        source = Source(path, held.dataset_begin, held.transfer_syntax_uid, held.sop_class_uid, held.sop_instance_uid)
-        try:
-            room = expected_bytes(source)
-        except Unable as problem:
-            raise NotEncodable(str(problem)) from None
-        except OSError:
-            raise Gone("the file cannot be read any more") from None
-        spooled = self._spool.take(room)
-        try:
-            made = self._helpers.transcode(source, target, spooled, room)
-            self._spool.settle(spooled, made.size_bytes)
-            if _stamp(path) != (held.size_bytes, held.modified_ns):
-                raise Gone("the file changed while it was read")
-        except Unable as problem:
-            self._spool.free(spooled)
-            raise NotEncodable(str(problem)) from None
-        except OSError as problem:
-            self._spool.free(spooled)
-            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SpoolFull from None
-            raise Gone("the file cannot be read any more") from None
-        except BaseException:
-            self._spool.free(spooled)
-            raise
-        return ReadyFile(
-            spooled,
-            transfer_syntax_uid=target,
-            file_bytes=made.size_bytes,
-            file_sha256=made.sha256,
-            freed=lambda: self._spool.free(spooled),
         )
 
 

@@ -24,6 +24,10 @@ class Gone(Exception):
     """What the archive knew of is no longer there, or is not what it was."""
 
 
+class NotAnswering(Exception):
+    """The archive does not answer now, or answers what cannot be understood; later it may."""
+
+
 class SpoolFull(Exception):
     """There is no room for one more instance to be transcoded; later there may be."""
 
@@ -133,6 +137,7 @@ class Archive(Protocol):
         Raises:
             NotEncodable: it cannot be given in any of them.
             Gone: it is no longer there, or has changed.
+            NotAnswering: the archive does not answer; every method of an archive elsewhere may say so.
             SpoolFull: it would have to be transcoded and there is no room now.
         """
         ...

@@ -53,6 +53,18 @@ class Spool:
         with self._lock:
             self._taken[path] = size_bytes
 
+    def grow(self, path: Path, size_bytes: int) -> None:
+        """Keep more room for a file whose size is not known beforehand.
+
+        Raises:
+            SpoolFull: there is none.
+        """
+        with self._lock:
+            others = sum(size for other, size in self._taken.items() if other != path)
+            if others + size_bytes > self._limit_bytes:
+                raise SpoolFull
+            self._taken[path] = size_bytes
+
     def free(self, path: Path) -> None:
         """Delete a file."""
         path.unlink(missing_ok=True)

@@ -74,10 +74,19 @@ def read_package(content_type: str, read: Callable[[int], bytes], spool: Spool, 
         return Package(_plain(read, limits), {}, mtom=False)
     if kind.media_type != "multipart/related":
         raise sender("the media type must be application/soap+xml or multipart/related (MTOM)", http_status=415)
+    return _Multipart(boundary_of(kind), kind.parameters.get("start"), read, spool, limits).package()
+
+
+def boundary_of(kind: ContentType) -> str:
+    """The boundary of a multipart.
+
+    Raises:
+        Malformed: it has none that can be used.
+    """
     boundary = kind.parameters.get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise Malformed("multipart/related without a usable boundary (RFC 2046: 5.1.1)")
-    return _Multipart(boundary, kind.parameters.get("start"), read, spool, limits).package()
+    return boundary
 
 
 def too_long(limits: Limits) -> Fault:
@@ -95,30 +104,13 @@ def _plain(read: Callable[[int], bytes], limits: Limits) -> bytes:
     return bytes(data)
 
 
-class _Multipart:
-    """One pass over a multipart body."""
+class PartReader:
+    """One pass over a multipart body: its boundaries and header lines, and each part's bytes as they come."""
 
-    def __init__(
-        self, boundary: str, start: str | None, read: Callable[[int], bytes], spool: Spool, limits: Limits
-    ) -> None:
+    def __init__(self, boundary: str, read: Callable[[int], bytes]) -> None:
         self._delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
         # The first delimiter needs no line before it.
-        self._buffer, self._read, self._spool, self._limits = bytearray(b"\r\n"), read, spool, limits
-        self._start = None if start is None else content_id(start)
-        self._root: bytes | None = None
-        self._attachments: dict[str, Spooled] = {}
-
-    def package(self) -> Package:
-        self._skip_to_delimiter()
-        parts = 0
-        while not self._closed():
-            parts += 1
-            if parts > self._limits.parts + 1:
-                raise Malformed(f"more than {self._limits.parts} attachments")
-            self._part(first=parts == 1)
-        if self._root is None:
-            raise Malformed("no part has the Content-ID that start= names (RFC 2387: 3.2)")
-        return Package(self._root, self._attachments, mtom=True)
+        self._buffer, self._read = bytearray(b"\r\n"), read
 
     def _more(self) -> None:
         chunk = self._read(CHUNK_BYTES)
@@ -126,7 +118,7 @@ class _Multipart:
             raise Malformed("the message ends before its closing boundary")
         self._buffer += chunk
 
-    def _skip_to_delimiter(self) -> None:
+    def skip_to_delimiter(self) -> None:
         skipped = 0
         while (at := self._buffer.find(self._delimiter)) < 0:
             skipped += max(0, len(self._buffer) - len(self._delimiter))
@@ -136,7 +128,7 @@ class _Multipart:
             self._more()
         del self._buffer[: at + len(self._delimiter)]
 
-    def _closed(self) -> bool:
+    def closed(self) -> bool:
         """After a delimiter: ``--`` closes, white space and a line end go on to a part."""
         while len(self._buffer) < 2:
             self._more()
@@ -151,7 +143,7 @@ class _Multipart:
         del self._buffer[: at + 1]
         return False
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         while True:
             if self._buffer.startswith((b"\r\n", b"\n")):
                 head, end = b"", self._buffer.find(b"\n") + 1
@@ -172,8 +164,46 @@ class _Multipart:
         pairs = (line.decode("utf-8", "replace").partition(":") for line in lines)
         return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
+    def body(self, keep: Callable[[bytes | memoryview], None]) -> None:
+        """Hand on everything up to the next delimiter."""
+        skip = 2  # the line end that ``headers`` put back so that an empty body is found
+        while (at := self._buffer.find(self._delimiter)) < 0:
+            ready = len(self._buffer) - len(self._delimiter)
+            if ready > skip:
+                keep(bytes(self._buffer[skip:ready]))
+                del self._buffer[:ready]
+                skip = 0
+            self._more()
+        if at > skip:
+            keep(bytes(self._buffer[skip:at]))
+        del self._buffer[: at + len(self._delimiter)]
+
+
+class _Multipart:
+    """A SOAP message of several parts."""
+
+    def __init__(
+        self, boundary: str, start: str | None, read: Callable[[int], bytes], spool: Spool, limits: Limits
+    ) -> None:
+        self._reader, self._spool, self._limits = PartReader(boundary, read), spool, limits
+        self._start = None if start is None else content_id(start)
+        self._root: bytes | None = None
+        self._attachments: dict[str, Spooled] = {}
+
+    def package(self) -> Package:
+        self._reader.skip_to_delimiter()
+        parts = 0
+        while not self._reader.closed():
+            parts += 1
+            if parts > self._limits.parts + 1:
+                raise Malformed(f"more than {self._limits.parts} attachments")
+            self._part(first=parts == 1)
+        if self._root is None:
+            raise Malformed("no part has the Content-ID that start= names (RFC 2387: 3.2)")
+        return Package(self._root, self._attachments, mtom=True)
+
     def _part(self, *, first: bool) -> None:
-        headers = self._headers()
+        headers = self._reader.headers()
         id_ = content_id(headers.get("content-id", ""))
         encoding = headers.get("content-transfer-encoding", "binary").lower()
         if encoding not in ("binary", "8bit", "7bit"):
@@ -197,7 +227,7 @@ class _Multipart:
                 raise too_long(self._limits)
             data.extend(chunk)
 
-        self._body(keep)
+        self._reader.body(keep)
         return bytes(data)
 
     def _attachment(self) -> Spooled:
@@ -208,19 +238,5 @@ class _Multipart:
                 raise Malformed(f"an attachment is over {self._limits.part_bytes} bytes")
             writing.write(chunk)
 
-        self._body(keep)
+        self._reader.body(keep)
         return writing.finish()
-
-    def _body(self, keep: Callable[[bytes | memoryview], None]) -> None:
-        """Hand on everything up to the next delimiter."""
-        skip = 2  # the line end that _headers put back so that an empty body is found
-        while (at := self._buffer.find(self._delimiter)) < 0:
-            ready = len(self._buffer) - len(self._delimiter)
-            if ready > skip:
-                keep(bytes(self._buffer[skip:ready]))
-                del self._buffer[:ready]
-                skip = 0
-            self._more()
-        if at > skip:
-            keep(bytes(self._buffer[skip:at]))
-        del self._buffer[: at + len(self._delimiter)]
