@@ -16,7 +16,11 @@ from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
+from xds.archives.dicomweb import DicomWebWay
 from xds.archives.folder import FolderArchive
+from xds.archives.interface import Archive
+from xds.archives.pacs import Pacs
+from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
 from xds.dicomweb.service import RAD_129, DicomWeb
@@ -91,21 +95,34 @@ class Actors:
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
 
 
-def archive(settings: Settings) -> FolderArchive | None:
+def archive(settings: Settings) -> Archive | None:
     """The images of this deployment, where it has any.
 
     Raises:
-        Unusable: the folder is not there, or its index cannot be made.
+        Unusable: the folder is not there, its index or the spool cannot be made, or there are two archives.
     """
     imaging = settings.imaging_source
-    if not imaging.folder:
-        return None
+    if imaging.folder and imaging.dicomweb:
+        raise Unusable("imaging_source: folder or dicomweb, one of them")
     try:
+        if imaging.dicomweb:
+            way = DicomWebWay(_web(settings))
+            seconds = imaging.pacs_seconds
+            return Pacs(way, settings.data / "spool", zone=imaging.timezone, known_seconds=seconds)
+        if not imaging.folder:
+            return None
         return FolderArchive(
             Path(imaging.folder), settings.data / "images.sqlite", settings.data / "spool", zone=imaging.timezone
         )
     except (OSError, ValueError) as problem:
         raise Unusable(f"imaging_source: {problem}") from None
+
+
+def _web(settings: Settings) -> Web:
+    tls, imaging = settings.tls, settings.imaging_source
+    return Web(
+        imaging.dicomweb, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=imaging.pacs_seconds
+    )
 
 
 def code_sets(domain: Domain) -> Callable[[], CodeSets]:

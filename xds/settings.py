@@ -118,6 +118,8 @@ class ImagingSource:
     """The Imaging Document Source."""
 
     folder: str = ""  # tree of DICOM files
+    dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
+    pacs_seconds: float = 30.0  # the longest that a PACS may be silent, and that what it lists is taken for true
     retrieve_location_uid: str = ""  # OID of this source; empty: one is made
     retrieve_ae_title: str = "XDS"  # written into manifests
     retrieve_url: str = ""  # base URL of WADO-RS, written into manifests; empty: none

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from xds.actors.streams import Streams
-from xds.archives.interface import Archive, Gone, Held, NotEncodable, Ready, SpoolFull
+from xds.archives.interface import Archive, Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.imaging.group import Study
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+AT_ONCE = 8
+"""Instances of one request that are fetched from an archive elsewhere at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +58,29 @@ class ImagingDocumentSource:
             findings.append(Finding(ErrorCode.REPOSITORY_ERROR, rule))
         if findings:
             raise Refused(findings)
-        return [self._instance(instance, request.transfer_syntax_uids) for instance in request.instances]
+        syntaxes = request.transfer_syntax_uids
+        if self._archive is None or not self._archive.is_elsewhere or len(request.instances) == 1:
+            return [self._instance(instance, syntaxes) for instance in request.instances]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda instance: self._instance(instance, syntaxes), request.instances))
 
     def _instance(self, request: InstanceRequest, syntaxes: Sequence[str]) -> Instance | Finding:
         uid = request.document.document_unique_id
         if request.document.repository_unique_id != self.retrieve_location_uid:
             rule = f"{request.document.repository_unique_id[:64]} is not this source, {self.retrieve_location_uid}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, uid)
-        held = None
-        if self._archive is not None:
-            held = self._archive.find(request.study_instance_uid, request.series_instance_uid, uid)
-        if self._archive is None or held is None:
-            rule = "no such instance in that series of that study"
-            return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, uid)
         if uid in self._broken:
             return Finding(ErrorCode.REPOSITORY_ERROR, "the instance is damaged", uid)
         try:
+            held = None
+            if self._archive is not None:
+                held = self._archive.find(request.study_instance_uid, request.series_instance_uid, uid)
+            if self._archive is None or held is None:
+                rule = "no such instance in that series of that study"
+                return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, uid)
             return self._opened(self._archive, request, held, syntaxes)
+        except NotAnswering as problem:
+            return Finding(ErrorCode.REPOSITORY_ERROR, f"{problem}; try again", uid)
         except NotEncodable as problem:
             return Finding(ErrorCode.REPOSITORY_ERROR, f"not in a listed transfer syntax: {problem}", uid)
         except Gone:

@@ -30,6 +30,8 @@ _BATCH = 200
 class FolderArchive:
     """``interface.Archive`` over a folder."""
 
+    is_elsewhere = False
+
     def __init__(
         self,
         folder: Path,

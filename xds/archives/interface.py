@@ -106,6 +106,11 @@ Progress = Callable[[int, int], None]
 class Archive(Protocol):
     """Safe to use from several threads and processes at once."""
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether opening an instance waits for another machine, so that several are opened at once."""
+        ...
+
     def find(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Held | None:
         """The instance, if it is in that series of that study and is not rejected."""
         ...

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
-from xds.archives.interface import Gone, Held, NotEncodable, Ready, SpoolFull
+from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.events import AuditEvent
 from xds.dicomweb import accept, datasets, multipart, render, search
 from xds.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, MULTIPART, OCTETS, Wanted
@@ -127,6 +127,8 @@ class DicomWeb:
             outcome = "done"
         except _Refusal as refusal:
             reply, outcome = _text(refusal.status, refusal.reason), "refused"
+        except NotAnswering as problem:
+            reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
         except Refused as busy:
             reply, outcome = _text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")), "refused"
         except Exception:

@@ -1,0 +1,144 @@
+"""The HTTP side of a PACS that speaks DICOMweb: searches, metadata and instances.  PS3.18: 10.4, 10.6."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from xds.archives.interface import Gone, NotAnswering
+from xds.errors import Unusable
+from xds.wire.mime import ContentType, Malformed, PartReader, boundary_of
+
+JSON_BYTES = 256 * 1024 * 1024
+"""Of one answer in JSON."""
+
+PAGE = 500
+"""Matches asked for at once."""
+
+_PIECE = 256 * 1024
+
+
+class Web:
+    """A DICOMweb service by its base URL."""
+
+    def __init__(
+        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 30.0
+    ) -> None:
+        """``seconds`` is the longest that it may be silent.
+
+        Raises:
+            Unusable: a certificate cannot be used.
+        """
+        self._url = url.rstrip("/")
+        timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
+        context = _tls(certificate, key, trusted) if url.startswith("https:") else None
+        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=16, ssl_context=context)
+
+    def search(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
+        """Every match of a search, page by page.
+
+        Raises:
+            NotAnswering: no usable answer came.
+        """
+        offset = 0
+        while True:
+            found = self._json(path, {**parameters, "limit": str(PAGE), "offset": str(offset)})
+            yield from found
+            offset += len(found)
+            if len(found) < PAGE:
+                return
+
+    def metadata(self, path: str) -> list[dict[str, Any]]:
+        """The datasets under an address, without bulk data.
+
+        Raises:
+            Gone: there are none.
+            NotAnswering: no usable answer came.
+        """
+        found = self._json(f"{path}/metadata", {})
+        if not found:
+            raise Gone("there is nothing at this address")
+        return found
+
+    def _json(self, path: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        response = self._get(f"{path}{query}", "application/dicom+json")
+        try:
+            if response.status == 204:
+                return []
+            data = bytearray()
+            while chunk := response.read(_PIECE):
+                data += chunk
+                if len(data) > JSON_BYTES:
+                    raise NotAnswering("the archive's answer is too long")
+            found = json.loads(data)
+        except (urllib3.exceptions.HTTPError, OSError):
+            raise NotAnswering("the archive's answer broke off") from None
+        except ValueError:
+            raise NotAnswering("the archive's answer is no JSON") from None
+        finally:
+            response.release_conn()
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise NotAnswering("the archive's answer is no list of datasets")
+        return found
+
+    def instance(self, path: str, keep: Callable[[bytes | memoryview], None]) -> None:
+        """Hand on an instance's bytes as it is stored, as they come.
+
+        Raises:
+            Gone: there is no such instance.
+            NotAnswering: no usable answer came, or it broke off.
+        """
+        response = self._get(path, 'multipart/related; type="application/dicom"; transfer-syntax=*')
+        try:
+            kind = ContentType.parse(response.headers.get("Content-Type", ""))
+            if not kind.media_type.startswith("multipart/"):
+                while chunk := response.read(_PIECE):
+                    keep(chunk)
+                return
+            reader = PartReader(boundary_of(kind), lambda size: bytes(response.read(size)))
+            reader.skip_to_delimiter()
+            if reader.closed():
+                raise Gone("the archive's answer has no part")
+            reader.headers()
+            reader.body(keep)
+            if not reader.closed():
+                raise NotAnswering("the archive gave several instances for one")
+        except Malformed:
+            raise NotAnswering("the archive's answer broke off, or is no multipart") from None
+        except (urllib3.exceptions.HTTPError, OSError):
+            raise NotAnswering("the archive's answer broke off") from None
+        finally:
+            response.release_conn()
+
+    def _get(self, path: str, accept: str) -> Any:
+        try:
+            response = self._pool.request(
+                "GET", f"{self._url}{path}", headers={"Accept": accept}, preload_content=False, redirect=False
+            )
+        except (urllib3.exceptions.HTTPError, OSError):
+            raise NotAnswering("the archive does not answer") from None
+        if response.status in (200, 204, 206):
+            return response
+        status = response.status
+        response.drain_conn()
+        response.release_conn()
+        if status in (404, 410):
+            raise Gone(f"the archive says HTTP {status}")
+        raise NotAnswering(f"the archive says HTTP {status}")
+
+
+def _tls(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=trusted or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as problem:
+        raise Unusable(f"TLS: {problem}") from None
+    return context
