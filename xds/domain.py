@@ -17,9 +17,10 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.dicomweb import DicomWebWay
+from xds.archives.dimse import DimseWay, Peer
 from xds.archives.folder import FolderArchive
 from xds.archives.interface import Archive
-from xds.archives.pacs import Pacs
+from xds.archives.pacs import Pacs, Way
 from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
@@ -99,14 +100,15 @@ def archive(settings: Settings) -> Archive | None:
     """The images of this deployment, where it has any.
 
     Raises:
-        Unusable: the folder is not there, its index or the spool cannot be made, or there are two archives.
+        Unusable: the folder is not there, its index or the spool cannot be made, there are several archives, or one
+            is malformed.
     """
     imaging = settings.imaging_source
-    if imaging.folder and imaging.dicomweb:
-        raise Unusable("imaging_source: folder or dicomweb, one of them")
+    if sum(map(bool, (imaging.folder, imaging.dicomweb, imaging.dimse))) > 1:
+        raise Unusable("imaging_source: folder, dicomweb or dimse, one of them")
     try:
-        if imaging.dicomweb:
-            way = DicomWebWay(_web(settings))
+        way = _way(settings)
+        if way is not None:
             seconds = imaging.pacs_seconds
             return Pacs(way, settings.data / "spool", zone=imaging.timezone, known_seconds=seconds)
         if not imaging.folder:
@@ -118,11 +120,17 @@ def archive(settings: Settings) -> Archive | None:
         raise Unusable(f"imaging_source: {problem}") from None
 
 
-def _web(settings: Settings) -> Web:
+def _way(settings: Settings) -> Way | None:
+    """How the PACS is spoken to, where the images are in one."""
     tls, imaging = settings.tls, settings.imaging_source
-    return Web(
-        imaging.dicomweb, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=imaging.pacs_seconds
-    )
+    if imaging.dicomweb:
+        identity = {"certificate": tls.certificate, "key": tls.key, "trusted": tls.trusted}
+        return DicomWebWay(Web(imaging.dicomweb, seconds=imaging.pacs_seconds, **identity))
+    if imaging.dimse:
+        title, port = imaging.retrieve_ae_title, imaging.dimse_move_port
+        peer = Peer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
+        return DimseWay(peer)
+    return None
 
 
 def code_sets(domain: Domain) -> Callable[[], CodeSets]:

@@ -119,6 +119,8 @@ class ImagingSource:
 
     folder: str = ""  # tree of DICOM files
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
+    dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
+    dimse_move_port: int = 0  # where it sends to what C-MOVE asks for, one image process only; 0: C-GET
     pacs_seconds: float = 30.0  # the longest that a PACS may be silent, and that what it lists is taken for true
     retrieve_location_uid: str = ""  # OID of this source; empty: one is made
     retrieve_ae_title: str = "XDS"  # written into manifests

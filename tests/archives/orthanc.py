@@ -28,16 +28,17 @@ def free_port() -> int:
 class Orthanc:
     """A running PACS in a folder that goes away."""
 
-    def __init__(self, modalities: dict[str, list[str | int]] | None = None) -> None:
+    def __init__(self) -> None:
         program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
         if program is None or not PLUGIN.exists():
             raise FileNotFoundError("orthanc and orthanc-dicomweb are not installed")
         self.folder = Path(tempfile.mkdtemp(prefix="xds-orthanc-"))
-        self.port, self.dicom_port = free_port(), free_port()
+        self.port, self.dicom_port, self.move_port = free_port(), free_port(), free_port()
         settings = {
             "Name": TITLE, "DicomAet": TITLE, "HttpPort": self.port, "DicomPort": self.dicom_port,
             "StorageDirectory": str(self.folder / "store"), "IndexDirectory": str(self.folder / "store"),
-            "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomModalities": modalities or {},
+            "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+            "DicomModalities": {"xds": ["XDS", "127.0.0.1", self.move_port]},
             "DicomCheckCalledAet": False, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
             "DicomAlwaysAllowGet": True,
             "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
