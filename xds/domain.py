@@ -21,6 +21,7 @@ from xds.archives.dimse import DimseWay, Peer
 from xds.archives.folder import FolderArchive
 from xds.archives.interface import Archive
 from xds.archives.pacs import Pacs, Way
+from xds.archives.patients import PatientTable
 from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
@@ -31,7 +32,12 @@ from xds.exchange import Exchange
 from xds.feeding import Feeding
 from xds.hl7.feed import FeedAction
 from xds.hl7.v2 import Authorities, Header
+from xds.imaging.entry import Defaults
+from xds.imaging.group import Study
+from xds.imaging.manifest import Manifest
+from xds.imaging.study import manifest_of
 from xds.metadata.identifiers import Oid, is_oid
+from xds.publishing import Publisher, Where
 from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Domain, Settings
@@ -59,6 +65,7 @@ from xds.wire.http import HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
 from xds.wire.soap import Message
+from xds.wire.spool import Spool
 
 SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "registry": (
@@ -157,6 +164,17 @@ def registry_of(settings: Settings, domain: Domain) -> DocumentRegistry:
         most_results=settings.registry.most_results,
         refuse_unknown=settings.registry.unknown_patient == "refused",
         code_sets=code_sets(domain),
+    )
+
+
+def manifest_for(study: Study, settings: Settings) -> Manifest:
+    """A study's manifest, as this deployment's Imaging Document Source promises it."""
+    source = settings.imaging_source
+    return manifest_of(
+        study,
+        retrieve_location_uid=source.retrieve_location_uid,
+        retrieve_ae_title=source.retrieve_ae_title,
+        retrieve_url=source.retrieve_url,
     )
 
 
@@ -312,6 +330,35 @@ class AffinityDomain:
         if transaction == RAD_129:
             return AuditEvent(self.node, "110112", "E", transaction, caller, here)
         return AuditEvent(self.node, "110104", "R", transaction, here, caller)
+
+    def publisher(self, spool: Spool) -> Publisher:
+        """What publishes the archive's studies as they come and change.
+
+        Raises:
+            Unusable: there is no archive, or the table of patients cannot be read.
+        """
+        settings, imaging = self.settings, self.settings.imaging_source
+        images = archive(settings)
+        if images is None:
+            raise Unusable("imaging_source.publish_to is set, and there are no images to publish")
+        tls = settings.tls
+
+        def client(url: str) -> Client:
+            return Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted)
+
+        where = Where(
+            client(imaging.publish_to),
+            client(imaging.publish_registry) if imaging.publish_registry else None,
+            Oid(imaging.retrieve_location_uid),
+            Defaults(authority=Oid(imaging.issuer or self.own.assigning_authorities[0])),
+            imaging.publish_quiet_seconds,
+        )
+        table = Path(imaging.patients) if imaging.patients else None
+        patients = PatientTable(table, self.own.assigning_authorities, imaging.issuer)
+        engine = self.database.engine
+        return Publisher(
+            images, engine, patients, where, lambda study: manifest_for(study, settings), self.started, spool
+        )
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""

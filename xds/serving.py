@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xds.actors.document_repository import NoAnswer
 from xds.app import Application
+from xds.archives.interface import NotAnswering
 from xds.audit import sequencer
 from xds.domain import archive, code_sets
 from xds.errors import Refused, Unusable
@@ -37,6 +38,7 @@ from xds.store.engine import make_engine
 from xds.store.objects import open_blobs
 from xds.wire.mllp import Listener, server_context
 from xds.wire.sealing import certificate
+from xds.wire.spool import Spool
 from xds.wire.worker import Pace, ToRoot, Worker
 
 log = logging.getLogger("xds.serving")
@@ -205,6 +207,21 @@ def _settle(loaded: Loaded) -> None:
         time.sleep(min(30.0, loaded.settings.repository.registry_seconds))
 
 
+def _publish(loaded: Loaded) -> None:
+    """Let publishing follow the archive."""
+    application, parent = Application(loaded), os.getppid()
+    with Spool(loaded.settings.data / "spool") as spool:
+        publisher = application.domains[DEFAULT_DOMAIN].publisher(spool)
+        while os.getppid() == parent:
+            try:
+                publisher.step()
+            except NotAnswering:
+                log.warning("archive.not_answering")
+            except SQLAlchemyError:
+                log.exception("database.unreachable")
+            time.sleep(min(loaded.settings.imaging_source.refresh_seconds, 10.0))
+
+
 def _sweep(loaded: Loaded) -> None:
     """Remove what was staged or put and never named: what a process that died has left."""
     engine, parent, swept = make_engine(loaded.settings.database_url, connections=2), os.getppid(), 0.0
@@ -246,6 +263,8 @@ class Supervisor:
             self._children.append(_Child("settler", lambda: _settle(loaded)))
         if loaded.settings.imaging_source.folder:
             self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
+        if loaded.settings.imaging_source.publish_to:
+            self._children.append(_Child("publisher", lambda: _publish(loaded)))
         for name, domain in loaded.settings.affinity_domains.items():
             if domain.mllp_listen and "registry" in loaded.settings.server.actors:
                 self._children.append(_Child(f"mllp {name}", partial(_mllp, loaded, name)))

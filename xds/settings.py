@@ -121,6 +121,11 @@ class ImagingSource:
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
     dimse_move_port: int = 0  # where it sends to what C-MOVE asks for, one image process only; 0: C-GET
+    publish_to: str = ""  # URL of the repository that manifests go to (RAD-68) as the archive changes; empty: none do
+    publish_registry: str = ""  # URL of the registry where what is gone is deprecated (ITI-57); empty: it is not
+    publish_quiet_seconds: float = 60.0  # a study is published when it has not changed for so long
+    patients: str = ""  # CSV file: a patient id of the archive and the domain's, as CX; of the domain's own: the same
+    issuer: str = ""  # OID of the archive's patient ids that name no issuer; empty: such patients are not published
     pacs_seconds: float = 30.0  # the longest that a PACS may be silent, and that what it lists is taken for true
     retrieve_location_uid: str = ""  # OID of this source; empty: one is made
     retrieve_ae_title: str = "XDS"  # written into manifests

@@ -121,11 +121,27 @@ def provide(
         Refused: with what the repository, or the registry behind it, finds wrong.
         NoReply, Faulted: as ``Client.send`` does.
     """
-    pieces: list[Piece] = [b'<xds:ProvideAndRegisterDocumentSetRequest xmlns:xds="urn:ihe:iti:xds-b:2007">']
-    pieces.append(etree.tostring(lcm.write_submit_objects(to_ebxml.submission(value))))
-    for entry, content in zip(value.document_entries, contents, strict=True):
-        pieces.append(f'<xds:Document id="{entry.entry_uuid}">'.encode())
-        pieces.append(_Part(f"{new_oid()}@xds", entry.mime_type, content))
+    parts = [(e.entry_uuid, e.mime_type, c) for e, c in zip(value.document_entries, contents, strict=True)]
+    return provide_written(client, action, written(value), parts, spool)
+
+
+def written(value: Submission) -> bytes:
+    """A submission's ebXML."""
+    return etree.tostring(lcm.write_submit_objects(to_ebxml.submission(value)))
+
+
+def provide_written(
+    client: Client, action: str, metadata: bytes, parts: Sequence[tuple[str, str, Content]], spool: Spool
+) -> tuple[Finding, ...]:
+    """Send ebXML as it was written, with documents by entry id and media type; return the repository's warnings.
+
+    Raises:
+        Refused, NoReply, Faulted: as ``provide``.
+    """
+    pieces: list[Piece] = [b'<xds:ProvideAndRegisterDocumentSetRequest xmlns:xds="urn:ihe:iti:xds-b:2007">', metadata]
+    for id_, mime_type, content in parts:
+        pieces.append(f'<xds:Document id="{id_}">'.encode())
+        pieces.append(_Part(f"{new_oid()}@xds", mime_type, content))
         pieces.append(b"</xds:Document>")
     pieces.append(b"</xds:ProvideAndRegisterDocumentSetRequest>")
     answer = client.send(action, pieces, spool, as_mtom=True)

@@ -14,6 +14,7 @@ from xds.archives.web import Web
 # PS3.6.
 _STUDY, _SERIES, _CLASS, _INSTANCE = "0020000D", "0020000E", "00080016", "00080018"
 _MODALITY, _SERIES_NUMBER, _NUMBER, _FRAMES = "00080060", "00200011", "00200013", "00280008"
+_COUNT = "00201208"
 _FIELDS = ",".join((_SERIES, _MODALITY, _SERIES_NUMBER, _NUMBER, _FRAMES))
 
 
@@ -23,9 +24,9 @@ class DicomWebWay:
     def __init__(self, web: Web) -> None:
         self._web = web
 
-    def study_uids(self) -> Iterator[str]:
-        for dataset in self._web.search("/studies"):
-            yield _text(dataset, _STUDY)
+    def studies(self) -> Iterator[tuple[str, str]]:
+        for dataset in self._web.search("/studies", includefield=_COUNT):
+            yield _text(dataset, _STUDY), _text(dataset, _COUNT, "")
 
     def members(self, study_instance_uid: str) -> Members:
         path = f"/studies/{study_instance_uid}"

@@ -88,9 +88,9 @@ class DimseWay:
         if self._listener is not None:
             self._listener.close()
 
-    def study_uids(self) -> Iterator[str]:
+    def studies(self) -> Iterator[tuple[str, str]]:
         for found in self._found(_identifier("STUDY")):
-            yield str(found.StudyInstanceUID)
+            yield str(found.StudyInstanceUID), str(found.get("NumberOfStudyRelatedInstances", ""))
 
     def members(self, study_instance_uid: str) -> Members:
         members: Members = {}
@@ -274,7 +274,7 @@ def _storage_contexts() -> list[Any]:
 def _identifier(level: str, **keys: Any) -> pydicom.Dataset:
     """What a C-FIND asks for, and what it wants to know.  PS3.4: C.6.2.1."""
     wanted: dict[str, tuple[str, ...]] = {
-        "STUDY": ("StudyInstanceUID",),
+        "STUDY": ("StudyInstanceUID", "NumberOfStudyRelatedInstances"),
         "SERIES": ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber"),
         "IMAGE": ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
                   "NumberOfFrames"),

@@ -7,6 +7,7 @@ holds patient data, so only its owner may read it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import sqlite3
@@ -197,6 +198,19 @@ class Index:
             (study,),
         )
         return [self._facts(*row) for row in rows]
+
+    def fingerprints(self) -> list[tuple[str, str]]:
+        """Every study with how many files it has that are not rejected, and a digest of which."""
+        rows = self._connection().execute(
+            "SELECT study, instance, sha256 FROM files WHERE study IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY study, instance, path"
+        )
+        found: dict[str, tuple[int, Any]] = {}
+        for study, instance, sha256 in rows:
+            count, digest = found.get(study, (0, hashlib.sha256()))
+            digest.update(f"{instance} {sha256}\n".encode())
+            found[study] = (count + 1, digest)
+        return [(study, f"{count} {digest.hexdigest()[:32]}") for study, (count, digest) in found.items()]
 
     def study_uids(self) -> list[str]:
         """Every study, in order."""

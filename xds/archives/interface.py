@@ -119,6 +119,10 @@ class Archive(Protocol):
         """The instances of a study, or of a series of it, or one, that are not rejected; by series and number."""
         ...
 
+    def fingerprints(self) -> Iterator[tuple[str, str]]:
+        """Every study by its UID, with a text that changes whenever what it holds does."""
+        ...
+
     def studies(self) -> Iterator[Study]:
         """Every study that may be published, in order of UID."""
         ...

@@ -37,8 +37,8 @@ _STEP = 4 * 1024 * 1024
 class Way(Protocol):
     """How a PACS is spoken to."""
 
-    def study_uids(self) -> Iterator[str]:
-        """Every study that it lists.
+    def studies(self) -> Iterator[tuple[str, str]]:
+        """Every study that it lists, by its UID, with how many instances it has.
 
         Raises:
             NotAnswering: it does not say.
@@ -126,8 +126,11 @@ class Pacs:
             self._spool.free(path)
         return found.sop_instance_uids if isinstance(found, Rejection) else ()
 
+    def fingerprints(self) -> Iterator[tuple[str, str]]:
+        return self._way.studies()
+
     def studies(self) -> Iterator[Study]:
-        for uid in self._way.study_uids():
+        for uid, _ in self._way.studies():
             study = self.study(uid)
             if study is not None:
                 yield study

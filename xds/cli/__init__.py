@@ -20,6 +20,7 @@ _COMMANDS = {
     "publish": "publish",
     "find": "find",
     "fetch": "fetch",
+    "publications": "publications",
     "audit": "audit",
     "doctor": "doctor",
     "capture": "capture",

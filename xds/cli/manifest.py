@@ -10,28 +10,17 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
+from xds.domain import manifest_for
 from xds.errors import Unusable
 from xds.imaging import kos
 from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
-from xds.imaging.study import manifest_of, scan
-from xds.settings import Settings
+from xds.imaging.study import scan
 
 
 @click.group()
 def manifest() -> None:
     """KOS manifests: make, show, check."""
-
-
-def manifest_for(study: Study, settings: Settings) -> Manifest:
-    """A study's manifest, as this deployment's Imaging Document Source promises it."""
-    source = settings.imaging_source
-    return manifest_of(
-        study,
-        retrieve_location_uid=source.retrieve_location_uid,
-        retrieve_ae_title=source.retrieve_ae_title,
-        retrieve_url=source.retrieve_url,
-    )
 
 
 def studies_in(folder: Path, zone: str) -> tuple[Study, ...]:

@@ -11,8 +11,9 @@ import click
 
 from xds.actors.document_source import CONTENT_TYPE, Content, imaging_submission, provide, submission
 from xds.cli.client import Desk, audited, desk
-from xds.cli.manifest import manifest_for, studies_in
+from xds.cli.manifest import studies_in
 from xds.cli.patient import patient_id
+from xds.domain import manifest_for
 from xds.errors import Unusable
 from xds.imaging.entry import Defaults
 from xds.imaging.group import Study

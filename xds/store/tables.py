@@ -251,6 +251,29 @@ captured_message = sa.Table(
     sa.Column("reply", sa.LargeBinary, nullable=False),
 )
 
+# What became of each study of the imaging source's archive: published, waiting, and why.
+publication = sa.Table(
+    "publication",
+    metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("state", sa.String(10), nullable=False),  # waiting, sending, published, refused, withdrawn
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),  # changes when the archive's study does; empty: it is gone
+    sa.Column("seen", _Id, nullable=False),  # microseconds since 1970, UTC: since when it is so
+    sa.Column("published", sa.Text, nullable=False),  # the fingerprint that was published last
+    sa.Column("entry_uuid", sa.String(45), nullable=False),  # of the manifest's DocumentEntry, published last
+    sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_try", _Id, nullable=False),
+    # The message under way, kept so that it is sent again as it was.
+    sa.Column("sending", sa.Text, nullable=False),  # its fingerprint
+    sa.Column("sending_entry", sa.String(45), nullable=False),
+    sa.Column("sending_set", sa.String(128), nullable=False),  # SubmissionSet.uniqueId
+    sa.Column("metadata", sa.LargeBinary),
+    sa.Column("content", sa.LargeBinary),
+    sa.Index("publication_due", "next_try"),
+)
+
 # Streams under way: what becomes of the record if the process dies.
 audit_open = sa.Table(
     "audit_open",

@@ -180,6 +180,25 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('patient_key', 'attribute', 'value', 'entry_uuid'),
     postgresql_partition_by='HASH (patient_key)'
     )
+    op.create_table('publication',
+    sa.Column('study_instance_uid', sa.String(length=64), nullable=False),
+    sa.Column('state', sa.String(length=10), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('fingerprint', sa.Text(), nullable=False),
+    sa.Column('seen', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('published', sa.Text(), nullable=False),
+    sa.Column('entry_uuid', sa.String(length=45), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('next_try', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('sending', sa.Text(), nullable=False),
+    sa.Column('sending_entry', sa.String(length=45), nullable=False),
+    sa.Column('sending_set', sa.String(length=128), nullable=False),
+    sa.Column('metadata', sa.LargeBinary(), nullable=True),
+    sa.Column('content', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('study_instance_uid')
+    )
+    op.create_index('publication_due', 'publication', ['next_try'], unique=False)
     op.create_table('submission_set',
     sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
@@ -203,6 +222,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index('publication_due', table_name='publication')
+    op.drop_table('publication')
     op.drop_table('submission_set')
     op.drop_table('package_value')
     op.drop_index('patient_merged', table_name='patient', sqlite_where=sa.text('merged_into IS NOT NULL'), postgresql_where=sa.text('merged_into IS NOT NULL'))

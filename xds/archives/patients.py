@@ -1,0 +1,78 @@
+"""Whose a patient id of the archive is in the affinity domain: by a table, or because the domain issues it itself."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from threading import Lock
+
+from xds.errors import Unusable
+from xds.imaging.manifest import Patient
+from xds.metadata.identifiers import PatientId, is_oid
+
+log = logging.getLogger("xds.archives.patients")
+
+
+class PatientTable:
+    """A CSV file of two columns, the archive's CX and the domain's, read again when it changes.
+
+    Raises:
+        Unusable: it cannot be read the first time.
+    """
+
+    def __init__(self, path: Path | None, authorities: Collection[str], issuer: str) -> None:
+        """``issuer`` is the OID of ids that name none; empty: of nobody."""
+        self._path, self._authorities, self._issuer = path, frozenset(authorities), issuer
+        self._lock, self._stamp = Lock(), self._stamped()
+        self._table = self._read()
+
+    def of(self, patient: Patient) -> PatientId | None:
+        """The patient as the domain knows them; None when that cannot be told.  Only ids with an issuer are."""
+        issuer = patient.issuer_oid or self._issuer
+        if not patient.id or not is_oid(issuer):
+            return None
+        try:
+            own = PatientId.parse(f"{patient.id}^^^&{issuer}&ISO")
+        except ValueError:
+            return None
+        mapped = self._current().get(own)
+        return mapped or (own if own.authority in self._authorities else None)
+
+    def _current(self) -> dict[PatientId, PatientId]:
+        with self._lock:
+            try:
+                stamp = self._stamped()
+                if stamp != self._stamp:
+                    self._stamp, self._table = stamp, self._read()
+            except Unusable as problem:
+                log.error("patients.not_read", extra={"reason": str(problem)})
+            return self._table
+
+    def _stamped(self) -> tuple[int, int]:
+        if self._path is None:
+            return 0, 0
+        try:
+            status = self._path.stat()
+        except OSError as problem:
+            raise Unusable(f"imaging_source.patients: {self._path}: {problem.strerror}") from None
+        return status.st_mtime_ns, status.st_size
+
+    def _read(self) -> dict[PatientId, PatientId]:
+        if self._path is None:
+            return {}
+        found = {}
+        try:
+            with self._path.open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                for row in rows:
+                    if row and not row[0].startswith("#"):
+                        one, other = (PatientId.parse(cell.strip()) for cell in row)
+                        found[one] = other
+        except (OSError, UnicodeDecodeError, csv.Error) as problem:
+            raise Unusable(f"imaging_source.patients: {self._path}: {type(problem).__name__}") from None
+        except ValueError:
+            line = f"{self._path}, line {rows.line_num}"
+            raise Unusable(f"imaging_source.patients: {line}: two patient ids as CX") from None
+        return found
