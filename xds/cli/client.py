@@ -61,6 +61,22 @@ class Desk:
         finally:
             self._keep(event)
 
+    @contextmanager
+    def web_transaction(self, transaction: tuple[str, str], url: str) -> Iterator[AuditEvent]:
+        """A retrieval by DICOMweb that we start, by number and title; its record is kept before it is used.
+
+        Raises:
+            Unusable: the record cannot be kept, and so nothing may be shown.
+        """
+        host = socket.gethostname()
+        here = Party(f"xds@{host}", host, ours=True, requestor=True)
+        there = Party(url, urlsplit(url).hostname or "localhost")
+        event = AuditEvent(self._node, "110103", "C", transaction, there, here)
+        try:
+            yield event
+        finally:
+            self._keep(event)
+
     def _event(self, transaction: Transaction, url: str) -> AuditEvent:
         host = socket.gethostname()
         here = Party(f"xds@{host}", host, ours=True, requestor=True)

@@ -16,7 +16,8 @@ from xds.actors.document_consumer import Search
 from xds.audit.keys import load_certificates
 from xds.audit.verify import Tampered, Verified, verify
 from xds.cli.client import Desk, desk
-from xds.cli.fetch import Outcome, fetch_all
+from xds.cli.fetch import fetch_all
+from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
 from xds.demo.images import NORTH, SOUTH, Examined, lay_out
