@@ -19,6 +19,7 @@ from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.dicomweb import DicomWebWay
 from xds.archives.dimse import DimseWay, Peer
 from xds.archives.folder import FolderArchive
+from xds.archives.intake import Intake
 from xds.archives.interface import Archive
 from xds.archives.pacs import Pacs, Way
 from xds.archives.patients import PatientTable
@@ -26,6 +27,7 @@ from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
 from xds.dicomweb.service import RAD_129, DicomWeb
+from xds.dicomweb.store import RAD_108, Storing
 from xds.ebxml import rim
 from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
@@ -44,6 +46,7 @@ from xds.settings import DEFAULT_DOMAIN, Domain, Settings
 from xds.store import audit as audit_store
 from xds.store.interface import Blobs
 from xds.store.work import Database
+from xds.taking import Recording
 from xds.transactions import (
     iti8_patient_identity_feed,
     iti18_registry_stored_query,
@@ -125,6 +128,18 @@ def archive(settings: Settings) -> Archive | None:
         )
     except (OSError, ValueError) as problem:
         raise Unusable(f"imaging_source: {problem}") from None
+
+
+def intake(settings: Settings) -> Intake:
+    """What takes instances into the folder.
+
+    Raises:
+        Unusable: there is no folder.
+    """
+    images = archive(settings)
+    if not isinstance(images, FolderArchive):
+        raise Unusable("imaging_source.stow_rs and cstore_listen take instances into imaging_source.folder: set it")
+    return Intake(images)
 
 
 def _way(settings: Settings) -> Way | None:
@@ -327,6 +342,8 @@ class AffinityDomain:
         """The record of a DICOMweb request that has reached us, not yet about anything."""
         caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
+        if transaction == RAD_108:
+            return AuditEvent(self.node, "110104", "C", transaction, caller, here)
         if transaction == RAD_129:
             return AuditEvent(self.node, "110112", "E", transaction, caller, here)
         return AuditEvent(self.node, "110104", "R", transaction, here, caller)
@@ -362,8 +379,21 @@ class AffinityDomain:
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""
-        source, engine = self.actors.imaging_source, self.database.engine
-        return DicomWeb(source, engine, self.web_event, owner(), metrics)
+        source, engine, server = self.actors.imaging_source, self.database.engine, self.settings.server
+        storing = None
+        if self.settings.imaging_source.stow_rs:
+            limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
+            storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
+        return DicomWeb(source, engine, self.web_event, owner(), metrics, storing)
+
+    def storage_recording(self, title: str, address: str) -> Recording:
+        """The record of an association that sends instances here (C-STORE)."""
+        own = self.settings.imaging_source.retrieve_ae_title
+        host = urlsplit(self._base()).hostname or "localhost"
+        event = AuditEvent(
+            self.node, "110104", "C", ("", ""), Party(title, address, requestor=True), Party(own, host, ours=True)
+        )
+        return Recording(self.database.engine, owner(), event)
 
     def _in_process_event(self, transaction: Transaction, side: Side) -> AuditEvent:
         base = self._base() + self.path

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -28,10 +29,11 @@ from xds.actors.document_repository import NoAnswer
 from xds.app import Application
 from xds.archives.interface import NotAnswering
 from xds.audit import sequencer
-from xds.domain import archive, code_sets
+from xds.domain import archive, code_sets, intake
 from xds.errors import Refused, Unusable
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
+from xds.storage_scp import StorageScp
 from xds.store.deployment import prepare
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine
@@ -94,6 +96,7 @@ def check_listen(loaded: Loaded) -> None:
         "mllp.listen" if name == DEFAULT_DOMAIN else f"domains.{name}.mllp_listen": domain.mllp_listen
         for name, domain in settings.affinity_domains.items()
     }
+    feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
     for name, listen in {"server.listen": settings.server.listen, **feeds}.items():
         if not listen:
             continue
@@ -103,6 +106,8 @@ def check_listen(loaded: Loaded) -> None:
                 f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
                 "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
             )
+    if settings.imaging_source.stow_rs or settings.imaging_source.cstore_listen:
+        intake(settings)
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
@@ -194,6 +199,26 @@ def _mllp(loaded: Loaded, name: str) -> None:
     application.engine.dispose()
 
 
+def _cstore(loaded: Loaded) -> None:
+    """Take instances by C-STORE until told to stop."""
+    stopping = Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    application, parent = Application(loaded), os.getppid()
+    imaging, tls = loaded.settings.imaging_source, loaded.settings.tls
+    scp = StorageScp(
+        intake(loaded.settings),
+        imaging.retrieve_ae_title,
+        _address(imaging.cstore_listen),
+        application.domains[DEFAULT_DOMAIN].storage_recording,
+        senders=imaging.cstore_from,
+        context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
+    )
+    while os.getppid() == parent and not stopping.wait(0.5):
+        pass
+    scp.close()
+    application.engine.dispose()
+
+
 def _settle(loaded: Loaded) -> None:
     """Ask the registry elsewhere about registrations that it never answered."""
     application, parent = Application(loaded), os.getppid()
@@ -265,6 +290,8 @@ class Supervisor:
             self._children.append(_Child("archive", lambda: _follow_archive(loaded)))
         if loaded.settings.imaging_source.publish_to:
             self._children.append(_Child("publisher", lambda: _publish(loaded)))
+        if loaded.settings.imaging_source.cstore_listen:
+            self._children.append(_Child("cstore", lambda: _cstore(loaded)))
         for name, domain in loaded.settings.affinity_domains.items():
             if domain.mllp_listen and "registry" in loaded.settings.server.actors:
                 self._children.append(_Child(f"mllp {name}", partial(_mllp, loaded, name)))

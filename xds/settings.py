@@ -118,6 +118,9 @@ class ImagingSource:
     """The Imaging Document Source."""
 
     folder: str = ""  # tree of DICOM files
+    stow_rs: bool = False  # instances are taken into the folder by STOW-RS, at /dicomweb/studies
+    cstore_listen: str = ""  # HOST:PORT where they are by C-STORE, called by retrieve_ae_title; empty: nowhere
+    cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
     dimse_move_port: int = 0  # where it sends to what C-MOVE asks for, one image process only; 0: C-GET

@@ -71,7 +71,7 @@ def held(archive: FolderArchive, path: Path) -> Held:
     """The file as held.  Several are the same instance, of which ``find`` would give the first."""
     facts = read_file(path)
     locator = f"{FILES.index(path)}/{path.name}"
-    status = (archive._root / locator).stat()
+    status = (archive.root / locator).stat()
     assert archive.find(facts.study_instance_uid, facts.series_instance_uid, facts.sop_instance_uid) is not None
     return Held(
         facts.study_instance_uid,

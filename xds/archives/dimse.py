@@ -251,7 +251,7 @@ class _Listener:
 
     def _started(self) -> Any:
         entity = _entity(self._peer)
-        entity.supported_contexts = _storage_contexts()
+        entity.supported_contexts = storage_contexts()
         entity.require_called_aet = True
         try:
             return entity.start_server(
@@ -266,7 +266,7 @@ class _Listener:
         return 0xA900 if taking is None else taking.take(event)
 
 
-def _storage_contexts() -> list[Any]:
+def storage_contexts() -> list[Any]:
     """Every storage class, in any syntax."""
     return [build_context(str(one.abstract_syntax), list(SYNTAXES)) for one in AllStoragePresentationContexts]
 

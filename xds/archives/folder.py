@@ -1,7 +1,7 @@
 """A tree of DICOM files as an archive.
 
-The tree is read only.  Symbolic links are not followed: within the tree they would name a file twice, out
-of it they would give away what is not the archive's.
+The tree is only read here; ``intake`` adds to it.  Symbolic links are not followed: within the tree they would name
+a file twice, out of it they would give away what is not the archive's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from xds.imaging.study import Problem, Study, files, studies_of
 
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
 """Room for transcoded instances that are being sent, a process."""
+
+INCOMING = ".incoming"
+"""Folder in the tree's root of what is still arriving; not the archive's."""
 
 _BATCH = 200
 
@@ -55,9 +58,9 @@ class FolderArchive:
             ValueError: there is no zone of that name.
         """
         text.zone(zone)
-        self._root = folder.resolve(strict=True)
+        self.root = folder.resolve(strict=True)
         self._zone, self._fallback = zone, fallback_character_set
-        self._index = Index(index, self._root, made_of=f"{self._root}\n{fallback_character_set}")
+        self._index = Index(index, self.root, made_of=f"{self.root}\n{fallback_character_set}")
         self._spool = Spool(spool, spool_bytes)
         self._helpers = Helpers(helpers, seconds=decode_seconds)
 
@@ -80,7 +83,7 @@ class FolderArchive:
 
     def problems(self) -> Iterator[Problem]:
         for path, problem in self._index.problems():
-            yield Problem(self._root / path, problem)
+            yield Problem(self.root / path, problem)
         for uid in self._index.study_uids():
             yield from studies_of(self._index.study(uid), zone=self._zone).problems
 
@@ -97,7 +100,9 @@ class FolderArchive:
         """
         with self._index.alone("refresh"):
             known = self._index.stamps()
-            present = {self._relative(path): _stamp(path) for path in files(self._root)}
+            incoming = self.root / INCOMING
+            found = (path for path in files(self.root) if path.parent != incoming)
+            present = {self._relative(path): _stamp(path) for path in found}
             stale = [path for path, stamp in present.items() if known.get(path) != stamp]
             gone = known.keys() - present.keys()
             self._index.remove(gone)
@@ -117,11 +122,15 @@ class FolderArchive:
                 problems=self._index.count_problems(),
             )
 
+    def took(self, path: Path) -> None:
+        """A new file of the tree, known at once."""
+        self._index.store([self._entry(self._relative(path))])
+
     def _relative(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        return path.relative_to(self.root).as_posix()
 
     def _entry(self, relative: str) -> Entry:
-        path = self._root / relative
+        path = self.root / relative
         size, modified = _stamp(path)
         try:
             if path.is_symlink():
@@ -141,7 +150,7 @@ class FolderArchive:
         return Entry(relative, size, modified, sha256, rejects=found.sop_instance_uids)
 
     def open(self, held: Held, transfer_syntaxes: Sequence[str]) -> Ready:
-        path = self._root / held.locator
+        path = self.root / held.locator
         if _stamp(path) != (held.size_bytes, held.modified_ns) or not self._is_within(path):
             raise Gone("the file has changed or is not there any more")
         if held.transfer_syntax_uid in transfer_syntaxes:

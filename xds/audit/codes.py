@@ -251,4 +251,5 @@ TRANSACTIONS = {
                                "Initiating Imaging Gateway", "gave images to"),
     "RAD-107": TransactionWords("WADO-RS Retrieve", "Imaging Document Source", "Imaging Document Consumer",
                                 "gave images to"),
+    "RAD-108": TransactionWords("STOW-RS Store", "Evidence Creator", "Image Manager", "sent images to"),
 }  # fmt: skip

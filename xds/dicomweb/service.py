@@ -1,4 +1,7 @@
-"""What DICOMweb addresses answer, each with its audit record.  PS3.18: 9.4, 10.4, 10.6; RAD TF-2: 4.55, 4.107."""
+"""What DICOMweb addresses answer, each with its audit record.
+
+PS3.18: 9.4, 10.4, 10.5, 10.6; RAD TF-2: 4.55, 4.107, 4.108.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from werkzeug.routing import Map, Rule
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.events import AuditEvent
-from xds.dicomweb import accept, datasets, multipart, render, search
+from xds.dicomweb import accept, datasets, multipart, render, search, store
 from xds.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, MULTIPART, OCTETS, Wanted
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -95,10 +98,17 @@ class DicomWeb:
     """The DICOMweb side of an Imaging Document Source."""
 
     def __init__(
-        self, source: ImagingDocumentSource, engine: sa.Engine, new_event: NewEvent, owner: str, metrics: Metrics
+        self,
+        source: ImagingDocumentSource,
+        engine: sa.Engine,
+        new_event: NewEvent,
+        owner: str,
+        metrics: Metrics,
+        storing: store.Storing | None = None,
     ) -> None:
+        """``storing`` takes what STOW-RS sends; without it nothing is taken."""
         self._source, self._engine, self._new_event = source, engine, new_event
-        self._owner, self._metrics = owner, metrics
+        self._owner, self._metrics, self._storing = owner, metrics, storing
         self._answers: Mapping[str, Callable[[_Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
             "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data, "uri": self._uri,
@@ -111,10 +121,12 @@ class DicomWeb:
             what, uids = _MAP.bind("").match(request.path)
         except HTTPException:
             return _text(404, "there is nothing at this address")
-        if request.method not in ("GET", "HEAD"):
-            return _text(405, "GET only")
         if any(re.fullmatch(_UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
             return _text(400, "a UID is digits and dots, at most 64")
+        if request.method == "POST" and request.path.rstrip("/") in ("/dicomweb/studies", _study_path(uids)):
+            return self._stored(request, uids.get("study", ""))
+        if request.method not in ("GET", "HEAD"):
+            return _text(405, "GET only")
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = _Asked(request, what, uids, self._new_event(number, request))
         reply = self._answered(asked, number[0])
@@ -136,6 +148,25 @@ class DicomWeb:
             reply = _text(500, "an internal error")
         self._metrics.transactions.labels(number, outcome).inc()
         return reply
+
+    def _stored(self, request: HttpRequest, study: str) -> HttpReply:
+        """STOW-RS: its records are in the log before its answer, and stand as failures if the process dies."""
+        if self._storing is None:
+            return _text(405, "nothing is taken here: imaging_source.stow_rs is off")
+        outcome = "fault"
+        try:
+            event = self._new_event(store.RAD_108, request)
+            done = self._storing.answer(request, study, event)
+            outcome = "done" if done.status == 200 else "refused"
+            return done
+        except store.BadRequest as problem:
+            outcome = "refused"
+            return _text(problem.status, str(problem))
+        except Exception:
+            log.exception("dicomweb.failed", extra={"transaction": "RAD-108"})
+            return _text(500, "an internal error")
+        finally:
+            self._metrics.transactions.labels("RAD-108", outcome).inc()
 
     def _recorded(self, asked: _Asked, reply: HttpReply) -> HttpReply:
         """With the audit record written, and closed after the last byte; else the request is refused."""
@@ -313,6 +344,10 @@ class DicomWeb:
         if more:
             reply.headers.append(("Warning", '299 - "more results remain; ask with offset"'))
         return reply
+
+
+def _study_path(uids: Mapping[str, str]) -> str:
+    return f"/dicomweb/studies/{uids.get('study', '')}"
 
 
 def _chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> Wanted:

@@ -8,11 +8,13 @@ from typing import Any
 
 REASONS = {
     200: "OK",
+    202: "Accepted",
     206: "Partial Content",
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
     406: "Not Acceptable",
+    409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     500: "Internal Server Error",

@@ -1,0 +1,149 @@
+"""Instances taken into the folder of a site without an archive of its own, from STOW-RS and C-STORE.
+
+DICOM PS3.18: 10.5; PS3.4: B.2.  An instance is on disk and in the index before it is acknowledged; what is there
+already is never written over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from xds.archives.folder import INCOMING, FolderArchive
+from xds.imaging import reading, tags
+from xds.imaging.dicom import NotDicom, form, read_header
+from xds.imaging.elements import Malformed, first
+from xds.imaging.instance import NotAnInstance, read_file
+from xds.imaging.manifest import Patient
+
+_UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
+_PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)
+_UID = re.compile(r"(?=.{1,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5: 9.1
+
+
+class Reason(IntEnum):
+    """Why an instance is not taken.  PS3.4: Table B.2-1; PS3.18: Table 10.5.3-2; PS3.7: C.5.8."""
+
+    DUPLICATE = 0x0111
+    OUT_OF_RESOURCES = 0xA700
+    NO_MATCH = 0xA900
+    NOT_UNDERSTOOD = 0xC000
+
+
+class NotTaken(Exception):
+    """An instance is refused; the message names no value."""
+
+    def __init__(self, reason: Reason, message: str, sop_class_uid: str = "", sop_instance_uid: str = "") -> None:
+        super().__init__(message)
+        self.reason, self.sop_class_uid, self.sop_instance_uid = reason, sop_class_uid, sop_instance_uid
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole file that waits to be kept, and what it holds."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient: Patient
+
+    @property
+    def patient_id(self) -> str:
+        """The patient's id as CX; with its issuer where the file names one by an OID."""
+        issuer = self.patient.issuer_oid
+        return f"{self.patient.id}^^^&{issuer}&ISO" if self.patient.id and issuer else self.patient.id
+
+    def refused(self, reason: Reason, message: str) -> NotTaken:
+        return NotTaken(reason, message, self.sop_class_uid, self.sop_instance_uid)
+
+
+class Intake:
+    """What takes instances into one folder."""
+
+    def __init__(self, archive: FolderArchive) -> None:
+        self._archive, self._root = archive, archive.root
+
+    @property
+    def incoming(self) -> Path:
+        """Where files are written to; it is of the same file system, and its files are not the archive's."""
+        return self._root / INCOMING
+
+    def examined(self, path: Path) -> Arrived:
+        """What a file that has arrived holds.
+
+        Raises:
+            NotTaken: it is no DICOM file, is cut off, lacks a UID, or is nothing that could be given again.
+        """
+        try:
+            header = read_header(path, (*_UIDS, *_PATIENT), form(path), "")
+        except (NotDicom, Malformed) as problem:
+            raise NotTaken(Reason.NOT_UNDERSTOOD, str(problem)) from None
+        sop_class, sop_instance, series, study = uids = [first(header, tag) for tag in _UIDS]
+        arrived = Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
+        if not all(map(_UID.fullmatch, uids)):
+            raise arrived.refused(Reason.NOT_UNDERSTOOD, "a UID is absent or malformed (PS3.5: 9.1)")
+        try:
+            read_file(path)
+        except NotAnInstance as problem:
+            raise arrived.refused(Reason.NOT_UNDERSTOOD, str(problem)) from None
+        return arrived
+
+    def keep(self, arrived: Arrived) -> bool:
+        """Put it where it belongs, on disk for good; False when the very same dataset lies there already.
+
+        Raises:
+            NotTaken: another instance of that UID is there, or it cannot be written.
+        """
+        uids = arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid
+        held = self._archive.find(*uids)
+        target = self._root / uids[0] / uids[1] / f"{uids[2]}.dcm"
+        try:
+            if held is not None:
+                return self._same(arrived, self._root / held.locator)
+            self._make(target.parent)
+            with arrived.path.open("rb") as file:
+                os.fsync(file.fileno())
+            try:
+                os.link(arrived.path, target)
+            except FileExistsError:
+                return self._same(arrived, target)
+            _sync(target.parent)
+        except OSError as problem:
+            message = f"cannot be kept: {problem.strerror}"
+            raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
+        self._archive.took(target)
+        return True
+
+    def _make(self, folder: Path) -> None:
+        """Folders of a series and a study, their names on disk too."""
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync(folder.parent)
+            _sync(self._root)
+
+    def _same(self, arrived: Arrived, there: Path) -> bool:
+        if _dataset(arrived.path) != _dataset(there):
+            raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
+        return False
+
+
+def _dataset(path: Path) -> tuple[str, str]:
+    """Transfer syntax and digest of a dataset, without its file meta information."""
+    encoding = form(path)
+    with path.open("rb") as file:
+        file.seek(encoding.dataset_begin)
+        return encoding.transfer_syntax_uid, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
