@@ -40,7 +40,8 @@ class Application:
         default = self.domains[DEFAULT_DOMAIN]
         self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
-        self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics)
+        ask = None if self._dicomweb is None else self._dicomweb.answer
+        self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics, ask)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)

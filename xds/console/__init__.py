@@ -8,15 +8,25 @@ from typing import Any
 from flask import Flask, Response, render_template, request
 
 from xds import __version__
+from xds.console import looking
 from xds.settings import DEFAULT_DOMAIN, Settings
 from xds.wire.metrics import Metrics
 
 
 def make(
-    settings: Settings, served: Mapping[str, Sequence[str]], problems: Callable[[], Iterable[str]], metrics: Metrics
+    settings: Settings,
+    served: Mapping[str, Sequence[str]],
+    problems: Callable[[], Iterable[str]],
+    metrics: Metrics,
+    ask: looking.Ask | None = None,
 ) -> Flask:
-    """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number."""
-    flask = Flask(__name__)
+    """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
+
+    ``ask`` answers DICOMweb where there are images to look at.
+    """
+    flask = Flask(__name__, static_url_path="/console/static")
+    if ask is not None:
+        flask.register_blueprint(looking.pages(ask))
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
 
     @flask.get("/healthz")
@@ -37,11 +47,12 @@ def make(
     @flask.get("/console")
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
-        return render_template("front.html", base=base, rows=_rows(settings, served), version=__version__)
+        rows = _rows(settings, served)
+        return render_template("front.html", base=base, rows=rows, version=__version__, has_images=ask is not None)
 
     @flask.after_request
     def headers(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self' 'unsafe-inline'"
+        response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
@@ -54,6 +65,11 @@ def make(
     return flask
 
 
+# Inline styles are the viewer's zoom.
+_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 _TITLES = {
     "registry": "Document Registry",
     "repository": "Document Repository",
