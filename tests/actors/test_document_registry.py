@@ -22,6 +22,7 @@ from xds.actors.document_registry import DocumentRegistry
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Refused
+from xds.metadata.association import SubmissionSetStatus
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.queries import catalogue
@@ -156,6 +157,7 @@ def test_a_member_by_reference_may_be_of_another_patient_and_is_found_from_it(de
     desk.register(a_submission(patient=BERT, entries=[other]))
     submission = a_submission(relations=[])
     member = an_association(AssociationType.HAS_MEMBER, submission.submission_set.entry_uuid, other.entry_uuid)
+    member = replace(member, submission_set_status=SubmissionSetStatus.REFERENCE)
     submission = replace(submission, associations=(*submission.associations, member))
     desk.register(submission)
     found = desk.ask(catalogue.GET_ASSOCIATIONS, uuid=f"('{other.entry_uuid}')")
@@ -262,3 +264,21 @@ def test_wrong_parameters_are_named(desk: Desk, parameters: dict[str, str], code
 def test_rows_of_a_patient_carry_the_patient_key_first() -> None:
     for table in (document_entry, association):
         assert next(iter(table.primary_key.columns)).name == "patient_key"
+
+
+def test_what_comes_with_the_replacement_of_a_document_is_not_deprecated_with_it(desk: Desk) -> None:
+    old = an_entry()
+    desk.register(a_submission(entries=[old]))
+    new, note = an_entry(), an_entry()
+    relations = [
+        an_association(AssociationType.RPLC, new.entry_uuid, old.entry_uuid),
+        an_association(AssociationType.XFRM, new.entry_uuid, old.entry_uuid),
+        an_association(AssociationType.APND, note.entry_uuid, old.entry_uuid),
+    ]
+    desk.register(a_submission(entries=[new, note], relations=relations))
+    approved = desk.ask(catalogue.GET_RELATED_DOCUMENTS, XDSDocumentEntryEntryUUID=f"'{new.entry_uuid}'",
+                        AssociationTypes=f"('{AssociationType.XFRM}')")  # fmt: skip
+    assert approved
+    found = desk.find()
+    assert len(found) == 2
+    assert not any(old.entry_uuid.encode() in item for item in found)

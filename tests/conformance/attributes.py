@@ -199,7 +199,6 @@ SLOTS: tuple[tuple[str, str, bool, str, tuple[str, ...]], ...] = (
     ("DocumentEntry", "legalAuthenticator", False, "^^^^^^^^", ALL),
     ("DocumentEntry", "documentAvailability", False, "", ALL),
     ("SubmissionSet", "submissionTime", True, "2024-01-02", ALL),
-    ("Folder", "lastUpdateTime", False, "yesterday", WITH_FOLDERS),
 )
 # Slots with several: name and a value of another form.
 LISTS = (
@@ -255,6 +254,12 @@ def more_rules() -> Iterator[Rule]:
             clause="ITI TF-3: 4.2.3.2.32",
         )  # fmt: skip
     yield row("Folder", "title", "is required", lambda i: without(next(i.iterchildren(name("rim:Name")))))
+    yield row(entry, "mimeType", "is required", lambda i: i.attrib.pop("mimeType"))
+    for kind in (entry, "SubmissionSet", "Folder"):
+        yield row(kind, "homeCommunityId", "is an OID as a URN", lambda i: i.set("home", "1.2.3"),
+                  clause="ITI TF-3: 4.2.3.2.12")  # fmt: skip
+    yield row(entry, "documentAvailability", "is Online or Offline",
+              lambda i: set_slot(i, "documentAvailability", "maybe"))  # fmt: skip
     yield row(entry, "mimeType", "is a media type", lambda i: i.set("mimeType", "dicom"))
     yield row(
         entry, "objectType", "is of a stable or an on-demand entry", lambda i: i.set("objectType", "urn:uuid:other"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.builders import ANNA, BERT
 from tests.conformance.rule import Desk, Rule, stranger
@@ -33,6 +34,13 @@ def _no_event(desk: Desk, _: str) -> None:
     desk.feed(parse(interaction().replace("registrationEvent", "registrationOther").encode()))
 
 
+def _two_subsumed(desk: Desk, number: str) -> None:
+    if number == "ITI-8":
+        desk.feed(adt("A40", pid=str(BERT), mrg=f"{ANNA}~{stranger()}"))
+    else:
+        desk.feed(body("PRPA_IN201304UV02", ids=ii(BERT), prior=ii(ANNA) + ii(stranger())))
+
+
 def added(who: PatientId) -> Callable[[Desk, str], None]:
     def attempt(desk: Desk, number: str) -> None:
         desk.feed(adt(pid=str(who)) if number == "ITI-8" else body("PRPA_IN201301UV02", ids=ii(who)))
@@ -57,6 +65,13 @@ def merged(
 
 
 RULES = (
+    Rule(ITI_8, "A message is of one patient", FEED, fed(adt("A40", mrg=str(ANNA)) + f"MRG|{BERT}\r"), "100", "MRG"),
+    Rule(ITI_8, "An id has no escapes but those of delimiters", "HL7 v2.5: 2.7.1",
+         fed(adt(pid="a\\Z1\\^^^&1.2.3.4.5&ISO")), "102", "PID-3.1"),
+    Rule(ITI_44, "An id is text", "ITI TF-2: 3.44.4", said("PRPA_IN201301UV02", ids=ii(replace(ANNA, id="x" * 300))),
+         "207", "extension"),
+    Rule(BOTH, "One patient is subsumed in a message", "ITI TF-2: 3.8.4.2.2", _two_subsumed,
+         ErrorCode.UNKNOWN_PATIENT_ID, "one patient is subsumed"),
     Rule(ITI_8, "A message begins with MSH", "HL7 v2.3.1: 2.24.1", fed("PID|||x\r"), "100", "MSH"),
     Rule(ITI_8, "A message names its delimiters", "HL7 v2.3.1: 2.7", fed("MSH&|&MSHP|00|"), "100", "MSH-2"),
     Rule(ITI_8, "A message has 200 segments at the most", "HL7 v2.3.1: 2.10", fed(adt() + "NTE|1\r" * 300), "100",

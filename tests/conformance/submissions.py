@@ -177,6 +177,27 @@ def _related(kind: AssociationType, source: int | None, target: int | None) -> C
     return make
 
 
+def _chained(number: str) -> Submission:
+    one, pdf, note = (entry_for(number) for _ in range(3))
+    relations = [an_association(XFRM, pdf.entry_uuid, one.entry_uuid),
+                 an_association(APND, note.entry_uuid, pdf.entry_uuid)]  # fmt: skip
+    return a_submission(entries=[one, pdf, note], relations=relations)
+
+
+def _member_twice(number: str) -> Submission:
+    entry, binder = entry_for(number), a_folder()
+    members = [an_association(MEMBER, binder.entry_uuid, entry.entry_uuid) for _ in range(2)]
+    return a_submission(entries=[entry], folders=[binder], relations=members)
+
+
+def _holding_one(number: str) -> Submission:
+    one, other = entry_for(number), entry_for(number)
+    addendum = an_association(APND, one.entry_uuid, other.entry_uuid)
+    good = a_submission(entries=[one, other], relations=[addendum])
+    held = an_association(MEMBER, good.submission_set.entry_uuid, addendum.entry_uuid)
+    return replace(good, associations=(*good.associations, held))
+
+
 def _snapshot(number: str) -> Submission:
     of_what = an_entry()
     relation = an_association(
@@ -191,11 +212,18 @@ ASSOCIATIONS = (
                                                      g.document_entries[0].entry_uuid))),
          names="Association.associationType"),
     Rule(BOTH, "The source of a relationship is an entry of the submission", "ITI TF-3: 4.2.2.2",
-         sent(_related(APND, None, 0)), names="Association"),
+         sent(_related(APND, None, 0)), ErrorCode.UNRESOLVED_REFERENCE, "Association"),
     Rule(BOTH, "The target of a relationship is a DocumentEntry", "ITI TF-3: 4.2.2.2",
          sent(_related(APND, 0, None)), names="Association"),
     Rule(BOTH, "What is replaced is registered already", "ITI TF-3: 4.2.2.2.3", sent(_related(RPLC, 0, 1)),
-         names="Association"),
+         ErrorCode.UNRESOLVED_REFERENCE, "Association"),
+    Rule(BOTH, "No document is related to itself", "ITI TF-3: 4.2.2.2", sent(_related(APND, 0, 0)),
+         names="related to itself"),
+    Rule(BOTH, "A transformation of the message has no addenda", "ITI TF-3: 4.2.2.2.1", sent(_chained),
+         names="transformation"),
+    Rule(BOTH, "Nothing is a member twice", "ITI TF-3: 4.2.2", sent(_member_twice), names="between these two"),
+    Rule(BOTH, "Of associations, a SubmissionSet has a Folder's HasMembers", "ITI TF-3: 4.2.2.1", sent(_holding_one),
+         names="HasMembers"),
     Rule(BOTH, "Nothing has a SubmissionSet as member", "ITI TF-3: 4.2.2.1", sent(with_relation(_to_set)),
          names="Association"),
     Rule(BOTH, "A new entry is an Original member", "ITI TF-3: 4.2.2.1.1", sent(_not_original),
@@ -210,7 +238,7 @@ ASSOCIATIONS = (
     Rule(("ITI-61",), "A snapshot is a stable document", "ITI TF-3: 4.2.2.2.6", sent(_snapshot),
          names="Association"),
     Rule(ITI_42, "What a snapshot is of is registered already", "ITI TF-3: 4.2.2.2.6", sent(_snapshot),
-         names="Association"),
+         ErrorCode.UNRESOLVED_REFERENCE, "Association"),
 )  # fmt: skip
 
 
@@ -319,7 +347,32 @@ def _addendum_to_a_transformation(desk: Desk, number: str) -> None:
     desk.send(number, a_submission(entries=[new], relations=[an_association(APND, new.entry_uuid, pdf.entry_uuid)]))
 
 
+def _beside(source: str, target: str, **changes: Any) -> Callable[[Desk, str], None]:
+    """A HasMember from or to what is registered: ``set``, ``entry`` or ``folder``; of the message: ``own``, ``new``."""
+
+    def attempt(desk: Desk, number: str) -> None:
+        before = desk.registered(folders=[a_folder()])
+        good = a_submission(entries=[entry_for(number)])
+        ends = {
+            "set": before.submission_set, "entry": before.document_entries[0], "folder": before.folders[0],
+            "own": good.submission_set, "new": good.document_entries[0],
+        }  # fmt: skip
+        member = replace(an_association(MEMBER, ends[source].entry_uuid, ends[target].entry_uuid), **changes)
+        desk.send(number, replace(good, associations=(*good.associations, member)))
+
+    return attempt
+
+
+REFERENCE = SubmissionSetStatus.REFERENCE
 BESIDE = (
+    Rule(BOTH, "A registered SubmissionSet takes no new members", "ITI TF-3: 4.2.2.1", _beside("set", "new"),
+         names="only a Folder"),
+    Rule(BOTH, "A SubmissionSet has no registered Folder as member", "ITI TF-3: 4.2.2.1.1",
+         _beside("own", "folder", submission_set_status=REFERENCE), names="by reference"),
+    Rule(BOTH, "A registered entry is a member by Reference", "ITI TF-3: 4.2.2.1.1", _beside("own", "entry"),
+         names="Association.SubmissionSetStatus"),
+    Rule(BOTH, "The registered members of a Folder are DocumentEntries", "ITI TF-3: 4.2.2.1.2",
+         _beside("folder", "set"), names="members of a Folder"),
     Rule(BOTH, "The patient is known", "ITI TF-3: Table 4.2.4.1-2", _of_stranger, ErrorCode.UNKNOWN_PATIENT_ID,
          str(stranger()), prescribed=True),
     Rule(BOTH, "A patient merged away is known no more", "ITI TF-2: 3.8.4.2.3", _merged_away,

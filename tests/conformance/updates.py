@@ -147,6 +147,39 @@ def _between_again(desk: Desk, number: str) -> None:
         desk.send(number, an_update(trigger, items=[made]))
 
 
+def _between_twice(desk: Desk, number: str) -> None:
+    one, other = a_registered_entry(desk), a_registered_entry(desk)
+    made = [an_association(APND, one, other) for _ in range(2)]
+    triggers = [an_association(SUBMIT_ASSOCIATION, "set", item.entry_uuid) for item in made]
+    desk.send(number, an_update(*triggers, items=made))
+
+
+def _to_itself(desk: Desk, number: str) -> None:
+    one = a_registered_entry(desk)
+    made = an_association(APND, one, one)
+    desk.send(number, an_update(an_association(SUBMIT_ASSOCIATION, "set", made.entry_uuid), items=[made]))
+
+
+def _to_a_superseded(desk: Desk, number: str) -> None:
+    (entry,) = desk.registered().document_entries
+    new, made = version_of(entry), an_association(APND, a_registered_entry(desk), entry.entry_uuid)
+    trigger = an_association(SUBMIT_ASSOCIATION, "set", made.entry_uuid)
+    desk.send(number, an_update(replaces(new), trigger, items=[new, made]))
+
+
+def _taken_id(desk: Desk, number: str) -> None:
+    before = desk.registered()
+    new = version_of(before.document_entries[0], entry_uuid=before.submission_set.entry_uuid)
+    desk.send(number, an_update(replaces(new), items=[new]))
+
+
+def _id_twice(desk: Desk, number: str) -> None:
+    one, other = (desk.registered().document_entries[0] for _ in range(2))
+    new = version_of(one)
+    again = version_of(other, entry_uuid=new.entry_uuid)
+    desk.send(number, an_update(replaces(new), replaces(again), items=[new, again]))
+
+
 OPERATION, FAILED = ErrorCode.METADATA_UPDATE_OPERATION, ErrorCode.METADATA_UPDATE
 UPDATES = (
     Rule(BOTH, "Each object of an update is touched by an operation", UPDATE, _untouched, OPERATION, "says what"),
@@ -178,6 +211,9 @@ UPDATES = (
          ErrorCode.UNMODIFIABLE_METADATA, "DocumentEntry.documentAvailability"),
     Rule(ITI_92, "A restricted update is of DocumentEntry metadata alone", RESTRICTED, _no_entry, OPERATION,
          "only DocumentEntry"),
+    Rule(BOTH, "A new version has an id of its own", UPDATE, _taken_id, ErrorCode.REGISTRY_METADATA, "entryUUID"),
+    Rule(BOTH, "An id names one object of the message", "ebRIM 3.0: 2.1", _id_twice, ErrorCode.REGISTRY_METADATA,
+         "an id"),
     Rule(BOTH, "The patient is known", "ITI TF-3: Table 4.2.4.1-2", _of_stranger, ErrorCode.UNKNOWN_PATIENT_ID,
          str(stranger()), prescribed=True),
     Rule(BOTH, "A SubmissionSet.uniqueId is used once", "ITI TF-3: Table 4.2.4.1-2", _set_again,
@@ -216,6 +252,12 @@ NEW_ASSOCIATIONS = (
     Rule(ITI_57, "Another association than HasMember leads from no Folder", UPDATE,
          submitting(APND, a_registered_folder, a_registered_entry), FAILED, "HasMember"),
     Rule(ITI_57, "Two objects have one Approved association", UPDATE, _between_again, FAILED, "between these two"),
+    Rule(ITI_57, "Two objects get one association in a message", UPDATE, _between_twice, FAILED, "in the message"),
+    Rule(ITI_57, "A submitted association has two ends", UPDATE, _to_itself, FAILED, "its ends are two"),
+    Rule(ITI_57, "A submitted association replaces nothing", UPDATE,
+         submitting(RPLC, a_registered_entry, a_registered_entry), FAILED, "is replaced by"),
+    Rule(ITI_57, "A submitted association is of no object that the message updates", UPDATE, _to_a_superseded, FAILED,
+         "has a new version"),
 )  # fmt: skip
 
 
@@ -233,7 +275,18 @@ def _replacement_alone(desk: Desk) -> list[str]:
     return [item.entry_uuid for item in sent.objects()]
 
 
+def _latest_alone(desk: Desk) -> list[str]:
+    (entry,) = desk.registered().document_entries
+    new = version_of(entry)
+    sent = an_update(replaces(new), items=[new])
+    desk.send("ITI-57", sent)
+    around = desk.site(lambda store: [a.entry_uuid for a in store.associations_of([new.entry_uuid])])
+    return [new.entry_uuid, *around, sent.submission_set.entry_uuid]
+
+
 REMOVALS = (
+    Rule(ITI_62, "No version is left without the next", REMOVE, removing(_latest_alone), ErrorCode.METADATA_MODEL,
+         "earlier version"),
     Rule(ITI_62, "What is removed is registered", REMOVE, removing(lambda _: [new_entry_uuid()]),
          ErrorCode.UNRESOLVED_REFERENCE, "is not registered"),
     Rule(ITI_62, "Nothing is removed that an association is left with", REMOVE,

@@ -69,7 +69,7 @@ def test_everything_is_of_the_sets_patient() -> None:
 
 def test_an_id_names_one_object() -> None:
     entry = an_entry()
-    (finding,) = found(a_submission(entries=[entry, an_entry(entry_uuid=entry.entry_uuid)]))
+    (finding,) = found(a_submission(entries=[entry, an_entry(entry_uuid=entry.entry_uuid)]), rules.ids_once)
     assert (finding.code, finding.location) == (WRONG, entry.entry_uuid)
 
 
@@ -102,7 +102,8 @@ def test_the_set_has_every_object_as_a_member(kind: str) -> None:
 def test_a_member_of_another_source_does_not_count() -> None:
     submission = a_submission()
     kept = tuple(replace(a, source=new_entry_uuid()) for a in submission.associations)
-    assert codes(replace(submission, associations=kept), rules.members_of_the_set) == [WRONG]
+    found_ = found(replace(submission, associations=kept), rules.members_of_the_set)
+    assert submission.document_entries[0].entry_uuid in [finding.location for finding in found_]
 
 
 def test_an_association_is_of_a_known_type() -> None:
@@ -115,14 +116,14 @@ def test_an_association_is_of_a_known_type() -> None:
 def test_the_source_of_a_relationship_is_in_the_submission(type_: AssociationType) -> None:
     relation = an_association(type_, new_entry_uuid(), new_entry_uuid())
     (finding,) = found(a_submission(relations=[relation]))
-    assert (finding.code, finding.location) == (WRONG, relation.entry_uuid)
+    assert (finding.code, finding.location) == (ErrorCode.UNRESOLVED_REFERENCE, relation.entry_uuid)
 
 
 @pytest.mark.parametrize("type_", sorted(set(AssociationType) - {MEMBER}))
 def test_only_what_is_registered_is_replaced_or_taken_a_snapshot_of(type_: AssociationType) -> None:
     one, other = an_entry(), an_entry()
     relation = an_association(type_, one.entry_uuid, other.entry_uuid)
-    expected = [WRONG] if type_ in {*REPLACING, AssociationType.IS_SNAPSHOT_OF} else []
+    expected = [ErrorCode.UNRESOLVED_REFERENCE] if type_ in {*REPLACING, AssociationType.IS_SNAPSHOT_OF} else []
     assert codes(a_submission(entries=[one, other], relations=[relation])) == expected
 
 
@@ -154,7 +155,45 @@ def test_a_folder_holds_no_folder() -> None:
 def test_an_entry_has_no_members() -> None:
     one, other = an_entry(), an_entry()
     odd = an_association(MEMBER, one.entry_uuid, other.entry_uuid)
-    assert codes(a_submission(entries=[one, other], relations=[odd])) == [WRONG]
+    assert codes(a_submission(entries=[one, other], relations=[odd]), rules.members_are_of_sets_and_folders) == [WRONG]
+
+
+def test_no_document_is_related_to_itself_nor_by_way_of_others() -> None:
+    one, other, third = an_entry(), an_entry(), an_entry()
+    to_itself = an_association(AssociationType.APND, one.entry_uuid, one.entry_uuid)
+    assert codes(a_submission(entries=[one], relations=[to_itself])) == [WRONG]
+    ends = [(one, other), (other, third), (third, one)]
+    around = [an_association(AssociationType.APND, a.entry_uuid, b.entry_uuid) for a, b in ends]
+    submission = a_submission(entries=[one, other, third], relations=around)
+    assert [f.location for f in found(submission)] == [item.entry_uuid for item in around]
+    assert codes(a_submission(entries=[one, other, third], relations=around[:2])) == []
+
+
+def test_a_transformation_of_the_message_has_no_addenda() -> None:
+    one, pdf, note = an_entry(), an_entry(), an_entry()
+    made = an_association(AssociationType.XFRM, pdf.entry_uuid, one.entry_uuid)
+    addendum = an_association(AssociationType.APND, note.entry_uuid, pdf.entry_uuid)
+    (finding,) = found(a_submission(entries=[one, pdf, note], relations=[made, addendum]))
+    assert finding.location == addendum.entry_uuid
+
+
+def test_nothing_is_a_member_twice_and_no_document_is_replaced_twice() -> None:
+    one, other, old = an_entry(), an_entry(), new_entry_uuid()
+    both = [an_association(AssociationType.RPLC, item.entry_uuid, old) for item in (one, other)]
+    (finding,) = found(a_submission(entries=[one, other], relations=both))
+    assert finding.location == both[1].entry_uuid
+    submission = a_submission(entries=[one])
+    again = an_association(MEMBER, submission.submission_set.entry_uuid, one.entry_uuid)
+    again = replace(again, submission_set_status=SubmissionSetStatus.ORIGINAL)
+    assert codes(adding(submission, again)) == [WRONG]
+
+
+def test_the_set_has_no_relationship_as_member() -> None:
+    one, other = an_entry(), an_entry()
+    addendum = an_association(AssociationType.APND, one.entry_uuid, other.entry_uuid)
+    submission = a_submission(entries=[one, other], relations=[addendum])
+    held = an_association(MEMBER, submission.submission_set.entry_uuid, addendum.entry_uuid)
+    assert codes(adding(submission, held)) == [WRONG]
 
 
 @pytest.mark.parametrize("end", ["source", "target"])

@@ -17,7 +17,7 @@ from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.hl7.feed import Feed, FeedAction
 from xds.metadata import from_ebxml
-from xds.metadata.association import Association
+from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission, first_version
@@ -201,7 +201,10 @@ class DocumentRegistry:
         """
         patient_ids = self._ours(feed.patient_ids, "the patient")
         if feed.action is FeedAction.MERGE:
-            surviving, (subsumed, *_) = patient_ids[0], self._ours(feed.subsumed, "the subsumed patient")
+            surviving, (subsumed, *more) = patient_ids[0], self._ours(feed.subsumed, "the subsumed patient")
+            if set(more) - {subsumed}:
+                rule = "one patient is subsumed in a message (ITI TF-2: 3.8.4.2.2, 3.44.4.2.2)"
+                raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
             try:
                 store.merge(subsumed, surviving)
             except NotMerged as problem:
@@ -334,13 +337,12 @@ class _Outside:
             return
         by_reference = association.source == self._submission.submission_set.entry_uuid
         if kind[1] not in chain and not by_reference:
-            yield Finding(
-                ErrorCode.PATIENT_ID_DOES_NOT_MATCH,
-                "Association: an end is of another patient (ITI TF-2: 3.42.4.1.3)",
-                association.entry_uuid,
-            )
+            rule = "Association: an end is of another patient (ITI TF-2: 3.42.4.1.3)"
+            yield Finding(ErrorCode.PATIENT_ID_DOES_NOT_MATCH, rule, association.entry_uuid)
         document = self._documents.get(end)
-        if association.type != AssociationType.HAS_MEMBER and document is None:
+        if association.type == AssociationType.HAS_MEMBER:
+            yield from self._membership(association, end, kind[0])
+        elif document is None:
             rule = "Association: the target of a relationship is a DocumentEntry (ITI TF-3: 4.2.2.2)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
         held = document or self._folders.get(end)
@@ -352,6 +354,21 @@ class _Outside:
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
         if association.type == AssociationType.APND and document and self._is_transformation(end):
             rule = "Association: a transformation has no addenda (ITI TF-3: 4.2.2.2.1)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
+
+    def _membership(self, association: Association, end: str, kind: Kind) -> Iterator[Finding]:
+        """What is registered may be the folder of a HasMember, or a DocumentEntry held by a folder or by reference."""
+        rule = ""
+        if end == association.source and kind is not Kind.FOLDER:
+            rule = "Association: of what is registered only a Folder takes new members (ITI TF-3: 4.2.2.1)"
+        elif end == association.target and association.source == self._submission.submission_set.entry_uuid:
+            if kind is not Kind.DOCUMENT_ENTRY:
+                rule = "Association: a SubmissionSet has DocumentEntries by reference (ITI TF-3: 4.2.2.1.1)"
+            elif association.submission_set_status is not SubmissionSetStatus.REFERENCE:
+                rule = "Association.SubmissionSetStatus must be Reference (ITI TF-3: 4.2.2.1.1)"
+        elif end == association.target and kind is not Kind.DOCUMENT_ENTRY:
+            rule = "Association: the members of a Folder are DocumentEntries (ITI TF-3: 4.2.2.1.2)"
+        if rule:
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
 
     def _is_transformation(self, entry_uuid: str) -> bool:
@@ -369,12 +386,17 @@ class _Outside:
     def _replace(self, association: Association, patient_key: int) -> None:
         old = association.target
         around = self._store.associations_of([old])
-        addenda = [a.source for a in around if a.target == old and a.type in _ADDENDA and a.status == "Approved"]
+        addenda = [
+            a.source
+            for a in around
+            if a.target == old and a.type in _ADDENDA and a.status == "Approved" and a.source not in self._inside
+        ]
         targets = self._store.documents_by_uuid([old, *addenda])
         self._store.deprecate(d for d in targets if d.status == "Approved")
         members = [a for a in around if a.target == old and a.type == AssociationType.HAS_MEMBER]
+        given = {a.source for a in self._submission.associations if a.target == association.source}
         for folder in self._store.folders_by_uuid(a.source for a in members if a.status == "Approved"):
-            if folder.status != "Approved":  # or superseded by a later version
+            if folder.status != "Approved" or folder.entry_uuid in given:  # or superseded by a later version
                 continue
             member = _member(folder.entry_uuid, association.source)
             held = _member(self._submission.submission_set.entry_uuid, member.entry_uuid)

@@ -51,6 +51,7 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
         *_referenced(ids, around),
         *_left_alone(ids, around, store),
         *_model(ids, around),
+        *_versions(ids, store),
     ]
     if findings:
         raise Refused(findings)
@@ -94,6 +95,17 @@ def _model(ids: Sequence[str], around: Iterable[FoundAssociation]) -> Iterator[F
         if association.type in v.REPLACING and association.entry_uuid in going and association.target not in going:
             rule = f"{association.target} was replaced, and would be left without its replacement"
             yield Finding(ErrorCode.METADATA_MODEL, f"{rule} (ITI TF-3: 4.2.2.2.3)", association.target)
+
+
+def _versions(ids: Sequence[str], store: SqlRegistry) -> Iterator[Finding]:
+    """A version does not outlive the next: nothing would be the latest, and nobody could find or update it."""
+    going = set(ids)
+    latest = [one for one in (*store.documents_by_uuid(ids), *store.folders_by_uuid(ids)) if one.latest]
+    logical = {one.logical_id or one.entry_uuid for one in latest}
+    for other in (*store.documents_by_logical_id(logical), *store.folders_by_logical_id(logical)):
+        if other.entry_uuid not in going:
+            rule = f"{other.entry_uuid} is an earlier version of what is removed"
+            yield Finding(ErrorCode.METADATA_MODEL, f"{rule} (ITI TF-2: 3.62.4.1.3)", other.entry_uuid)
 
 
 def _described(kinds: dict[str, tuple[Kind, int]], store: SqlRegistry) -> Iterator[Removed]:

@@ -24,8 +24,9 @@ from xds.metadata.submission import Submission, first_version
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.rules.code_sets import ANY, CodeSets
 from xds.rules.document_entry import RULES
+from xds.rules.submission import ids_once
 from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
-from xds.store.registry import SqlRegistry
+from xds.store.registry import SqlRegistry, Taken
 from xds.wire.xml import parse
 
 _APPROVED, _MEMBER = AvailabilityStatus.APPROVED, AssociationType.HAS_MEMBER
@@ -91,7 +92,8 @@ def update(
 
 
 def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
-    """New versions keep the rules that first ones keep."""
+    """New versions keep the rules that first ones keep, and ids are those of one object."""
+    yield from ids_once(submission)
     for entry in submission.document_entries:
         for rule in RULES:
             yield from rule(entry)
@@ -155,7 +157,10 @@ class _Updating:
         if any(finding.severity is Severity.ERROR for finding in findings):
             raise Refused(findings)
         submission_set = replace(self._submission.submission_set, **self._state(self._submission.submission_set))
-        self._store.insert(patient_key, [submission_set])
+        try:
+            self._store.insert(patient_key, [submission_set])
+        except Taken:  # another transaction was first
+            raise Refused([_used(submission_set.unique_id)]) from None
         for operation in self._operations:
             if isinstance(operation, NewVersion):
                 self._new_version(operation, patient_key)
@@ -173,8 +178,12 @@ class _Updating:
     def _findings(self) -> Iterator[Finding]:
         unique_id = self._submission.submission_set.unique_id
         if self._store.submission_sets_by_unique_id([unique_id]):
-            yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, f"SubmissionSet.uniqueId {unique_id}")
-        seen = set[str]()
+            yield _used(unique_id)
+        registered = self._store.kinds_of(item.entry_uuid for item in self._submission.objects())
+        for id_ in registered:
+            rule = f"entryUUID is registered already, and a new version has one of its own ({_CLAUSE})"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, id_)
+        seen, related = set[str](), set[tuple[str, str]]()
         for operation in self._operations:
             if self._restricted and not (
                 isinstance(operation, NewVersion) and isinstance(operation.item, DocumentEntry)
@@ -191,6 +200,11 @@ class _Updating:
                 yield from self._status_findings(operation)
             else:
                 yield from self._association_findings(operation.item)
+                ends = (operation.item.source, operation.item.target)
+                if ends in related:
+                    rule = f"Association: there is another between these two in the message ({_CLAUSE})"
+                    yield Finding(ErrorCode.METADATA_UPDATE, rule, operation.item.entry_uuid)
+                related.add(ends)
 
     def _version_findings(self, operation: NewVersion) -> Iterator[Finding]:
         item = operation.item
@@ -233,7 +247,7 @@ class _Updating:
             return
         before = _entry(current)
         for attribute in ("source_patient_id", "repository_unique_id", "document_availability"):
-            if getattr(item, attribute) != getattr(before, attribute):
+            if _or_online(item, attribute) != _or_online(before, attribute):
                 rule = f"DocumentEntry.{camel(attribute)} may not be changed ({_RESTRICTED})"
                 yield Finding(ErrorCode.UNMODIFIABLE_METADATA, rule, item.entry_uuid)
 
@@ -269,7 +283,14 @@ class _Updating:
 
         if item.type not in set(AssociationType):
             yield wrong(ErrorCode.METADATA_UPDATE, "its type is none of ITI TF-3: Table 4.2.2-1")
+        if item.type in v.REPLACING:
+            yield wrong(ErrorCode.METADATA_UPDATE, "a document is replaced by a submission of its replacement, ITI-42")
+        if item.source == item.target:
+            yield wrong(ErrorCode.METADATA_UPDATE, "its ends are two")
+        superseded = {o.item.logical_id for o in self._operations if isinstance(o, NewVersion)}
         ends = [self._target(item.source), self._target(item.target)]
+        if any(end is not None and (end.logical_id or end.entry_uuid) in superseded for end in ends):
+            yield wrong(ErrorCode.METADATA_UPDATE, "an end has a new version in the message, which is given its own")
         for end in ends:
             if end is None or end.kind is Kind.ASSOCIATION:
                 yield wrong(ErrorCode.UNRESOLVED_REFERENCE, "both ends are entries or folders of the registry")
@@ -352,6 +373,16 @@ class _Updating:
         """What the SubmissionSet did is kept with it."""
         ends: dict[str, Any] = {"source": self._id(trigger.source), "target": self._id(trigger.target)}
         self._store.insert(patient_key, [replace(trigger, **self._state(trigger), **ends)])
+
+
+def _used(unique_id: str) -> Finding:
+    return Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, f"SubmissionSet.uniqueId {unique_id}")
+
+
+def _or_online(item: DocumentEntry, attribute: str) -> Any:
+    """An attribute; of an availability that is not written, what it means (Restricted Metadata Update: 3.92.4.1.3)."""
+    value = getattr(item, attribute)
+    return v.ONLINE if attribute == "document_availability" and value is None else value
 
 
 def _less(item: Association) -> tuple[rim.Slot, ...]:

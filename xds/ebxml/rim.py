@@ -160,7 +160,7 @@ def read_object(element: Element) -> object:
 def read_extrinsic_object(element: Element) -> ExtrinsicObject:
     return ExtrinsicObject(
         **_common(element),
-        mime_type=element.get("mimeType", "application/octet-stream"),
+        mime_type=element.get("mimeType", ""),
         is_opaque=element.get("isOpaque"),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 import hl7
 
 from xds.hl7.feed import Feed, FeedAction, NotAFeed
-from xds.metadata.identifiers import Oid, PatientId, is_oid
+from xds.metadata.identifiers import Oid, PatientId, escaped, is_oid, unescaped
 
 EVENTS = {
     "A01": FeedAction.ADD,
@@ -33,6 +32,8 @@ ERRORS = {
     "204": "Unknown key identifier",
     "207": "Application internal error",
 }
+
+_NULL = '""'  # HL7 v2.3.1: 2.6: the value is to be deleted
 
 SEGMENTS = 200
 """Segments of one message; an ADT has fewer than twenty."""
@@ -105,6 +106,9 @@ def read(text: str, authorities: Authorities) -> Feed:
     if not head.control_id:
         raise NotAFeed("MSH-10 is required (HL7 v2.3.1: 2.24.1)", "101")
     action = EVENTS[head.event]
+    for segment in ("PID", "MRG"):
+        if sum(str(each[0]) == segment for each in message) > 1:
+            raise NotAFeed(f"{segment} may come once: of several patients each has a message (ITI TF-2: 3.8.4)", "100")
     subsumed = tuple(_identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
     return Feed(head.control_id, action, tuple(_identifiers(message, "PID", 3, authorities)), subsumed)
 
@@ -119,7 +123,7 @@ def acknowledgement(head: Header, problem: NotAFeed | None = None, *, now: datet
     segments = ["|".join(msh), f"MSA|{code}|{head.control_id}"]
     if problem is not None:
         error = f"{problem.code}^{ERRORS.get(problem.code, ERRORS['207'])}^HL70357"
-        segments.append(f"ERR|||{error}|E||||{_escaped(str(problem))}")
+        segments.append(f"ERR|||{error}|E||||{escaped(str(problem))}")
     return "".join(f"{segment}\r" for segment in segments).encode()
 
 
@@ -163,7 +167,8 @@ def _identifiers(message: hl7.Message, segment: str, number: int, authorities: A
     repetition, component, part = _separators(message)
     for each in written.split(repetition):
         parts = [*each.split(component), "", "", "", ""]
-        if not parts[0]:
+        id_ = parts[0].strip()
+        if not id_ or id_ == _NULL:
             raise NotAFeed(f"{name}.1 is required (ITI TF-2: 3.8.4.1.2)", "101")
         namespace, oid, kind = [*parts[3].split(part), "", "", ""][:3]
         authority = oid if kind in ("ISO", "") else ""
@@ -171,15 +176,7 @@ def _identifiers(message: hl7.Message, segment: str, number: int, authorities: A
         if not parts[3] and authorities.only:
             authority = authorities.only
         if is_oid(authority):
-            yield PatientId(unicodedata.normalize("NFC", _plain(message, parts[0])), Oid(authority))
-
-
-def _plain(message: hl7.Message, text: str) -> str:
-    """An id without escapes; one that CX cannot hold unescaped is nobody's of the domain."""
-    return str(message.unescape(text)) if "\\" in text else text
-
-
-def _escaped(text: str) -> str:
-    for character, escape in (("\\", "\\E\\"), ("|", "\\F\\"), ("^", "\\S\\"), ("~", "\\R\\"), ("&", "\\T\\")):
-        text = text.replace(character, escape)
-    return text
+            try:
+                yield PatientId.of(unescaped(id_.replace(str(message.esc), "\\")), Oid(authority))
+            except ValueError as problem:
+                raise NotAFeed(f"{name}.1: {problem} (ITI TF-2: 3.8.4.1.2)", "102") from None

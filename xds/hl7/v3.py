@@ -5,7 +5,6 @@ ITI TF-2: 3.44.4; HL7 v3, edition NE2008: MCCI_MT000200UV01.
 
 from __future__ import annotations
 
-import unicodedata
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -101,12 +100,16 @@ def _identifiers(event: Element, path: str) -> Iterator[PatientId]:
     """The ids of a role, ``root`` an OID and ``extension`` the id; those of other forms are passed over.
 
     Raises:
-        NotAFeed: there is none.
+        NotAFeed: there is none, or one is malformed.
     """
     ids = _found(event, f"{path}/hl7:id")
     if not ids:
         raise NotAFeed(f"{path.replace('hl7:', '')}/id is required (ITI TF-2: 3.44.4)")
     for each in ids:
         root, extension = each.get("root", ""), each.get("extension", "").strip()
-        if is_oid(root) and extension and not set(extension) & set("^&~|"):
-            yield PatientId(unicodedata.normalize("NFC", extension), Oid(root))
+        if is_oid(root) and extension:
+            try:
+                yield PatientId.of(extension, Oid(root))
+            except ValueError as problem:
+                where = f"{path.replace('hl7:', '')}/id/@extension"
+                raise NotAFeed(f"{where}: {problem} (ITI TF-2: 3.44.4)") from None

@@ -17,7 +17,7 @@ from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
-from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, oid
+from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, is_oid, oid
 from xds.metadata.reading import Reading, camel, text
 from xds.metadata.submission import Submission
 from xds.metadata.submission_set import SubmissionSet
@@ -173,7 +173,7 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         "language_code": reading.slot("languageCode", language, _DE, required=True),
         "source_patient_id": reading.slot("sourcePatientId", PatientId.parse, _DE, required=True),
         "author": reading.authors(v.DOCUMENT_ENTRY_AUTHOR),
-        "document_availability": reading.slot("documentAvailability", text, _DE),
+        "document_availability": reading.slot("documentAvailability", _availability, _DE),
         "legal_authenticator": reading.slot("legalAuthenticator", Xcn, _DE),
         "reference_id_list": reading.slot_values(v.REFERENCE_ID_LIST, ReferenceId, _DE, "referenceIdList"),
         "service_start_time": reading.slot("serviceStartTime", Dtm, _DE),
@@ -185,7 +185,9 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         for attribute in ("creation_time", "hash", "size"):
             if values[attribute] is not None:
                 reading.wrong(camel(attribute), "is forbidden on an on-demand entry", _DE)
-    if "/" not in item.mime_type:
+    if not item.mime_type:
+        reading.wrong("mimeType", "is required", _DE)
+    elif re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;.*)?", item.mime_type) is None:
         reading.wrong("mimeType", "is not a media type", _DE)
     _extras(reading)
     if reading.findings:
@@ -194,6 +196,12 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         **values, **_common(reading), mime_type=item.mime_type, object_type=str(item.object_type),
         title=item.name, comments=item.description,
     ), []  # fmt: skip
+
+
+def _availability(value: str) -> str:
+    if value not in (v.ONLINE, v.OFFLINE):
+        raise ValueError("neither Online nor Offline")
+    return value
 
 
 def _source_patient_info(value: str) -> str:
@@ -230,7 +238,7 @@ def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
         **reading.codes(v.FOLDER_CODES),
         "patient_id": reading.identifier(v.FOLDER_PATIENT_ID, "patientId", PatientId.parse, _FD),
         "unique_id": reading.identifier(v.FOLDER_UNIQUE_ID, "uniqueId", _oid_unique_id, _FD),
-        "last_update_time": reading.slot("lastUpdateTime", Dtm, _FD),
+        "last_update_time": reading.slot("lastUpdateTime", _time_or_none, _FD),
     }
     if not any(part.value for part in item.name):
         reading.wrong("title", "is required", _FD)
@@ -238,6 +246,14 @@ def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
     if reading.findings:
         return None, reading.findings
     return Folder(**values, **_common(reading), title=item.name, comments=item.description), []
+
+
+def _time_or_none(value: str) -> Dtm | None:
+    """A time that the registry sets itself, whatever was sent (ITI TF-3: 4.2.3.4.6)."""
+    try:
+        return Dtm(value)
+    except ValueError:
+        return None
 
 
 def association(item: rim.Association) -> tuple[Association | None, list[Finding]]:
@@ -277,6 +293,13 @@ def _common(reading: Reading) -> dict[str, Any]:
     }
 
 
+def _home(reading: Reading) -> None:
+    """homeCommunityId is an OID as a URN (ITI TF-3: 4.2.3.2.12)."""
+    home = reading.item.home
+    if home and not (home.startswith("urn:oid:") and is_oid(home.removeprefix("urn:oid:"))):
+        reading.wrong("homeCommunityId", "is no urn:oid:", "ITI TF-3: 4.2.3.2.12")
+
+
 def _extras(reading: Reading) -> None:
     """Extra slots are named by URNs that are not IHE's own (ITI TF-3: 4.2.3.1.6)."""
     for slot in reading.left_slots():
@@ -286,6 +309,7 @@ def _extras(reading: Reading) -> None:
                 "ITI TF-3: 4.2.3.1.6",
             )  # fmt: skip
     marker = v.LIMITED_METADATA[reading.kind]
+    _home(reading)
     if any(c.node == marker for c in reading.left_classifications()):
         reading.wrong("limitedMetadata", "is not allowed in XDS.b", "ITI TF-3: 4.2.3.2.32")
     _owned(reading)

@@ -54,24 +54,69 @@ def is_entry_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
+ESCAPES = {"\\E\\": "\\", "\\F\\": "|", "\\S\\": "^", "\\R\\": "~", "\\T\\": "&"}
+"""HL7 v2.5: 2.7.1, those of delimiters; of no other escape is it known what it means in an id."""
+
+PATIENT_ID_LENGTH = 256
+"""Characters of an id, its authority not counted."""
+
+
+def unescaped(text: str) -> str:
+    """Text of an HL7 v2 component without its escapes.
+
+    Raises:
+        ValueError: it has another escape than those of delimiters, or one that does not end.
+    """
+    plain, rest = "", text
+    while "\\" in rest:
+        before, _, after = rest.partition("\\")
+        code, ended, rest = after.partition("\\")
+        if not ended or f"\\{code}\\" not in ESCAPES:
+            raise ValueError("an escape that is none of a delimiter (HL7 v2.5: 2.7.1)")
+        plain += before + ESCAPES[f"\\{code}\\"]
+    return plain + rest
+
+
+def escaped(text: str) -> str:
+    """Text as an HL7 v2 component."""
+    for escape, character in ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
+
+
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class PatientId:
-    """A patient as one assigning authority knows them: HL7 v2 CX, CX.1 and CX.4 only."""
+    """A patient as one assigning authority knows them: HL7 v2 CX, CX.1 and CX.4 only; ``id`` without escapes."""
 
     id: str
     authority: Oid
+
+    @classmethod
+    def of(cls, text: str, authority: Oid) -> PatientId:
+        """An id as its sender means it.
+
+        Raises:
+            ValueError: it is empty, too long, or holds what cannot be printed.
+        """
+        id_ = unicodedata.normalize("NFC", text)
+        if not id_.strip() or len(id_) > PATIENT_ID_LENGTH or _NOT_TEXT.search(id_):
+            raise ValueError(f"not an id of 1 to {PATIENT_ID_LENGTH} characters that can be printed")
+        return cls(id_, authority)
 
     @classmethod
     def parse(cls, text: str) -> PatientId:
         """Read ``id^^^&oid&ISO``; trailing empty components are ignored.
 
         Raises:
-            ValueError: a component is missing, or one is present that XDS does not use.
+            ValueError: a component is missing or malformed, or one is present that XDS does not use.
         """
         match = re.fullmatch(r"([^\^&~|]+)\^\^\^&([^\^&~|]+)&ISO\^*", text)
         if match is None or not is_oid(match[2]):
             raise ValueError("not of the form id^^^&oid&ISO")  # not the value: errors reach logs
-        return cls(unicodedata.normalize("NFC", match[1]), Oid(match[2]))
+        return cls.of(unescaped(match[1]), Oid(match[2]))
 
     def __str__(self) -> str:
-        return f"{self.id}^^^&{self.authority}&ISO"
+        return f"{escaped(self.id)}^^^&{self.authority}&ISO"

@@ -93,3 +93,7 @@ REFERENCE_STUDY = "urn:ihe:iti:xds:2016:studyInstanceUID"
 REFERENCE_ACCESSION = "urn:ihe:iti:xds:2013:accession"
 REFERENCE_ORDER = "urn:ihe:iti:xds:2013:order"
 REFERENCE_UNIQUE_ID = "urn:ihe:iti:xds:2013:uniqueId"
+
+DOCUMENT_AVAILABILITY = "urn:ihe:iti:2010:DocumentAvailability:"
+ONLINE, OFFLINE = f"{DOCUMENT_AVAILABILITY}Online", f"{DOCUMENT_AVAILABILITY}Offline"
+"""DocumentEntry.documentAvailability; absent, it is Online."""

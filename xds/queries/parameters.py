@@ -21,8 +21,8 @@ MINIMUM = "ITI TF-2: 3.51.4.1.2.3"
 VALUES = 10_000
 """Values of one query; more are refused."""
 
-SLOTS = 200
-"""How often one parameter may be repeated; each time is one more condition of the statement."""
+SLOTS = 20
+"""How often parameters may be repeated in one query; each time is one more condition of the statement."""
 
 _LISTED = re.compile(r"\s*(?:'((?:[^']|'')*)'|([^\s',()]+))\s*(,|$)")
 
@@ -48,6 +48,9 @@ def read(query: StoredQuery, sent: AdhocQuery) -> dict[str, tuple[tuple[str, ...
     for parameter in query.parameters:
         findings += _counted(parameter, given.get(parameter.name, []))
     findings += _exclusive(query, given)
+    if sum(len(slots) - 1 for slots in given.values()) > SLOTS:
+        rule = f"parameters are repeated more than {SLOTS} times ({CODING})"
+        findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
     if sum(len(values) for slots in given.values() for values in slots) > VALUES:
         rule = f"more than {VALUES} values in one query ({CODING})"
         findings.append(Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, rule))
@@ -67,8 +70,6 @@ def _counted(parameter: Parameter, slots: list[tuple[str, ...]]) -> Iterable[Fin
         yield _finding(parameter, f"has no value ({CODING})")
     if len(slots) > 1 and parameter.many is not Many.AND_OR:
         yield _finding(parameter, f"must not be repeated ({CODING})")
-    if len(slots) > SLOTS:
-        yield _finding(parameter, f"is repeated more than {SLOTS} times ({CODING})")
     if parameter.many is Many.ONE and any(len(values) > 1 for values in slots):
         yield _finding(parameter, f"takes one value ({PARAMETERS})")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 
 from xds.errors import ErrorCode, Finding
-from xds.metadata.association import SubmissionSetStatus
+from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import is_entry_uuid
@@ -14,10 +15,17 @@ from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, AssociationType
 
+_TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
+
 
 def _wrong(rule: str, clause: str, location: str = "") -> Finding:
     """A rule of ITI TF-3 that is broken."""
     return Finding(ErrorCode.REGISTRY_METADATA, f"{rule} (ITI TF-3: {clause})", location)
+
+
+def _unresolved(rule: str, clause: str, item: Association) -> Finding:
+    """An end that is not where it has to be."""
+    return Finding(ErrorCode.UNRESOLVED_REFERENCE, f"Association: {rule} (ITI TF-3: {clause})", item.entry_uuid)
 
 
 def holds_something(submission: Submission) -> Iterator[Finding]:
@@ -39,11 +47,15 @@ def one_patient(submission: Submission) -> Iterator[Finding]:
 
 
 def ids_once(submission: Submission) -> Iterator[Finding]:
-    """No id and no uniqueId comes twice in the message.  ITI TF-3: Table 4.2.4.1-2."""
+    """No id comes twice in the message.  ebRIM 3.0: 2.1."""
     ids = Counter(item.entry_uuid for item in submission.objects())
     for entry_uuid in (id_ for id_, count in ids.items() if count > 1):
         rule = "an id names two objects of the submission (ebRIM 3.0: 2.1)"
         yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry_uuid)
+
+
+def unique_ids_once(submission: Submission) -> Iterator[Finding]:
+    """No uniqueId comes twice in the message.  ITI TF-3: Table 4.2.4.1-2."""
     named: list[SubmissionSet | DocumentEntry | Folder]
     named = [submission.submission_set, *submission.document_entries, *submission.folders]
     for unique_id in (id_ for id_, count in Counter(i.unique_id for i in named).items() if count > 1):
@@ -54,8 +66,7 @@ def members_of_the_set(submission: Submission) -> Iterator[Finding]:
     """The SubmissionSet has every entry, folder and folder membership as a member.  ITI TF-3: 4.2.1.4."""
     set_id = submission.submission_set.entry_uuid
     members = {a.target for a in submission.associations if a.source == set_id and a.type == AssociationType.HAS_MEMBER}
-    folders = {folder.entry_uuid for folder in submission.folders}
-    inner = [a for a in submission.associations if a.source in folders and a.type == AssociationType.HAS_MEMBER]
+    inner = [a for a in submission.associations if a.source != set_id and a.type == AssociationType.HAS_MEMBER]
     items: list[MetadataObject] = [*submission.document_entries, *submission.folders, *inner]
     for item in items:
         if item.entry_uuid not in members:
@@ -78,11 +89,41 @@ def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
         if item.type not in RELATIONSHIPS:
             continue
         if item.source not in entries:
-            yield _wrong("Association: the source of a relationship is in the submission", "4.2.2.2", item.entry_uuid)
+            yield _unresolved("the source of a relationship is in the submission", "4.2.2.2", item)
         if item.target in others:
             yield _wrong("Association: the target of a relationship is a DocumentEntry", "4.2.2.2", item.entry_uuid)
         if item.type in REPLACING and item.target in entries:
-            yield _wrong("Association: what is replaced is in the registry already", "4.2.2.2.3", item.entry_uuid)
+            yield _unresolved("what is replaced is in the registry already", "4.2.2.2.3", item)
+
+
+def relationships_lead_somewhere(submission: Submission) -> Iterator[Finding]:
+    """No document is related to itself, nor by way of others; no transformation has addenda.  ITI TF-3: 4.2.2.2."""
+    relations = [item for item in submission.associations if item.type in RELATIONSHIPS]
+    made = {item.source for item in relations if item.type in _TRANSFORMING}
+    graph = TopologicalSorter[str]()
+    for item in relations:
+        graph.add(item.source, item.target)
+        if item.type == AssociationType.APND and item.target in made:
+            yield _wrong("Association: a transformation has no addenda", "4.2.2.2.1", item.entry_uuid)
+    try:
+        graph.prepare()
+    except CycleError as cycle:
+        going_round = set(cycle.args[1])
+        for item in relations:
+            if {item.source, item.target} <= going_round:
+                yield _wrong("Association: a document is related to itself", "4.2.2.2", item.entry_uuid)
+
+
+def associations_come_once(submission: Submission) -> Iterator[Finding]:
+    """Nothing is a member twice, and no document is replaced twice.  ITI TF-3: 4.2.2."""
+    seen = set[tuple[str, str, str]]()
+    for item in submission.associations:
+        source = "" if item.type in REPLACING else item.source
+        key = ("replaced" if item.type in REPLACING else item.type, source, item.target)
+        if key in seen:
+            what = "a document is replaced by one other" if item.type in REPLACING else "there is one between these two"
+            yield _wrong(f"Association: {what}", "4.2.2", item.entry_uuid)
+        seen.add(key)
 
 
 def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]:
@@ -91,12 +132,19 @@ def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]
     entries = {entry.entry_uuid for entry in submission.document_entries}
     folders = {folder.entry_uuid for folder in submission.folders}
     inside = {item.entry_uuid for item in submission.objects()}
+    related = {
+        a.entry_uuid for a in submission.associations if a.type != AssociationType.HAS_MEMBER or a.source == set_id
+    }
     for item in submission.associations:
         if item.type != AssociationType.HAS_MEMBER:
             continue
         if item.target == set_id:
             yield _wrong("Association: nothing has a SubmissionSet as member", "4.2.2.1", item.entry_uuid)
         elif item.source == set_id:
+            if item.target in related:
+                yield _wrong(
+                    "Association: of associations a SubmissionSet has a Folder's HasMembers", "4.2.2.1", item.entry_uuid
+                )
             if item.target in entries and item.submission_set_status is not SubmissionSetStatus.ORIGINAL:
                 yield _wrong("Association.SubmissionSetStatus must be Original", "4.2.2.1.1", item.entry_uuid)
         elif item.source in inside - folders:
@@ -127,16 +175,19 @@ def snapshots_are_stable(submission: Submission) -> Iterator[Finding]:
         if item.source in entries and entries[item.source].on_demand:
             yield _wrong("Association: a snapshot is a stable document", "4.2.2.2.6", item.entry_uuid)
         if item.target in entries:
-            yield _wrong("Association: what a snapshot is of is in the registry already", "4.2.2.2.6", item.entry_uuid)
+            yield _unresolved("what a snapshot is of is in the registry already", "4.2.2.2.6", item)
 
 
 RULES = (
     holds_something,
     one_patient,
     ids_once,
+    unique_ids_once,
     members_of_the_set,
     associations_are_of_xds,
     relationships_are_of_entries,
+    relationships_lead_somewhere,
+    associations_come_once,
     snapshots_are_stable,
     members_are_of_sets_and_folders,
     ends_can_be_found,
