@@ -70,15 +70,15 @@ class SqlRegistry:
 
     def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
         table = _TABLES[kind]
-        everyone = patients.keys_of(self._domain)
-        where = [_one_of(table.c.patient_key, everyone if patient_keys is None else patient_keys)]
+        keys = patients.keys_of(self._domain) if patient_keys is None else patient_keys
+        where = [_one_of(table.c.patient_key, keys)]
         if criteria.latest and "latest" in table.c:
             where.append(table.c.latest)
         if criteria.statuses:
             where.append(table.c.status.in_(criteria.statuses))
-        where += [table.c[column].in_(keys) for column, keys in criteria.columns]
-        where += [_has_value(table, attribute, keys) for attribute, keys in criteria.values]
-        where += [_has_like(table, attribute, patterns) for attribute, patterns in criteria.patterns]
+        where += [table.c[column].in_(wanted) for column, wanted in criteria.columns]
+        where += [_has_value(table, keys, attribute, wanted) for attribute, wanted in criteria.values]
+        where += [_has_like(table, keys, attribute, patterns) for attribute, patterns in criteria.patterns]
         for attribute, range_ in criteria.ranges:
             column = table.c[attribute]
             # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).
@@ -317,25 +317,28 @@ def _one_of(column: Any, keys: Any) -> Any:
     return column == keys[0] if isinstance(keys, Sequence) and len(keys) == 1 else column.in_(keys)
 
 
-def _values_of(table: sa.Table, attribute: str) -> tuple[sa.Table, list[Any]]:
-    """The values of an attribute of an object that a statement about ``table`` looks at."""
-    values = document_entry_value if table is document_entry else package_value
-    return values, [
-        values.c.patient_key == table.c.patient_key,
-        values.c.attribute == attribute,
-        values.c.entry_uuid == table.c.entry_uuid,
-    ]
+def _values_of(table: sa.Table) -> sa.Table:
+    """Where the values of multi-valued attributes of a table's objects are."""
+    return document_entry_value if table is document_entry else package_value
 
 
-def _has_value(table: sa.Table, attribute: str, keys: Sequence[str]) -> Any:
-    values, of_object = _values_of(table, attribute)
-    return sa.exists().where(*of_object, values.c.value.in_(keys))
+def _has(table: sa.Table, patient_keys: Any, attribute: str, condition: Any) -> Any:
+    # By what has the value, not whether each object has it: SQLite would look at all values again for every object.
+    values = _values_of(table)
+    held = sa.select(values.c.entry_uuid).where(
+        _one_of(values.c.patient_key, patient_keys), values.c.attribute == attribute, condition
+    )
+    return table.c.entry_uuid.in_(held)
 
 
-def _has_like(table: sa.Table, attribute: str, patterns: Sequence[str]) -> Any:
-    values, of_object = _values_of(table, attribute)
-    likes = (values.c.value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)
-    return sa.exists().where(*of_object, sa.or_(*likes))
+def _has_value(table: sa.Table, patient_keys: Any, attribute: str, wanted: Sequence[str]) -> Any:
+    return _has(table, patient_keys, attribute, _values_of(table).c.value.in_(wanted))
+
+
+def _has_like(table: sa.Table, patient_keys: Any, attribute: str, patterns: Sequence[str]) -> Any:
+    value = _values_of(table).c.value
+    likes = (value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)
+    return _has(table, patient_keys, attribute, sa.or_(*likes))
 
 
 def _found(row: Any, kind: Kind) -> Found:
