@@ -25,7 +25,7 @@ BUSY = 0.5
 # Name, module and what it measures, in the order of the design.
 BENCHMARKS = {
     "iti-42": ("registering", "ITI-42 over HTTP against the raw driver"),
-    "iti-18": ("querying", "ITI-18 of 100 LeafClass against the SQL alone, and its growth"),
+    "iti-18": ("querying", "ITI-18 against the SQL alone, its growth, and a patient with many documents"),
     "iti-41": ("uploading", "ITI-41 of 1 GiB against read, hash, write and sync"),
     "retrieve": ("downloading", "ITI-43 of 2 GiB and RAD-69 of 5,000 instances against nginx and SHA-256"),
     "manifest": ("manifests", "a manifest of 10,000 instances, written and read"),

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import load, registering, rows
+from tests.bench import load, loading, registering, rows
+from tests.bench.documents import asked_for
 from tests.bench.figures import Broken, Missing, Reach, Result, Skipped, judged
 from tests.bench.processes import ends_with_us, forget_peak, resident, used
-from tests.bench.querying import A_PATIENT, PATIENTS, SMALL
+from tests.bench.querying import A_PATIENT, PATIENTS
 from tests.bench.registering import Registered
 from tests.bench.run import SQLITE, Run, Server, need
 from tests.builders import ANNA
@@ -83,8 +84,8 @@ def _round(bench: Run, site: Server, *, audited: bool) -> _Seen:
     with bench.serving(site):
         url = site.settings.database_url
         if not rows.has_patients(url):
-            keys = rows.add_patients(url, PATIENTS + registering.PATIENTS)
-            rows.load(url, keys, 0, SMALL, a_patient=A_PATIENT)
+            rows.add_patients(url, PATIENTS + registering.PATIENTS)
+            loading.load(url, list(asked_for(PATIENTS, A_PATIENT)))
         load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=1)
         with used(site.pid, *site.beside) as taken:
             found = load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=bench.of(3, 1))

@@ -76,12 +76,12 @@ def register_body(url: str) -> str:
     entry = an_entry(unique_id=UniqueId("@DOCUMENT@"), patient_id=PATIENT)
     submission = symbolic(a_submission(patient=PATIENT, entries=[entry], unique_id=UniqueId("@SET@")))
     body = etree.tostring(lcm.write_submit_objects(to_ebxml.submission(submission)))
-    return _enveloped(ITI_42.action, url, body)
+    return enveloped(ITI_42.action, url, body)
 
 
 def find_body(url: str, patient_id: PatientId = PATIENT) -> str:
     """An ITI-18 FindDocuments, LeafClass, of one patient."""
-    return _enveloped(ITI_18.action, url, etree.tostring(write_request(find_query(patient_id))))
+    return enveloped(ITI_18.action, url, etree.tostring(write_request(find_query(patient_id))))
 
 
 def find_query(patient_id: PatientId) -> AdhocQuery:
@@ -90,7 +90,8 @@ def find_query(patient_id: PatientId) -> AdhocQuery:
     return AdhocQuery(query_id, "LeafClass", slots)
 
 
-def _enveloped(action: str, url: str, body: bytes) -> str:
+def enveloped(action: str, url: str, body: bytes) -> str:
+    """A message with marks; without them where its MessageID may be any."""
     head, tail = around(request_headers(action, url, MESSAGE_ID))
     return (head + body + tail).decode()
 

@@ -1,4 +1,4 @@
-"""ITI-18 FindDocuments of 100 LeafClass: against the SQL alone, and against itself on a smaller registry."""
+"""ITI-18 against the SQL alone, against itself on a smaller registry, and about a patient with many documents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 import requests
 import sqlalchemy as sa
 
-from tests.bench import load, rows
+from tests.bench import load, loading, rows
+from tests.bench.asking import ask, ask_all, of_one_with_many, of_the_asked_for
+from tests.bench.documents import Document, asked_for, of_a_province
 from tests.bench.figures import Broken, Reach, Result, Skipped, judged
 from tests.bench.load import Load
 from tests.bench.processes import Used, used
 from tests.bench.run import POSTGRESQL, SQLITE, Run, Server, need
 from tests.builders import AUTHORITY
 from xds.actors.document_registry import DocumentRegistry
+from xds.settings import Settings
 from xds.store.engine import make_engine, reading
 from xds.store.registry import SqlRegistry
 
@@ -31,7 +34,8 @@ SMALL = 10_000
 PATIENTS = SMALL // A_PATIENT
 P50 = {SQLITE: Reach("≤", 3.0), POSTGRESQL: Reach("≤", 2.0)}
 P99 = {SQLITE: None, POSTGRESQL: Reach("≤", 4.0)}
-GROWTH = Reach("≤", 1.3)
+GROWTH, QUICK = Reach("≤", 1.3), Reach("≤", 200, "ms")
+MOST = Settings().registry.most_results
 
 Statement = tuple[str, Any]
 """What a driver is given: the SQL and its parameters."""
@@ -60,14 +64,33 @@ def run(bench: Run) -> Iterator[Result]:
 
 def _one(bench: Run, kind: str) -> Iterator[Result]:
     site, size = bench.new_server(kind), max(SMALL, bench.documents)
+    fixed = list(asked_for(PATIENTS, A_PATIENT))
     with bench.serving(site):
-        url = site.settings.database_url
-        keys = rows.add_patients(url, size // A_PATIENT)
-        rows.load(url, keys, 0, SMALL, a_patient=A_PATIENT)
+        url, questions = site.settings.database_url, list(of_the_asked_for(fixed, A_PATIENT))
+        loading.load(url, fixed)
         small = asked = _ask(bench, site)
+        small_times = times = ask_all(site, questions, bench.of(0.7, 0.3))
+        of_many: list[Result] = []
         if size > SMALL:
-            rows.load(url, keys, SMALL, size, a_patient=A_PATIENT)
+            more = of_a_province(SMALL, size, first_patient=PATIENTS)
+            loading.load(url, more)
             asked = _ask(bench, site)
+            times = ask_all(site, questions, bench.of(0.7, 0.3))
+            of_many += _of_one_with_many(bench, site, kind, [one for one in more if one.patient == PATIENTS])
+    yield from _found(kind, size, asked)
+    if size == SMALL:
+        yield Skipped(f"ITI-18 {kind}: growth", f"there are {size:,} documents only (--documents N)")
+        return
+    yield from _growth(kind, size, small, asked)
+    for question in questions:
+        yield judged(
+            f"ITI-18 {kind}: {question.name}", "ms", times[question.name], small_times[question.name], GROWTH,
+            note=f"an answer of {question.objects}; floor: at {SMALL:,} documents",
+        )  # fmt: skip
+    yield from of_many
+
+
+def _found(kind: str, size: int, asked: Asked) -> Iterator[Result]:
     mb = asked.load.bytes / asked.load.requests / 1e6
     note = f"{size:,} documents, 1 client, {mb:.2f} MB an answer, {asked.load.rate:.0f}/s"
     yield judged(
@@ -75,14 +98,27 @@ def _one(bench: Run, kind: str) -> Iterator[Result]:
         server_cpu_ms=asked.cpu_ms, memory_mb=asked.used.growth_mb, note=note,
     )  # fmt: skip
     yield judged(f"ITI-18 {kind}: p99", "ms", asked.load.p99_ms, asked.sql_p99_ms, P99[kind])
-    if size == SMALL:
-        yield Skipped(f"ITI-18 {kind}: growth", f"there are {size:,} documents only (--documents N)")
-        return
+
+
+def _growth(kind: str, size: int, small: Asked, asked: Asked) -> Iterator[Result]:
     note = f"{SMALL:,} to {size:,} documents, warm, the same {PATIENTS} patients"
     yield judged(f"ITI-18 {kind}: growth of p50", "ms", asked.load.p50_ms, small.load.p50_ms, GROWTH, note=note)
     if asked.pages and small.pages:
         note = "EXPLAIN (ANALYZE, BUFFERS), mean"
         yield judged(f"ITI-18 {kind}: growth of pages", "pages", asked.pages, small.pages, GROWTH, note=note)
+
+
+def _of_one_with_many(bench: Run, site: Server, kind: str, documents: Sequence[Document]) -> Iterator[Result]:
+    """What is asked about the patient who has more documents than any other."""
+    questions = list(of_one_with_many(documents, bench.documents, MOST))
+    for question in questions:
+        milliseconds = ask(site, question, bench.of(2.0, 0.5))
+        note = f"a patient with {len(documents):,} documents"
+        note += "" if question.objects is None else f", an answer of {question.objects}"
+        yield judged(f"ITI-18 {kind}: big patient: {question.name}", "ms", milliseconds, None, QUICK, note=note)
+    if all(question.objects is not None for question in questions):
+        reason = f"{len(documents):,} documents of one patient are not too many (--documents N)"
+        yield Skipped(f"ITI-18 {kind}: too many results", reason)
 
 
 def _ask(bench: Run, site: Server) -> Asked:
@@ -115,7 +151,7 @@ def _answer_of_100(site: Server) -> None:
 def _statements(url: str) -> list[list[Statement]]:
     """For each patient, what xds itself sends to the driver for the query."""
     engine, heard = make_engine(url, connections=1), list[Statement]()
-    registry = DocumentRegistry([AUTHORITY], open_patients=True, most_results=25_000)
+    registry = DocumentRegistry([AUTHORITY], open_patients=True, most_results=MOST)
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from tests.bench import load, rows
+from tests.bench.documents import Document
 from tests.bench.figures import Broken, Figure, Reach, Result, Skipped, judged
 from tests.bench.processes import cpu_seconds, ends_with_us, used
 from tests.bench.run import POSTGRESQL, Run, Server, need
+from tests.bench.templates import plain_template
 from xds.store.audit import Recorded, newest
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
@@ -153,10 +155,8 @@ def _insert(
 ) -> None:
     """One process: submissions made beforehand, inserted until the time is over."""
     ends_with_us()()
-    template = rows.Template(audit, seed=process, exact=False)
-    filled = (
-        template.fill(process * 10_000_000 + n, n % PATIENTS, keys[n % PATIENTS]) for n in range(int(seconds * MOST))
-    )
+    template, first = plain_template(audit), process * 10_000_000
+    filled = (template.fill(Document(first + n, n % PATIENTS), keys[n % PATIENTS]) for n in range(int(seconds * MOST)))
     # Threads take from one list: on SQLite some get far more turns than others.
     work = iter([_grouped(submission) for submission in filled])
     together, counts = Barrier(threads + 1), [0] * threads

@@ -32,8 +32,8 @@ def shared_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 class Domain:
     """An affinity domain of its own, a transaction a call."""
 
-    def __init__(self, engine: sa.Engine, *, open_patients: bool = True) -> None:
-        self.engine, self.name = engine, f"d{uuid.uuid4().hex[:12]}"
+    def __init__(self, engine: sa.Engine, *, name: str = "", open_patients: bool = True) -> None:
+        self.engine, self.name = engine, name or f"d{uuid.uuid4().hex[:12]}"
         self.registry = DocumentRegistry([AUTHORITY], open_patients=open_patients, most_results=1000)
 
     def __call__(self, do: Callable[[SqlRegistry], T]) -> T:

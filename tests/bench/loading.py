@@ -1,0 +1,87 @@
+"""Many documents into a registry's tables, past the server: built by processes beside the one that writes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Any
+
+from tests.bench import rows
+from tests.bench.documents import Document
+from tests.bench.processes import ends_with_us
+from tests.bench.templates import rows_of
+
+BATCH = 5_000
+"""Submissions that are built, and written, at once."""
+
+SAID_SECONDS = 10.0
+"""How often it is said how far the loading is."""
+
+Batch = Sequence[tuple[Document, int]]
+"""Documents, each with its patient's key."""
+
+Rows = dict[str, list[tuple[Any, ...]]]
+"""Rows by where they go."""
+
+
+def load(url: str, documents: Sequence[Document]) -> None:
+    """Write the documents' submissions and make their patients known; what follows such a load is done, too."""
+    keys = rows.add_patients(url, 1 + max(one.patient for one in documents))
+    paired = [(one, keys[one.patient]) for one in documents]
+    batches = [paired[start : start + BATCH] for start in range(0, len(paired), BATCH)]
+    with rows.raw(url) as (connection, dialect):
+        cursor = connection.cursor()
+        if dialect == "sqlite":
+            cursor.execute("PRAGMA synchronous=OFF")
+            cursor.execute("PRAGMA cache_size=-1000000")
+        for made in _said(_built(batches)):
+            cursor.execute(rows.begin(dialect))
+            for where, listed in made.items():
+                rows.put(cursor, dialect, where, listed)
+            cursor.execute("COMMIT")
+        if dialect == "sqlite":
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute("ANALYZE")
+        else:
+            connection.autocommit = True
+            cursor.execute("VACUUM ANALYZE")
+            cursor.execute("CHECKPOINT")
+    os.sync()  # or what is measured waits for the disk with what is still to be written
+
+
+def _said(batches: Iterable[Rows]) -> Iterator[Rows]:
+    """The same, saying on the way how many documents are loaded where that takes long."""
+    said = time.monotonic()
+    for count, batch in enumerate(batches):
+        if time.monotonic() > said + SAID_SECONDS:
+            said = time.monotonic()
+            print(f"{count * BATCH:,}", file=sys.stderr, end=" ", flush=True)
+        yield batch
+
+
+def _built(batches: Sequence[Batch]) -> Iterator[Rows]:
+    """The rows of each batch in turn."""
+    if len(batches) <= 2:  # sooner done than processes are started
+        yield from map(_build, batches)
+        return
+    processes, ahead = os.cpu_count() or 1, deque[Future[Rows]]()
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for batch in batches:
+            ahead.append(pool.submit(_build, batch))
+            if len(ahead) > processes:  # no further, or memory fills with rows
+                yield ahead.popleft().result()
+        yield from (one.result() for one in ahead)
+
+
+def _build(batch: Batch) -> Rows:
+    ends_with_us()()
+    made: Rows = {}
+    for one, key in batch:
+        for where, values in rows_of(one, key):
+            made.setdefault(where, []).append(values)
+    return made
