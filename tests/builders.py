@@ -27,6 +27,12 @@ DCM = "1.2.840.10008.2.16.4"
 _numbers = itertools.count(1)
 
 
+def count_from(number: int) -> None:
+    """Make uniqueIds from this number on: a forked process would make those of the others."""
+    global _numbers
+    _numbers = itertools.count(number)
+
+
 def a_unique_id() -> UniqueId:
     return UniqueId(f"2.25.{next(_numbers)}.1")
 

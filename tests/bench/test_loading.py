@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from lxml import etree
 
-from tests.actors.test_histories import holds
+from tests.actors.histories import holds
 from tests.bench import loading
 from tests.bench.documents import Document, asked_for, of_a_province
 from tests.bench.rows import DOMAIN
