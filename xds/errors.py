@@ -23,6 +23,8 @@ class ErrorCode(StrEnum):
     NON_IDENTICAL_HASH = "XDSNonIdenticalHash"
     NON_IDENTICAL_SIZE = "XDSNonIdenticalSize"
     PATIENT_ID_DOES_NOT_MATCH = "XDSPatientIdDoesNotMatch"
+    INVALID_REQUEST = "XDSInvalidRequestException"
+    METADATA_ANNOTATION = "XDSMetadataAnnotationError"
     METADATA_IDENTIFIER = "XDSMetadataIdentifierError"
     METADATA_UPDATE = "XDSMetadataUpdateError"
     METADATA_UPDATE_OPERATION = "XDSMetadataUpdateOperationError"

@@ -126,6 +126,8 @@ SHAPES = (
     Rule(ITI_42, "A submission holds an entry, a folder or a membership", SHAPE, sent(an_empty_one),
          names="SubmissionSet"),
     Rule(BOTH, "An id names one object of the message", "ebRIM 3.0: 2.1", sent(one_id_twice), names="an id"),
+    Rule(BOTH, "An entryUUID is a UUID in lower case or a symbol", "ITI TF-3: 4.2.3.2.4",
+         sent(lambda n: a_submission(entries=[entry_for(n, entry_uuid="urn:uuid:ABC")])), names="entryUUID"),
     Rule(BOTH, "A uniqueId names one object of the message", "ITI TF-3: Table 4.2.4.1-2", sent(one_unique_id_twice),
          ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE, "2.25.8", prescribed=True),
     Rule(BOTH, "The SubmissionSet has each DocumentEntry as member", SHAPE,
@@ -363,6 +365,12 @@ def _beside(source: str, target: str, **changes: Any) -> Callable[[Desk, str], N
     return attempt
 
 
+def _set_as_document(desk: Desk, number: str) -> None:
+    before = desk.registered()
+    entry = entry_for(number, unique_id=before.submission_set.unique_id)
+    desk.send(number, a_submission(entries=[entry]))
+
+
 REFERENCE = SubmissionSetStatus.REFERENCE
 BESIDE = (
     Rule(BOTH, "A registered SubmissionSet takes no new members", "ITI TF-3: 4.2.2.1", _beside("set", "new"),
@@ -379,6 +387,8 @@ BESIDE = (
          ErrorCode.UNKNOWN_PATIENT_ID, str(ANNA), prescribed=True),
     Rule(BOTH, "A SubmissionSet.uniqueId is used once", "ITI TF-3: Table 4.2.4.1-2", again(set="unique_id"),
          ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, "SubmissionSet.uniqueId", prescribed=True),
+    Rule(BOTH, "A uniqueId is one object's, whatever its kind", "ITI TF-3: Table 4.2.4.1-2", _set_as_document,
+         ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, "DocumentEntry.uniqueId", prescribed=True),
     Rule(BOTH, "A Folder.uniqueId is used once", "ITI TF-3: Table 4.2.4.1-2", again(folder="unique_id"),
          ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, "Folder.uniqueId", prescribed=True),
     Rule(BOTH, "An entryUUID is registered once", VALIDATION, again(entry="entry_uuid"),

@@ -185,8 +185,12 @@ UPDATES = (
     Rule(BOTH, "Each object of an update is touched by an operation", UPDATE, _untouched, OPERATION, "says what"),
     Rule(BOTH, "An update updates something", UPDATE, _nothing, OPERATION, "nothing is to be updated"),
     Rule(BOTH, "An object is updated once in a message", UPDATE, _twice, OPERATION, "logicalID"),
-    Rule(BOTH, "The logicalID is another's than the object's own", UPDATE, updating(logical_id=None), OPERATION,
+    Rule(ITI_57, "The logicalID is another's than the object's own", UPDATE, updating(logical_id=None), OPERATION,
          "DocumentEntry.logicalID"),
+    Rule(ITI_92, "A first version is no update", UPDATE, updating(logical_id=None), ErrorCode.INVALID_REQUEST,
+         "DocumentEntry.logicalID"),
+    Rule(ITI_92, "PreviousVersion is named", RESTRICTED, updating(""), ErrorCode.METADATA_ANNOTATION,
+         "PreviousVersion"),
     Rule(BOTH, "The logicalID is registered", UPDATE, updating(logical_id=new_entry_uuid()),
          ErrorCode.UNRESOLVED_REFERENCE, "DocumentEntry.logicalID"),
     Rule(BOTH, "PreviousVersion is the current version", UPDATE, updating("2"), ErrorCode.METADATA_VERSION,
@@ -284,7 +288,17 @@ def _latest_alone(desk: Desk) -> list[str]:
     return [new.entry_uuid, *around, sent.submission_set.entry_uuid]
 
 
+def _membership_alone(desk: Desk) -> list[str]:
+    binder, entry = a_folder(), an_entry()
+    member = an_association(MEMBER, binder.entry_uuid, entry.entry_uuid)
+    sent = desk.registered(entries=[entry], folders=[binder], relations=[member])
+    set_id = sent.submission_set.entry_uuid
+    return [a.entry_uuid for a in sent.associations if (a.source, a.target) == (set_id, entry.entry_uuid)]
+
+
 REMOVALS = (
+    Rule(ITI_62, "An entry that stays is a SubmissionSet's still", "ITI TF-3: 4.2.1.4", removing(_membership_alone),
+         ErrorCode.METADATA_MODEL, "member of no SubmissionSet"),
     Rule(ITI_62, "No version is left without the next", REMOVE, removing(_latest_alone), ErrorCode.METADATA_MODEL,
          "earlier version"),
     Rule(ITI_62, "What is removed is registered", REMOVE, removing(lambda _: [new_entry_uuid()]),

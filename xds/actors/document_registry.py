@@ -19,8 +19,11 @@ from xds.hl7.feed import Feed, FeedAction
 from xds.metadata import from_ebxml
 from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.folder import Folder
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission, first_version
+from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES
 from xds.queries.returns import Answer, answer
@@ -153,6 +156,9 @@ class DocumentRegistry:
             Refused: with what is wrong beside the findings, or with nothing more than these.
         """
         patient_key = self._patient(submission, store)
+        if patient_key is None:
+            outside = _Outside(submission, store)
+            raise Refused([_unknown(submission), *_identical(submission, store), *outside.findings(None)])
         uids = [entry.unique_id for entry in submission.document_entries]
         uids += [folder.unique_id for folder in submission.folders]
         # With whom the submission is about, whoever has what it points to: that stays until it is registered.
@@ -199,6 +205,8 @@ class DocumentRegistry:
         Raises:
             Refused: no identifier is of this domain, or the two cannot be merged; then nothing has changed.
         """
+        if feed.action is FeedAction.REVISE:
+            return [one for one in feed.patient_ids if one.authority in self._authorities]
         patient_ids = self._ours(feed.patient_ids, "the patient")
         if feed.action is FeedAction.MERGE:
             surviving, (subsumed, *more) = patient_ids[0], self._ours(feed.subsumed, "the subsumed patient")
@@ -210,9 +218,8 @@ class DocumentRegistry:
             except NotMerged as problem:
                 raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, f"{problem} (ITI TF-2: 3.8.4.2.3)")]) from None
             return [subsumed, surviving]
-        if feed.action is FeedAction.ADD:
-            for patient_id in patient_ids:
-                store.add_patient(patient_id)
+        for patient_id in patient_ids:
+            store.add_patient(patient_id)
         return patient_ids
 
     def _ours(self, patient_ids: Iterable[PatientId], whose: str) -> list[PatientId]:
@@ -222,15 +229,13 @@ class DocumentRegistry:
             raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
         return found
 
-    def _patient(self, submission: Submission, store: SqlRegistry) -> int:
-        """The patient's key; where the domain is open, of a patient made now."""
+    def _patient(self, submission: Submission, store: SqlRegistry) -> int | None:
+        """The patient's key; where the domain is open, of a patient made now; None of one who is unknown."""
         patient_id = submission.submission_set.patient_id
         key = store.patient_key(patient_id)
         if key is None and self._open and patient_id.authority in self._authorities:
             store.add_patient(patient_id)  # or another submission has, since we looked
             key = store.patient_key(patient_id)
-        if key is None:
-            raise Refused([_unknown(submission)])
         return key
 
 
@@ -271,6 +276,8 @@ def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
         known.setdefault(found.unique_id, []).append(found)
     for entry in submission.document_entries:
         for other in known.get(entry.unique_id, ()):
+            if not other.latest:
+                continue  # its hash and size may have been known later only (delayed document assembly)
             if entry.on_demand and other.object_type == ON_DEMAND:
                 continue  # an on-demand entry may be registered anew (ITI TF-2: 3.61.4.1.3)
             if entry.on_demand:
@@ -307,24 +314,39 @@ class _Outside:
         self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
         self._folders = {f.entry_uuid: f for f in store.folders_by_uuid(ends)}
 
-    def findings(self, chain: Collection[int]) -> Iterator[Finding]:
-        """New ids are free; ends outside exist, are of the right kind and patient, and Approved."""
+    def findings(self, chain: Collection[int] | None) -> Iterator[Finding]:
+        """New ids are free; ends outside exist, are of the right kind and Approved, and of the patient if one is known.
+
+        ``chain``: the patient's keys.
+        """
         for item in self._submission.objects():
             if item.entry_uuid in self._kinds:
                 rule = "entryUUID is registered already (ITI TF-2: 3.42.4.1.3)"
                 yield Finding(ErrorCode.REGISTRY_METADATA, f"{type(item).__name__}.{rule}", item.entry_uuid)
         if self._store.submission_sets_by_unique_id([self._submission.submission_set.unique_id]):
             yield _taken_id(self._submission)
-        for folder in self._submission.folders:
-            if self._store.folders_by_unique_id([folder.unique_id]):
-                rule = f"Folder.uniqueId {folder.unique_id}"
-                yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, rule, folder.entry_uuid)
+        yield from self._used()
         for association in self._submission.associations:
             for end in (association.source, association.target):
                 if end not in self._inside:
                     yield from self._end(association, end, chain)
 
-    def _end(self, association: Association, end: str, chain: Collection[int]) -> Iterator[Finding]:
+    def _used(self) -> Iterator[Finding]:
+        """A uniqueId is one object's, whatever its kind (ITI TF-3: Table 4.2.4.1-2); of entries see ``_identical``."""
+        lookups = {
+            SubmissionSet: self._store.submission_sets_by_unique_id,
+            Folder: self._store.folders_by_unique_id,
+            DocumentEntry: self._store.documents_by_unique_id,
+        }
+        items: list[SubmissionSet | Folder | DocumentEntry]
+        items = [self._submission.submission_set, *self._submission.folders, *self._submission.document_entries]
+        for item in items:
+            others = [look for kind, look in lookups.items() if type(item) is Folder or kind is not type(item)]
+            if any(look([item.unique_id]) for look in others):
+                rule = f"{type(item).__name__}.uniqueId {item.unique_id}"
+                yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, rule, item.entry_uuid)
+
+    def _end(self, association: Association, end: str, chain: Collection[int] | None) -> Iterator[Finding]:
         kind = self._kinds.get(end)
         if not is_entry_uuid(end):
             return  # a rule of submissions says so
@@ -336,7 +358,7 @@ class _Outside:
             )
             return
         by_reference = association.source == self._submission.submission_set.entry_uuid
-        if kind[1] not in chain and not by_reference:
+        if chain is not None and kind[1] not in chain and not by_reference:
             rule = "Association: an end is of another patient (ITI TF-2: 3.42.4.1.3)"
             yield Finding(ErrorCode.PATIENT_ID_DOES_NOT_MATCH, rule, association.entry_uuid)
         document = self._documents.get(end)

@@ -5,7 +5,7 @@ ITI TF-2: 3.62 (Remove Metadata and Documents supplement).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xds.errors import ErrorCode, Finding, Refused
@@ -46,10 +46,12 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
     touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
     around = list({association.entry_uuid: association for association in touched}.values())
+    alone = list(_left_alone(ids, around, store))
     findings = [
         *_unknown(ids, kinds),
         *_referenced(ids, around),
-        *_left_alone(ids, around, store),
+        *alone,
+        *_without_set(ids, around, {finding.location for finding in alone}, store),
         *_model(ids, around),
         *_versions(ids, store),
     ]
@@ -86,6 +88,22 @@ def _left_alone(ids: Sequence[str], around: Sequence[FoundAssociation], store: S
     for id_ in sorted(ends):
         rule = f"{id_} would be left without any association (ITI TF-2: 3.62.4.1.3)"
         yield Finding(ErrorCode.UNREFERENCED_OBJECT, rule, id_)
+
+
+def _without_set(
+    ids: Sequence[str], around: Sequence[FoundAssociation], alone: Collection[str], store: SqlRegistry
+) -> Iterator[Finding]:
+    """An entry or folder that stays is a member of a SubmissionSet still."""
+    going = set(ids)
+    gone = [a for a in around if a.entry_uuid in going and a.type == v.AssociationType.HAS_MEMBER]
+    left = {a.target for a in gone} - going - set(alone)
+    kinds = store.kinds_of(left)
+    left = {id_ for id_ in left if kinds[id_][0] in (Kind.DOCUMENT_ENTRY, Kind.FOLDER)}
+    holding = [a for a in store.associations_of(left) if a.entry_uuid not in going and a.target in left]
+    sets = {item.entry_uuid for item in store.submission_sets_by_uuid(a.source for a in holding)}
+    for id_ in sorted(left - {a.target for a in holding if a.source in sets}):
+        rule = f"{id_} would be a member of no SubmissionSet (ITI TF-3: 4.2.1.4)"
+        yield Finding(ErrorCode.METADATA_MODEL, rule, id_)
 
 
 def _model(ids: Sequence[str], around: Iterable[FoundAssociation]) -> Iterator[Finding]:

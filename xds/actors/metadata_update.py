@@ -24,7 +24,7 @@ from xds.metadata.submission import Submission, first_version
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.rules.code_sets import ANY, CodeSets
 from xds.rules.document_entry import RULES
-from xds.rules.submission import ids_once
+from xds.rules.submission import ids_are_uuids_or_symbols, ids_once
 from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
 from xds.store.registry import SqlRegistry, Taken
 from xds.wire.xml import parse
@@ -76,7 +76,7 @@ def update(
         Refused: with everything that is wrong; the caller rolls back.
     """
     submission = from_ebxml.submission(objects)
-    operations, findings = _operations(submission)
+    operations, findings = _operations(submission, restricted=restricted)
     findings += _checked(submission, code_sets)
     # With whom the submission is about, whoever has what it updates: an object may go on as another patient's.
     before = (store.latest_of(o.item.logical_id or "") for o in operations if isinstance(o, NewVersion))
@@ -94,13 +94,14 @@ def update(
 def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
     """New versions keep the rules that first ones keep, and ids are those of one object."""
     yield from ids_once(submission)
+    yield from ids_are_uuids_or_symbols(submission)
     for entry in submission.document_entries:
         for rule in RULES:
             yield from rule(entry)
     yield from code_sets.findings(submission)
 
 
-def _operations(submission: Submission) -> tuple[list[Operation], list[Finding]]:
+def _operations(submission: Submission, *, restricted: bool) -> tuple[list[Operation], list[Finding]]:
     """What the submission's associations do; and what does nothing that is known, or is not touched by any."""
     set_id = submission.submission_set.entry_uuid
     items: dict[str, Versioned] = {entry.entry_uuid: entry for entry in submission.document_entries}
@@ -113,6 +114,10 @@ def _operations(submission: Submission) -> tuple[list[Operation], list[Finding]]
         operation = _operation(association, items, inside) if association.source == set_id else None
         if operation is not None:
             operations.append(operation)
+            untouched -= {association.entry_uuid, association.target}
+        elif restricted and association.type == _MEMBER and association.target in items:
+            rule = f"Association.PreviousVersion is required ({_RESTRICTED})"
+            findings.append(Finding(ErrorCode.METADATA_ANNOTATION, rule, association.entry_uuid))
             untouched -= {association.entry_uuid, association.target}
     for id_ in sorted(untouched):
         rule = f"no association of the SubmissionSet says what becomes of it ({_CLAUSE})"
@@ -214,9 +219,8 @@ class _Updating:
 
         lid = item.logical_id or ""
         if not is_entry_uuid(lid) or lid == item.entry_uuid:
-            yield wrong(
-                ErrorCode.METADATA_UPDATE_OPERATION, f"logicalID must be that of a registered object ({_CLAUSE})"
-            )
+            code = ErrorCode.INVALID_REQUEST if self._restricted else ErrorCode.METADATA_UPDATE_OPERATION
+            yield wrong(code, f"logicalID must be that of a registered object ({_CLAUSE})")
             return
         current = self._store.latest_of(lid)
         if current is None or (current.kind is Kind.FOLDER) != isinstance(item, Folder):

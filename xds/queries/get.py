@@ -70,7 +70,8 @@ def get_submission_set_and_contents(parameters: Parameters, registry: RegistryRe
     targets = [a.target for a in members]
     kept: dict[str, Found] = {item.entry_uuid: item for item in (*sets, *_passing(targets, parameters, registry))}
     kept |= {item.entry_uuid: item for item in _of_level(registry.folders_by_uuid(targets), parameters)}
-    for association in registry.associations_by_uuid(targets):
+    statuses = association_statuses(parameters, [])  # known to be right: the members were found by them
+    for association in with_status(registry.associations_by_uuid(targets), statuses):
         if association.source in kept and association.target in kept:
             kept[association.entry_uuid] = association
     return bounded([*kept.values(), *(a for a in members if a.target in kept)], most)

@@ -54,6 +54,15 @@ def ids_once(submission: Submission) -> Iterator[Finding]:
         yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry_uuid)
 
 
+def ids_are_uuids_or_symbols(submission: Submission) -> Iterator[Finding]:
+    """An id is a UUID as a URN in lower case, or a symbol that is no URN of one.  ITI TF-3: 4.2.3.2.4."""
+    for item in submission.objects():
+        symbol = not item.entry_uuid.startswith("urn:uuid:")
+        if not item.entry_uuid or not (symbol or is_entry_uuid(item.entry_uuid)):
+            rule = "is neither a urn:uuid: in lower case nor a symbol"
+            yield _wrong(f"{type(item).__name__}.entryUUID {rule}", "4.2.3.2.4", item.entry_uuid)
+
+
 def unique_ids_once(submission: Submission) -> Iterator[Finding]:
     """No uniqueId comes twice in the message.  ITI TF-3: Table 4.2.4.1-2."""
     named: list[SubmissionSet | DocumentEntry | Folder]
@@ -182,6 +191,7 @@ RULES = (
     holds_something,
     one_patient,
     ids_once,
+    ids_are_uuids_or_symbols,
     unique_ids_once,
     members_of_the_set,
     associations_are_of_xds,
