@@ -67,6 +67,17 @@ def identifier_of(item: Element, scheme: str) -> Element:
     return next(i for i in found if i.get("identificationScheme") == scheme)
 
 
+def _long_title(item: Element) -> None:
+    found = item.find(name("rim:Name"))
+    title = etree.Element(name("rim:Name"))
+    etree.SubElement(title, name("rim:LocalizedString"), value="x" * 257)
+    if found is None:
+        slots = item.findall(name("rim:Slot"))
+        item.insert(len(slots), title)
+    else:
+        item.replace(found, title)
+
+
 def without(element: Element) -> None:
     parent = element.getparent()
     assert parent is not None
@@ -254,6 +265,8 @@ def more_rules() -> Iterator[Rule]:
             clause="ITI TF-3: 4.2.3.2.32",
         )  # fmt: skip
     yield row("Folder", "title", "is required", lambda i: without(next(i.iterchildren(name("rim:Name")))))
+    for kind in (entry, "SubmissionSet", "Folder"):
+        yield row(kind, "title", "is no longer than its limit", _long_title, clause="ITI TF-3: 4.2.3")
     yield row(entry, "mimeType", "is required", lambda i: i.attrib.pop("mimeType"))
     for kind in (entry, "SubmissionSet", "Folder"):
         yield row(kind, "homeCommunityId", "is an OID as a URN", lambda i: i.set("home", "1.2.3"),

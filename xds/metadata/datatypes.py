@@ -157,10 +157,13 @@ class ReferenceId:
 
     def __post_init__(self) -> None:
         parts = trimmed(self.text).split("^")
-        if len(parts) < 5 or not parts[0] or not parts[4]:
+        if len(parts) < 5 or not parts[0].strip() or not parts[4].strip():
             raise ValueError("an id and its type are required (CXi.1, CXi.5)")
         if parts[1] or parts[2]:
             raise ValueError("CXi.2 and CXi.3 must be empty")
+        _, universal, kind = [*parts[3].split("&"), "", ""][:3]
+        if bool(universal) != bool(kind) or (kind == "ISO" and not is_oid(universal)) or parts[3].count("&") > 2:
+            raise ValueError("the assigning authority is not of the form namespace&id&type (CXi.4)")
         if len(parts) > 6:  # CXi.6, a home community, is in the 2013 text and sent by some peers
             raise ValueError("more components than CXi has")
 

@@ -137,6 +137,13 @@ def language(value: str) -> str:
     return value
 
 
+TITLE_LENGTH = 127
+"""Of a DocumentEntry: fewer than 128 characters (ITI TF-3: Table 4.2.3.2-1)."""
+
+VALUE_LENGTH = 256
+"""Of any other text (ebRIM 3.0: LongName)."""
+
+
 def unique_id(value: str) -> UniqueId:
     """DocumentEntry.uniqueId: opaque, 1 to 128 characters, no space around it.
 
@@ -189,6 +196,7 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         reading.wrong("mimeType", "is required", _DE)
     elif re.fullmatch(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;.*)?", item.mime_type) is None:
         reading.wrong("mimeType", "is not a media type", _DE)
+    _title(reading, TITLE_LENGTH)
     _extras(reading)
     if reading.findings:
         return None, reading.findings
@@ -224,6 +232,7 @@ def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, lis
         "author": reading.authors(v.SUBMISSION_SET_AUTHOR),
         "intended_recipient": reading.slot_values("intendedRecipient", Recipient, _SS),
     }
+    _title(reading, VALUE_LENGTH)
     _extras(reading)
     if reading.findings:
         return None, reading.findings
@@ -240,8 +249,9 @@ def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
         "unique_id": reading.identifier(v.FOLDER_UNIQUE_ID, "uniqueId", _oid_unique_id, _FD),
         "last_update_time": reading.slot("lastUpdateTime", _time_or_none, _FD),
     }
-    if not any(part.value for part in item.name):
+    if not any(part.value.strip() for part in item.name):
         reading.wrong("title", "is required", _FD)
+    _title(reading, VALUE_LENGTH)
     _extras(reading)
     if reading.findings:
         return None, reading.findings
@@ -291,6 +301,12 @@ def _common(reading: Reading) -> dict[str, Any]:
         "extra_classifications": reading.left_classifications(),
         "extra_identifiers": reading.left_identifiers(),
     }
+
+
+def _title(reading: Reading, most: int) -> None:
+    """A title's length in each of its languages (ITI TF-3: Tables 4.2.3.2-1, 4.2.3.3-1, 4.2.3.4-1)."""
+    if any(len(part.value) > most for part in reading.item.name):
+        reading.wrong("title", f"is longer than {most} characters", "ITI TF-3: 4.2.3")
 
 
 def _home(reading: Reading) -> None:
