@@ -79,7 +79,7 @@ def sites() -> Iterator[tuple[str, int, int]]:
             if isinstance(node, ast.Call):
                 called = node.func
                 maker = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-                if maker in MAKERS:
+                if maker in MAKERS and "Severity.WARNING" not in ast.unparse(node):
                     yield module, node.lineno, node.end_lineno or node.lineno
 
 

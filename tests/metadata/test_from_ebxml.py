@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.builders import a_folder, a_submission, an_association, an_entry
 from tests.metadata.strategies import texts
 from xds.ebxml import lcm, rim
-from xds.errors import ErrorCode, Finding, Refused
+from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import from_ebxml, to_ebxml
 from xds.metadata import vocabulary as v
 from xds.metadata.submission import Submission
@@ -519,3 +519,27 @@ def test_no_finding_holds_an_identifier(scheme: str, text: str) -> None:
         from_ebxml.submission(with_entry(change))
     except Refused as refused:
         assert not any(SECRET in finding.context + finding.location for finding in refused.findings)
+
+
+def test_slots_of_a_code_that_have_no_place_are_warned_of() -> None:
+    scheme = v.DOCUMENT_ENTRY_CODES["class_code"].scheme
+
+    def more(item: rim.ExtrinsicObject) -> rim.ExtrinsicObject:
+        slot = rim.Slot("urn:x:y", ("z",))
+        changed = (replace(c, slots=(*c.slots, slot)) if c.scheme == scheme else c for c in item.classifications)
+        return replace(item, classifications=tuple(changed))
+
+    objects = with_entry(more)
+    read = from_ebxml.read(objects)
+    (warning,) = read.findings
+    assert (warning.code, warning.severity) == (ErrorCode.EXTRA_METADATA_NOT_SAVED, Severity.WARNING)
+    assert from_ebxml.submission(objects) == read.submission
+
+
+@pytest.mark.parametrize(("name", "taken"), [("colour", False), ("urn:ihe:x", False), ("urn:x:y", True)])
+def test_extra_slots_of_an_association_are_named_as_those_of_objects(name: str, taken: bool) -> None:
+    objects = objects_of()
+    first, *others = objects.associations
+    spoilt = replace(first, slots=(*first.slots, rim.Slot(name, ("1",))))
+    read = from_ebxml.read(replace(objects, associations=(spoilt, *others)))
+    assert (first.id in read.unread) is not taken

@@ -75,8 +75,14 @@ def update(
     Raises:
         Refused: with everything that is wrong; the caller rolls back.
     """
-    submission = from_ebxml.submission(objects)
-    operations, findings = _operations(submission, restricted=restricted)
+    found = from_ebxml.read(objects)
+    if found.submission is None:
+        raise Refused(found.findings)
+    # Of what cannot be read it is said why; the rest is looked at all the same.
+    kept = tuple(a for a in found.submission.associations if not {a.source, a.target} & found.unread)
+    submission = replace(found.submission, associations=kept)
+    operations, findings = _operations(submission, restricted=restricted, whole=not found.unread)
+    findings = [*found.findings, *findings]
     findings += _checked(submission, code_sets)
     # With whom the submission is about, whoever has what it updates: an object may go on as another patient's.
     before = (store.latest_of(o.item.logical_id or "") for o in operations if isinstance(o, NewVersion))
@@ -101,7 +107,7 @@ def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
     yield from code_sets.findings(submission)
 
 
-def _operations(submission: Submission, *, restricted: bool) -> tuple[list[Operation], list[Finding]]:
+def _operations(submission: Submission, *, restricted: bool, whole: bool) -> tuple[list[Operation], list[Finding]]:
     """What the submission's associations do; and what does nothing that is known, or is not touched by any."""
     set_id = submission.submission_set.entry_uuid
     items: dict[str, Versioned] = {entry.entry_uuid: entry for entry in submission.document_entries}
@@ -122,7 +128,7 @@ def _operations(submission: Submission, *, restricted: bool) -> tuple[list[Opera
     for id_ in sorted(untouched):
         rule = f"no association of the SubmissionSet says what becomes of it ({_CLAUSE})"
         findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, id_))
-    if not operations and not findings:
+    if whole and not operations and not findings:
         findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, f"nothing is to be updated ({_CLAUSE})"))
     return operations, findings
 

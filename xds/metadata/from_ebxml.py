@@ -6,12 +6,12 @@ ITI TF-3: 4.2.3.2 to 4.2.3.4 (attributes), 4.2.2 (associations), 4.2.1.4 (submis
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.ebxml import rim
-from xds.errors import ErrorCode, Finding, Refused
+from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import vocabulary as v
 from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
@@ -41,7 +41,7 @@ def submission(objects: rim.RegistryObjectList) -> Submission:
         Refused: something is missing, malformed or not of a submission's shape; all of it is named.
     """
     found = read(objects)
-    if found.findings or found.submission is None:
+    if found.submission is None or any(finding.severity is Severity.ERROR for finding in found.findings):
         raise Refused(found.findings)
     return found.submission
 
@@ -203,7 +203,7 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
     return DocumentEntry(
         **values, **_common(reading), mime_type=item.mime_type, object_type=str(item.object_type),
         title=item.name, comments=item.description,
-    ), []  # fmt: skip
+    ), reading.warnings  # fmt: skip
 
 
 def _availability(value: str) -> str:
@@ -236,7 +236,7 @@ def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, lis
     _extras(reading)
     if reading.findings:
         return None, reading.findings
-    return SubmissionSet(**values, **_common(reading), title=item.name, comments=item.description), []
+    return SubmissionSet(**values, **_common(reading), title=item.name, comments=item.description), reading.warnings
 
 
 def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
@@ -255,7 +255,7 @@ def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
     _extras(reading)
     if reading.findings:
         return None, reading.findings
-    return Folder(**values, **_common(reading), title=item.name, comments=item.description), []
+    return Folder(**values, **_common(reading), title=item.name, comments=item.description), reading.warnings
 
 
 def _time_or_none(value: str) -> Dtm | None:
@@ -274,13 +274,14 @@ def association(item: rim.Association) -> tuple[Association | None, list[Finding
     documentation = reading.code(v.ASSOCIATION_DOCUMENTATION, "documentation")
     if not item.association_type:
         reading.wrong("associationType", "is required", clause)
+    _named(reading, v.UPDATE_SLOTS)
     _owned(reading)
     if reading.findings:
         return None, reading.findings
     return Association(
         **_common(reading), type=item.association_type, source=item.source_object, target=item.target_object,
         submission_set_status=status, documentation=documentation, name=item.name, description=item.description,
-    ), []  # fmt: skip
+    ), reading.warnings  # fmt: skip
 
 
 def _submission_set_status(value: str) -> SubmissionSetStatus:
@@ -309,6 +310,14 @@ def _title(reading: Reading, most: int) -> None:
         reading.wrong("title", f"is longer than {most} characters", "ITI TF-3: 4.2.3")
 
 
+def _named(reading: Reading, known: Collection[str] = ()) -> None:
+    """Extra slots are named by URNs that are not IHE's own (ITI TF-3: 4.2.3.1.6)."""
+    for slot in reading.left_slots():
+        if slot.name not in known and (not slot.name.startswith("urn:") or slot.name.startswith("urn:ihe:")):
+            rule = "is none of XDS, and extra slots are named urn:… but not urn:ihe:…"
+            reading.wrong(f"slot {slot.name[:64]}", rule, "ITI TF-3: 4.2.3.1.6")
+
+
 def _home(reading: Reading) -> None:
     """homeCommunityId is an OID as a URN (ITI TF-3: 4.2.3.2.12)."""
     home = reading.item.home
@@ -318,12 +327,7 @@ def _home(reading: Reading) -> None:
 
 def _extras(reading: Reading) -> None:
     """Extra slots are named by URNs that are not IHE's own (ITI TF-3: 4.2.3.1.6)."""
-    for slot in reading.left_slots():
-        if not slot.name.startswith("urn:") or slot.name.startswith("urn:ihe:"):
-            reading.wrong(
-                f"slot {slot.name[:64]}", "is none of XDS, and extra slots are named urn:… but not urn:ihe:…",
-                "ITI TF-3: 4.2.3.1.6",
-            )  # fmt: skip
+    _named(reading)
     marker = v.LIMITED_METADATA[reading.kind]
     _home(reading)
     if any(c.node == marker for c in reading.left_classifications()):

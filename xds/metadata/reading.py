@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from xds.ebxml.rim import Classification, ExternalIdentifier, InternationalString, RegistryObject, Slot
-from xds.errors import ErrorCode, Finding
+from xds.errors import ErrorCode, Finding, Severity
 from xds.metadata.datatypes import Author, Code, Xcn, Xon, Xtn
 from xds.metadata.vocabulary import MANY, Coded
 
@@ -30,6 +30,7 @@ class Reading:
     def __init__(self, kind: str, item: RegistryObject) -> None:
         self.kind, self.item = kind, item
         self.findings: list[Finding] = []
+        self.warnings: list[Finding] = []
         self._slots: dict[str, Slot] = {}
         for slot in item.slots:
             if slot.name in self._slots:
@@ -42,6 +43,11 @@ class Reading:
         """Note that the object breaks a rule."""
         context = f"{self.kind}.{attribute}: {rule} ({clause})"
         self.findings.append(Finding(ErrorCode.REGISTRY_METADATA, context, self.item.id))
+
+    def lost(self, attribute: str) -> None:
+        """Note that slots of a part are not kept, because there is no place for them."""
+        context = f"{self.kind}.{attribute}: its extra slots are not saved (ITI TF-3: 4.2.3.1.6)"
+        self.warnings.append(Finding(ErrorCode.EXTRA_METADATA_NOT_SAVED, context, self.item.id, Severity.WARNING))
 
     def owned(self, attribute: str, owner: str, named_by: str, clause: str) -> None:
         """Hold a part to belong to the object around it."""
@@ -126,6 +132,8 @@ class Reading:
         schemes = [slot for slot in item.slots if slot.name == "codingScheme"]
         clause = "ITI TF-3: 4.2.3.1.2"
         self.owned(attribute, item.classified_object, "classifiedObject", clause)
+        if len(schemes) < len(item.slots):
+            self.lost(attribute)
         if len(schemes) != 1 or len(schemes[0].values) != 1 or not schemes[0].values[0]:
             self.wrong(attribute, "needs a slot codingScheme with exactly one value", clause)
             return None

@@ -44,6 +44,9 @@ class AssociationType(StrEnum):
 
 
 UPDATE_AVAILABILITY_STATUS = "urn:ihe:iti:2010:AssociationType:UpdateAvailabilityStatus"
+UPDATE_SLOTS = frozenset({"PreviousVersion", "AssociationPropagation", "OriginalStatus", "NewStatus"})
+"""Slots of the associations that an update is said by."""
+
 SUBMIT_ASSOCIATION = "urn:ihe:iti:2010:AssociationType:SubmitAssociation"
 """What a SubmissionSet does to metadata, beside HasMember (XDS Metadata Update: 4.1.3)."""
 
