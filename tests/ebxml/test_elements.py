@@ -89,7 +89,7 @@ def test_what_stands_beside_the_objects_is_told_apart() -> None:
     assert read.classifications == (rim.Classification("c", "p", node="urn:uuid:n"),)
     assert read.object_refs == ("urn:uuid:elsewhere",)
     assert read.others == ("Person",)
-    assert read.extrinsic_objects[0].mime_type == "application/octet-stream"
+    assert read.extrinsic_objects[0].mime_type == ""
 
 
 def test_a_slot_is_found_by_its_name() -> None:
