@@ -91,6 +91,11 @@ def test_what_is_revised_of_a_patient_is_nothing_to_a_registry(site: Site) -> No
     assert outcomes(site, "ITI-44") == [("U", str(ANNA), 0)]
 
 
+def test_what_is_revised_of_a_stranger_is_acknowledged_and_recorded(site: Site) -> None:
+    assert fed(site, adt("A08", pid="x^^^&1.9.9&ISO")) == "MSA|AA|17\r"
+    assert len(outcomes(site, "ITI-8")) == 1
+
+
 @pytest.mark.parametrize("way", ["ITI-8", "ITI-44"])
 def test_a_merge_leaves_a_record_of_each_patient(site: Site, way: str) -> None:
     for patient in (ANNA, BERT):

@@ -536,3 +536,32 @@ def test_its_codes_are_the_domains(domain: Domain, filed: Submission, severity: 
     else:
         (warning,) = domain(lambda store: metadata_update.update(objects, store, code_sets=sets))
         assert "DocumentEntry.classCode" in warning.context
+
+
+def test_a_hash_that_was_known_later_is_no_conflict_when_the_document_comes_again(
+    domain: Domain, filed: Submission
+) -> None:
+    report = filed.document_entries[0]
+    known = version_of(report, hash="ab" * 20, size=7)
+    update(domain, an_update(replaces(known), items=[known]))
+    again = an_entry(unique_id=report.unique_id, hash="ab" * 20, size=7)
+    domain.register(a_submission(entries=[again]))
+    assert again.entry_uuid in find(domain)
+
+
+def test_a_restricted_update_may_write_out_that_a_document_is_online(domain: Domain, filed: Submission) -> None:
+    new = version_of(filed.document_entries[0], document_availability="urn:ihe:iti:2010:DocumentAvailability:Online")
+    update(domain, an_update(replaces(new), items=[new]), restricted=True)
+    assert new.entry_uuid in find(domain)
+
+
+def test_a_deprecated_membership_is_not_among_a_sets_contents_unless_asked_for(
+    domain: Domain, filed: Submission
+) -> None:
+    binder = filed.folders[0]
+    member = next(a for a in filed.associations if a.source == binder.entry_uuid)
+    update(domain, an_update(becomes(member.entry_uuid, APPROVED, DEPRECATED)))
+    given = {"XDSSubmissionSetUniqueId": f"'{filed.submission_set.unique_id}'"}
+    assert member.entry_uuid not in ask(domain, catalogue.GET_SUBMISSION_SET_AND_CONTENTS, **given)
+    given["XDSAssociationStatus"] = f"('{APPROVED}','{DEPRECATED}')"
+    assert member.entry_uuid in ask(domain, catalogue.GET_SUBMISSION_SET_AND_CONTENTS, **given)
