@@ -6,7 +6,10 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from xds.ebxml import rim
 from xds.ebxml.rim import LocalizedString
+from xds.errors import Refused, Severity
+from xds.metadata import from_ebxml
 from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Author, Code, Dtm, ReferenceId, Xcn, Xon
 from xds.metadata.document_entry import DocumentEntry
@@ -140,3 +143,15 @@ def symbolic(submission: Submission) -> Submission:
             for a in submission.associations
         ),
     )
+
+
+def submission_of(objects: rim.RegistryObjectList) -> Submission:
+    """The submission that a SubmitObjectsRequest holds.
+
+    Raises:
+        Refused: something is missing, malformed or not of a submission's shape; all of it is named.
+    """
+    found = from_ebxml.read(objects)
+    if found.submission is None or any(finding.severity is Severity.ERROR for finding in found.findings):
+        raise Refused(found.findings)
+    return found.submission

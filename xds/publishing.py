@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from lxml import etree
@@ -109,17 +109,13 @@ class Publisher:
         if one.entry_uuid and one.patient_id == str(patient_id):
             members += (_replacing(entry.entry_uuid, one.entry_uuid),)
         value = Submission(value.submission_set, (entry,), (), members)
-        prepared = replace(
-            one, state="sending", reason="", sending=one.fingerprint, sending_entry=entry.entry_uuid,
-            sending_set=value.submission_set.unique_id, patient_id=str(patient_id),
-            metadata=written(value), content=b"".join(content.chunks()),
-        )  # fmt: skip
-        self._change(
-            one, state="sending", reason="", sending=prepared.sending, sending_entry=prepared.sending_entry,
-            sending_set=prepared.sending_set, patient_id=prepared.patient_id, metadata=prepared.metadata,
-            content=prepared.content,
-        )  # fmt: skip
-        return prepared
+        message: dict[str, Any] = {
+            "state": "sending", "reason": "", "sending": one.fingerprint, "sending_entry": entry.entry_uuid,
+            "sending_set": value.submission_set.unique_id, "patient_id": str(patient_id),
+            "metadata": written(value), "content": b"".join(content.chunks()),
+        }  # fmt: skip
+        self._change(one, **message)
+        return replace(one, **message)
 
     def _send(self, one: Publication) -> None:
         """Send a message as it was kept; a repository that has it already says so by its uniqueId."""
@@ -225,8 +221,3 @@ def _deprecation(one: Publication, source_id: Oid) -> Submission:
         target=one.entry_uuid, extra_slots=tuple(Slot(name, (status,)) for name, status in statuses.items()),
     )  # fmt: skip
     return Submission(value.submission_set, (), (), (trigger,))
-
-
-def time_of(microseconds: int) -> str:
-    """A time for people."""
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z" if microseconds else ""

@@ -181,28 +181,28 @@ def _follow_archive(loaded: Loaded) -> None:
         time.sleep(loaded.settings.imaging_source.refresh_seconds)
 
 
+def _told_to_stop() -> Event:
+    """What is set when this process is told to stop, and so may end what it does first."""
+    stopping = Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    return stopping
+
+
 def _mllp(loaded: Loaded, name: str) -> None:
     """Take an affinity domain's Patient Identity Feed until told to stop (ITI-8)."""
-    stopping = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
+    stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     tls = loaded.settings.tls
     context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
     domain = application.domains[name]
     listener = Listener(*_address(domain.own.mllp_listen), domain.feeding().answer, context)
-    listener.serve(lambda: not stopping and os.getppid() == parent)
+    listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
 
 
 def _cstore(loaded: Loaded) -> None:
     """Take instances by C-STORE until told to stop."""
-    stopping = Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls = loaded.settings.imaging_source, loaded.settings.tls
     scp = StorageScp(

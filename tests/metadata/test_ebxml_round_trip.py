@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from tests.builders import a_folder, a_submission, an_association, an_entry, symbolic, text
+from tests.builders import a_folder, a_submission, an_association, an_entry, submission_of, symbolic, text
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Refused
-from xds.metadata import from_ebxml, to_ebxml
+from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Code, Dtm, Recipient, ReferenceId, Xcn, Xtn
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
@@ -32,7 +32,7 @@ slots = st.lists(
 
 def through_ebxml(submission: Submission) -> Submission:
     element = lcm.write_submit_objects(to_ebxml.submission(submission))
-    return from_ebxml.submission(lcm.read_submit_objects(parse(etree.tostring(element))))
+    return submission_of(lcm.read_submit_objects(parse(etree.tostring(element))))
 
 
 @given(codes, st.lists(codes, min_size=1, max_size=4).map(tuple), words, slots)
@@ -70,7 +70,7 @@ def test_a_marker_beside_the_package_is_as_good_as_one_inside() -> None:
     marker = next(c for c in package.classifications if c.node)
     inside = tuple(c for c in package.classifications if c is not marker)
     objects = replace(objects, registry_packages=(replace(package, classifications=inside),), classifications=(marker,))
-    assert from_ebxml.submission(objects).submission_set.entry_uuid == submission.submission_set.entry_uuid
+    assert submission_of(objects).submission_set.entry_uuid == submission.submission_set.entry_uuid
 
 
 def spoilt(**changes: Any) -> list[str]:
@@ -78,7 +78,7 @@ def spoilt(**changes: Any) -> list[str]:
     objects = lcm.read_submit_objects(lcm.write_submit_objects(to_ebxml.submission(a_submission())))
     entry = replace(objects.extrinsic_objects[0], **changes)
     with pytest.raises(Refused) as refused:
-        from_ebxml.submission(replace(objects, extrinsic_objects=(entry,)))
+        submission_of(replace(objects, extrinsic_objects=(entry,)))
     assert {finding.code for finding in refused.value.findings} == {ErrorCode.REGISTRY_METADATA}
     return [finding.context for finding in refused.value.findings]
 

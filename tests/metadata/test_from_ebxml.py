@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import a_folder, a_submission, an_association, an_entry
+from tests.builders import a_folder, a_submission, an_association, an_entry, submission_of
 from tests.metadata.strategies import texts
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity
@@ -32,7 +32,7 @@ def objects_of(submission: Submission | None = None) -> rim.RegistryObjectList:
 
 def findings(objects: rim.RegistryObjectList) -> tuple[Finding, ...]:
     with pytest.raises(Refused) as refused:
-        from_ebxml.submission(objects)
+        submission_of(objects)
     assert {finding.code for finding in refused.value.findings} == {ErrorCode.REGISTRY_METADATA}
     return refused.value.findings
 
@@ -128,7 +128,7 @@ def adding(*parts: rim.Classification | rim.ExternalIdentifier) -> Callable[[Any
 
 
 def test_the_good_submission_has_no_findings() -> None:
-    from_ebxml.submission(objects_of())
+    submission_of(objects_of())
 
 
 ENTRY_SLOTS = ("creationTime", "hash", "size", "repositoryUniqueId", "languageCode", "sourcePatientId")
@@ -167,12 +167,12 @@ def test_a_coded_attribute_occurs_as_often_as_it_may(attribute: str) -> None:
         (context,) = contexts(with_entry(without_scheme(coded.scheme)))
         assert "occurs 0 times" in context
     else:
-        from_ebxml.submission(with_entry(without_scheme(coded.scheme)))
+        submission_of(with_entry(without_scheme(coded.scheme)))
     if coded.most == 1:
         (context,) = contexts(with_entry(twice(coded.scheme)))
         assert "occurs 2 times" in context
     else:
-        from_ebxml.submission(with_entry(twice(coded.scheme)))
+        submission_of(with_entry(twice(coded.scheme)))
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_an_author_of_another_object_is_not_this_ones() -> None:
 
 
 def test_authors_may_be_several_and_none() -> None:
-    from_ebxml.submission(with_entry(twice(v.DOCUMENT_ENTRY_AUTHOR)))
-    from_ebxml.submission(with_entry(without_scheme(v.DOCUMENT_ENTRY_AUTHOR)))
+    submission_of(with_entry(twice(v.DOCUMENT_ENTRY_AUTHOR)))
+    submission_of(with_entry(without_scheme(v.DOCUMENT_ENTRY_AUTHOR)))
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_limited_metadata_beside_its_entry_is_not_allowed_either() -> None:
 def test_an_unknown_classification_belongs_to_the_object_around_it(marker: str | None) -> None:
     own = adding(rim.Classification("c", "", "urn:uuid:own", None, "x"))
     other = adding(rim.Classification("c", "urn:uuid:other", "urn:uuid:own", None, "x"))
-    from_ebxml.submission(with_entry(own) if marker is None else with_package(marker, own))
+    submission_of(with_entry(own) if marker is None else with_package(marker, own))
     (context,) = contexts(with_entry(other) if marker is None else with_package(marker, other))
     assert "classifiedObject is not the id of the object around it" in context
 
@@ -353,7 +353,7 @@ def test_a_classification_beside_its_entry_is_as_good_as_one_inside() -> None:
     beside = tuple(c for c in entry.classifications if c.scheme == scheme)
     inside = tuple(c for c in entry.classifications if c.scheme != scheme)
     moved = replace(objects, extrinsic_objects=(replace(entry, classifications=inside),), classifications=beside)
-    assert from_ebxml.submission(moved).document_entries[0].class_code.code == beside[0].node_representation
+    assert submission_of(moved).document_entries[0].class_code.code == beside[0].node_representation
 
 
 def test_a_classification_of_nothing_in_the_submission_is_named() -> None:
@@ -379,7 +379,7 @@ def test_an_entry_is_stable_or_on_demand(object_type: str | None) -> None:
 
 def test_an_on_demand_entry_has_no_time_hash_or_size() -> None:
     on_demand = an_entry(object_type=v.ON_DEMAND, creation_time=None, hash=None, size=None)
-    read = from_ebxml.submission(objects_of(a_submission(entries=[on_demand])))
+    read = submission_of(objects_of(a_submission(entries=[on_demand])))
     assert read.document_entries == (on_demand,)
     assert read.document_entries[0].on_demand
     found = contexts(with_entry(lambda e: replace(e, object_type=v.ON_DEMAND)))
@@ -440,7 +440,7 @@ def test_a_marker_beside_a_folder_is_as_good_as_one_inside() -> None:
     marker = next(c for c in folder.classifications if c.node == v.FOLDER)
     bare = replace(folder, classifications=tuple(c for c in folder.classifications if c is not marker))
     moved = replace(with_package(v.FOLDER, lambda _: bare, objects), classifications=(marker,))
-    assert from_ebxml.submission(moved) == from_ebxml.submission(objects)
+    assert submission_of(moved) == submission_of(objects)
 
 
 def test_what_xds_has_no_use_for_is_named() -> None:
@@ -467,14 +467,14 @@ def test_an_association_has_a_type_and_a_status_of_two() -> None:
 def test_an_association_is_documented_once() -> None:
     slots = (rim.Slot("codingScheme", ("s",)),)
     code = rim.Classification("d", "", v.ASSOCIATION_DOCUMENTATION, None, "c", slots, (rim.LocalizedString("n"),))
-    read = from_ebxml.submission(with_association(adding(code)))
+    read = submission_of(with_association(adding(code)))
     assert read.associations[0].documentation is not None
     (context,) = contexts(with_association(adding(code, code)))
     assert "documentation: occurs more than once" in context
 
 
 def test_slots_of_metadata_update_are_kept() -> None:
-    read = from_ebxml.submission(with_association(set_slot("PreviousVersion", "1")))
+    read = submission_of(with_association(set_slot("PreviousVersion", "1")))
     assert read.associations[0].extra_slots == (rim.Slot("PreviousVersion", ("1",)),)
 
 
@@ -504,7 +504,7 @@ _SLOTS = (*ENTRY_SLOTS, "serviceStartTime", "serviceStopTime", "legalAuthenticat
 @given(st.sampled_from(_SLOTS), st.lists(texts.map(lambda text: text + SECRET), min_size=1, max_size=2))
 def test_no_finding_holds_a_value(slot: str, values: list[str]) -> None:
     try:
-        from_ebxml.submission(with_entry(set_slot(slot, *values)))
+        submission_of(with_entry(set_slot(slot, *values)))
     except Refused as refused:
         assert not any(SECRET in finding.context + finding.location for finding in refused.findings)
 
@@ -516,7 +516,7 @@ def test_no_finding_holds_an_identifier(scheme: str, text: str) -> None:
         return replace(item, external_identifiers=tuple(changed))
 
     try:
-        from_ebxml.submission(with_entry(change))
+        submission_of(with_entry(change))
     except Refused as refused:
         assert not any(SECRET in finding.context + finding.location for finding in refused.findings)
 
@@ -533,7 +533,7 @@ def test_slots_of_a_code_that_have_no_place_are_warned_of() -> None:
     read = from_ebxml.read(objects)
     (warning,) = read.findings
     assert (warning.code, warning.severity) == (ErrorCode.EXTRA_METADATA_NOT_SAVED, Severity.WARNING)
-    assert from_ebxml.submission(objects) == read.submission
+    assert submission_of(objects) == read.submission
 
 
 @pytest.mark.parametrize(("name", "taken"), [("colour", False), ("urn:ihe:x", False), ("urn:x:y", True)])

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from tests.builders import a_folder, a_submission, an_association, an_entry, symbolic
+from tests.builders import a_folder, a_submission, an_association, an_entry, submission_of, symbolic
 from tests.metadata.strategies import submissions
 from xds.ebxml import lcm, rim
-from xds.metadata import from_ebxml, to_ebxml
+from xds.metadata import to_ebxml
 from xds.metadata.identifiers import new_entry_uuid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
@@ -30,7 +30,7 @@ def through_bytes(objects: Any) -> rim.RegistryObjectList:
 @slow
 @given(submissions())
 def test_any_submission_comes_back_as_it_was(submission: Submission) -> None:
-    assert from_ebxml.submission(through_bytes(to_ebxml.submission(submission))) == submission
+    assert submission_of(through_bytes(to_ebxml.submission(submission))) == submission
 
 
 @slow
@@ -39,7 +39,7 @@ def test_any_ebxml_keeps_every_slot_classification_and_identifier(
     submission: Submission, chance: random.Random
 ) -> None:
     sent = [shuffled(item, chance) for item in to_ebxml.submission(submission)]
-    kept = list(to_ebxml.submission(from_ebxml.submission(through_bytes(sent))))
+    kept = list(to_ebxml.submission(submission_of(through_bytes(sent))))
     assert {item.id: content(item) for item in kept} == {item.id: content(item) for item in sent}
 
 
@@ -81,7 +81,7 @@ def test_parts_that_xds_has_no_name_for_belong_to_their_object_when_its_id_is_re
         with_extras(sent.submission_set),
         *(tuple(map(with_extras, items)) for items in (sent.document_entries, sent.folders, sent.associations)),
     )
-    read = from_ebxml.submission(through_bytes(to_ebxml.submission(sent)))
+    read = submission_of(through_bytes(to_ebxml.submission(sent)))
     for item in read.objects():
         registered = to_ebxml.registry_object(replace(item, entry_uuid=new_entry_uuid()))
         assert {c.classified_object for c in registered.classifications} == {registered.id}

@@ -14,8 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.store.databases import at_once, shared_engine
+from tests.store.test_blobs import kept, staged
 from xds.store.documents import SWEEP_SECONDS, BlobStore, DocumentTable, Kept
-from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
+from xds.wire.spool import CHUNK_BYTES, Spool
 
 __all__ = ["shared_engine"]
 
@@ -31,23 +32,6 @@ def blobs(tmp_path: Path) -> BlobStore:
 def spool(blobs: BlobStore) -> Iterator[Spool]:
     with Spool(blobs.staging) as spool:
         yield spool
-
-
-def staged(spool: Spool, data: bytes) -> Spooled:
-    writing = spool.new()
-    writing.write(data)
-    return writing.finish()
-
-
-def kept(blobs: BlobStore, data: bytes) -> Spooled:
-    with Spool(blobs.staging) as spool:
-        one = staged(spool, data)
-        blobs.put(one)
-        return one
-
-
-def read(blobs: BlobStore, one: Spooled) -> bytes:
-    return b"".join(blobs.chunks(one.sha256, one.size_bytes))
 
 
 def test_the_same_content_is_kept_once(blobs: BlobStore) -> None:

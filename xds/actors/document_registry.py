@@ -24,7 +24,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType
+from xds.metadata.vocabulary import ON_DEMAND, REPLACING, TRANSFORMING, AssociationType
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES
 from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
@@ -36,7 +36,6 @@ from xds.store.patients import NotMerged
 from xds.store.registry import SqlRegistry, Taken
 
 _ADDENDA = (AssociationType.APND, AssociationType.XFRM)
-_TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
 
 
 def read(
@@ -173,8 +172,8 @@ class DocumentRegistry:
             raise Refused(more)
         try:
             store.insert(patient_key, submission.objects())
-        except Taken:
-            raise Refused([_taken_id(submission)]) from None  # another transaction was first
+        except Taken:  # another transaction was first
+            raise Refused([metadata_update.unique_id_used(submission.submission_set)]) from None
         outside.take_effect(patient_key)
         return submission
 
@@ -290,12 +289,6 @@ def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
                 yield Finding(ErrorCode.NON_IDENTICAL_SIZE, entry.unique_id, entry.entry_uuid)
 
 
-def _taken_id(submission: Submission) -> Finding:
-    return Finding(
-        ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, f"SubmissionSet.uniqueId {submission.submission_set.unique_id}"
-    )
-
-
 def _ends_outside(submission: Submission) -> set[str]:
     """The ids of the objects of the registry that a submission points to."""
     ends = {end for association in submission.associations for end in (association.source, association.target)}
@@ -323,8 +316,6 @@ class _Outside:
             if item.entry_uuid in self._kinds:
                 rule = "entryUUID is registered already (ITI TF-2: 3.42.4.1.3)"
                 yield Finding(ErrorCode.REGISTRY_METADATA, f"{type(item).__name__}.{rule}", item.entry_uuid)
-        if self._store.submission_sets_by_unique_id([self._submission.submission_set.unique_id]):
-            yield _taken_id(self._submission)
         yield from self._used()
         for association in self._submission.associations:
             for end in (association.source, association.target):
@@ -333,18 +324,13 @@ class _Outside:
 
     def _used(self) -> Iterator[Finding]:
         """A uniqueId is one object's, whatever its kind (ITI TF-3: Table 4.2.4.1-2); of entries see ``_identical``."""
-        lookups = {
-            SubmissionSet: self._store.submission_sets_by_unique_id,
-            Folder: self._store.folders_by_unique_id,
-            DocumentEntry: self._store.documents_by_unique_id,
-        }
         items: list[SubmissionSet | Folder | DocumentEntry]
         items = [self._submission.submission_set, *self._submission.folders, *self._submission.document_entries]
+        used = self._store.unique_ids(item.unique_id for item in items)
         for item in items:
-            others = [look for kind, look in lookups.items() if type(item) is Folder or kind is not type(item)]
-            if any(look([item.unique_id]) for look in others):
-                rule = f"{type(item).__name__}.uniqueId {item.unique_id}"
-                yield Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, rule, item.entry_uuid)
+            kinds = used.get(item.unique_id, frozenset())
+            if kinds - ({Kind.DOCUMENT_ENTRY} if isinstance(item, DocumentEntry) else set()):
+                yield metadata_update.unique_id_used(item)
 
     def _end(self, association: Association, end: str, chain: Collection[int] | None) -> Iterator[Finding]:
         kind = self._kinds.get(end)
@@ -395,7 +381,7 @@ class _Outside:
 
     def _is_transformation(self, entry_uuid: str) -> bool:
         around = self._store.associations_of([entry_uuid])
-        return any(a.source == entry_uuid and a.type in _TRANSFORMING for a in around)
+        return any(a.source == entry_uuid and a.type in TRANSFORMING for a in around)
 
     def take_effect(self, patient_key: int) -> None:
         """Replaced documents and their addenda are Deprecated, folders carried over and updated."""

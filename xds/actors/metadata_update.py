@@ -21,6 +21,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, is_entry_uuid, new_entry_uuid
 from xds.metadata.reading import camel
 from xds.metadata.submission import Submission, first_version
+from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.rules.code_sets import ANY, CodeSets
 from xds.rules.document_entry import RULES
@@ -171,7 +172,7 @@ class _Updating:
         try:
             self._store.insert(patient_key, [submission_set])
         except Taken:  # another transaction was first
-            raise Refused([_used(submission_set.unique_id)]) from None
+            raise Refused([unique_id_used(submission_set)]) from None
         for operation in self._operations:
             if isinstance(operation, NewVersion):
                 self._new_version(operation, patient_key)
@@ -189,7 +190,7 @@ class _Updating:
     def _findings(self) -> Iterator[Finding]:
         unique_id = self._submission.submission_set.unique_id
         if self._store.submission_sets_by_unique_id([unique_id]):
-            yield _used(unique_id)
+            yield unique_id_used(self._submission.submission_set)
         registered = self._store.kinds_of(item.entry_uuid for item in self._submission.objects())
         for id_ in registered:
             rule = f"entryUUID is registered already, and a new version has one of its own ({_CLAUSE})"
@@ -385,8 +386,11 @@ class _Updating:
         self._store.insert(patient_key, [replace(trigger, **self._state(trigger), **ends)])
 
 
-def _used(unique_id: str) -> Finding:
-    return Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, f"SubmissionSet.uniqueId {unique_id}")
+def unique_id_used(item: SubmissionSet | DocumentEntry | Folder) -> Finding:
+    """A uniqueId is that of another object of the registry.  ITI TF-3: Table 4.2.4.1-2."""
+    rule = f"{type(item).__name__}.uniqueId {item.unique_id}"
+    location = "" if isinstance(item, SubmissionSet) else item.entry_uuid  # a message has one set
+    return Finding(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, rule, location)
 
 
 def _or_online(item: DocumentEntry, attribute: str) -> Any:

@@ -14,10 +14,11 @@ from enum import IntEnum
 from pathlib import Path
 
 from xds.archives.folder import INCOMING, FolderArchive
+from xds.durable import sync_file, sync_folder
 from xds.imaging import reading, tags
 from xds.imaging.dicom import NotDicom, form, read_header
 from xds.imaging.elements import Malformed, first
-from xds.imaging.instance import NotAnInstance, read_file
+from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
 from xds.imaging.manifest import Patient
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
@@ -81,17 +82,14 @@ class Intake:
             NotTaken: it is no DICOM file, is cut off, lacks a UID, or is nothing that could be given again.
         """
         try:
-            header = read_header(path, (*_UIDS, *_PATIENT), form(path), "")
-        except (NotDicom, Malformed) as problem:
-            raise NotTaken(Reason.NOT_UNDERSTOOD, str(problem)) from None
-        sop_class, sop_instance, series, study = uids = [first(header, tag) for tag in _UIDS]
-        arrived = Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
+            found = read_file(path)
+        except NotAnInstance as problem:
+            raise _named(path).refused(Reason.NOT_UNDERSTOOD, str(problem)) from None
+        arrived = _of(path, found) if isinstance(found, InstanceFacts) else _named(path)
+        uids = (arrived.sop_class_uid, arrived.sop_instance_uid, arrived.series_instance_uid,
+                arrived.study_instance_uid)  # fmt: skip
         if not all(map(_UID.fullmatch, uids)):
             raise arrived.refused(Reason.NOT_UNDERSTOOD, "a UID is absent or malformed (PS3.5: 9.1)")
-        try:
-            read_file(path)
-        except NotAnInstance as problem:
-            raise arrived.refused(Reason.NOT_UNDERSTOOD, str(problem)) from None
         return arrived
 
     def keep(self, arrived: Arrived) -> bool:
@@ -107,13 +105,12 @@ class Intake:
             if held is not None:
                 return self._same(arrived, self._root / held.locator)
             self._make(target.parent)
-            with arrived.path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(arrived.path)
             try:
                 os.link(arrived.path, target)
             except FileExistsError:
                 return self._same(arrived, target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         except OSError as problem:
             message = f"cannot be kept: {problem.strerror}"
             raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
@@ -124,13 +121,30 @@ class Intake:
         """Folders of a series and a study, their names on disk too."""
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(folder.parent)
-            _sync(self._root)
+            sync_folder(folder.parent)
+            sync_folder(self._root)
 
     def _same(self, arrived: Arrived, there: Path) -> bool:
         if _dataset(arrived.path) != _dataset(there):
             raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
         return False
+
+
+def _of(path: Path, facts: InstanceFacts) -> Arrived:
+    return Arrived(
+        path, facts.sop_class_uid, facts.sop_instance_uid, facts.series_instance_uid, facts.study_instance_uid,
+        facts.patient,
+    )  # fmt: skip
+
+
+def _named(path: Path) -> Arrived:
+    """What a file that is no instance says of itself: a rejection note, or what is refused; perhaps nothing."""
+    try:
+        header = read_header(path, (*_UIDS, *_PATIENT), form(path), "")
+    except (NotDicom, Malformed):
+        return Arrived(path, "", "", "", "", Patient())
+    sop_class, sop_instance, series, study = (first(header, tag) for tag in _UIDS)
+    return Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
 
 
 def _dataset(path: Path) -> tuple[str, str]:
@@ -139,11 +153,3 @@ def _dataset(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         file.seek(encoding.dataset_begin)
         return encoding.transfer_syntax_uid, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

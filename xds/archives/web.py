@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from xds.archives.interface import Gone, NotAnswering
-from xds.errors import Unusable
+from xds.wire.client import client_context
 from xds.wire.mime import ContentType, Malformed, PartReader, boundary_of
 
 JSON_BYTES = 256 * 1024 * 1024
@@ -36,7 +35,7 @@ class Web:
         """
         self._url = url.rstrip("/")
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
-        context = _tls(certificate, key, trusted) if url.startswith("https:") else None
+        context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=16, ssl_context=context)
 
     def search(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
@@ -131,14 +130,3 @@ class Web:
         if status in (404, 410):
             raise Gone(f"the archive says HTTP {status}")
         raise NotAnswering(f"the archive says HTTP {status}")
-
-
-def _tls(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=trusted or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if certificate:
-            context.load_cert_chain(certificate, key or None)
-    except (OSError, ssl.SSLError) as problem:
-        raise Unusable(f"TLS: {problem}") from None
-    return context

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from xds.durable import sync_folder
+
 HEADER_BYTES = 128
 ENTRY_BYTES = 64 * 1024 * 1024
 BUFFER_BYTES = 1024 * 1024
@@ -56,14 +58,7 @@ class FramedFiles:
             file.flush()
             os.fsync(file.fileno())
         if new:
-            self._sync()
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            sync_folder(self._folder)
 
     def read(self, begin: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """Entries from a number on: number, what the header says, the bytes.
@@ -131,7 +126,7 @@ class FramedFiles:
         if kept:
             _cut(kept[-1][1], end)
         if files:
-            self._sync()
+            sync_folder(self._folder)
 
     def _end(self, number: int, path: Path, size: int) -> int:
         """Where entry ``size`` begins in the file whose first entry is ``number``, in bytes."""

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from xds.durable import sync_folder
 from xds.errors import Unusable
 
 LIFETIME = timedelta(days=730)
@@ -102,7 +103,7 @@ def _keep_up(key_path: Path, certificate_path: Path) -> None:
     if earlier[0].not_valid_after_utc - datetime.now(UTC) < RENEWED_BEFORE:
         _make(waiting, certificate_path, earlier)
         waiting.rename(key_path)
-    _sync(key_path.parent)
+    sync_folder(key_path.parent)
 
 
 def _make(key_path: Path, certificate_path: Path, earlier: list[x509.Certificate]) -> None:
@@ -135,12 +136,4 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xds.durable import sync_folder
+
 HASH_BYTES = 32
 
 
@@ -91,7 +93,7 @@ class HashTree:
                 os.fsync(file.fileno())
             hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes) - 1, 2)]
             level, first = level + 1, first // 2
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def truncate(self, size: int) -> None:
         """Forget all leaves from ``size`` on."""
@@ -237,11 +239,3 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     for leaf in leaves:
         frontier.append(leaf)
     return frontier.root()
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import sqlalchemy as sa
 
 from xds.audit.events import AuditEvent, Party, source_of
-from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import captures as store
@@ -64,7 +63,7 @@ def start(sender: str, duration: str, reason: str, config: Path | None, data: st
     with database(loaded) as engine, engine.begin() as connection:
         id_ = store.start(connection, begun)
         _recorded(connection, loaded, CONFIGURED, id_, f"capture of {sender} started for {duration}: {reason}")
-    click.echo(f"capture {id_} runs until {_time(until)}")
+    click.echo(f"capture {id_} runs until {time_of(until)}")
 
 
 @capture.command(epilog="Example: xds capture stop 3 --config xds.toml")
@@ -90,8 +89,8 @@ def list_(config: Path | None, data: str | None, json_: bool) -> None:
         found = store.listed(connection)
     rows = [
         {
-            "id": one.id, "sender": one.sender, "started": _time(one.started), "until": _time(one.until),
-            "kept_until": _time(one.kept_until), "started_by": one.started_by, "reason": one.reason,
+            "id": one.id, "sender": one.sender, "started": time_of(one.started), "until": time_of(one.until),
+            "kept_until": time_of(one.kept_until), "started_by": one.started_by, "reason": one.reason,
             "messages": one.messages,
         }
         for one in found
@@ -127,7 +126,7 @@ def show(id_: int, key: Path, to: Path, config: Path | None, data: str | None) -
         path.touch(mode=0o600)
         path.write_bytes(content)
     for message in found:
-        click.echo(f"{message.id:>6}  {_time(message.received)}  {message.remote_address:15}  {message.path}")
+        click.echo(f"{message.id:>6}  {time_of(message.received)}  {message.remote_address:15}  {message.path}")
 
 
 def _opened(found: Sequence[Captured], loaded: Loaded, key: Path) -> dict[str, bytes]:
@@ -138,10 +137,6 @@ def _opened(found: Sequence[Captured], loaded: Loaded, key: Path) -> dict[str, b
         for message in found
         for kind, sealed in (("request", message.request), ("reply", message.reply))
     }
-
-
-def _time(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, kind: str, id_: int, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +77,11 @@ def database(loaded: Loaded) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def time_of(microseconds: int) -> str:
+    """A time for people; empty where there is none."""
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z" if microseconds else ""
 
 
 def print_json(value: Any) -> None:

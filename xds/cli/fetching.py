@@ -6,7 +6,6 @@ manifest does.  Sources are asked at once, each instance checked against what wa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,13 +22,13 @@ from xds.archives.interface import Gone, NotAnswering
 from xds.archives.web import Web
 from xds.cli.client import Desk
 from xds.dicomweb.service import RAD_107
+from xds.durable import sync_file, sync_folder
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.errors import Finding, Unusable
 from xds.imaging import kos
 from xds.imaging.entry import FORMAT_CODE
 from xds.imaging.manifest import Manifest
 from xds.metadata.document_entry import DocumentEntry
-from xds.store.documents import sync_folder
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.spool import NotKept, Spool, Spooled
@@ -253,8 +252,7 @@ def _differs(path: Path, request: InstanceRequest, manifest: Manifest) -> str:
 def _keep(spooled: Spooled, path: Path) -> None:
     """Move a file to its place, whole and synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with spooled.path.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(spooled.path)
     spooled.path.chmod(0o644)
     spooled.path.rename(path)
     sync_folder(path.parent)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
-from xds.publishing import time_of
 from xds.store import publications as store
 from xds.store.engine import reading
 

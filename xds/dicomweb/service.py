@@ -123,7 +123,7 @@ class DicomWeb:
             return _text(404, "there is nothing at this address")
         if any(re.fullmatch(_UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
             return _text(400, "a UID is digits and dots, at most 64")
-        if request.method == "POST" and request.path.rstrip("/") in ("/dicomweb/studies", _study_path(uids)):
+        if request.method == "POST" and (what == "search/studies" or (what == "retrieve" and "series" not in uids)):
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
             return _text(405, "GET only")
@@ -344,10 +344,6 @@ class DicomWeb:
         if more:
             reply.headers.append(("Warning", '299 - "more results remain; ask with offset"'))
         return reply
-
-
-def _study_path(uids: Mapping[str, str]) -> str:
-    return f"/dicomweb/studies/{uids.get('study', '')}"
 
 
 def _chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> Wanted:

@@ -13,7 +13,7 @@ from xds.dicomweb import multipart
 from xds.dicomweb.accept import DICOM, JSON, MULTIPART
 from xds.taking import NotRecorded, Recording
 from xds.wire.http import HttpReply, HttpRequest
-from xds.wire.mime import ContentType, Limits, Malformed, PartReader, boundary_of
+from xds.wire.mime import ContentType, Limits, Malformed, PartReader, TooLong, boundary_of
 from xds.wire.spool import NotKept, Spool, Spooled
 
 RAD_108 = ("RAD-108", "STOW-RS Store")
@@ -95,6 +95,8 @@ class Storing:
             raise BadRequest(415, f'the body is multipart/related; type="{DICOM}" (PS3.18: 10.5.1.2)')
         try:
             return self._read(PartReader(boundary_of(kind), request.read), spool)
+        except TooLong:
+            raise BadRequest(413, f"an instance is over {self._limits.part_bytes} bytes") from None
         except Malformed as problem:
             raise BadRequest(400, str(problem)) from None
         except (NotKept, OSError):
@@ -109,15 +111,7 @@ class Storing:
             content = ContentType.parse(reader.headers().get("content-type", DICOM)).media_type
             if content != DICOM:
                 raise BadRequest(415, f"each part is {DICOM} (PS3.18: 8.7.3)")
-            writing = spool.new()
-
-            def keep(chunk: bytes | memoryview, writing: Any = writing) -> None:
-                if writing.size_bytes + len(chunk) > self._limits.part_bytes:
-                    raise BadRequest(413, f"an instance is over {self._limits.part_bytes} bytes")
-                writing.write(chunk)
-
-            reader.body(keep)
-            found.append(writing.finish())
+            found.append(reader.spooled(spool, self._limits.part_bytes))
         if not found:
             raise BadRequest(400, "there is no instance in the body")
         return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.ebxml import rim
-from xds.errors import ErrorCode, Finding, Refused, Severity
+from xds.errors import ErrorCode, Finding
 from xds.metadata import vocabulary as v
 from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
@@ -32,18 +32,6 @@ class Read:
     submission: Submission | None
     findings: tuple[Finding, ...]
     unread: frozenset[str]
-
-
-def submission(objects: rim.RegistryObjectList) -> Submission:
-    """The submission that a SubmitObjectsRequest holds.
-
-    Raises:
-        Refused: something is missing, malformed or not of a submission's shape; all of it is named.
-    """
-    found = read(objects)
-    if found.submission is None or any(finding.severity is Severity.ERROR for finding in found.findings):
-        raise Refused(found.findings)
-    return found.submission
 
 
 def read(objects: rim.RegistryObjectList) -> Read:

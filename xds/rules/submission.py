@@ -13,9 +13,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.identifiers import is_entry_uuid
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, AssociationType
-
-_TRANSFORMING = (AssociationType.XFRM, AssociationType.XFRM_RPLC)
+from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, TRANSFORMING, AssociationType
 
 
 def _wrong(rule: str, clause: str, location: str = "") -> Finding:
@@ -108,7 +106,7 @@ def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
 def relationships_lead_somewhere(submission: Submission) -> Iterator[Finding]:
     """No document is related to itself, nor by way of others; no transformation has addenda.  ITI TF-3: 4.2.2.2."""
     relations = [item for item in submission.associations if item.type in RELATIONSHIPS]
-    made = {item.source for item in relations if item.type in _TRANSFORMING}
+    made = {item.source for item in relations if item.type in TRANSFORMING}
     graph = TopologicalSorter[str]()
     for item in relations:
         graph.add(item.source, item.target)

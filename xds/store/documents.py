@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xds.durable import sync_file, sync_folder
 from xds.store.engine import insert_ignoring, reading
 from xds.store.tables import document
 from xds.wire.spool import CHUNK_BYTES, Spooled
@@ -67,7 +68,7 @@ class BlobStore:
             if target.exists() and target.stat().st_size == spooled.size_bytes:
                 os.utime(target)  # young again: the sweep leaves it
                 return
-            _sync_file(spooled.path)
+            sync_file(spooled.path)
             _make_folder(target.parent, self._folder)
             spooled.path.rename(target)
             sync_folder(target.parent)
@@ -94,16 +95,7 @@ class BlobStore:
         with file:
             if os.fstat(file.fileno()).st_size != size_bytes:
                 raise Damaged(sha256)
-            digest, held = hashlib.sha256(), b""
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-                if held:
-                    yield held
-                held = chunk
-            if digest.hexdigest() != sha256:
-                raise Damaged(sha256)
-            if held:
-                yield held
+            yield from verified(iter(lambda: file.read(CHUNK_BYTES), b""), sha256)
 
     def holds(self, sha256: str, size_bytes: int) -> bool:
         """Whether the bytes seem to be there: looked up, not read."""
@@ -134,6 +126,24 @@ class BlobStore:
         return removed
 
 
+def verified(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
+    """The same chunks; the last comes only if all of them together are what they should be.
+
+    Raises:
+        Damaged: they are not.
+    """
+    digest, held = hashlib.sha256(), b""
+    for chunk in chunks:
+        digest.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if digest.hexdigest() != sha256:
+        raise Damaged(sha256)
+    if held:
+        yield held
+
+
 def named(engine: sa.Engine, sha256: str) -> bool:
     """Whether any row names the bytes."""
     with reading(engine) as connection:
@@ -148,23 +158,6 @@ def remove_old(path: Path, limit: float) -> bool:
     except FileNotFoundError:  # another process was first
         return False
     return old
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _make_folder(path: Path, top: Path) -> None:

@@ -5,7 +5,6 @@ Parts are staged in a folder of this node, hashed on the way in, and uploaded be
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from obstore.store import S3Store
 
 from xds.errors import Unusable
 from xds.settings import S3, Settings
-from xds.store.documents import SWEEP_SECONDS, BlobStore, Damaged, NotReachable, named, remove_old
+from xds.store.documents import SWEEP_SECONDS, BlobStore, Damaged, NotReachable, named, remove_old, verified
 from xds.store.interface import Blobs
 from xds.wire.spool import NotKept, Spooled
 
@@ -65,7 +64,9 @@ class ObjectStore:
         Raises:
             Damaged: gone, out of reach, of another size, or of other content.
         """
-        digest, held = hashlib.sha256(), b""
+        return verified(self._ranges(sha256, size_bytes), sha256)
+
+    def _ranges(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
         for start in range(0, size_bytes, RANGE_BYTES):
             length = min(RANGE_BYTES, size_bytes - start)
             try:
@@ -74,14 +75,7 @@ class ObjectStore:
                 raise Damaged(sha256) from None
             if len(chunk) != length:
                 raise Damaged(sha256)
-            digest.update(chunk)
-            if held:
-                yield held
-            held = chunk
-        if digest.hexdigest() != sha256:
-            raise Damaged(sha256)
-        if held:
-            yield held
+            yield chunk
 
     def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
         """Whether each of the bytes seem to be there, by SHA-256 and size: looked up, not read.

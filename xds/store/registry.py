@@ -189,6 +189,18 @@ class SqlRegistry:
             found |= {row.id: (Kind(row.kind), int(row.patient_key)) for row in self._connection.execute(statement)}
         return found
 
+    def unique_ids(self, ids: Iterable[str]) -> dict[str, frozenset[Kind]]:
+        """Of these uniqueIds those that are used, and by objects of which kinds."""
+        kinds = {name: kind for kind, name in UNIQUE.items()}
+        found: dict[str, frozenset[Kind]] = {}
+        for batch in _batches(ids):
+            statement = sa.select(locator.c.id, locator.c.kind).where(
+                locator.c.domain == self._domain, locator.c.id.in_(batch), locator.c.kind.in_(list(kinds))
+            )
+            for row in self._connection.execute(statement.distinct()):
+                found[row.id] = found.get(row.id, frozenset()) | {kinds[row.kind]}
+        return found
+
     def lock(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> None:
         """Until the commit nobody else changes what these patients have, or submits one of these uniqueIds.
 

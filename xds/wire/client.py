@@ -49,7 +49,7 @@ class Client:
     ) -> None:
         self.url = url
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
-        context = _tls(certificate, key, trusted) if url.startswith("https:") else None
+        context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
 
     def send(
@@ -104,7 +104,12 @@ def _kind(problem: BaseException) -> str:
     )
 
 
-def _tls(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
+def client_context(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
+    """TLS towards a peer: what to present there, and whom to trust, the system's authorities where nothing says.
+
+    Raises:
+        Unusable: a file cannot be used.
+    """
     try:
         context = ssl.create_default_context(cafile=trusted or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

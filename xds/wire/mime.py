@@ -13,7 +13,7 @@ from email.message import Message
 from urllib.parse import unquote
 
 from xds.wire.faults import Fault, sender
-from xds.wire.spool import CHUNK_BYTES, Spool, Spooled, Writing
+from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 
 HEADER_BYTES = 16 * 1024
 """The header lines of one part."""
@@ -21,6 +21,10 @@ HEADER_BYTES = 16 * 1024
 
 class Malformed(Exception):
     """The multipart itself cannot be read; the message says why."""
+
+
+class TooLong(Malformed):
+    """A part is over its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,23 @@ class PartReader:
             keep(bytes(self._buffer[skip:at]))
         del self._buffer[: at + len(self._delimiter)]
 
+    def spooled(self, spool: Spool, most_bytes: int) -> Spooled:
+        """The body as a file of the spool.
+
+        Raises:
+            TooLong: it is over the limit.
+            NotKept: it could not be written.
+        """
+        writing = spool.new()
+
+        def keep(chunk: bytes | memoryview) -> None:
+            if writing.size_bytes + len(chunk) > most_bytes:
+                raise TooLong(f"an attachment is over {most_bytes} bytes")
+            writing.write(chunk)
+
+        self.body(keep)
+        return writing.finish()
+
 
 class _Multipart:
     """A SOAP message of several parts."""
@@ -217,7 +238,7 @@ class _Multipart:
             return
         if id_ in self._attachments:
             raise Malformed("two parts have the same Content-ID (RFC 2392)")
-        self._attachments[id_] = self._attachment()
+        self._attachments[id_] = self._reader.spooled(self._spool, self._limits.part_bytes)
 
     def _root_part(self) -> bytes:
         data = bytearray()
@@ -229,14 +250,3 @@ class _Multipart:
 
         self._reader.body(keep)
         return bytes(data)
-
-    def _attachment(self) -> Spooled:
-        writing: Writing = self._spool.new()
-
-        def keep(chunk: bytes | memoryview) -> None:
-            if writing.size_bytes + len(chunk) > self._limits.part_bytes:
-                raise Malformed(f"an attachment is over {self._limits.part_bytes} bytes")
-            writing.write(chunk)
-
-        self._reader.body(keep)
-        return writing.finish()
