@@ -152,6 +152,6 @@ def submission_of(objects: rim.RegistryObjectList) -> Submission:
         Refused: something is missing, malformed or not of a submission's shape; all of it is named.
     """
     found = from_ebxml.read(objects)
-    if found.submission is None or any(finding.severity is Severity.ERROR for finding in found.findings):
+    if any(finding.severity is Severity.ERROR for finding in found.findings):
         raise Refused(found.findings)
     return found.submission

@@ -251,8 +251,40 @@ def test_an_update_of_nothing_or_for_nobody_is_refused(domain: Domain, filed: Su
     assert refusal(domain, an_update()) == [ErrorCode.METADATA_UPDATE_OPERATION]
     new = version_of(filed.document_entries[0])
     nobody = replace(ANNA, id="nobody")
-    sent = an_update(replaces(new), items=[new], patient=nobody)
+    sent = an_update(replaces(new), items=[replace(new, patient_id=nobody)], patient=nobody)
     assert refusal(domain, sent) == [ErrorCode.UNKNOWN_PATIENT_ID]
+
+
+def test_an_unknown_patient_hides_nothing_of_an_update(domain: Domain, filed: Submission) -> None:
+    nobody = replace(ANNA, id="nobody")
+    new = version_of(filed.document_entries[0], patient_id=nobody)
+    sent = an_update(replaces(new, "7"), becomes(new_entry_uuid(), APPROVED, DEPRECATED), items=[new], patient=nobody)
+    assert refusal(domain, sent) == [
+        ErrorCode.UNKNOWN_PATIENT_ID,
+        ErrorCode.METADATA_VERSION,
+        ErrorCode.UNRESOLVED_REFERENCE,
+    ]
+
+
+def test_what_is_wrong_with_an_update_names_the_object_in_its_context(domain: Domain, filed: Submission) -> None:
+    new = version_of(filed.document_entries[0])
+    sent = an_update(replaces(new, "7"), items=[new])
+    with pytest.raises(Refused) as refused:
+        update(domain, sent)
+    assert [(f.code, f.context.split(": ")[0]) for f in refused.value.findings] == [
+        (ErrorCode.METADATA_VERSION, new.entry_uuid)
+    ]
+
+
+def test_a_version_that_cannot_be_read_is_held_to_the_one_before(domain: Domain, filed: Submission) -> None:
+    """What is wrong beside the languageCode that is missing is found too, and nothing is made up of what is."""
+    new = version_of(filed.document_entries[0], language_code="", source_patient_id=BERT)
+    sent = an_update(replaces(new, "7"), items=[new])
+    assert refusal(domain, sent, restricted=True) == [
+        ErrorCode.REGISTRY_METADATA,
+        ErrorCode.METADATA_VERSION,
+        ErrorCode.UNMODIFIABLE_METADATA,
+    ]
 
 
 # A status.

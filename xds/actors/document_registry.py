@@ -22,6 +22,7 @@ from xds.metadata.datatypes import Dtm
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
+from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import ON_DEMAND, REPLACING, TRANSFORMING, AssociationType
@@ -58,16 +59,14 @@ def _judged(
 ) -> tuple[Submission, tuple[Finding, ...]]:
     """What can be read of a submission, and everything that is wrong with it in itself.
 
-    What seems to be missing may be what could not be read: an association with that is left out of the submission.
-
-    Raises:
-        Refused: there is no SubmissionSet to read.
+    What seems to be missing may be what is of no known kind: an association with that is left out of the submission.
     """
     found = from_ebxml.read(objects)
     submission = found.submission
-    if submission is None:
-        raise Refused(found.findings)
-    rules = [*submission_rules.RULES, *(kinds.ON_DEMAND_RULES if on_demand else kinds.STABLE_RULES)]
+    if found.without_set:  # that it has to be there says it all
+        submission = replace(submission, associations=())
+    of_set = () if found.without_set else submission_rules.RULES
+    rules = [*of_set, *(kinds.ON_DEMAND_RULES if on_demand else kinds.STABLE_RULES)]
     of_whole = (submission_rules.holds_something, kinds.some_are_on_demand)
     findings = [f for rule in rules if not (found.unread and rule in of_whole) for f in rule(submission)]
     for entry in submission.document_entries:
@@ -157,7 +156,7 @@ class DocumentRegistry:
         patient_key = self._patient(submission, store)
         if patient_key is None:
             outside = _Outside(submission, store)
-            raise Refused([_unknown(submission), *_identical(submission, store), *outside.findings(None)])
+            raise Refused([*_unknown(submission), *_identical(submission, store), *outside.findings(None)])
         uids = [entry.unique_id for entry in submission.document_entries]
         uids += [folder.unique_id for folder in submission.folders]
         # With whom the submission is about, whoever has what it points to: that stays until it is registered.
@@ -165,7 +164,7 @@ class DocumentRegistry:
         store.lock({patient_key, *others}, [*uids, submission.submission_set.unique_id])
         chain = store.chain(submission.submission_set.patient_id)
         if not chain:  # merged away while we waited
-            raise Refused([_unknown(submission)])
+            raise Refused([*_unknown(submission)])
         outside = _Outside(submission, store)
         more = [*_identical(submission, store), *outside.findings(chain)]
         if more or any(finding.severity is Severity.ERROR for finding in findings):
@@ -238,9 +237,10 @@ class DocumentRegistry:
         return key
 
 
-def _unknown(submission: Submission) -> Finding:
-    # Table 4.2.4.1-2 wants the patient id in codeContext.
-    return Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))
+def _unknown(submission: Submission) -> Iterator[Finding]:
+    if submission.submission_set.patient_id != UNREAD_PATIENT:
+        # Table 4.2.4.1-2 wants the patient id in codeContext.
+        yield Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(submission.submission_set.patient_id))
 
 
 def _new_ids(submission: Submission) -> dict[str, str]:
@@ -271,7 +271,8 @@ def _resolved(submission: Submission, ids: Mapping[str, str], now: datetime) -> 
 def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
     """A uniqueId registered before may come again with the same document only (ITI TF-2: 3.42.4.1.3.3.1)."""
     known: dict[str, list[FoundDocument]] = {}
-    for found in store.documents_by_unique_id(entry.unique_id for entry in submission.document_entries):
+    sent = (entry.unique_id for entry in submission.document_entries if entry.unique_id)
+    for found in store.documents_by_unique_id(sent):
         known.setdefault(found.unique_id, []).append(found)
     for entry in submission.document_entries:
         for other in known.get(entry.unique_id, ()):
@@ -283,9 +284,10 @@ def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
                 rule = "DocumentEntry.uniqueId is a stable document's (ITI TF-2: 3.61.4.1.3)"
                 yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry.entry_uuid)
                 continue
-            if (other.hash or "") != (entry.hash or "").lower():
+            # Of a stable entry None is what could not be read.
+            if entry.hash is not None and (other.hash or "") != entry.hash.lower():
                 yield Finding(ErrorCode.NON_IDENTICAL_HASH, entry.unique_id, entry.entry_uuid)
-            if other.size != entry.size:
+            if entry.size is not None and other.size != entry.size:
                 yield Finding(ErrorCode.NON_IDENTICAL_SIZE, entry.unique_id, entry.entry_uuid)
 
 
@@ -326,7 +328,7 @@ class _Outside:
         """A uniqueId is one object's, whatever its kind (ITI TF-3: Table 4.2.4.1-2); of entries see ``_identical``."""
         items: list[SubmissionSet | Folder | DocumentEntry]
         items = [self._submission.submission_set, *self._submission.folders, *self._submission.document_entries]
-        used = self._store.unique_ids(item.unique_id for item in items)
+        used = self._store.unique_ids(item.unique_id for item in items if item.unique_id)
         for item in items:
             kinds = used.get(item.unique_id, frozenset())
             if kinds - ({Kind.DOCUMENT_ENTRY} if isinstance(item, DocumentEntry) else set()):

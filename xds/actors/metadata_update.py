@@ -19,7 +19,7 @@ from xds.metadata.datatypes import Dtm
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, is_entry_uuid, new_entry_uuid
-from xds.metadata.reading import camel
+from xds.metadata.reading import UNREAD_PATIENT, camel
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
@@ -77,9 +77,9 @@ def update(
         Refused: with everything that is wrong; the caller rolls back.
     """
     found = from_ebxml.read(objects)
-    if found.submission is None:
-        raise Refused(found.findings)
-    # Of what cannot be read it is said why; the rest is looked at all the same.
+    if found.without_set:
+        raise Refused([*found.findings, *_checked_entries(found.submission, code_sets)])
+    # Of what is of no known kind it is said; the rest is looked at all the same.
     kept = tuple(a for a in found.submission.associations if not {a.source, a.target} & found.unread)
     submission = replace(found.submission, associations=kept)
     operations, findings = _operations(submission, restricted=restricted, whole=not found.unread)
@@ -91,10 +91,9 @@ def update(
     patient_id = submission.submission_set.patient_id
     store.lock({*store.chain(patient_id), *others}, [submission.submission_set.unique_id])
     keys = store.chain(patient_id)  # as it is now that nobody else changes it
-    if not keys:
+    if not keys and patient_id != UNREAD_PATIENT:
         findings.append(Finding(ErrorCode.UNKNOWN_PATIENT_ID, str(patient_id)))
-        raise Refused(findings)
-    _Updating(submission, operations, store, set(keys), restricted).run(keys[0], findings)
+    _Updating(submission, operations, store, keys, restricted).run(findings)
     return tuple(findings)
 
 
@@ -102,6 +101,10 @@ def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
     """New versions keep the rules that first ones keep, and ids are those of one object."""
     yield from ids_once(submission)
     yield from ids_are_uuids_or_symbols(submission)
+    yield from _checked_entries(submission, code_sets)
+
+
+def _checked_entries(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
     for entry in submission.document_entries:
         for rule in RULES:
             yield from rule(entry)
@@ -157,17 +160,28 @@ class _Updating:
     """One submission on its way into the registry."""
 
     def __init__(
-        self, submission: Submission, operations: list[Operation], store: SqlRegistry, keys: set[int], restricted: bool
+        self,
+        submission: Submission,
+        operations: list[Operation],
+        store: SqlRegistry,
+        keys: Sequence[int],
+        restricted: bool,
     ) -> None:
         self._submission, self._operations, self._store = submission, operations, store
         self._keys, self._restricted = keys, restricted
         self._new_ids: dict[str, EntryUuid] = {}
         self._replaced: dict[str, EntryUuid] = {}  # entryUUID of a version before → that of the new one
 
-    def run(self, patient_key: int, known: Sequence[Finding]) -> None:
+    def run(self, known: Sequence[Finding]) -> None:
+        """Carry it all out.  ``known``: what has been found; of a patient who is unknown or unread it has an error.
+
+        Raises:
+            Refused: something is wrong.
+        """
         findings = [*known, *self._findings()]
         if any(finding.severity is Severity.ERROR for finding in findings):
-            raise Refused(findings)
+            raise Refused(map(_naming_its_object, findings))
+        patient_key = self._keys[0]
         submission_set = replace(self._submission.submission_set, **self._state(self._submission.submission_set))
         try:
             self._store.insert(patient_key, [submission_set])
@@ -186,6 +200,10 @@ class _Updating:
             self._held(operation.trigger, patient_key)
 
     # What is wrong.
+
+    def _of_another(self, patient_key: int) -> bool:
+        """Whether an object is not of the submission's patient, if it is known who that is."""
+        return bool(self._keys) and patient_key not in self._keys
 
     def _findings(self) -> Iterator[Finding]:
         unique_id = self._submission.submission_set.unique_id
@@ -240,11 +258,11 @@ class _Updating:
             yield wrong(ErrorCode.METADATA_VERSION, rule)
         if current.status != "Approved" and not self._restricted:
             yield wrong(ErrorCode.METADATA_UPDATE, f"availabilityStatus: only what is Approved is updated ({_CLAUSE})")
-        if item.patient_id != self._submission.submission_set.patient_id:
+        if item.patient_id != self._submission.submission_set.patient_id != UNREAD_PATIENT:
             yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the SubmissionSet's ({_CLAUSE})")
-        elif self._restricted and current.patient_key not in self._keys:
+        elif self._restricted and self._of_another(current.patient_key):
             yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, f"patientId must be the one before ({_RESTRICTED})")
-        if item.unique_id != current.unique_id:
+        if item.unique_id and item.unique_id != current.unique_id:
             code = ErrorCode.METADATA_IDENTIFIER if self._restricted else ErrorCode.METADATA_UPDATE
             yield wrong(code, f"uniqueId must be the one before ({_CLAUSE})")
         if isinstance(item, DocumentEntry) and isinstance(current, FoundDocument):
@@ -258,7 +276,8 @@ class _Updating:
             return
         before = _entry(current)
         for attribute in ("source_patient_id", "repository_unique_id", "document_availability"):
-            if _or_online(item, attribute) != _or_online(before, attribute):
+            new = _or_online(item, attribute)
+            if new not in (None, UNREAD_PATIENT) and new != _or_online(before, attribute):
                 rule = f"DocumentEntry.{camel(attribute)} may not be changed ({_RESTRICTED})"
                 yield Finding(ErrorCode.UNMODIFIABLE_METADATA, rule, item.entry_uuid)
 
@@ -279,7 +298,7 @@ class _Updating:
             )
         elif target is None:
             yield wrong(ErrorCode.UNRESOLVED_REFERENCE, "no entry, folder or association is registered under the id")
-        elif target.patient_key not in self._keys:
+        elif self._of_another(target.patient_key):
             yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, "the object is of another patient")
         elif not target.latest:
             yield wrong(ErrorCode.METADATA_VERSION, "the object has a later version")
@@ -306,7 +325,7 @@ class _Updating:
             if end is None or end.kind is Kind.ASSOCIATION:
                 yield wrong(ErrorCode.UNRESOLVED_REFERENCE, "both ends are entries or folders of the registry")
                 return
-            if end.patient_key not in self._keys:
+            if self._of_another(end.patient_key):
                 yield wrong(ErrorCode.PATIENT_ID_RECONCILIATION, "an end is of another patient")
             if end.status != "Approved":
                 yield wrong(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, "an end is Deprecated")
@@ -384,6 +403,29 @@ class _Updating:
         """What the SubmissionSet did is kept with it."""
         ends: dict[str, Any] = {"source": self._id(trigger.source), "target": self._id(trigger.target)}
         self._store.insert(patient_key, [replace(trigger, **self._state(trigger), **ends)])
+
+
+_UPDATE_CODES = frozenset(
+    {
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.METADATA_ANNOTATION,
+        ErrorCode.METADATA_IDENTIFIER,
+        ErrorCode.METADATA_UPDATE,
+        ErrorCode.METADATA_UPDATE_OPERATION,
+        ErrorCode.METADATA_VERSION,
+        ErrorCode.OBJECT_TYPE,
+        ErrorCode.PATIENT_ID_RECONCILIATION,
+        ErrorCode.UNMODIFIABLE_METADATA,
+        ErrorCode.UNRESOLVED_REFERENCE,
+    }
+)
+"""Codes whose codeContext holds the id of the object at fault, as other registries' does (Metadata Update: 4.2.4.1)."""
+
+
+def _naming_its_object(finding: Finding) -> Finding:
+    if finding.code not in _UPDATE_CODES or not finding.location:
+        return finding
+    return replace(finding, context=f"{finding.location}: {finding.context}")
 
 
 def unique_id_used(item: SubmissionSet | DocumentEntry | Folder) -> Finding:

@@ -6,9 +6,9 @@ ITI TF-3: 4.2.3.2 to 4.2.3.4 (attributes), 4.2.2 (associations), 4.2.1.4 (submis
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from xds.ebxml import rim
 from xds.errors import ErrorCode, Finding
@@ -18,7 +18,7 @@ from xds.metadata.datatypes import Dtm, Recipient, ReferenceId, Xcn
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, is_oid, oid
-from xds.metadata.reading import Reading, camel, text
+from xds.metadata.reading import STAND_INS, UNREAD_PATIENT, Reading, camel, text
 from xds.metadata.submission import Submission
 from xds.metadata.submission_set import SubmissionSet
 
@@ -27,27 +27,32 @@ _DE, _SS, _FD = "ITI TF-3: Table 4.2.3.2-1", "ITI TF-3: Table 4.2.3.3-1", "ITI T
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What could be read of a submission, what is wrong, and the ids of the objects that could not be read."""
+    """What could be read of a submission, and what is wrong.
 
-    submission: Submission | None
+    An attribute that could not be read has a stand-in (``reading.STAND_INS``), so that the rest of its object is
+    held to the rules too.  ``unread``: the ids of objects of no known kind.  ``without_set``: no SubmissionSet came.
+    """
+
+    submission: Submission
     findings: tuple[Finding, ...]
     unread: frozenset[str]
+    without_set: bool
 
 
 def read(objects: rim.RegistryObjectList) -> Read:
-    """What a SubmitObjectsRequest holds; no submission where there is no SubmissionSet that can be read."""
+    """What a SubmitObjectsRequest holds, with everything in it that cannot be read."""
     findings: list[Finding] = []
     sets: list[SubmissionSet] = []
     folders: list[Folder] = []
     joined = _with_those_beside(objects.classifications)
-    entries = [_kept(document_entry(joined(item)), findings) for item in objects.extrinsic_objects]
-    associations = [_kept(association(joined(item)), findings) for item in objects.associations]
+    entries = [_kept(_document_entry(joined(item)), findings) for item in objects.extrinsic_objects]
+    associations = [_kept(_association(joined(item)), findings) for item in objects.associations]
     for package in map(joined, objects.registry_packages):
         kinds = {c.node for c in package.classifications} & {v.SUBMISSION_SET, v.FOLDER}
         if kinds == {v.SUBMISSION_SET}:
-            sets += filter(None, [_kept(submission_set(package), findings)])
+            sets.append(_kept(_submission_set(package), findings))
         elif kinds == {v.FOLDER}:
-            folders += filter(None, [_kept(folder(package), findings)])
+            folders.append(_kept(_folder(package), findings))
         else:
             findings.append(_finding("RegistryPackage", "is marked as neither SubmissionSet nor Folder", package.id))
     findings += [_finding(other, "is not part of XDS metadata", "") for other in objects.others]
@@ -57,20 +62,42 @@ def read(objects: rim.RegistryObjectList) -> Read:
     marked = sum(_is_marked(p, v.SUBMISSION_SET, objects.classifications) for p in objects.registry_packages)
     if marked != 1:
         findings.append(_finding("SubmissionSet", f"exactly one is required, there are {marked}", ""))
-    if not sets:
-        return Read(None, tuple(findings), frozenset(ids))
+    first = sets[0] if sets else _submission_set(rim.RegistryPackage(id="")).item
     whole = Submission(
-        sets[0],
-        tuple(entry for entry in entries if entry is not None),
-        tuple(folders),
-        tuple(item for item in associations if item is not None),
+        first,
+        tuple(_of_patient(entry, first.patient_id) for entry in entries),
+        tuple(_of_patient(folder, first.patient_id) for folder in folders),
+        tuple(associations),
     )
-    return Read(whole, tuple(findings), frozenset(ids - {item.entry_uuid for item in whole.objects()}))
+    unread = frozenset(ids - {item.entry_uuid for item in whole.objects()})
+    return Read(whole, tuple(findings), unread, without_set=not sets)
 
 
-def _kept(read: tuple[Any, list[Finding]], findings: list[Finding]) -> Any:
-    findings += read[1]
-    return read[0]
+_Item = TypeVar("_Item", DocumentEntry, SubmissionSet, Folder, Association)
+_OfPatient = TypeVar("_OfPatient", DocumentEntry, Folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[_Item]):
+    """An object that was read: with stand-ins where there are errors."""
+
+    item: _Item
+    errors: list[Finding]
+    warnings: list[Finding]
+
+    def whole(self) -> tuple[_Item | None, list[Finding]]:
+        """The object, or None when something of it is missing or wrong; and what is said of it."""
+        return (None, self.errors) if self.errors else (self.item, self.warnings)
+
+
+def _kept(made: _Made[_Item], findings: list[Finding]) -> _Item:
+    findings += [*made.errors, *made.warnings]
+    return made.item
+
+
+def _of_patient(item: _OfPatient, patient_id: PatientId) -> _OfPatient:
+    """What has no patient that can be read is taken to be of the set's."""
+    return replace(item, patient_id=patient_id) if item.patient_id == UNREAD_PATIENT else item
 
 
 def _finding(what: str, rule: str, location: str) -> Finding:
@@ -148,7 +175,11 @@ def _oid_unique_id(value: str) -> UniqueId:
 
 
 def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, list[Finding]]:
-    """The entry, or None when something that it must have is missing or wrong."""
+    """The entry, or None when something that it must have is missing or wrong; and what is said of it."""
+    return _document_entry(item).whole()
+
+
+def _document_entry(item: rim.ExtrinsicObject) -> _Made[DocumentEntry]:
     reading = Reading("DocumentEntry", item)
     stable = item.object_type == v.STABLE
     if item.object_type not in (v.STABLE, v.ON_DEMAND):
@@ -186,12 +217,16 @@ def document_entry(item: rim.ExtrinsicObject) -> tuple[DocumentEntry | None, lis
         reading.wrong("mimeType", "is not a media type", _DE)
     _title(reading, TITLE_LENGTH)
     _extras(reading)
-    if reading.findings:
-        return None, reading.findings
-    return DocumentEntry(
-        **values, **_common(reading), mime_type=item.mime_type, object_type=str(item.object_type),
+    entry = DocumentEntry(
+        **_stood_in(values), **_common(reading), mime_type=item.mime_type, object_type=str(item.object_type),
         title=item.name, comments=item.description,
-    ), reading.warnings  # fmt: skip
+    )  # fmt: skip
+    return _Made(entry, reading.findings, reading.warnings)
+
+
+def _stood_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an object, with stand-ins for those that it must have and that could not be read."""
+    return {key: STAND_INS.get(key) if value is None else value for key, value in values.items()}
 
 
 def _availability(value: str) -> str:
@@ -207,7 +242,11 @@ def _source_patient_info(value: str) -> str:
 
 
 def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, list[Finding]]:
-    """The submission set, or None when something that it must have is missing or wrong."""
+    """The submission set, or None when something that it must have is missing or wrong; and what is said of it."""
+    return _submission_set(item).whole()
+
+
+def _submission_set(item: rim.RegistryPackage) -> _Made[SubmissionSet]:
     reading = Reading("SubmissionSet", item)
     reading.without_marker(v.SUBMISSION_SET)
     codes = reading.codes(v.SUBMISSION_SET_CODES)
@@ -222,13 +261,17 @@ def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, lis
     }
     _title(reading, VALUE_LENGTH)
     _extras(reading)
-    if reading.findings:
-        return None, reading.findings
-    return SubmissionSet(**values, **_common(reading), title=item.name, comments=item.description), reading.warnings
+    values = _stood_in(values)
+    made = SubmissionSet(**values, **_common(reading), title=item.name, comments=item.description)
+    return _Made(made, reading.findings, reading.warnings)
 
 
 def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
-    """The folder, or None when something that it must have is missing or wrong."""
+    """The folder, or None when something that it must have is missing or wrong; and what is said of it."""
+    return _folder(item).whole()
+
+
+def _folder(item: rim.RegistryPackage) -> _Made[Folder]:
     reading = Reading("Folder", item)
     reading.without_marker(v.FOLDER)
     values: dict[str, Any] = {
@@ -241,9 +284,9 @@ def folder(item: rim.RegistryPackage) -> tuple[Folder | None, list[Finding]]:
         reading.wrong("title", "is required", _FD)
     _title(reading, VALUE_LENGTH)
     _extras(reading)
-    if reading.findings:
-        return None, reading.findings
-    return Folder(**values, **_common(reading), title=item.name, comments=item.description), reading.warnings
+    values = _stood_in(values)
+    made = Folder(**values, **_common(reading), title=item.name, comments=item.description)
+    return _Made(made, reading.findings, reading.warnings)
 
 
 def _time_or_none(value: str) -> Dtm | None:
@@ -255,7 +298,11 @@ def _time_or_none(value: str) -> Dtm | None:
 
 
 def association(item: rim.Association) -> tuple[Association | None, list[Finding]]:
-    """The association, or None when something that it must have is missing or wrong."""
+    """The association, or None when something that it must have is missing or wrong; and what is said of it."""
+    return _association(item).whole()
+
+
+def _association(item: rim.Association) -> _Made[Association]:
     reading = Reading("Association", item)
     clause = "ITI TF-3: 4.2.2"
     status = reading.slot("SubmissionSetStatus", _submission_set_status, clause)
@@ -264,12 +311,11 @@ def association(item: rim.Association) -> tuple[Association | None, list[Finding
         reading.wrong("associationType", "is required", clause)
     _named(reading, v.UPDATE_SLOTS)
     _owned(reading)
-    if reading.findings:
-        return None, reading.findings
-    return Association(
+    made = Association(
         **_common(reading), type=item.association_type, source=item.source_object, target=item.target_object,
         submission_set_status=status, documentation=documentation, name=item.name, description=item.description,
-    ), reading.warnings  # fmt: skip
+    )  # fmt: skip
+    return _Made(made, reading.findings, reading.warnings)
 
 
 def _submission_set_status(value: str) -> SubmissionSetStatus:

@@ -10,10 +10,25 @@ from typing import Any, TypeVar
 
 from xds.ebxml.rim import Classification, ExternalIdentifier, InternationalString, RegistryObject, Slot
 from xds.errors import ErrorCode, Finding, Severity
-from xds.metadata.datatypes import Author, Code, Xcn, Xon, Xtn
-from xds.metadata.vocabulary import MANY, Coded
+from xds.metadata.datatypes import Author, Code, Dtm, Xcn, Xon, Xtn
+from xds.metadata.identifiers import Oid, PatientId, UniqueId
+from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, SUBMISSION_SET_CODES, Coded
 
 T = TypeVar("T")
+
+UNREAD_CODE, UNREAD_PATIENT = Code("", "", ""), PatientId("", Oid(""))
+
+_CODES = {**DOCUMENT_ENTRY_CODES, **SUBMISSION_SET_CODES}
+STAND_INS: Mapping[str, Any] = {
+    "unique_id": UniqueId(""),
+    "patient_id": UNREAD_PATIENT,
+    "source_patient_id": UNREAD_PATIENT,
+    "source_id": Oid(""),
+    "language_code": "",
+    "submission_time": Dtm("0001"),
+    **{attribute: UNREAD_CODE for attribute, coded in _CODES.items() if coded.most == 1},
+}
+"""What stands for a required attribute that could not be read; no rule finds anything in it."""
 
 _AUTHOR_SLOTS = (
     "authorPerson",

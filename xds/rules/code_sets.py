@@ -24,7 +24,7 @@ from typing import Any
 
 from xds.errors import ErrorCode, Finding, Severity, Unusable
 from xds.metadata.datatypes import Code
-from xds.metadata.reading import camel
+from xds.metadata.reading import UNREAD_CODE, camel
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, FOLDER_CODES, SUBMISSION_SET_CODES
 
@@ -39,6 +39,7 @@ _ENTRY_TEXTS = {"mimeType": "mime_type", "languageCode": "language_code", "repos
 _SET_TEXTS = {"sourceId": "source_id"}
 _TEXTS = frozenset({*_ENTRY_TEXTS, *_SET_TEXTS})
 FORMATS = "formats"
+_TELLING = frozenset({"eventCodeList", "codeList"})
 ATTRIBUTES = frozenset({*_ENTRY, *_SET, *_FOLDER, *_TEXTS, FORMATS})
 
 
@@ -62,7 +63,7 @@ class CodeSets:
         for entry in submission.document_entries:
             yield from self._of("DocumentEntry", entry, _ENTRY)
             yield from self._texts_of("DocumentEntry", entry, _ENTRY_TEXTS)
-            if entry.mime_type not in self.formats.get(entry.format_code.key, {entry.mime_type}):
+            if entry.mime_type and entry.mime_type not in self.formats.get(entry.format_code.key, {entry.mime_type}):
                 yield self._wrong("DocumentEntry.mimeType", "is none that goes with the formatCode", entry)
 
     def _of(self, kind: str, item: Any, attributes: Mapping[str, str]) -> Iterator[Finding]:
@@ -70,12 +71,14 @@ class CodeSets:
             if name not in self.values:
                 continue
             for code in _codes(getattr(item, attribute)):
-                if code.key not in self.values[name]:
-                    yield self._wrong(f"{kind}.{name}", f"{code.key[:128]} is none that this domain uses", item)
+                if code != UNREAD_CODE and code.key not in self.values[name]:
+                    # What was done to whom, or why, may tell of the patient: of that the scheme is named alone.
+                    said = code.scheme if name in _TELLING else code.key
+                    yield self._wrong(f"{kind}.{name}", f"a code of {said[:128]} is none that this domain uses", item)
 
     def _texts_of(self, kind: str, item: Any, attributes: Mapping[str, str]) -> Iterator[Finding]:
         for name, attribute in attributes.items():
-            if name in self.values and getattr(item, attribute) not in self.values[name]:
+            if name in self.values and (value := getattr(item, attribute)) and value not in self.values[name]:
                 yield self._wrong(f"{kind}.{name}", "is none that this domain uses", item)
 
     def _wrong(self, attribute: str, rule: str, item: MetadataObject) -> Finding:

@@ -11,6 +11,7 @@ from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.identifiers import is_entry_uuid
+from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, TRANSFORMING, AssociationType
@@ -36,7 +37,7 @@ def one_patient(submission: Submission) -> Iterator[Finding]:
     """Every DocumentEntry and Folder is of the SubmissionSet's patient.  ITI TF-2: 3.42.4.1.3."""
     items: list[DocumentEntry | Folder] = [*submission.document_entries, *submission.folders]
     for item in items:
-        if item.patient_id != submission.submission_set.patient_id:
+        if item.patient_id != submission.submission_set.patient_id != UNREAD_PATIENT:
             yield Finding(
                 ErrorCode.PATIENT_ID_DOES_NOT_MATCH,
                 f"{type(item).__name__}.patientId differs from SubmissionSet.patientId (ITI TF-2: 3.42.4.1.3)",
@@ -65,7 +66,7 @@ def unique_ids_once(submission: Submission) -> Iterator[Finding]:
     """No uniqueId comes twice in the message.  ITI TF-3: Table 4.2.4.1-2."""
     named: list[SubmissionSet | DocumentEntry | Folder]
     named = [submission.submission_set, *submission.document_entries, *submission.folders]
-    for unique_id in (id_ for id_, count in Counter(i.unique_id for i in named).items() if count > 1):
+    for unique_id in (id_ for id_, count in Counter(i.unique_id for i in named).items() if id_ and count > 1):
         yield Finding(ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE, unique_id)
 
 
@@ -84,7 +85,7 @@ def members_of_the_set(submission: Submission) -> Iterator[Finding]:
 def associations_are_of_xds(submission: Submission) -> Iterator[Finding]:
     """Associations are of the types of ITI TF-3: Table 4.2.2-1."""
     for item in submission.associations:
-        if item.type not in set(AssociationType):
+        if item.type and item.type not in set(AssociationType):
             yield _wrong("Association.associationType is none of XDS", "Table 4.2.2-1", item.entry_uuid)
 
 
