@@ -177,6 +177,7 @@ def registry_of(settings: Settings, domain: Domain) -> DocumentRegistry:
         map(Oid, domain.assigning_authorities),
         open_patients=domain.patients == "open",
         most_results=settings.registry.most_results,
+        most_references=settings.registry.most_references,
         refuse_unknown=settings.registry.unknown_patient == "refused",
         code_sets=code_sets(domain),
     )

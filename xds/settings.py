@@ -100,6 +100,7 @@ class Registry:
     """The Document Registry."""
 
     most_results: int = 25_000  # objects in a LeafClass answer; over it XDSTooManyResults
+    most_references: int = 250_000  # ids in an ObjectRef answer, likewise
     unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
 
 

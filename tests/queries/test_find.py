@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import ANNA, BERT, DCM, a_submission, an_entry
-from tests.queries.desks import APPROVED, DEPRECATED, STATUS, Questions, questions
+from tests.builders import ANNA, AUTHORITY, BERT, DCM, a_submission, an_entry
+from tests.queries.desks import APPROVED, DEPRECATED, STATUS, Questions, as_slots, questions
+from xds.actors.document_registry import DocumentRegistry
+from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Refused
 from xds.metadata.datatypes import Author, Code, Dtm, ReferenceId, Xcn
 from xds.metadata.identifiers import Oid, PatientId
-from xds.metadata.vocabulary import ON_DEMAND, STABLE
+from xds.metadata.vocabulary import OFFLINE, ON_DEMAND, ONLINE, STABLE
 from xds.queries import catalogue
+from xds.store import registry
+from xds.store.engine import reading
 
 STUDY = "urn:ihe:iti:xds:2016:studyInstanceUID"
 NUMBER, MISSING = ErrorCode.STORED_QUERY_PARAM_NUMBER, ErrorCode.STORED_QUERY_MISSING_PARAM
@@ -43,6 +48,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
             reference_id_list=(),
             creation_time=Dtm("2023"),
             service_start_time=None,
+            document_availability=OFFLINE,
         )
         on_demand = an_entry(object_type=ON_DEMAND, creation_time=None, hash=None, size=None, reference_id_list=())
         desk.register(a_submission(entries=[first, second, on_demand]))
@@ -260,3 +266,41 @@ def test_a_value_is_looked_for_once_and_not_again_for_every_document(
     with desk.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given).all()
     assert [step.detail for step in plan if "CORRELATED" in step.detail] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [(f"('{OFFLINE}')", ["2023"]), (f"('{ONLINE}')", ["2024"]), (f"('{ONLINE}','{OFFLINE}')", ["2023", "2024"])],
+)
+def test_documents_are_found_by_their_availability(desk: Questions, asked: str, found: list[str]) -> None:
+    """What says nothing of it is online (XDS Metadata Update: 3.18)."""
+    shown = b"".join(desk.find(**{p("DocumentAvailability"): asked})).decode()
+    years = sorted(re.findall(r'name="creationTime".*?<rim:Value>(\d{4})', shown))
+    assert years == found
+
+
+@pytest.mark.parametrize(("probe", "most", "answered"), [(1, 2, True), (2, 2, True), (9, 2, True), (1, 1, False)])
+def test_the_limit_holds_however_many_are_read_before_they_are_counted(
+    desk: Questions, monkeypatch: pytest.MonkeyPatch, probe: int, most: int, answered: bool
+) -> None:
+    monkeypatch.setattr(registry, "PROBE", probe)
+    desk = Questions(desk.engine, most=most)
+    if answered:
+        assert len(desk.find()) == 2
+    else:
+        assert desk.refusal() == [ErrorCode.TOO_MANY_RESULTS]
+
+
+def test_more_references_than_documents_are_given(desk: Questions) -> None:
+    limited = DocumentRegistry([AUTHORITY], open_patients=True, most_results=1, most_references=2)
+    given = {"XDSDocumentEntryPatientId": f"'{ANNA}'", "XDSDocumentEntryStatus": f"('{APPROVED}')"}
+
+    def ask(return_type: str) -> Any:
+        sent = AdhocQuery(catalogue.FIND_DOCUMENTS.id, return_type, tuple(as_slots(given)))
+        with reading(desk.engine) as connection:
+            return limited.query(sent, registry.SqlRegistry(connection, "default"))
+
+    references = ask("ObjectRef").fragments
+    assert [re.findall(rb' id="(urn:uuid:[-0-9a-f]+)"', one)[0] in one for one in references] == [True, True]
+    with pytest.raises(Refused):
+        ask("LeafClass")

@@ -26,7 +26,7 @@ from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import ON_DEMAND, REPLACING, TRANSFORMING, AssociationType
-from xds.queries.catalogue import MULTI_PATIENT_QUERIES
+from xds.queries.catalogue import MULTI_PATIENT_QUERIES, STORED_QUERIES, StoredQuery
 from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
 from xds.rules import on_demand as kinds
@@ -97,10 +97,12 @@ class DocumentRegistry:
         *,
         open_patients: bool,
         most_results: int,
+        most_references: int | None = None,
         refuse_unknown: bool = False,
         code_sets: Callable[[], CodeSets] = lambda: ANY,
     ) -> None:
-        self._authorities, self._open, self._most = frozenset(authorities), open_patients, most_results
+        self._authorities, self._open = frozenset(authorities), open_patients
+        self._most = {"LeafClass": most_results, "ObjectRef": most_references or most_results}
         self._refuse_unknown, self._code_sets = refuse_unknown, code_sets
 
     def query(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
@@ -109,7 +111,7 @@ class DocumentRegistry:
         Raises:
             Refused: as ``queries.returns.answer`` does.
         """
-        return answer(sent, store, self._most, refuse_unknown=self._refuse_unknown)
+        return self._answer(sent, store)
 
     def query_multi_patient(self, sent: AdhocQuery, store: SqlRegistry) -> Answer:
         """What a query about several patients finds (ITI-51).
@@ -117,7 +119,13 @@ class DocumentRegistry:
         Raises:
             Refused: as ``queries.returns.answer`` does.
         """
-        return answer(sent, store, self._most, MULTI_PATIENT_QUERIES, refuse_unknown=self._refuse_unknown)
+        return self._answer(sent, store, MULTI_PATIENT_QUERIES)
+
+    def _answer(
+        self, sent: AdhocQuery, store: SqlRegistry, queries: Mapping[str, StoredQuery] = STORED_QUERIES
+    ) -> Answer:
+        most = self._most.get(sent.return_type, 0)  # another is refused
+        return answer(sent, store, most, queries, refuse_unknown=self._refuse_unknown)
 
     def submit(
         self, objects: rim.RegistryObjectList, store: SqlRegistry, *, on_demand: bool = False

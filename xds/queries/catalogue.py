@@ -77,6 +77,7 @@ _FIND_DOCUMENTS = (
     Parameter("XDSDocumentEntryAuthorPerson"),
     *_times("XDSDocumentEntryCreationTime", "XDSDocumentEntryServiceStartTime", "XDSDocumentEntryServiceStopTime"),
     _TYPE,
+    Parameter("XDSDocumentEntryDocumentAvailability"),
     METADATA_LEVEL,
 )
 

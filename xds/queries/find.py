@@ -12,9 +12,9 @@ from typing import TypeAlias
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.datatypes import Dtm, trimmed
 from xds.metadata.identifiers import PatientId
-from xds.metadata.vocabulary import STABLE, AvailabilityStatus
+from xds.metadata.vocabulary import OFFLINE, ONLINE, STABLE, AvailabilityStatus
 from xds.queries.parameters import CODING, PARAMETERS
-from xds.store.interface import Criteria, Found, FoundAssociation, Kind, Range, RegistryReader
+from xds.store.interface import Criteria, Found, FoundAssociation, Kind, Range, RegistryReader, TooMany
 
 Parameters: TypeAlias = Mapping[str, tuple[tuple[str, ...], ...]]
 
@@ -30,6 +30,7 @@ _CODES = {
 }
 _CONFIDENTIALITY = {"XDSDocumentEntryConfidentialityCode": "confidentialityCode"}
 _VALUES = {"XDSDocumentEntryEventCodeList": "eventCodeList", **_CONFIDENTIALITY}
+_OFFLINE = ("availability", (OFFLINE,))
 _PATIENT_IDS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
 _TIMES = {
     "XDSDocumentEntryCreationTime": "creation_time",
@@ -66,11 +67,22 @@ def _documents(parameters: Parameters, findings: list[Finding]) -> Criteria:
     return Criteria(
         statuses=_statuses("XDSDocumentEntryStatus", parameters, findings),
         columns=(*_codes_of(_CODES, parameters, findings), ("object_type", object_types(parameters))),
-        values=(*_values(_VALUES, parameters, findings), *_references(parameters)),
+        values=(
+            *_values(_VALUES, parameters, findings),
+            *_references(parameters),
+            *([_OFFLINE] if _availability(parameters) == {OFFLINE} else []),
+        ),
         patterns=_patterns("XDSDocumentEntryAuthorPerson", parameters, findings),
         ranges=tuple((a, _range(p, parameters, findings)) for p, a in _TIMES.items()),
+        without=(_OFFLINE,) if _availability(parameters) == {ONLINE} else (),
         latest=latest_only(parameters),
     )
+
+
+def _availability(parameters: Parameters) -> set[str]:
+    """The availabilities asked for; both or none restrict nothing (XDS Metadata Update: 3.18)."""
+    given = parameters.get("XDSDocumentEntryDocumentAvailability", ((),))
+    return {ONLINE, OFFLINE}.intersection(given[0])
 
 
 def find_submission_sets(parameters: Parameters, registry: RegistryReader, most: int) -> Sequence[Found]:
@@ -173,7 +185,10 @@ def _found(
     kind: Kind, keys: Sequence[int] | None, criteria: Criteria, registry: RegistryReader, most: int
 ) -> Sequence[Found]:
     """What meets the criteria, of these patients; of all where that is None."""
-    return [] if keys == [] else bounded(registry.find(kind, keys, criteria, most), most)
+    try:
+        return [] if keys == [] else registry.find(kind, keys, criteria, most)
+    except TooMany:
+        raise Refused([_too_many(most)]) from None
 
 
 def _patient(
@@ -212,15 +227,13 @@ def _patients(
 def bounded(found: Sequence[Found], most: int) -> Sequence[Found]:
     """The objects, unless there are too many for one answer."""
     if len(found) > most:
-        raise Refused(
-            [
-                Finding(
-                    ErrorCode.TOO_MANY_RESULTS,
-                    f"more than {most} objects; ask for less at once (ITI TF-3: Table 4.2.4.1-2)",
-                )
-            ]
-        )
+        raise Refused([_too_many(most)])
     return found
+
+
+def _too_many(most: int) -> Finding:
+    rule = f"more than {most} objects; ask for less at once (ITI TF-3: Table 4.2.4.1-2)"
+    return Finding(ErrorCode.TOO_MANY_RESULTS, rule)
 
 
 def statuses(values: Sequence[str], parameter: str, findings: list[Finding]) -> tuple[str, ...]:

@@ -78,12 +78,13 @@ def answer(
     _level(given)
     if refuse_unknown:
         find.refuse_unknown_patients(given, registry)
-    found = _RUNS[query.id](given, registry, most)
+    by_reference = sent.return_type == "ObjectRef"
+    found = _RUNS[query.id](given, registry.references() if by_reference else registry, most)
     # Associations are of no patient themselves.
     of_patients = {item.patient_key for item in found if item.kind is not Kind.ASSOCIATION}
     survivors = registry.survivors(of_patients) if of_patients else {}
     living = frozenset(_living(key, survivors) for key in of_patients)
-    if sent.return_type == "ObjectRef":
+    if by_reference:
         references = [b"<rim:ObjectRef id=%b/>" % quoteattr(item.entry_uuid).encode() for item in found]
         return Answer(references, living)
     if query.single_patient and len(living) > 1:

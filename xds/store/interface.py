@@ -81,6 +81,7 @@ class Criteria:
     values: tuple[tuple[str, tuple[str, ...]], ...] = ()
     patterns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ranges: tuple[tuple[str, Range], ...] = ()
+    without: tuple[tuple[str, tuple[str, ...]], ...] = ()  # values of multi-valued attributes that it has not
     latest: bool = False  # of several versions of an object, only the latest
 
 
@@ -141,6 +142,10 @@ class Blobs(Protocol):
         ...
 
 
+class TooMany(Exception):
+    """More objects meet the criteria than an answer may have."""
+
+
 class RegistryReader(Protocol):
     """Reads the registry as one state of it; every object belongs to this reader's affinity domain."""
 
@@ -157,10 +162,17 @@ class RegistryReader(Protocol):
         ...
 
     def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
-        """Objects of a kind that meet the criteria: at most ``most`` + 1, by entryUUID.
+        """Objects of a kind that meet the criteria, by entryUUID.
 
         Of these patients; of all that the domain has where none are named, which looks at every row.
+
+        Raises:
+            TooMany: more than ``most``.
         """
+        ...
+
+    def references(self) -> RegistryReader:
+        """This registry, with objects that have no ebXML: for an answer of ids."""
         ...
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:

@@ -18,7 +18,7 @@ from xds.metadata.submission import MetadataObject
 from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store import patients
 from xds.store.compression import pack, unpack
-from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor
+from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.rows import LOGICAL, UNIQUE, rows, short
 from xds.store.tables import (
     association,
@@ -33,6 +33,9 @@ from xds.store.tables import (
 
 BATCH = 500
 """Ids in one statement."""
+
+PROBE = 1000
+"""Objects that are read before it is counted whether there are too many: a refusal need not read them all."""
 
 _TABLES = {
     Kind.DOCUMENT_ENTRY: document_entry,
@@ -51,10 +54,13 @@ class Taken(Exception):
 class SqlRegistry:
     """One affinity domain's registry, inside one database transaction."""
 
-    def __init__(self, connection: sa.Connection, domain: str) -> None:
-        self._connection, self._domain = connection, domain
+    def __init__(self, connection: sa.Connection, domain: str, *, whole: bool = True) -> None:
+        self._connection, self._domain, self._whole = connection, domain, whole
 
     # Reading: see RegistryReader.
+
+    def references(self) -> SqlRegistry:
+        return SqlRegistry(self._connection, self._domain, whole=False)
 
     def patient_key(self, patient_id: PatientId) -> int | None:
         return patients.key_of(self._connection, self._domain, patient_id)
@@ -86,8 +92,22 @@ class SqlRegistry:
                 where.append(sa.or_(column.is_(None), column >= range_.from_))
             if range_.to is not None:
                 where.append(sa.or_(column.is_(None), column < range_.to))
-        statement = sa.select(table).where(*where).order_by(table.c.entry_uuid).limit(most + 1)
-        return [_READ[kind](row) for row in self._connection.execute(statement)]
+        where += [sa.not_(_has_value(table, keys, *unwanted)) for unwanted in criteria.without]
+        statement = self._selected(table).where(*where).order_by(table.c.entry_uuid)
+        rows = self._connection.execute(statement.limit(min(most + 1, PROBE))).all()
+        if len(rows) == PROBE <= most:
+            ids = sa.select(table.c.entry_uuid).where(*where).limit(most + 1).subquery()
+            if (self._connection.scalar(sa.select(sa.func.count()).select_from(ids)) or 0) > most:
+                raise TooMany
+            rows = self._connection.execute(statement).all()
+        if len(rows) > most:
+            raise TooMany
+        return [_READ[kind](row) for row in rows]
+
+    def _selected(self, table: sa.Table) -> sa.Select[Any]:
+        if self._whole:
+            return sa.select(table)
+        return sa.select(*(column for column in table.c if column.name != "ebxml"), sa.null().label("ebxml"))
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
         return self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)
@@ -139,7 +159,8 @@ class SqlRegistry:
             ).all()
             keys = [*keys, *self._foreign(batch)]
             for end in (association.c.source, association.c.target):
-                statement = sa.select(association).where(association.c.patient_key.in_(keys), end.in_(batch))
+                mine = (association.c.patient_key.in_(keys), end.in_(batch))
+                statement = self._selected(association).where(*mine)
                 for row in self._connection.execute(statement):
                     found[row.entry_uuid] = _association(row)
         return sorted(found.values(), key=lambda item: item.entry_uuid)
@@ -173,7 +194,8 @@ class SqlRegistry:
             for place in self._connection.execute(statement):
                 places.setdefault(place.patient_key, []).append(place.entry_uuid)
             for key, uuids in places.items():
-                statement = sa.select(table).where(table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
+                mine = (table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
+                statement = self._selected(table).where(*mine)
                 rows |= {row.entry_uuid: row for row in self._connection.execute(statement)}
         return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
 
@@ -353,14 +375,18 @@ def _has_like(table: sa.Table, patient_keys: Any, attribute: str, patterns: Sequ
     return _has(table, patient_keys, attribute, sa.or_(*likes))
 
 
+def _ebxml(row: Any) -> bytes:
+    return b"" if row.ebxml is None else unpack(row.ebxml)
+
+
 def _found(row: Any, kind: Kind) -> Found:
     versions = (row.logical_id, row.version, row.latest) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
-    return Found(row.entry_uuid, kind, int(row.patient_key), unpack(row.ebxml), row.status, row.unique_id, *versions)
+    return Found(row.entry_uuid, kind, int(row.patient_key), _ebxml(row), row.status, row.unique_id, *versions)
 
 
 def _document(row: Any) -> FoundDocument:
     return FoundDocument(
-        row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), unpack(row.ebxml),
+        row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), _ebxml(row),
         row.status, row.unique_id, row.logical_id, row.version, row.latest,
         row.object_type, row.format_code, row.hash, row.size,
     )  # fmt: skip
@@ -368,7 +394,7 @@ def _document(row: Any) -> FoundDocument:
 
 def _association(row: Any) -> FoundAssociation:
     return FoundAssociation(
-        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), unpack(row.ebxml), row.status, "", row.entry_uuid,
+        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), _ebxml(row), row.status, "", row.entry_uuid,
         type=row.type, source=row.source, target=row.target,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.submission import MetadataObject
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, AvailabilityStatus
+from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, OFFLINE, AvailabilityStatus
 from xds.store.compression import pack
 from xds.store.interface import Kind
 from xds.store.tables import (
@@ -134,3 +134,5 @@ def _document_values(item: DocumentEntry) -> Iterable[tuple[str, set[str]]]:
     yield "confidentialityCode", {code.key for code in item.confidentiality_code}
     yield "authorPerson", _persons(item.author)
     yield "referenceIdList", {reference.key for reference in item.reference_id_list}
+    if item.document_availability == OFFLINE:  # of nearly all that there are it is Online, or not said
+        yield "availability", {OFFLINE}
