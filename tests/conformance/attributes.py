@@ -287,6 +287,12 @@ def more_rules() -> Iterator[Rule]:
         entry, "serviceStopTime", "is not before serviceStartTime",
         lambda i: set_slot(i, "serviceStopTime", "20010101"), clause="ITI TF-3: 4.2.3.2.20",
     )  # fmt: skip
+    for field, bad in (("PID-3", "mrn-1"), ("PID-7", "1956-05-27")):
+        yield row(
+            entry, "sourcePatientInfo", f"has {field} in its form",
+            lambda i, f=f"{field}|{bad}": set_slot(i, "sourcePatientInfo", f), clause="ITI TF-3: Table 4.2.3.2-1",
+        )  # fmt: skip
+    yield row(entry, "URI", "has numbered pieces", lambda i: set_slot(i, "URI", "http://a/", "b"))
     for field in ("PID-7|19560527", "PID-8|F"):
         yield row(
             entry, "sourcePatientInfo", f"has {field[:5]} once",
@@ -337,6 +343,8 @@ def author_rules() -> Iterator[Rule]:
         "has a person with an id or a name": {"authorPerson": ("^^Wilhelm",)},
         "has institutions with a name": {"authorInstitution": ("^^^^^&1.2.3&ISO^^^^7",)},
         "has telecommunications with an address": {"authorTelecommunication": ("^^Internet",)},
+        "has e-mail addresses whose use is NET": {"authorTelecommunication": ("^PRN^Internet^a@b.example",)},
+        "has no empty values": {"authorPerson": ("^Röntgen",), "authorRole": ("",)},
     }
     for says, slots in parts.items():
 

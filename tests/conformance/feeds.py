@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.builders import ANNA, BERT
 from tests.conformance.rule import Desk, Rule, stranger
 from tests.hl7.test_v2 import adt
-from tests.hl7.test_v3 import body, ii, interaction
+from tests.hl7.test_v3 import body, device, ii, interaction
 from xds.errors import ErrorCode
 from xds.metadata.identifiers import Oid, PatientId
 from xds.wire.xml import parse
@@ -24,6 +24,18 @@ def fed(text: str) -> Callable[[Desk, str], None]:
 
 def said(name: str, **parts: str) -> Callable[[Desk, str], None]:
     return lambda desk, _: desk.feed(body(name, **parts))
+
+
+def altered(part: str, other: str) -> Callable[[Desk, str], None]:
+    return lambda desk, _: desk.feed(parse(interaction().replace(part, other).encode()))
+
+
+def _swapped(text: str) -> str:
+    first, event, patient, *others = text.split("\r")
+    return "\r".join([first, patient, event, *others])
+
+
+RECEIVER = f'<receiver typeCode="RCV">{device("1.2.8")}</receiver>'
 
 
 def _another_interaction(desk: Desk, _: str) -> None:
@@ -79,6 +91,15 @@ RULES = (
     Rule(ITI_8, "The message type is ADT", FEED, fed(adt(type="ORU^R01")), "200", "MSH-9.1"),
     Rule(ITI_8, "The event is A01, A04, A05, A08 or A40", FEED, fed(adt("A02")), "201", "MSH-9.2"),
     Rule(ITI_8, "The version is 2.x", FEED, fed(adt(version="3")), "203", "MSH-12"),
+    Rule(ITI_8, "The processing id is P, T or D", "HL7 v2.3.1: table 0103", fed(adt().replace("|P|", "|X|")), "202",
+         "MSH-11"),
+    Rule(ITI_8, "Segments are in their order", f"{FEED}.1.2", fed(_swapped(adt())), "100", "EVN"),
+    Rule(ITI_44, "interactionId is the message's own", "ITI TF-2: 3.44.4",
+         altered('extension="PRPA_IN201301UV02"', 'extension="PRPA_IN201304UV02"'), "207", "interactionId"),
+    Rule(ITI_44, "The processing mode is T", "ITI TF-2: 3.44.4",
+         altered('processingModeCode code="T"', 'processingModeCode code="R"'), "207", "processingModeCode"),
+    Rule(ITI_44, "A message has one receiver", "ITI TF-2: 3.44.4", altered(RECEIVER, RECEIVER * 2), "207",
+         "receiver"),
     Rule(ITI_8, "A message has a control id", "HL7 v2.3.1: 2.24.1", fed(adt(control="")), "101", "MSH-10"),
     Rule(ITI_8, "PID-3 is required", f"{FEED}.1.2", fed(adt(pid="")), "101", "PID-3"),
     Rule(ITI_8, "PID-3.1 is required", f"{FEED}.1.2", fed(adt(pid="^^^&1.2&ISO")), "101", "PID-3.1"),

@@ -127,7 +127,7 @@ def document_entries(draw: st.DrawFn) -> DocumentEntry:
         service_stop_time=st.none() | times,
         source_patient_info=many(texts.map("PID-5|{}".format)),
         title=strings,
-        uri=many(texts),
+        uri=st.just(()) | texts.map(lambda text: (text,)) | many(texts.map("1|{}".format)),
     )
     return draw(entry)
 

@@ -44,7 +44,7 @@ def test_an_entry_comes_back_as_it_was(one: Code, many: tuple[Code, ...], title:
 
 def test_a_whole_submission_comes_back_as_it_was() -> None:
     entry, folder = (
-        an_entry(legal_authenticator=Xcn("7^Curie^^^^^^^&1.2.3&ISO"), uri=("a", "b"), version="1"),
+        an_entry(legal_authenticator=Xcn("7^Curie^^^^^^^&1.2.3&ISO"), uri=("1|a", "2|b"), version="1"),
         a_folder(),
     )
     relation = an_association(AssociationType.HAS_MEMBER, folder.entry_uuid, entry.entry_uuid)

@@ -272,7 +272,7 @@ def test_a_folder_has_a_code_a_title_and_its_identifiers() -> None:
         ((rim.Slot("authorRole", ("Radiologist",)),), "required"),
         ((rim.Slot("authorPerson", ("^Curie", "^Röntgen")),), "more than one value"),
         ((rim.Slot("authorPerson", (f"^^{SECRET}",)),), "last name"),
-        ((rim.Slot("authorPerson", ("",)),), "last name"),
+        ((rim.Slot("authorPerson", ("",)),), "empty value"),
         ((rim.Slot("authorInstitution", (f"{SECRET}^^^^^^^^^7",)),), "XON"),
         ((rim.Slot("authorPerson", ("^Curie",)), rim.Slot("authorTelecommunication", (SECRET,))), "XTN"),
         ((rim.Slot("authorPerson", ("^Curie",)), rim.Slot("authorNickname", (SECRET,))), "authorNickname"),
@@ -396,10 +396,27 @@ def test_a_media_type_is_one(mime_type: str) -> None:
     assert context.startswith("DocumentEntry.mimeType: ")
 
 
-@pytest.mark.parametrize("value", ["Anna", "PID-5", "PID-123|x", "PID-|x", "XPID-5|x"])
+@pytest.mark.parametrize("value", ["Anna", "PID-5", "PID-123|x", "PID-|x", "XPID-5|x", "PID-3|x", "PID-7|may"])
 def test_patient_info_is_of_a_field(value: str) -> None:
-    (context,) = contexts(with_entry(set_slot("sourcePatientInfo", "PID-3|x", value)))
+    (context,) = contexts(with_entry(set_slot("sourcePatientInfo", "PID-3|x^^^&1.2&ISO", value)))
     assert context.startswith("DocumentEntry.sourcePatientInfo: ")
+
+
+def test_patient_info_may_be_of_nothing_known() -> None:
+    objects = with_entry(set_slot("sourcePatientInfo", "PID-3|", "PID-7|", "PID-3|x^^^&1.2&ISO~y^^^&1.3&ISO"))
+    assert len(submission_of(objects).document_entries[0].source_patient_info) == 3
+
+
+@pytest.mark.parametrize(("value", "taken"), [("x", False), ("x-klingon", True), ("i-default", True), ("d", False)])
+def test_a_language_is_of_two_letters_at_least_or_private(value: str, taken: bool) -> None:
+    read = from_ebxml.read(with_entry(set_slot("languageCode", value)))
+    assert (read.findings == ()) is taken
+
+
+def test_a_long_uri_comes_in_numbered_pieces() -> None:
+    assert submission_of(with_entry(set_slot("URI", "1|http://a/", "2|b"))).document_entries[0].uri
+    (context,) = contexts(with_entry(set_slot("URI", "http://a/", "b")))
+    assert context.startswith("DocumentEntry.URI: ")
 
 
 # Packages and their markers.

@@ -126,6 +126,19 @@ def test_headers_that_must_be_understood_and_are_not_are_all_named(site: Site) -
     assert named == [("urn:x", "Security"), ("urn:y", "Other")]
 
 
+def test_a_header_of_ws_addressing_that_is_not_known_is_not_understood(site: Site) -> None:
+    assert site.ask(headers="<wsa:Detour s:mustUnderstand='1'/>").codes == ["soap:MustUnderstand"]
+    assert site.ask(headers="<wsa:Detour/>").status == 200
+
+
+def test_what_says_it_is_in_an_encoding_of_soaps_is_not_understood(site: Site) -> None:
+    encoded = "<x:Block xmlns:x='urn:x' s:encodingStyle='http://www.w3.org/2003/05/soap-encoding'/>"
+    got = site.ask(headers=encoded)
+    assert (got.status, got.codes) == (500, ["soap:DataEncodingUnknown"])
+    plain = "<x:Block xmlns:x='urn:x' s:encodingStyle='http://www.w3.org/2003/05/soap-envelope/encoding/none'/>"
+    assert site.ask(headers=plain).status == 200
+
+
 @pytest.mark.parametrize("block", ["<Other xmlns='' s:mustUnderstand='1'/>", "<s:Other s:mustUnderstand='1'/>"])
 def test_a_header_in_no_namespace_or_in_soaps_own_is_not_understood_either(site: Site, block: str) -> None:
     got = site.ask(headers=block)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import hl7
 
@@ -28,12 +29,19 @@ ERRORS = {
     "102": "Data type error",
     "200": "Unsupported message type",
     "201": "Unsupported event code",
+    "202": "Unsupported processing id",
     "203": "Unsupported version id",
     "204": "Unknown key identifier",
     "207": "Application internal error",
 }
 
 _NULL = '""'  # HL7 v2.3.1: 2.6: the value is to be deleted
+
+PROCESSING_IDS = frozenset({"P", "T", "D", ""})
+"""HL7 v2.3.1: table 0103; senders of old leave it out."""
+
+_ORDER = ("MSH", "EVN", "PID", "MRG", "PV1")
+"""Of the segments of ITI TF-2: 3.8.4.1.2; others may stand between them."""
 
 SEGMENTS = 200
 """Segments of one message; an ADT has fewer than twenty."""
@@ -50,6 +58,7 @@ class Header:
     message_type: str = ""
     event: str = ""
     control_id: str = ""
+    processing_id: str = ""
     version: str = "2.3.1"
 
 
@@ -86,6 +95,7 @@ def header(text: str) -> Header:
         message_type=type_,
         event=event,
         control_id=_field(message, "MSH", 10),
+        processing_id=_field(message, "MSH", 11).split(component)[0],
         version=_field(message, "MSH", 12),
     )
 
@@ -101,6 +111,8 @@ def read(text: str, authorities: Authorities) -> Feed:
         raise NotAFeed("MSH-9.1 is not ADT (ITI TF-2: 3.8.4)", "200", rejected=True)
     if head.event not in EVENTS:
         raise NotAFeed("MSH-9.2 is none of A01 A04 A05 A08 A40 (ITI TF-2: 3.8.4)", "201", rejected=True)
+    if head.processing_id not in PROCESSING_IDS:
+        raise NotAFeed("MSH-11 is none of P T D (HL7 v2.3.1: table 0103)", "202", rejected=True)
     if not head.version.startswith("2."):
         raise NotAFeed("MSH-12 is not 2.3.1 (ITI TF-2: 3.8.4)", "203", rejected=True)
     if not head.control_id:
@@ -109,8 +121,21 @@ def read(text: str, authorities: Authorities) -> Feed:
     for segment in ("PID", "MRG"):
         if sum(str(each[0]) == segment for each in message) > 1:
             raise NotAFeed(f"{segment} may come once: of several patients each has a message (ITI TF-2: 3.8.4)", "100")
+    _in_order(message)
     subsumed = tuple(_identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
     return Feed(head.control_id, action, tuple(_identifiers(message, "PID", 3, authorities)), subsumed)
+
+
+def _in_order(message: hl7.Message) -> None:
+    """Segments are in their message's order; EVN and PV1, of which nothing is read, may be missing.
+
+    Raises:
+        NotAFeed: one stands before another that comes first.
+    """
+    known = [name for name in (str(each[0]) for each in message) if name in _ORDER]
+    for before, after in pairwise(known):
+        if _ORDER.index(before) > _ORDER.index(after):
+            raise NotAFeed(f"{after} comes before {before} (ITI TF-2: 3.8.4.1.2)", "100")
 
 
 def acknowledgement(head: Header, problem: NotAFeed | None = None, *, now: datetime | None = None) -> bytes:

@@ -36,6 +36,7 @@ def read(body: Element) -> Feed:
     action = INTERACTIONS.get(local_name(body))
     if action is None:
         raise NotAFeed("the interaction is none of ITI-44's (ITI TF-2: 3.44.4)")
+    _wrapped_rightly(body)
     events = _found(body, _EVENT)
     if len(events) != 1:
         raise NotAFeed("exactly one registrationEvent is required (ITI TF-2: 3.44.4.1.2)")
@@ -46,6 +47,21 @@ def read(body: Element) -> Feed:
             raise NotAFeed("exactly one priorRegistration is required (ITI TF-2: 3.44.4.2.2)")
         subsumed = tuple(_identifiers(events[0], _PRIOR))
     return Feed(message_id(body), action, patient_ids, subsumed)
+
+
+def _wrapped_rightly(body: Element) -> None:
+    """What is around the event is ITI-44's; what is not there says nothing.
+
+    Raises:
+        NotAFeed: another interaction or processing mode is named, or the message goes to several.
+    """
+    interaction, mode = (body.find(name(f"hl7:{tag}")) for tag in ("interactionId", "processingModeCode"))
+    if interaction is not None and interaction.get("extension") not in (None, local_name(body)):
+        raise NotAFeed("interactionId is not the message's own (ITI TF-2: 3.44.4)")
+    if mode is not None and mode.get("code") not in (None, "T"):
+        raise NotAFeed("processingModeCode is T (ITI TF-2: 3.44.4)")
+    if len(_found(body, "hl7:receiver")) > 1:
+        raise NotAFeed("a message has one receiver (ITI TF-2: 3.44.4)")
 
 
 def message_id(body: Element) -> str:

@@ -128,8 +128,8 @@ class Xtn:
     def __post_init__(self) -> None:
         parts = _components(self.text, 14)
         if parts[2] == "Internet":
-            if not parts[3]:
-                raise ValueError("an e-mail address is required (XTN.4)")
+            if not parts[3] or parts[1] not in ("", "NET"):
+                raise ValueError("an e-mail address is required (XTN.4), and its use is NET (XTN.2)")
         elif not parts[2] or not (parts[6] or parts[11]):
             raise ValueError("equipment type and number are required (XTN.3, XTN.7)")
 

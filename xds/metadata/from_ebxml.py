@@ -6,7 +6,7 @@ ITI TF-3: 4.2.3.2 to 4.2.3.4 (attributes), 4.2.2 (associations), 4.2.1.4 (submis
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -147,7 +147,7 @@ def language(value: str) -> str:
     Raises:
         ValueError: it has not the form of one.
     """
-    if re.fullmatch(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*", value) is None:
+    if re.fullmatch(r"([A-Za-z]{2,8}|[xXiI](?=-))(-[A-Za-z0-9]{1,8})*", value) is None:
         raise ValueError("not a language tag of RFC 5646")
     return value
 
@@ -207,6 +207,8 @@ def _document_entry(item: rim.ExtrinsicObject) -> _Made[DocumentEntry]:
         "source_patient_info": reading.slot_values("sourcePatientInfo", _source_patient_info, _DE),
         "uri": reading.slot_values("URI", text, _DE),
     }
+    if len(values["uri"]) > 1 and any(re.match(r"[1-9][0-9]*\|", piece) is None for piece in values["uri"]):
+        reading.wrong("URI", "is one value, or pieces of one, numbered 1|, 2| …", _DE)
     if item.object_type == v.ON_DEMAND:
         for attribute in ("creation_time", "hash", "size"):
             if values[attribute] is not None:
@@ -236,9 +238,23 @@ def _availability(value: str) -> str:
 
 
 def _source_patient_info(value: str) -> str:
+    field, _, content = value.partition("|")
     if re.match(r"PID-[0-9]{1,2}\|", value) is None:
         raise ValueError("not of the form PID-n|value")
+    try:
+        if content:  # senders write the name of a field that they know nothing for
+            _PATIENT_INFO.get(field, text)(content)
+    except ValueError as problem:
+        raise ValueError(f"{field}: {problem}") from None
     return value
+
+
+def _source_ids(content: str) -> list[PatientId]:
+    return [PatientId.parse(one) for one in content.split("~")]
+
+
+_PATIENT_INFO: Mapping[str, Callable[[str], Any]] = {"PID-3": _source_ids, "PID-7": Dtm}
+"""What the fields of sourcePatientInfo hold that have a form (ITI TF-3: 4.2.3.2.23)."""
 
 
 def submission_set(item: rim.RegistryPackage) -> tuple[SubmissionSet | None, list[Finding]]:

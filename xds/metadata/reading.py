@@ -173,6 +173,9 @@ class Reading:
             self.wrong("author", "a slot occurs twice", "ITI TF-3: 4.2.3.1")
         for unknown in values.keys() - set(_AUTHOR_SLOTS):
             self.wrong("author", f"slot {unknown[:64]} is none of an author's", clause)
+        if any(not value.strip() for slot in values.values() for value in slot):
+            self.wrong("author", "a slot has an empty value", clause)
+            return None
         people = values.get("authorPerson", ())
         if len(people) > 1:
             self.wrong("author.authorPerson", "has more than one value", clause)

@@ -15,6 +15,9 @@ from xds.wire.xml import NAMESPACES, Element, name
 
 ANONYMOUS = NAMESPACES["wsa"] + "/anonymous"
 ONCE = ("Action", "MessageID", "To", "ReplyTo", "FaultTo", "From")
+HEADERS = frozenset({*ONCE, "RelatesTo", "ReferenceParameters"})
+"""What is understood of WS-Addressing (WS-Addressing 1.0 Core: 3.2)."""
+
 LENGTH = 2048
 """Characters of an address or id; longer ones are not anybody's."""
 

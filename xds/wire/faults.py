@@ -21,6 +21,7 @@ class FaultCode(StrEnum):
 
     VERSION_MISMATCH = "VersionMismatch"
     MUST_UNDERSTAND = "MustUnderstand"
+    DATA_ENCODING_UNKNOWN = "DataEncodingUnknown"
     SENDER = "Sender"
     RECEIVER = "Receiver"
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
-from xds.wire.addressing import Addressing, message_id_of, read_addressing, reply_headers
+from xds.wire.addressing import HEADERS, Addressing, message_id_of, read_addressing, reply_headers
 from xds.wire.faults import AddressingFault, Fault, FaultCode, sender
 from xds.wire.spyne_compat import imported
 from xds.wire.xml import NAMESPACES, Element, NotXml, name, parse
@@ -26,6 +26,7 @@ _method_context: Any = imported("spyne.context").MethodContext
 log = logging.getLogger("xds.wire.soap")
 
 _TNS = "urn:xds:operations"
+_NO_ENCODING = NAMESPACES["soap"] + "/encoding/none"
 
 # spyne logs every fault with its traceback; faults are answers, and what breaks is logged here.
 logging.getLogger("spyne").setLevel(logging.CRITICAL)
@@ -67,6 +68,7 @@ class _Bare(_soap12):  # type: ignore[misc]
             ctx.udc.relates_to = message_id_of(ctx.in_header_doc)
             ctx.udc.message = Message(read_addressing(ctx.in_header_doc), ctx.in_body_doc, ctx.in_header_doc)
             _understood(ctx.in_header_doc)
+            _encoding_known(ctx.in_body_doc)
             action = ctx.udc.message.addressing.action
             operation = ctx.udc.operations.get(action)
             if operation is None:
@@ -165,13 +167,26 @@ def _understood(header: Element | None) -> None:
     """Every header block that must be understood is (SOAP 1.2 part 1: 5.2.3)."""
     unknown = []
     for block in () if header is None else header:
+        _encoding_known(block)
         must = block.get(name("soap:mustUnderstand"), "").strip() in ("1", "true")
         role = block.get(name("soap:role"), "")
         mine = role in ("", NAMESPACES["soap"] + "/role/next", NAMESPACES["soap"] + "/role/ultimateReceiver")
-        if must and mine and etree.QName(block).namespace != NAMESPACES["wsa"]:
-            unknown.append((etree.QName(block).namespace or "", etree.QName(block).localname))
+        namespace, local = etree.QName(block).namespace or "", etree.QName(block).localname
+        if must and mine and not (namespace == NAMESPACES["wsa"] and local in HEADERS):
+            unknown.append((namespace, local))
     if unknown:
         raise Fault(FaultCode.MUST_UNDERSTAND, "a header that must be understood is not", not_understood=tuple(unknown))
+
+
+def _encoding_known(element: Element) -> None:
+    """Nothing is in an encoding of SOAP's: a header block or a body is the XML that it is (SOAP 1.2 part 1: 5.1.1).
+
+    Raises:
+        Fault: it says that it is in another.
+    """
+    encoding = element.get(name("soap:encodingStyle"), _NO_ENCODING)
+    if encoding != _NO_ENCODING:
+        raise Fault(FaultCode.DATA_ENCODING_UNKNOWN, "the encodingStyle is not known")
 
 
 def around(headers: Iterable[Element]) -> tuple[bytes, bytes]:
