@@ -76,7 +76,9 @@ def classifications(owner: str) -> st.SearchStrategy[tuple[Classification, ...]]
 
 def identifiers(owner: str) -> st.SearchStrategy[tuple[ExternalIdentifier, ...]]:
     """Identifiers that XDS does not know."""
-    return st.lists(st.builds(ExternalIdentifier, uuids, st.just(owner), uuids, texts, strings), max_size=2).map(tuple)
+    return st.lists(st.builds(ExternalIdentifier, uuids, st.just(owner), uuids, texts, strings, slots), max_size=2).map(
+        tuple
+    )
 
 
 def many(values: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[tuple[Any, ...]]:

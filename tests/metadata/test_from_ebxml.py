@@ -553,6 +553,17 @@ def test_slots_of_a_code_that_have_no_place_are_warned_of() -> None:
     assert submission_of(objects) == read.submission
 
 
+def test_slots_of_an_identifier_that_have_no_place_are_warned_of() -> None:
+    def more(item: rim.ExtrinsicObject) -> rim.ExtrinsicObject:
+        slot = rim.Slot("urn:x:y", ("z",))
+        first, *others = item.external_identifiers
+        return replace(item, external_identifiers=(replace(first, slots=(slot,)), *others))
+
+    (warning,) = from_ebxml.read(with_entry(more)).findings
+    assert (warning.code, warning.severity) == (ErrorCode.EXTRA_METADATA_NOT_SAVED, Severity.WARNING)
+    assert "DocumentEntry.patientId" in warning.context or "DocumentEntry.uniqueId" in warning.context
+
+
 @pytest.mark.parametrize(("name", "taken"), [("colour", False), ("urn:ihe:x", False), ("urn:x:y", True)])
 def test_extra_slots_of_an_association_are_named_as_those_of_objects(name: str, taken: bool) -> None:
     objects = objects_of()

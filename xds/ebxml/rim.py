@@ -58,6 +58,7 @@ class ExternalIdentifier:
     scheme: str
     value: str
     name: InternationalString = ()
+    slots: tuple[Slot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +232,7 @@ def _read_identifier(element: Element) -> ExternalIdentifier:
         element.get("identificationScheme", ""),
         element.get("value", ""),
         _read_text(element.find(name("rim:Name"))),
+        read_slots(element),
     )
 
 
@@ -303,6 +305,7 @@ def _write_identifier(item: ExternalIdentifier) -> Element:
         element, id=item.id, objectType=_OBJECT_TYPE + "ExternalIdentifier",
         registryObject=item.registry_object, identificationScheme=item.scheme, value=item.value,
     )  # fmt: skip
+    write_slots(element, item.slots)
     _write_text(element, "rim:Name", item.name)
     return element
 

@@ -114,6 +114,8 @@ class Reading:
             self.wrong(attribute, f"needs exactly one ExternalIdentifier, has {len(found)}", clause)
             return None
         self._identifiers.remove(found[0])
+        if found[0].slots:
+            self.lost(attribute)
         self.owned(attribute, found[0].registry_object, "registryObject", "ITI TF-3: 4.2.3.1.5")
         return self._built(attribute, clause, build, found[0].value)
 
