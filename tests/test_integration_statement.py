@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command import xds
 from xds.domain import SERVED
 from xds.integration_statement import CLAIMS, claims, lines, markdown
-from xds.settings import Mllp, Server, Settings
+from xds.settings import ImagingSource, Mllp, Server, Settings
 
+PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 EVERYTHING = replace(Settings(), mllp=Mllp(listen="127.0.0.1:2575"))
 
 
@@ -30,10 +33,32 @@ def test_with_everything_served_every_claim_is_made_with_its_options() -> None:
     made = {(profile, actor): options for profile, actor, options in claims(EVERYTHING)}
     known = {line.number for line in lines(EVERYTHING)}
     for claim in CLAIMS:
+        if claim.actor == PIX_CONSUMER:
+            continue  # one of three
         met = claim.needs <= known
         assert ((claim.profile, claim.actor) in made) == met
         assert not met or made[claim.profile, claim.actor] == tuple(option.title for option in claim.options)
-    assert [claim.actor for claim in CLAIMS if not claim.needs <= known] == []
+    assert {claim.actor for claim in CLAIMS if not claim.needs <= known} == {PIX_CONSUMER}
+
+
+@pytest.mark.parametrize(
+    ("imaging", "profile"),
+    [
+        (ImagingSource(pix="mllp://pix:1"), "(PIX)"),
+        (ImagingSource(pix="http://pix/"), "(PIXV3)"),
+        (ImagingSource(pixm="http://pix/fhir"), "Mobile (PIXm)"),
+    ],
+)
+def test_patients_are_cross_referenced_by_the_one_transaction_that_is_set(imaging: ImagingSource, profile: str) -> None:
+    made = [
+        profile for profile, actor, _ in claims(replace(EVERYTHING, imaging_source=imaging)) if actor == PIX_CONSUMER
+    ]
+    assert [one.endswith(profile) for one in made] == [True]
+
+
+def test_images_are_said_to_be_taken_by_stow_rs_where_they_are() -> None:
+    storing = replace(EVERYTHING, imaging_source=ImagingSource(stow_rs=True))
+    assert "RAD-108" in {line.number for line in lines(storing)} - {line.number for line in lines(EVERYTHING)}
 
 
 def test_every_claims_part_is_one_that_is_served() -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import AUTHORITY, REPOSITORY
+from tests.builders import AUTHORITY, BERT, REPOSITORY
 from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.server import Served, free_port
 from tests.imaging.images import SERIES, STUDY, a_kos, an_instance, put, saved
 from tests.test_app import Site, serving
+from xds.archives.interface import NotAnswering
 from xds.archives.patients import PatientTable
 from xds.errors import Unusable
 from xds.imaging import kos
@@ -26,6 +27,7 @@ from xds.metadata.vocabulary import DOCUMENT_ENTRY_UNIQUE_ID
 from xds.publishing import Publisher
 from xds.settings import DEFAULT_DOMAIN
 from xds.store.publications import Publication, listed
+from xds.store.registry import SqlRegistry
 from xds.store.tables import audit_record, document_entry, publication
 from xds.wire.client import Client, NoReply
 
@@ -238,6 +240,85 @@ def test_each_sending_is_on_record(follower: Follower) -> None:
     ]  # fmt: skip
 
 
+# A patient who turns out to be another.
+
+
+def found_of(follower: Follower, patient: PatientId) -> list[str]:
+    return [entry.get("id") or "" for entry in follower.site.find(patient).body.iter("{*}ExtrinsicObject")]
+
+
+def remapped(follower: Follower, text: str) -> None:
+    """The table says otherwise, and the time has come to look at it."""
+    follower.table.write_text(text)
+    with follower.site.application.engine.begin() as connection:
+        connection.execute(sa.update(publication).values(mapped=1, next_try=0))
+
+
+def test_a_study_of_another_patient_is_taken_from_the_one_and_given_to_the_other(follower: Follower) -> None:
+    follower.step()
+    before = follower.state.entry_uuid
+    remapped(follower, f"{MRN},{BERT}\n")
+    for _ in range(3):  # it is refused as a replacement, deprecated, published afresh
+        follower.step()
+    assert follower.state.state == "published"
+    assert found_of(follower, ANNA) == []
+    assert found_of(follower, BERT) == [follower.state.entry_uuid]
+    assert follower.entries() == [("Approved", follower.state.entry_uuid), ("Deprecated", before)]
+    assert follower.step() == 0
+
+
+def test_a_study_of_another_patient_waits_where_nobody_can_deprecate_it(follower: Follower) -> None:
+    follower.step()
+    where = follower.publisher._where
+    follower.publisher._where = replace(where, registry=None)
+    remapped(follower, f"{MRN},{BERT}\n")
+    for _ in range(3):
+        follower.step()
+    assert (follower.state.state, "no registry is set" in follower.state.reason) == ("moving", True)
+    assert found_of(follower, BERT) == []
+    follower.publisher._where = replace(where, registry=Client("http://127.0.0.1:1/registry"))
+    follower.now()
+    follower.step()
+    assert follower.state.state == "moving"
+    follower.publisher._where = where
+    for _ in range(2):
+        follower.now()
+        follower.step()
+    assert found_of(follower, BERT) == [follower.state.entry_uuid]
+
+
+def test_a_study_of_merged_patients_is_replaced(follower: Follower) -> None:
+    follower.step()
+    before = follower.state.entry_uuid
+    with follower.site.application.engine.begin() as connection:
+        store = SqlRegistry(connection, DEFAULT_DOMAIN)
+        store.add_patient(BERT)
+        store.merge(ANNA, BERT)
+    remapped(follower, f"{MRN},{BERT}\n")
+    follower.step()
+    assert follower.entries() == [("Approved", follower.state.entry_uuid), ("Deprecated", before)]
+    assert found_of(follower, BERT) == [follower.state.entry_uuid]
+
+
+def test_a_study_whose_patient_is_mapped_no_more_stays_as_it_is(follower: Follower) -> None:
+    follower.step()
+    remapped(follower, "")
+    assert follower.step() == 0
+    assert (follower.state.state, follower.state.mapped > 1) == ("published", True)
+
+
+def test_nobody_who_can_say_whose_it_is_changes_nothing(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower.step()
+
+    def deaf(_own: PatientId) -> PatientId:
+        raise NotAnswering("no answer")
+
+    monkeypatch.setattr(follower.publisher._patients, "mapped", deaf)
+    remapped(follower, f"{MRN},{BERT}\n")
+    assert follower.step() == 0
+    assert (follower.state.state, follower.state.mapped) == ("published", 1)
+
+
 # Whose an id is.
 
 
@@ -249,14 +330,17 @@ def test_each_sending_is_on_record(follower: Follower) -> None:
         (Patient(id="MRN-2", issuer_oid="1.2.3.50"), None),
         (Patient(id="bert", issuer_oid=AUTHORITY), PatientId("bert", AUTHORITY)),
         (Patient(issuer_oid=AUTHORITY), None),
-        (Patient(id="a^b", issuer_oid=AUTHORITY), None),
+        (Patient(id="a^b", issuer_oid=AUTHORITY), PatientId("a^b", AUTHORITY)),
+        (Patient(id="a\x01b", issuer_oid=AUTHORITY), None),
         (Patient(id="MRN-1", issuer_oid="north"), None),
     ],
 )
 def test_an_id_is_mapped_by_its_issuer_or_not_at_all(tmp_path: Path, patient: Patient, found: PatientId | None) -> None:
     path = tmp_path / "patients.csv"
     path.write_text(f"{MRN},{ANNA}\n")
-    assert PatientTable(path, [AUTHORITY], "").of(patient) == found
+    table = PatientTable(path, [AUTHORITY], "")
+    own = table.own(patient)
+    assert (None if own is None else table.mapped(own)) == found
 
 
 def test_a_table_that_cannot_be_read_is_said_so_and_the_one_before_holds(tmp_path: Path) -> None:
@@ -266,7 +350,8 @@ def test_a_table_that_cannot_be_read_is_said_so_and_the_one_before_holds(tmp_pat
     path.write_text(f"{MRN},{ANNA}\n")
     table = PatientTable(path, [], "1.2.3.50")
     path.write_text("nonsense\n")
-    assert table.of(Patient(id="MRN-1")) == ANNA
+    assert table.own(Patient(id="MRN-1")) == MRN
+    assert table.mapped(MRN) == ANNA
     with pytest.raises(Unusable, match="line 1: two patient ids"):
         PatientTable(path, [], "")
 

@@ -22,10 +22,11 @@ from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
 from xds.archives.pacs import Pacs, Way
-from xds.archives.patients import PatientTable
+from xds.archives.patients import Patients, PatientTable
 from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
+from xds.cross_referencing import CrossReferenced, manager
 from xds.dicomweb.service import RAD_129, DicomWeb
 from xds.dicomweb.store import RAD_108, Storing
 from xds.ebxml import rim
@@ -372,11 +373,29 @@ class AffinityDomain:
             imaging.publish_quiet_seconds,
         )
         table = Path(imaging.patients) if imaging.patients else None
-        patients = PatientTable(table, self.own.assigning_authorities, imaging.issuer)
+        patients: Patients = PatientTable(table, self.own.assigning_authorities, imaging.issuer)
+        if imaging.pix or imaging.pixm:
+            patients = self._cross_referenced(patients, spool)
         engine = self.database.engine
         return Publisher(
             images, engine, patients, where, lambda study: manifest_for(study, settings), self.started, spool
         )
+
+    def _cross_referenced(self, table: Patients, spool: Spool) -> Patients:
+        """Patients that a PIX Manager is asked about, where the table has none."""
+        imaging, engine = self.settings.imaging_source, self.database.engine
+        source = Oid(imaging.retrieve_location_uid)
+
+        def question(transaction: tuple[str, str], url: str) -> AuditEvent:
+            here, there = self._ends(url)
+            return AuditEvent(self.node, "110112", "E", transaction, here, there)
+
+        def recorded(event: AuditEvent) -> None:
+            with engine.begin() as connection:
+                audit_store.record(connection, event.records())
+
+        asked = manager(imaging.pix or imaging.pixm, not imaging.pix, self.settings.tls, spool, source)
+        return CrossReferenced(table, asked, Oid(self.own.assigning_authorities[0]), question, recorded)
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""
@@ -404,10 +423,13 @@ class AffinityDomain:
 
     def started(self, transaction: Transaction, url: str) -> AuditEvent:
         """The record of a transaction that we start."""
+        return self._event(transaction, Side.INITIATOR, *self._ends(url))
+
+    def _ends(self, url: str) -> tuple[Party, Party]:
+        """Of what we start: this node, and whom it goes to."""
         base = self._base()
         here = Party(base, urlsplit(base).hostname or "localhost", ours=True, requestor=True)
-        there = Party(url, urlsplit(url).hostname or "localhost")
-        return self._event(transaction, Side.INITIATOR, here, there)
+        return here, Party(url, urlsplit(url).hostname or "localhost")
 
     def _base(self) -> str:
         return self.settings.server.public_url or f"http://{self.settings.server.listen}"

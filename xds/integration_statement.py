@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from xds import __version__
+from xds.cross_referencing import ByFhir, ByMllp, BySoap
 from xds.dicomweb.service import RAD_55, RAD_107, RAD_129
+from xds.dicomweb.store import RAD_108
 from xds.domain import SERVED, transactions_of
 from xds.settings import Settings
 from xds.transactions import iti8_patient_identity_feed as iti8
@@ -45,6 +47,8 @@ def _of(*numbers: str) -> frozenset[str]:
     return frozenset(numbers)
 
 
+_PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
+
 # ITI TF-1: 10 (XDS.b), 29 (MPQ); the supplements XDS Metadata Update, RMU and RMD; RAD TF-1: 18 (XDS-I.b).
 CLAIMS = (
     Claim(
@@ -64,6 +68,9 @@ CLAIMS = (
           _of("RAD-55", "RAD-68", "RAD-69"), (Option("Set of DICOM Instances", _of("RAD-68")),)),
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Consumer", "", _of("RAD-69")),
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
+    Claim("Patient Identifier Cross-referencing (PIX)", _PIX_CONSUMER, "imaging-source", _of("ITI-9")),
+    Claim("Patient Identifier Cross-referencing HL7 V3 (PIXV3)", _PIX_CONSUMER, "imaging-source", _of("ITI-45")),
+    Claim("Patient Identifier Cross-reference for Mobile (PIXm)", _PIX_CONSUMER, "imaging-source", _of("ITI-83")),
     Claim("Restricted Metadata Update (RMU)", "Update Responder", "registry", _of("ITI-92"),
           (Option("XDS Persistence", _of("ITI-92")),)),
     Claim("Remove Metadata and Documents (RMD)", "Document Registry", "registry", _of("ITI-62")),
@@ -99,9 +106,16 @@ def lines(settings: Settings) -> list[Line]:
         found += [
             Line(*numbered, "Responder", Actor.IMAGING_DOCUMENT_SOURCE) for numbered in (RAD_55, RAD_107, RAD_129)
         ]
+        if settings.imaging_source.stow_rs:
+            found.append(Line(*RAD_108, "Responder", Actor.IMAGING_DOCUMENT_SOURCE))
     if any(domain.mllp_listen for domain in settings.affinity_domains.values()):
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
+    if settings.imaging_source.pix:
+        by = ByMllp if settings.imaging_source.pix.startswith("mllp") else BySoap
+        found.append(Line(*by.transaction, "Initiator", _PIX_CONSUMER))
+    if settings.imaging_source.pixm:
+        found.append(Line(*ByFhir.transaction, "Initiator", _PIX_CONSUMER))
     return sorted(dict.fromkeys(found), key=lambda line: (line.role != "Responder", _order(line.number)))
 
 

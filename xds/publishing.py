@@ -17,7 +17,7 @@ from lxml import etree
 
 from xds.actors.document_source import CONTENT_TYPE, Content, imaging_submission, provide_written, submission, written
 from xds.archives.interface import Archive, Gone, NotAnswering
-from xds.archives.patients import PatientTable
+from xds.archives.patients import Patients
 from xds.audit.events import AuditEvent
 from xds.ebxml import lcm, rs
 from xds.ebxml.rim import Slot
@@ -42,6 +42,9 @@ from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.publishing")
 
+REMAP_SECONDS = 3600.0
+"""How long the patient that a study was published as is taken for right."""
+
 # Seconds until a study is tried again, by what came of it: doubled with each attempt, up to the second.
 _NO_ANSWER, _NOT_MAPPED, _REFUSED = (10, 600), (60, 600), (600, 86_400)
 
@@ -61,7 +64,7 @@ class Publisher:
     """One deployment's; not to be run twice at once."""
 
     def __init__(
-        self, archive: Archive, engine: sa.Engine, patients: PatientTable, where: Where,
+        self, archive: Archive, engine: sa.Engine, patients: Patients, where: Where,
         manifest_of: Callable[[Study], Manifest], new_event: Callable[[Transaction, str], AuditEvent], spool: Spool,
     ) -> None:  # fmt: skip
         self._archive, self._engine, self._patients, self._where = archive, engine, patients, where
@@ -77,6 +80,7 @@ class Publisher:
         now = now_microseconds()
         with self._engine.begin() as connection:
             store.look(connection, found, now)
+        self._remap(now)
         with reading(self._engine) as connection:
             due = store.due(connection, now - int(self._where.quiet_seconds * 1e6), now)
         for one in due:
@@ -86,18 +90,40 @@ class Publisher:
                 self._later(one, str(problem), _NO_ANSWER)
         return len(due)
 
+    def _remap(self, now: int) -> None:
+        """Publish again what turns out to be of another patient than it was published as."""
+        with reading(self._engine) as connection:
+            asked = store.mapped_before(connection, now - int(REMAP_SECONDS * 1e6))
+        for one in asked:
+            try:
+                found = self._patients.mapped(PatientId.parse(one.own_patient))
+            except NotAnswering as problem:
+                log.warning("patients.not_answering", extra={"reason": str(problem)})
+                return
+            if found is None or str(found) == one.entry_patient:
+                self._change(one, mapped=now)
+            else:
+                log.warning("study.of_another_patient", extra={"study": one.study_instance_uid})
+                reason = "its patient is another one now"
+                self._change(one, mapped=now, state="waiting", reason=reason, published="", next_try=0, attempts=0)
+
     def _try(self, one: Publication) -> None:
         if one.sending:
             self._send(one)
+            return
+        if one.state == "moving":
+            self._withdraw(one)
             return
         study = self._archive.study(one.study_instance_uid) if one.fingerprint else None
         if study is None or not study.count:
             self._withdraw(one)
             return
-        patient_id = self._patients.of(study.patient)
-        if patient_id is None:
+        own = self._patients.own(study.patient)
+        patient_id = None if own is None else self._patients.mapped(own)
+        if own is None or patient_id is None:
             self._later(one, "the patient's id is not mapped to one of the affinity domain", _NOT_MAPPED)
             return
+        self._change(one, own_patient=str(own), mapped=now_microseconds())
         self._send(self._prepared(one, study, patient_id))
 
     def _prepared(self, one: Publication, study: Study, patient_id: PatientId) -> Publication:
@@ -106,7 +132,7 @@ class Publisher:
         value, content = imaging_submission(study, manifest, patient_id, self._where.source_id, self._where.defaults)
         entry = replace(value.document_entries[0], entry_uuid=new_entry_uuid())
         members = tuple(replace(a, target=entry.entry_uuid) for a in value.associations)
-        if one.entry_uuid and one.patient_id == str(patient_id):
+        if one.entry_uuid:  # of another patient by now, unless the two were merged: then the registry says so
             members += (_replacing(entry.entry_uuid, one.entry_uuid),)
         value = Submission(value.submission_set, (entry,), (), members)
         message: dict[str, Any] = {
@@ -139,13 +165,17 @@ class Publisher:
             else:
                 event.end(failed=False)
         self._change(
-            one, state="published", reason="", published=one.sending, entry_uuid=one.sending_entry, attempts=0,
-            next_try=0, **_NOTHING_SENT,
+            one, state="published", reason="", published=one.sending, entry_uuid=one.sending_entry,
+            entry_patient=one.patient_id, attempts=0, next_try=0, **_NOTHING_SENT,
         )  # fmt: skip
         log.info("study.published", extra={"study": one.study_instance_uid})
 
     def _refused(self, one: Publication, findings: Sequence[Finding]) -> None:
         codes = ", ".join(sorted({finding.code for finding in findings}))
+        if one.entry_uuid and one.patient_id != one.entry_patient and _ANOTHERS & {f.code for f in findings}:
+            # What is registered was of another patient: it is deprecated there before it is published here.
+            self._change(one, state="moving", reason="its patient is another one now", next_try=0, **_NOTHING_SENT)
+            return
         if {finding.code for finding in findings} & _NOT_TO_BE_REPLACED:
             # Somebody else has replaced, deprecated or removed it: the next attempt stands for itself.
             self._change(one, entry_uuid="")
@@ -158,11 +188,11 @@ class Publisher:
             self._change(one, state="withdrawn", reason="", published=one.fingerprint, entry_uuid="")
             return
         if self._where.registry is None:
-            self._later(one, "gone, and no registry is set where its entry is deprecated", _NOT_MAPPED)
+            self._later(one, "no registry is set where its entry is deprecated", _NOT_MAPPED, state=one.state)
             return
         value = _deprecation(one, self._where.source_id)
         event = self._new_event(ITI_57, self._where.registry.url)
-        event.about_patient(one.patient_id)
+        event.about_patient(one.entry_patient)
         event.about_submission_set(value.submission_set.unique_id)
         with ExitStack() as stack:
             stack.callback(self._recorded, event)
@@ -180,13 +210,14 @@ class Publisher:
         if status is not Status.SUCCESS and not {f.code for f in findings} <= settled:
             self._refused(one, findings)
             return
-        self._change(one, state="withdrawn", reason="", published=one.fingerprint, entry_uuid="", attempts=0)
+        after = {"state": "waiting"} if one.state == "moving" else {"state": "withdrawn", "published": one.fingerprint}
+        self._change(one, reason="", entry_uuid="", attempts=0, next_try=0, **after)
         log.info("study.withdrawn", extra={"study": one.study_instance_uid})
 
     def _later(self, one: Publication, reason: str, pace: tuple[int, int], **changes: object) -> None:
         seconds = min(pace[0] * 2 ** min(one.attempts, 16), pace[1])
         next_try = now_microseconds() + seconds * 1_000_000
-        state = {"state": "waiting"} if not one.sending else {}
+        state = {} if one.sending or one.state == "moving" else {"state": "waiting"}
         values = {**state, "reason": reason[:500], "attempts": one.attempts + 1, "next_try": next_try, **changes}
         self._change(one, **values)
 
@@ -199,6 +230,7 @@ class Publisher:
             record(connection, event.records())
 
 
+_ANOTHERS = {ErrorCode.PATIENT_ID_DOES_NOT_MATCH}
 _NOT_TO_BE_REPLACED = {ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, ErrorCode.UNRESOLVED_REFERENCE}
 _NOTHING_SENT = {"sending": "", "sending_entry": "", "sending_set": "", "metadata": None, "content": None}
 
@@ -214,7 +246,7 @@ def _replacing(new: str, old: str) -> Association:
 
 def _deprecation(one: Publication, source_id: Oid) -> Submission:
     """An update of an entry's availabilityStatus (ITI TF-2: 3.57.4.1.3)."""
-    value = submission([], PatientId.parse(one.patient_id), source_id, CONTENT_TYPE)
+    value = submission([], PatientId.parse(one.entry_patient), source_id, CONTENT_TYPE)
     statuses = {"OriginalStatus": AvailabilityStatus.APPROVED, "NewStatus": AvailabilityStatus.DEPRECATED}
     trigger = Association(
         entry_uuid=EntryUuid("deprecation"), type=UPDATE_AVAILABILITY_STATUS, source=value.submission_set.entry_uuid,

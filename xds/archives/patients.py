@@ -7,12 +7,29 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from xds.errors import Unusable
 from xds.imaging.manifest import Patient
-from xds.metadata.identifiers import PatientId, is_oid
+from xds.metadata.identifiers import Oid, PatientId, is_oid
 
 log = logging.getLogger("xds.archives.patients")
+
+
+class Patients(Protocol):
+    """Whose patient ids of the archive are."""
+
+    def own(self, patient: Patient) -> PatientId | None:
+        """The id that the archive has for a patient, where it says who issued it."""
+        ...
+
+    def mapped(self, own: PatientId) -> PatientId | None:
+        """The affinity domain's id for it; None when that cannot be told.
+
+        Raises:
+            NotAnswering: whoever knows it does not answer.
+        """
+        ...
 
 
 class PatientTable:
@@ -28,17 +45,19 @@ class PatientTable:
         self._lock, self._stamp = Lock(), self._stamped()
         self._table = self._read()
 
-    def of(self, patient: Patient) -> PatientId | None:
-        """The patient as the domain knows them; None when that cannot be told.  Only ids with an issuer are."""
+    def own(self, patient: Patient) -> PatientId | None:
+        """See ``Patients``."""
         issuer = patient.issuer_oid or self._issuer
         if not patient.id or not is_oid(issuer):
             return None
         try:
-            own = PatientId.parse(f"{patient.id}^^^&{issuer}&ISO")
+            return PatientId.of(patient.id, Oid(issuer))
         except ValueError:
             return None
-        mapped = self._current().get(own)
-        return mapped or (own if own.authority in self._authorities else None)
+
+    def mapped(self, own: PatientId) -> PatientId | None:
+        """See ``Patients``."""
+        return self._current().get(own) or (own if own.authority in self._authorities else None)
 
     def _current(self) -> dict[PatientId, PatientId]:
         with self._lock:

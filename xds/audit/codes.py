@@ -214,9 +214,11 @@ class TransactionWords:
 
 
 # ITI TF-2: «Security Considerations» of each transaction; RAD TF-2: 4.68.5, 4.69.5.
+_PIX = ("Patient Identifier Cross-reference Consumer", "Patient Identifier Cross-reference Manager", "asked")
 TRANSACTIONS = {
     "ITI-8": TransactionWords("Patient Identity Feed", "Patient Identity Source", "Document Registry",
                               "sent a patient's identity to"),
+    "ITI-9": TransactionWords("PIX Query", *_PIX),
     "ITI-18": TransactionWords("Registry Stored Query", "Document Consumer", "Document Registry", "asked"),
     "ITI-38": TransactionWords("Cross Gateway Query", "Initiating Gateway", "Responding Gateway", "asked"),
     "ITI-39": TransactionWords("Cross Gateway Retrieve", "Responding Gateway", "Initiating Gateway",
@@ -229,6 +231,7 @@ TRANSACTIONS = {
                                "gave documents to"),
     "ITI-44": TransactionWords("Patient Identity Feed HL7 V3", "Patient Identity Source", "Document Registry",
                                "sent a patient's identity to"),
+    "ITI-45": TransactionWords("PIXV3 Query", *_PIX),
     "ITI-51": TransactionWords("Multi-Patient Stored Query", "Document Consumer", "Document Registry", "asked"),
     "ITI-57": TransactionWords("Update Document Set", "Document Administrator", "Document Registry",
                                "sent changed metadata to"),
@@ -251,5 +254,6 @@ TRANSACTIONS = {
                                "Initiating Imaging Gateway", "gave images to"),
     "RAD-107": TransactionWords("WADO-RS Retrieve", "Imaging Document Source", "Imaging Document Consumer",
                                 "gave images to"),
+    "ITI-83": TransactionWords("Mobile Patient Identifier Cross-reference Query", *_PIX),
     "RAD-108": TransactionWords("STOW-RS Store", "Evidence Creator", "Image Manager", "sent images to"),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from xds.errors import Unusable
 from xds.store import publications as store
 from xds.store.engine import reading
 
-STATES = ("waiting", "sending", "published", "refused", "withdrawn")
+STATES = ("waiting", "sending", "published", "refused", "moving", "withdrawn")
 
 
 @click.group()
@@ -45,10 +45,10 @@ def list_(state: str | None, config: Path | None, data: str | None, json_: bool)
 @click.argument("study")
 @deployment
 def retry(study: str, config: Path | None, data: str | None) -> None:
-    """Have the study with this Study Instance UID tried again now."""
+    """Have the study with this Study Instance UID tried again now, and its patient asked for anew."""
     with database(settings(config, data)) as engine, engine.begin() as connection:
         known = {one.study_instance_uid for one in store.listed(connection)}
         if study not in known:
             raise Unusable("the archive has no such study, or had none when it was looked at last")
-        store.change(connection, study, next_try=0, attempts=0)
+        store.change(connection, study, next_try=0, attempts=0, mapped=0)
     click.echo("it is tried again at once")

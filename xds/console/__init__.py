@@ -92,9 +92,13 @@ def _rows(settings: Settings, served: Mapping[str, Sequence[str]]) -> list[tuple
         rows.append((title, oids.get(actor, ""), ", ".join(listed), path))
     if "imaging-source" in settings.server.actors:
         uid = settings.imaging_source.retrieve_location_uid
-        rows.append(("Imaging Document Source, DICOMweb", uid, "RAD-107, RAD-129", "/dicomweb"))
+        rows.append(("Imaging Document Source, DICOMweb", uid, _dicomweb(settings), "/dicomweb"))
         rows.append(("Imaging Document Source, WADO-URI", uid, "RAD-55", "/wado"))
     return rows
+
+
+def _dicomweb(settings: Settings) -> str:
+    return "RAD-107, RAD-108, RAD-129" if settings.imaging_source.stow_rs else "RAD-107, RAD-129"
 
 
 def _text(status: int, text: str) -> Response:

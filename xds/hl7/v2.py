@@ -84,19 +84,19 @@ def header(text: str) -> Header:
     Raises:
         NotAFeed: it does not begin with one.
     """
-    message = _parsed(text)
-    _, component, _ = _separators(message)
-    type_, event = (*_field(message, "MSH", 9).split(component), "", "")[:2]
+    message = parsed(text)
+    _, component, _ = separators(message)
+    type_, event = (*field_of(message, "MSH", 9).split(component), "", "")[:2]
     return Header(
-        sending_application=_field(message, "MSH", 3),
-        sending_facility=_field(message, "MSH", 4),
-        receiving_application=_field(message, "MSH", 5),
-        receiving_facility=_field(message, "MSH", 6),
+        sending_application=field_of(message, "MSH", 3),
+        sending_facility=field_of(message, "MSH", 4),
+        receiving_application=field_of(message, "MSH", 5),
+        receiving_facility=field_of(message, "MSH", 6),
         message_type=type_,
         event=event,
-        control_id=_field(message, "MSH", 10),
-        processing_id=_field(message, "MSH", 11).split(component)[0],
-        version=_field(message, "MSH", 12),
+        control_id=field_of(message, "MSH", 10),
+        processing_id=field_of(message, "MSH", 11).split(component)[0],
+        version=field_of(message, "MSH", 12),
     )
 
 
@@ -106,7 +106,7 @@ def read(text: str, authorities: Authorities) -> Feed:
     Raises:
         NotAFeed: another message, or a segment or field that is missing or malformed.
     """
-    message, head = _parsed(text), header(text)
+    message, head = parsed(text), header(text)
     if head.message_type != "ADT":
         raise NotAFeed("MSH-9.1 is not ADT (ITI TF-2: 3.8.4)", "200", rejected=True)
     if head.event not in EVENTS:
@@ -122,8 +122,8 @@ def read(text: str, authorities: Authorities) -> Feed:
         if sum(str(each[0]) == segment for each in message) > 1:
             raise NotAFeed(f"{segment} may come once: of several patients each has a message (ITI TF-2: 3.8.4)", "100")
     _in_order(message)
-    subsumed = tuple(_identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
-    return Feed(head.control_id, action, tuple(_identifiers(message, "PID", 3, authorities)), subsumed)
+    subsumed = tuple(identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
+    return Feed(head.control_id, action, tuple(identifiers(message, "PID", 3, authorities)), subsumed)
 
 
 def _in_order(message: hl7.Message) -> None:
@@ -152,7 +152,7 @@ def acknowledgement(head: Header, problem: NotAFeed | None = None, *, now: datet
     return "".join(f"{segment}\r" for segment in segments).encode()
 
 
-def _parsed(text: str) -> hl7.Message:
+def parsed(text: str) -> hl7.Message:
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
     if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 9:
         raise NotAFeed("the message does not begin with MSH (HL7 v2.3.1: 2.24.1)", "100", rejected=True)
@@ -165,13 +165,13 @@ def _parsed(text: str) -> hl7.Message:
     return hl7.parse("\r".join(lines) + "\r")
 
 
-def _separators(message: hl7.Message) -> list[str]:
+def separators(message: hl7.Message) -> list[str]:
     """What is between repetitions, components and their parts."""
     given = message.separators
     return list(given[2:5] if len(given) == 5 else "~^&")
 
 
-def _field(message: hl7.Message, segment: str, number: int) -> str:
+def field_of(message: hl7.Message, segment: str, number: int) -> str:
     """A field as it is written; empty where it is not."""
     try:
         return str(message.segment(segment)[number])
@@ -179,17 +179,17 @@ def _field(message: hl7.Message, segment: str, number: int) -> str:
         return ""
 
 
-def _identifiers(message: hl7.Message, segment: str, number: int, authorities: Authorities) -> Iterator[PatientId]:
+def identifiers(message: hl7.Message, segment: str, number: int, authorities: Authorities) -> Iterator[PatientId]:
     """The identifiers of a field; those whose authority is no OID are passed over.
 
     Raises:
         NotAFeed: the segment or the field is missing, or an identifier has no id.
     """
     name = f"{segment}-{number}"
-    written = _field(message, segment, number)
+    written = field_of(message, segment, number)
     if not written:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
-    repetition, component, part = _separators(message)
+    repetition, component, part = separators(message)
     for each in written.split(repetition):
         parts = [*each.split(component), "", "", "", ""]
         id_ = parts[0].strip()

@@ -21,9 +21,9 @@ INTERACTIONS = {
     "PRPA_IN201302UV02": FeedAction.REVISE,
     "PRPA_IN201304UV02": FeedAction.MERGE,
 }
-_INTERACTION_ID = "2.16.840.1.113883.1.6"
+INTERACTION_ID = "2.16.840.1.113883.1.6"
 _EVENT = "hl7:controlActProcess/hl7:subject/hl7:registrationEvent"
-_PATIENT = "hl7:subject1/hl7:patient"
+PATIENT = "hl7:subject1/hl7:patient"
 _PRIOR = "hl7:replacementOf/hl7:priorRegistration/hl7:subject1/hl7:priorRegisteredRole"
 
 
@@ -37,15 +37,15 @@ def read(body: Element) -> Feed:
     if action is None:
         raise NotAFeed("the interaction is none of ITI-44's (ITI TF-2: 3.44.4)")
     _wrapped_rightly(body)
-    events = _found(body, _EVENT)
+    events = found(body, _EVENT)
     if len(events) != 1:
         raise NotAFeed("exactly one registrationEvent is required (ITI TF-2: 3.44.4.1.2)")
-    patient_ids = tuple(_identifiers(events[0], _PATIENT))
+    patient_ids = tuple(identifiers(events[0], PATIENT))
     subsumed: tuple[PatientId, ...] = ()
     if action is FeedAction.MERGE:
-        if len(_found(events[0], _PRIOR)) != 1:
+        if len(found(events[0], _PRIOR)) != 1:
             raise NotAFeed("exactly one priorRegistration is required (ITI TF-2: 3.44.4.2.2)")
-        subsumed = tuple(_identifiers(events[0], _PRIOR))
+        subsumed = tuple(identifiers(events[0], _PRIOR))
     return Feed(message_id(body), action, patient_ids, subsumed)
 
 
@@ -60,7 +60,7 @@ def _wrapped_rightly(body: Element) -> None:
         raise NotAFeed("interactionId is not the message's own (ITI TF-2: 3.44.4)")
     if mode is not None and mode.get("code") not in (None, "T"):
         raise NotAFeed("processingModeCode is T (ITI TF-2: 3.44.4)")
-    if len(_found(body, "hl7:receiver")) > 1:
+    if len(found(body, "hl7:receiver")) > 1:
         raise NotAFeed("a message has one receiver (ITI TF-2: 3.44.4)")
 
 
@@ -75,21 +75,21 @@ def acknowledgement(body: Element, source_id: str, problem: str = "") -> Element
     """MCCI_IN000002UV01: the message is accepted (CA), or refused for a reason (CE)."""
     nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
     root = etree.Element(name("hl7:MCCI_IN000002UV01"), nsmap=nsmap, ITSVersion="XML_1.0")
-    _add(root, "id", root=str(uuid.uuid4()))
-    _add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
-    _add(root, "interactionId", root=_INTERACTION_ID, extension="MCCI_IN000002UV01")
-    _add(root, "processingCode", code="P")
-    _add(root, "processingModeCode", code="T")
-    _add(root, "acceptAckCode", code="NE")
+    add(root, "id", root=str(uuid.uuid4()))
+    add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
+    add(root, "interactionId", root=INTERACTION_ID, extension="MCCI_IN000002UV01")
+    add(root, "processingCode", code="P")
+    add(root, "processingModeCode", code="T")
+    add(root, "acceptAckCode", code="NE")
     sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
-    _device(root, "receiver", "RCV", _attributes(sender))
-    _device(root, "sender", "SND", {"root": source_id})
-    acknowledged = _add(root, "acknowledgement")
-    _add(acknowledged, "typeCode", code="CE" if problem else "CA")
-    _add(_add(acknowledged, "targetMessage"), "id", **_attributes(body.find(name("hl7:id"))))
+    device(root, "receiver", "RCV", _attributes(sender))
+    device(root, "sender", "SND", {"root": source_id})
+    acknowledged = add(root, "acknowledgement")
+    add(acknowledged, "typeCode", code="CE" if problem else "CA")
+    add(add(acknowledged, "targetMessage"), "id", **_attributes(body.find(name("hl7:id"))))
     if problem:
-        detail = _add(acknowledged, "acknowledgementDetail", typeCode="E")
-        _add(detail, "text").text = problem
+        detail = add(acknowledged, "acknowledgementDetail", typeCode="E")
+        add(detail, "text").text = problem
     return root
 
 
@@ -99,26 +99,26 @@ def _attributes(id_: Element | None) -> dict[str, str]:
     return {key: value for key, value in found.items() if value} or {"nullFlavor": "UNK"}
 
 
-def _device(root: Element, tag: str, type_code: str, id_: dict[str, str]) -> None:
-    device = _add(_add(root, tag, typeCode=type_code), "device", classCode="DEV", determinerCode="INSTANCE")
-    _add(device, "id", **id_)
+def device(root: Element, tag: str, type_code: str, id_: dict[str, str]) -> None:
+    device = add(add(root, tag, typeCode=type_code), "device", classCode="DEV", determinerCode="INSTANCE")
+    add(device, "id", **id_)
 
 
-def _add(parent: Element, tag: str, **attributes: str) -> Element:
+def add(parent: Element, tag: str, **attributes: str) -> Element:
     return etree.SubElement(parent, name(f"hl7:{tag}"), attributes)
 
 
-def _found(element: Element, path: str) -> list[Element]:
+def found(element: Element, path: str) -> list[Element]:
     return element.findall("/".join(map(name, path.split("/"))))
 
 
-def _identifiers(event: Element, path: str) -> Iterator[PatientId]:
+def identifiers(event: Element, path: str) -> Iterator[PatientId]:
     """The ids of a role, ``root`` an OID and ``extension`` the id; those of other forms are passed over.
 
     Raises:
         NotAFeed: there is none, or one is malformed.
     """
-    ids = _found(event, f"{path}/hl7:id")
+    ids = found(event, f"{path}/hl7:id")
     if not ids:
         raise NotAFeed(f"{path.replace('hl7:', '')}/id is required (ITI TF-2: 3.44.4)")
     for each in ids:

@@ -23,6 +23,9 @@ class Publication:
     published: str = ""
     entry_uuid: str = ""
     patient_id: str = ""
+    entry_patient: str = ""
+    own_patient: str = ""
+    mapped: int = 0
     attempts: int = 0
     next_try: int = 0
     sending: str = ""
@@ -30,6 +33,9 @@ class Publication:
     sending_set: str = ""
     metadata: bytes | None = None
     content: bytes | None = None
+
+
+_MESSAGE = ("metadata", "content")
 
 
 def look(connection: sa.Connection, found: Mapping[str, str], now: int) -> None:
@@ -67,9 +73,17 @@ def due(connection: sa.Connection, quiet_since: int, now: int, most: int = 100) 
     return [Publication(**dict(row._mapping)) for row in rows]
 
 
+def mapped_before(connection: sa.Connection, time: int, most: int = 1000) -> Sequence[Publication]:
+    """Published studies of whose patient it was last asked before a time, longest ago first."""
+    columns = [column for column in publication.c if column.name not in _MESSAGE]
+    where = (publication.c.state == "published", publication.c.mapped < time, publication.c.own_patient != "")
+    statement = sa.select(*columns).where(*where).order_by(publication.c.mapped).limit(most)
+    return [Publication(**dict(row._mapping)) for row in connection.execute(statement)]
+
+
 def listed(connection: sa.Connection, state: str = "") -> Sequence[Publication]:
     """Every study, or those in a state, without the messages under way."""
-    columns = [column for column in publication.c if column.name not in ("metadata", "content")]
+    columns = [column for column in publication.c if column.name not in _MESSAGE]
     statement = sa.select(*columns).order_by(publication.c.study_instance_uid)
     if state:
         statement = statement.where(publication.c.state == state)

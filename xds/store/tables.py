@@ -256,13 +256,16 @@ publication = sa.Table(
     "publication",
     metadata,
     sa.Column("study_instance_uid", sa.String(64), primary_key=True),
-    sa.Column("state", sa.String(10), nullable=False),  # waiting, sending, published, refused, withdrawn
+    sa.Column("state", sa.String(10), nullable=False),  # waiting, sending, published, refused, moving, withdrawn
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),  # changes when the archive's study does; empty: it is gone
     sa.Column("seen", _Id, nullable=False),  # microseconds since 1970, UTC: since when it is so
     sa.Column("published", sa.Text, nullable=False),  # the fingerprint that was published last
     sa.Column("entry_uuid", sa.String(45), nullable=False),  # of the manifest's DocumentEntry, published last
-    sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Column("patient_id", sa.String(512), nullable=False),  # whose it was published as, or is being
+    sa.Column("entry_patient", sa.String(512), nullable=False),  # of the DocumentEntry's
+    sa.Column("own_patient", sa.String(512), nullable=False),  # by the archive's id
+    sa.Column("mapped", _Id, nullable=False),  # microseconds since 1970, UTC: when it was asked whose that is
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_try", _Id, nullable=False),
     # The message under way, kept so that it is sent again as it was.
@@ -272,6 +275,7 @@ publication = sa.Table(
     sa.Column("metadata", sa.LargeBinary),
     sa.Column("content", sa.LargeBinary),
     sa.Index("publication_due", "next_try"),
+    sa.Index("publication_mapped", "mapped"),
 )
 
 # Streams under way: what becomes of the record if the process dies.

@@ -189,6 +189,9 @@ def upgrade() -> None:
     sa.Column('published', sa.Text(), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
     sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('entry_patient', sa.String(length=512), nullable=False),
+    sa.Column('own_patient', sa.String(length=512), nullable=False),
+    sa.Column('mapped', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
     sa.Column('next_try', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('sending', sa.Text(), nullable=False),
@@ -199,6 +202,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('study_instance_uid')
     )
     op.create_index('publication_due', 'publication', ['next_try'], unique=False)
+    op.create_index('publication_mapped', 'publication', ['mapped'], unique=False)
     op.create_table('submission_set',
     sa.Column('patient_key', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('entry_uuid', sa.String(length=45), nullable=False),
@@ -222,6 +226,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index('publication_mapped', table_name='publication')
     op.drop_index('publication_due', table_name='publication')
     op.drop_table('publication')
     op.drop_table('submission_set')
