@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +239,89 @@ def test_each_sending_is_on_record(follower: Follower) -> None:
     assert sorted((row.event, row.outcome, row.patient_id) for row in rows) == [
         ("110106", 0, str(ANNA)), ("110107", 0, str(ANNA)),
     ]  # fmt: skip
+
+
+# What the archive says of its own accord.
+
+
+class Saying:
+    """Says which studies have changed."""
+
+    def __init__(self) -> None:
+        self.changed: set[str] | None = set()
+
+    def studies(self) -> set[str] | None:
+        return self.changed
+
+
+def looked(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is looked at from now on: a study by its UID, everything by an empty text."""
+    found, archive = list[str](), follower.publisher._archive
+    real = archive.fingerprints
+
+    def fingerprints(study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        found.append(study_instance_uid)
+        return real(study_instance_uid)
+
+    monkeypatch.setattr(archive, "fingerprints", fingerprints)
+    return found
+
+
+def test_only_what_is_said_to_have_changed_is_looked_at(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    saying, seen = Saying(), looked(follower, monkeypatch)
+    follower.publisher._changes = saying
+    assert follower.step() == 1  # everything, the first time
+    put(follower.images, "3.dcm", an_image(3))
+    assert follower.step() == 0
+    saying.changed = {STUDY, "1.2.3"}
+    assert follower.step() == 1
+    assert follower.manifest() == names(1, 2, 3)
+    saying.changed = None
+    follower.step()
+    assert seen == ["", "1.2.3", STUDY, ""]
+
+
+def silent(_study_instance_uid: str = "") -> Any:
+    raise NotAnswering("no answer")
+
+
+def silenced(follower: Follower, where: str) -> tuple[Any, str, Any]:
+    """The archive or what it says, answering no more."""
+    if where == "archive":
+        return follower.publisher._archive, "fingerprints", silent
+    return follower.publisher._changes, "studies", silent
+
+
+@pytest.mark.parametrize("where", ["archive", "changes"])
+def test_what_was_said_when_it_could_not_be_noted_is_not_lost(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    saying = Saying()
+    follower.publisher._changes = saying
+    follower.step()
+    put(follower.images, "3.dcm", an_image(3))
+    saying.changed = {STUDY}
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            follower.publisher._archive, "fingerprints", lambda *_: (_ for _ in ()).throw(NotAnswering("no"))
+        )
+        with pytest.raises(NotAnswering):
+            follower.step()
+    saying.changed = set()
+    assert follower.step() == 1
+    assert follower.manifest() == names(1, 2, 3)
+
+
+def test_an_archive_that_takes_long_to_list_is_not_listed_all_the_time(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = looked(follower, monkeypatch)
+    follower.step()
+    follower.step()
+    assert seen == ["", ""]
+    follower.publisher._next_look = time.monotonic() + 60
+    follower.step()
+    assert seen == ["", ""]
 
 
 # A patient who turns out to be another.

@@ -21,6 +21,7 @@ from xds.archives.dimse import DimseWay, Peer
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
+from xds.archives.orthanc import OrthancChanges
 from xds.archives.pacs import Pacs, Way
 from xds.archives.patients import Patients, PatientTable
 from xds.archives.web import Web
@@ -145,15 +146,20 @@ def intake(settings: Settings) -> Intake:
 
 def _way(settings: Settings) -> Way | None:
     """How the PACS is spoken to, where the images are in one."""
-    tls, imaging = settings.tls, settings.imaging_source
+    imaging = settings.imaging_source
     if imaging.dicomweb:
-        identity = {"certificate": tls.certificate, "key": tls.key, "trusted": tls.trusted}
-        return DicomWebWay(Web(imaging.dicomweb, seconds=imaging.pacs_seconds, **identity))
+        return DicomWebWay(_web(settings, imaging.dicomweb))
     if imaging.dimse:
         title, port = imaging.retrieve_ae_title, imaging.dimse_move_port
         peer = Peer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
         return DimseWay(peer)
     return None
+
+
+def _web(settings: Settings, url: str) -> Web:
+    """A PACS' web service, called with this node's certificate."""
+    tls, seconds = settings.tls, settings.imaging_source.pacs_seconds
+    return Web(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=seconds)
 
 
 def code_sets(domain: Domain) -> Callable[[], CodeSets]:
@@ -378,8 +384,9 @@ class AffinityDomain:
             patients = self._cross_referenced(patients, spool)
         engine = self.database.engine
         return Publisher(
-            images, engine, patients, where, lambda study: manifest_for(study, settings), self.started, spool
-        )
+            images, engine, patients, where, lambda study: manifest_for(study, settings), self.started, spool,
+            OrthancChanges(_web(settings, imaging.orthanc)) if imaging.orthanc else None,
+        )  # fmt: skip
 
     def _cross_referenced(self, table: Patients, spool: Spool) -> Patients:
         """Patients that a PIX Manager is asked about, where the table has none."""

@@ -7,6 +7,7 @@ RAD TF-2: 4.68 (RAD-68); ITI TF-2: 3.57 (UpdateAvailabilityStatus); ITI TF-3: 4.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from lxml import etree
 
 from xds.actors.document_source import CONTENT_TYPE, Content, imaging_submission, provide_written, submission, written
-from xds.archives.interface import Archive, Gone, NotAnswering
+from xds.archives.interface import Archive, Changes, Gone, NotAnswering
 from xds.archives.patients import Patients
 from xds.audit.events import AuditEvent
 from xds.ebxml import lcm, rs
@@ -42,6 +43,12 @@ from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.publishing")
 
+FULL_LOOK_SECONDS = 3600.0
+"""How often everything is looked at although the archive says what has changed."""
+
+LOOKED_AT = 100
+"""Studies that are noted in one database transaction."""
+
 REMAP_SECONDS = 3600.0
 """How long the patient that a study was published as is taken for right."""
 
@@ -66,9 +73,12 @@ class Publisher:
     def __init__(
         self, archive: Archive, engine: sa.Engine, patients: Patients, where: Where,
         manifest_of: Callable[[Study], Manifest], new_event: Callable[[Transaction, str], AuditEvent], spool: Spool,
+        changes: Changes | None = None,
     ) -> None:  # fmt: skip
+        """``changes``: what the archive says of its own accord, where it does."""
         self._archive, self._engine, self._patients, self._where = archive, engine, patients, where
         self._manifest_of, self._new_event, self._spool = manifest_of, new_event, spool
+        self._changes, self._next_look, self._next_full = changes, 0.0, 0.0
 
     def step(self) -> int:
         """Look at the archive, and publish what is due; return how many studies were tried.
@@ -76,10 +86,8 @@ class Publisher:
         Raises:
             NotAnswering: the archive does not say what it holds.
         """
-        found = dict(self._archive.fingerprints())
+        self._look()
         now = now_microseconds()
-        with self._engine.begin() as connection:
-            store.look(connection, found, now)
         self._remap(now)
         with reading(self._engine) as connection:
             due = store.due(connection, now - int(self._where.quiet_seconds * 1e6), now)
@@ -89,6 +97,32 @@ class Publisher:
             except (NotAnswering, Gone) as problem:
                 self._later(one, str(problem), _NO_ANSWER)
         return len(due)
+
+    def _look(self) -> None:
+        """Note what has changed in the archive: where it says that itself, only that is looked at.
+
+        Raises:
+            NotAnswering: see ``step``.
+        """
+        now = time.monotonic()
+        if self._changes is None and now < self._next_look:
+            return
+        next_full, self._next_full = self._next_full, 0.0  # what it says, it says once: until that is noted, all is due
+        changed = None if self._changes is None else self._changes.studies()
+        if changed is None or now >= next_full:
+            self._look_at(None, dict(self._archive.fingerprints()))
+            took = time.monotonic() - now
+            self._next_look = time.monotonic() + (9 * took if took > 1 else 0)  # a tenth of the time at the most
+            self._next_full = time.monotonic() + FULL_LOOK_SECONDS
+            return
+        uids = sorted(changed)
+        for some in (uids[start : start + LOOKED_AT] for start in range(0, len(uids), LOOKED_AT)):
+            self._look_at(some, {uid: text for one in some for uid, text in self._archive.fingerprints(one)})
+        self._next_full = next_full
+
+    def _look_at(self, only: Sequence[str] | None, found: dict[str, str]) -> None:
+        with self._engine.begin() as connection:
+            store.look(connection, found, now_microseconds(), only)
 
     def _remap(self, now: int) -> None:
         """Publish again what turns out to be of another patient than it was published as."""

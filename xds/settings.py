@@ -124,6 +124,7 @@ class ImagingSource:
     cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
+    orthanc: str = ""  # where that PACS is an Orthanc, the URL of its REST API: its change log says what to publish
     dimse_move_port: int = 0  # where it sends to what C-MOVE asks for, one image process only; 0: C-GET
     publish_to: str = ""  # URL of the repository that manifests go to (RAD-68) as the archive changes; empty: none do
     publish_registry: str = ""  # URL of the registry where what is gone is deprecated (ITI-57); empty: it is not

@@ -40,7 +40,7 @@ class Orthanc:
             "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
             "DicomModalities": {"xds": ["XDS", "127.0.0.1", self.move_port]},
             "DicomCheckCalledAet": False, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
-            "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowGet": True, "StableAge": 1,
             "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }  # fmt: skip
         config = self.folder / "orthanc.json"

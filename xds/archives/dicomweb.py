@@ -24,8 +24,9 @@ class DicomWebWay:
     def __init__(self, web: Web) -> None:
         self._web = web
 
-    def studies(self) -> Iterator[tuple[str, str]]:
-        for dataset in self._web.search("/studies", includefield=_COUNT):
+    def studies(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        matched = {"StudyInstanceUID": study_instance_uid} if study_instance_uid else {}
+        for dataset in self._web.search("/studies", includefield=_COUNT, **matched):
             yield _text(dataset, _STUDY), _text(dataset, _COUNT, "")
 
     def members(self, study_instance_uid: str) -> Members:

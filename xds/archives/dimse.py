@@ -88,8 +88,8 @@ class DimseWay:
         if self._listener is not None:
             self._listener.close()
 
-    def studies(self) -> Iterator[tuple[str, str]]:
-        for found in self._found(_identifier("STUDY")):
+    def studies(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        for found in self._found(_identifier("STUDY", StudyInstanceUID=study_instance_uid)):
             yield str(found.StudyInstanceUID), str(found.get("NumberOfStudyRelatedInstances", ""))
 
     def members(self, study_instance_uid: str) -> Members:

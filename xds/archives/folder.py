@@ -70,8 +70,8 @@ class FolderArchive:
     def members(self, study_instance_uid: str, series_instance_uid: str = "", sop_instance_uid: str = "") -> list[Held]:
         return self._index.members(study_instance_uid, series_instance_uid, sop_instance_uid)
 
-    def fingerprints(self) -> Iterator[tuple[str, str]]:
-        return iter(self._index.fingerprints())
+    def fingerprints(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        return iter(self._index.fingerprints(study_instance_uid))
 
     def studies(self) -> Iterator[Study]:
         for uid in self._index.study_uids():

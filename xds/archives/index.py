@@ -199,11 +199,12 @@ class Index:
         )
         return [self._facts(*row) for row in rows]
 
-    def fingerprints(self) -> list[tuple[str, str]]:
-        """Every study with how many files it has that are not rejected, and a digest of which."""
+    def fingerprints(self, study_instance_uid: str = "") -> list[tuple[str, str]]:
+        """Every study, or the one, with how many files it has that are not rejected, and a digest of which."""
         rows = self._connection().execute(
-            "SELECT study, instance, sha256 FROM files WHERE study IS NOT NULL AND NOT EXISTS"
-            " (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY study, instance, path"
+            "SELECT study, instance, sha256 FROM files WHERE study BETWEEN ? AND ? AND NOT EXISTS"
+            " (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY study, instance, path",
+            [study_instance_uid, study_instance_uid or "~"],
         )
         found: dict[str, tuple[int, Any]] = {}
         for study, instance, sha256 in rows:

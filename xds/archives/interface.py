@@ -103,6 +103,18 @@ Progress = Callable[[int, int], None]
 """Told how many files of how many are done."""
 
 
+class Changes(Protocol):
+    """What an archive says of its own accord."""
+
+    def studies(self) -> set[str] | None:
+        """Studies that have changed since the last call, by their UIDs; None where everything is to be looked at.
+
+        Raises:
+            NotAnswering: it does not say.
+        """
+        ...
+
+
 class Archive(Protocol):
     """Safe to use from several threads and processes at once."""
 
@@ -119,8 +131,8 @@ class Archive(Protocol):
         """The instances of a study, or of a series of it, or one, that are not rejected; by series and number."""
         ...
 
-    def fingerprints(self) -> Iterator[tuple[str, str]]:
-        """Every study by its UID, with a text that changes whenever what it holds does."""
+    def fingerprints(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        """Every study, or the one, by its UID, with a text that changes whenever what it holds does."""
         ...
 
     def studies(self) -> Iterator[Study]:

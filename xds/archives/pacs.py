@@ -37,8 +37,8 @@ _STEP = 4 * 1024 * 1024
 class Way(Protocol):
     """How a PACS is spoken to."""
 
-    def studies(self) -> Iterator[tuple[str, str]]:
-        """Every study that it lists, by its UID, with how many instances it has.
+    def studies(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        """Every study that it lists, or the one, by its UID, with how many instances it has.
 
         Raises:
             NotAnswering: it does not say.
@@ -126,8 +126,8 @@ class Pacs:
             self._spool.free(path)
         return found.sop_instance_uids if isinstance(found, Rejection) else ()
 
-    def fingerprints(self) -> Iterator[tuple[str, str]]:
-        return self._way.studies()
+    def fingerprints(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
+        return self._way.studies(study_instance_uid)
 
     def studies(self) -> Iterator[Study]:
         for uid, _ in self._way.studies():

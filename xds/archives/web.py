@@ -65,8 +65,20 @@ class Web:
         return found
 
     def _json(self, path: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+        found = self.json(path, accept="application/dicom+json", **parameters)
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise NotAnswering("the archive's answer is no list of datasets")
+        return found
+
+    def json(self, path: str, *, accept: str = "application/json", **parameters: str) -> Any:
+        """What an address answers; of one without content an empty list.
+
+        Raises:
+            Gone: there is no such thing.
+            NotAnswering: no usable answer came.
+        """
         query = f"?{urlencode(parameters)}" if parameters else ""
-        response = self._get(f"{path}{query}", "application/dicom+json")
+        response = self._get(f"{path}{query}", accept)
         try:
             if response.status == 204:
                 return []
@@ -75,16 +87,13 @@ class Web:
                 data += chunk
                 if len(data) > JSON_BYTES:
                     raise NotAnswering("the archive's answer is too long")
-            found = json.loads(data)
+            return json.loads(data)
         except (urllib3.exceptions.HTTPError, OSError):
             raise NotAnswering("the archive's answer broke off") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NotAnswering("the archive's answer is no JSON") from None
         finally:
             response.release_conn()
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise NotAnswering("the archive's answer is no list of datasets")
-        return found
 
     def instance(self, path: str, keep: Callable[[bytes | memoryview], None]) -> None:
         """Hand on an instance's bytes as it is stored, as they come.

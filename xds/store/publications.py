@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,15 @@ class Publication:
 _MESSAGE = ("metadata", "content")
 
 
-def look(connection: sa.Connection, found: Mapping[str, str], now: int) -> None:
-    """Note what an archive holds now: fingerprints by Study Instance UID; what is not among them is gone."""
-    known = {row.study_instance_uid: row.fingerprint for row in connection.execute(
-        sa.select(publication.c.study_instance_uid, publication.c.fingerprint))}  # fmt: skip
+def look(connection: sa.Connection, found: Mapping[str, str], now: int, only: Collection[str] | None = None) -> None:
+    """Note what an archive holds now: fingerprints by Study Instance UID; what is not among them is gone.
+
+    ``only``: these studies have been looked at, and no others.
+    """
+    statement = sa.select(publication.c.study_instance_uid, publication.c.fingerprint)
+    if only is not None:
+        statement = statement.where(publication.c.study_instance_uid.in_(only))
+    known = {row.study_instance_uid: row.fingerprint for row in connection.execute(statement)}
     for uid, fingerprint in found.items():
         if uid not in known:
             values = {name: getattr(Publication(uid), name) for name in Publication.__slots__}
