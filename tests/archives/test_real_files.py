@@ -6,6 +6,7 @@ Those that have no way to another transfer syntax are named below with the reaso
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,6 +16,7 @@ from typing import Any
 import numpy
 import pydicom
 import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
 from tests.archives.trees import DATA_STORE, TEST_FILES, opened
 from xds.archives.folder import FolderArchive
@@ -128,6 +130,29 @@ def test_transcoded_a_file_has_the_same_pixels_and_the_same_elements(
     expected = pydicom.dcmread(path, force=True)
     _same_elements(expected, found)
     if "PixelData" in expected and path.name not in NO_PIXELS_TO_COMPARE:
+        if expected.file_meta.get("TransferSyntaxUID") is None:
+            expected.file_meta.TransferSyntaxUID = held.transfer_syntax_uid
+        assert numpy.array_equal(found.pixel_array, expected.pixel_array)
+
+
+NOT_COMPRESSED = "no pixel data to compress|are not compressed|come back as they were|do not decode|damaged"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stat().st_size < 400_000], ids=lambda path: path.name)
+def test_compressed_a_file_has_the_same_pixels_or_it_is_said_why_not(
+    archive: FolderArchive, path: Path, held: Held
+) -> None:
+    target = JPEG2000Lossless if held.transfer_syntax_uid == JPEGLSLossless else JPEGLSLossless
+    try:
+        ready = archive.open(held, [target])
+    except NotEncodable as problem:
+        assert re.search(NOT_COMPRESSED, str(problem)), problem
+        return
+    with ready:
+        found = pydicom.dcmread(BytesIO(b"".join(ready.chunks())))
+    expected = pydicom.dcmread(path, force=True)
+    _same_elements(expected, found)
+    if path.name not in NO_PIXELS_TO_COMPARE:
         if expected.file_meta.get("TransferSyntaxUID") is None:
             expected.file_meta.TransferSyntaxUID = held.transfer_syntax_uid
         assert numpy.array_equal(found.pixel_array, expected.pixel_array)

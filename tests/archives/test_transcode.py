@@ -24,12 +24,17 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
 )
 
 from tests.archives.trees import DATA_STORE, TEST_FILES
 from tests.imaging.images import CT, SERIES, an_instance, saved
+from xds.archives import compress
 from xds.archives.helpers import Helpers
-from xds.archives.transcode import Source, Unable, target_of
+from xds.archives.transcode import Source, targets_of, transcode
+from xds.archives.unable import Unable
 from xds.imaging.dicom import form
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -289,16 +294,114 @@ def test_where_nothing_can_be_written_is_an_os_error(helpers: Helpers, tmp_path:
 @pytest.mark.parametrize(
     ("stored_as", "listed", "expected"),
     [
-        ("1.2.840.10008.1.2.4.90", [IMPLICIT_LITTLE, EXPLICIT_LITTLE], EXPLICIT_LITTLE),
-        ("1.2.840.10008.1.2.4.90", [IMPLICIT_LITTLE], IMPLICIT_LITTLE),
-        ("1.2.840.10008.1.2.4.90", ["1.2.840.10008.1.2.4.50"], None),
-        ("1.2.840.10008.1.2.4.100", [EXPLICIT_LITTLE], None),  # MPEG-2
-        ("1.2.840.10008.1.2.4.102", [EXPLICIT_LITTLE], None),  # H.264
-        ("1.2.840.10008.1.2.4.201", [EXPLICIT_LITTLE], None),  # HTJ2K: no decoder of a free licence in use
-        ("1.2.3.4", [EXPLICIT_LITTLE], None),
+        (JPEG2000Lossless, [IMPLICIT_LITTLE, EXPLICIT_LITTLE], [EXPLICIT_LITTLE, IMPLICIT_LITTLE]),
+        (JPEG2000Lossless, [RLELossless, IMPLICIT_LITTLE], [IMPLICIT_LITTLE, RLELossless]),
+        (JPEG2000Lossless, ["1.2.840.10008.1.2.4.50"], []),
+        (EXPLICIT_LITTLE, [RLELossless, JPEGLSLossless], [JPEGLSLossless, RLELossless]),
+        ("1.2.840.10008.1.2.4.100", [EXPLICIT_LITTLE], []),  # MPEG-2
+        ("1.2.840.10008.1.2.4.102", [EXPLICIT_LITTLE], []),  # H.264
+        ("1.2.840.10008.1.2.4.201", [EXPLICIT_LITTLE], []),  # HTJ2K: no decoder of a free licence in use
+        ("1.2.3.4", [EXPLICIT_LITTLE], []),
     ],
 )
 def test_the_target_is_uncompressed_and_explicit_if_it_may_be(
-    stored_as: str, listed: list[str], expected: str | None
+    stored_as: str, listed: list[str], expected: list[str]
 ) -> None:
-    assert target_of(stored_as, listed) == expected
+    assert targets_of(stored_as, listed) == expected
+
+
+# Compressed without loss.
+
+
+def an_image(**changes: Any) -> Dataset:
+    """Pixels that are all different, in 16 bits of which 12 are used."""
+    given = {"Rows": 16, "Columns": 32, "BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "SamplesPerPixel": 1,
+             "PixelRepresentation": 0, "PhotometricInterpretation": "MONOCHROME2"} | changes  # fmt: skip
+    dataset = an_instance(**given)
+    size = given["Rows"] * given["Columns"] * given["SamplesPerPixel"] * int(changes.get("NumberOfFrames", 1))
+    values = numpy.arange(size) * 7 % 2 ** given["BitsStored"]
+    if given["PixelRepresentation"]:
+        values -= 2 ** (given["BitsStored"] - 1)
+    kind = f"<{'i' if given['PixelRepresentation'] else 'u'}{given['BitsAllocated'] // 8}"
+    dataset.PixelData = values.astype(kind).tobytes()
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+RGB = {"SamplesPerPixel": 3, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": "RGB",
+       "PlanarConfiguration": 0}  # fmt: skip
+KINDS = {
+    "of 12 bits": {},
+    "signed": {"PixelRepresentation": 1},
+    "of 16 bits": {"BitsStored": 16, "HighBit": 15},
+    "of 8 bits": {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+    "of several frames": {"NumberOfFrames": 3},
+    "in colour": RGB,
+    "in colour by plane": RGB | {"PlanarConfiguration": 1},
+}
+
+
+@pytest.mark.parametrize("target", compress.TARGETS, ids=lambda one: one.name)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_compressed_pixels_are_the_same(helpers: Helpers, tmp_path: Path, kind: dict[str, Any], target: str) -> None:
+    path = stored(tmp_path, an_image(**kind))
+    expected, found = pydicom.dcmread(path), transcoded(helpers, path, target, tmp_path / "out.dcm")
+    assert found["PixelData"].is_undefined_length
+    assert numpy.array_equal(found.pixel_array, expected.pixel_array)
+    for element in expected:
+        if element.keyword not in ("PixelData", "PlanarConfiguration", "PhotometricInterpretation"):
+            assert found[element.tag].value == element.value, element.tag
+
+
+def test_from_one_compression_to_another_the_pixels_are_the_same(helpers: Helpers, tmp_path: Path) -> None:
+    path = DATA_STORE / "693_J2KR.dcm"
+    found = transcoded(helpers, path, JPEGLSLossless, tmp_path / "out.dcm")
+    assert numpy.array_equal(found.pixel_array, pydicom.dcmread(path).pixel_array)
+    assert (tmp_path / "out.dcm").stat().st_size < found.Rows * found.Columns * 2
+
+
+def test_a_deflated_dataset_is_the_same(helpers: Helpers, tmp_path: Path) -> None:
+    path = stored(tmp_path, a_rich_instance())
+    expected = pydicom.dcmread(path)
+    found = transcoded(helpers, path, DeflatedExplicitVRLittleEndian, tmp_path / "out.dcm")
+    for element in expected:
+        assert found[element.tag].value == element.value, element.tag
+    assert (tmp_path / "out.dcm").stat().st_size % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}, "32 bits"),
+        ({"SamplesPerPixel": 4}, "4 samples"),
+        ({"Rows": 3, "Columns": 3, **RGB}, "odd length"),
+        ({"PhotometricInterpretation": "YBR_FULL_422"}, "photometric"),
+        ({"Rows": 0}, "not compressed"),
+        ({"BitsStored": 17}, "not compressed"),
+        ({"NumberOfFrames": 9}, "fewer pixels"),
+    ],
+)
+def test_pixels_that_cannot_be_compressed_are_said_so(
+    helpers: Helpers, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    dataset = an_image()
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    with pytest.raises(Unable, match=reason):
+        transcoded(helpers, stored(tmp_path, dataset), JPEGLSLossless, tmp_path / "out.dcm")
+
+
+def test_what_has_no_pixels_is_not_compressed(helpers: Helpers, tmp_path: Path) -> None:
+    dataset = an_image()
+    del dataset.PixelData
+    with pytest.raises(Unable, match="no pixel data"):
+        transcoded(helpers, stored(tmp_path, dataset), JPEGLSLossless, tmp_path / "out.dcm")
+
+
+def test_pixels_that_do_not_come_back_are_not_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compress._Image, "_decoded", lambda *_: b"other")
+    path = stored(tmp_path, an_image())
+    source = Source(path, form(path).dataset_begin, EXPLICIT_LITTLE, CT, f"{SERIES}.1")
+    with pytest.raises(Unable, match="come back"):
+        transcode(source, JPEGLSLossless, BytesIO(), tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["stored.dcm"]

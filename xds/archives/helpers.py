@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from xds.archives.transcode import Source, Unable, transcode
+from xds.archives.transcode import Source, transcode
+from xds.archives.unable import Unable
 
 MEMORY_BYTES = 8 * 1024 * 1024 * 1024
 """Address space of one helper, mapped files included."""
@@ -197,7 +198,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     try:
         with Path(job["out"]).open("wb") as file:
             out = _Counted(file, job["limit"])
-            transcode(source, job["target"], cast(Any, out))
+            transcode(source, job["target"], cast(Any, out), Path(job["out"]).parent)
         return {"size_bytes": out.size_bytes, "sha256": out.digest.hexdigest()}
     except Unable as problem:
         return {"unable": str(problem)}

@@ -10,7 +10,8 @@ from xds.archives.helpers import Helpers
 from xds.archives.interface import Gone, Held, NotEncodable, Ready, SpoolFull
 from xds.archives.ready import ReadyFile
 from xds.archives.spool import Spool
-from xds.archives.transcode import Source, Unable, expected_bytes, target_of
+from xds.archives.transcode import Source, expected_bytes, targets_of
+from xds.archives.unable import Unable
 
 
 def transcoded(
@@ -23,12 +24,22 @@ def transcoded(
         Gone: the file cannot be read any more, or has changed.
         SpoolFull: there is no room for it now.
     """
-    target = target_of(held.transfer_syntax_uid, listed)
-    if target is None:
+    targets = targets_of(held.transfer_syntax_uid, listed)
+    if not targets:
         raise NotEncodable(f"stored in {held.transfer_syntax_uid}, from which there is no way to what is listed")
     source = Source(path, held.dataset_begin, held.transfer_syntax_uid, held.sop_class_uid, held.sop_instance_uid)
+    reasons = []
+    for target in targets:
+        try:
+            return _made(source, target, spool, helpers, is_same)
+        except NotEncodable as problem:
+            reasons.append(str(problem))
+    raise NotEncodable("; ".join(dict.fromkeys(reasons)))
+
+
+def _made(source: Source, target: str, spool: Spool, helpers: Helpers, is_same: Callable[[], bool]) -> Ready:
     try:
-        room = expected_bytes(source)
+        room = expected_bytes(source, target)
     except Unable as problem:
         raise NotEncodable(str(problem)) from None
     except OSError:

@@ -1,4 +1,4 @@
-"""An instance in another transfer syntax: uncompressed, whatever it is stored in.
+"""An instance in another transfer syntax: uncompressed, or compressed without loss, whatever it is stored in.
 
 DICOM PS3.5: Annex A, 8.2 (compressed pixel data); PS3.3: C.7.6.3 (Image Pixel), C.7.6.1.1.5 (Lossy Image
 Compression).  Runs in a process of its own (``helpers.py``): it decodes bytes of strangers in C++.
@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy
@@ -21,12 +22,13 @@ from pydicom import uid
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 
-from xds.archives import reencode
+from xds.archives import compress, reencode
+from xds.archives.unable import Unable
 from xds.imaging import dicom, part10
 from xds.imaging.elements import Malformed
 
-TARGETS = (part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE)
-"""Transfer syntaxes that are made, the preferred first."""
+TARGETS = (part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE, part10.DEFLATED)
+"""Uncompressed transfer syntaxes that are made, the preferred first; of the others see ``compress``."""
 
 _PLAIN = {
     part10.EXPLICIT_LITTLE: reencode.EXPLICIT,
@@ -51,6 +53,8 @@ _DECODERS = {
         "gdcm",
     ),
 }
+_UNPACKED = frozenset((part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE))
+_DEFLATED_BYTES = 4 * 1024 * 1024
 _LOSSY = frozenset((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless))
 _HEADER_GROWTH_BYTES = 64 * 1024 * 1024
 _PIXEL_DATA = 0x7FE00010
@@ -58,10 +62,6 @@ _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
 _NUMBER_OF_FRAMES, _LOSSY_IMAGE_COMPRESSION = 0x00280008, 0x00282110
 # Describe compressed frames only.  PS3.3: C.7.6.3.1.8.
 _OFFSET_TABLES = frozenset((0x7FE00001, 0x7FE00002, 0x7FE00003))
-
-
-class Unable(Exception):
-    """The instance cannot be transcoded; the message says why and holds nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +75,65 @@ class Source:
     sop_instance_uid: str
 
 
-def target_of(stored: str, listed: Sequence[str]) -> str | None:
-    """The transfer syntax to transcode to; ``None`` when there is no way to any that is listed."""
+def targets_of(stored: str, listed: Sequence[str]) -> list[str]:
+    """The transfer syntaxes to transcode to, the preferred first; none when there is no way to any that is listed."""
     if stored not in _PLAIN and stored not in _DECODERS:
-        return None
-    return next((one for one in TARGETS if one in listed), None)
+        return []
+    return [*(one for one in TARGETS if one in listed), *compress.targets(listed)]
 
 
-def transcode(source: Source, target: str, out: BinaryIO) -> None:
-    """Write the instance as a Part 10 file in the target transfer syntax, one of ``TARGETS``.
+def transcode(source: Source, target: str, out: BinaryIO, scratch: Path) -> None:
+    """Write the instance as a Part 10 file in the target transfer syntax, one of ``targets_of``.
+
+    ``scratch`` is the folder for what lies between.
 
     Raises:
         Unable: its encoding is damaged or is not decodable here.
         OSError: reading or writing failed.
     """
-    out.write(part10.file_head(source.sop_class_uid, source.sop_instance_uid, target))
     try:
-        if source.transfer_syntax_uid == part10.DEFLATED:
-            _deflated(source, target, out)
-        elif source.transfer_syntax_uid in _PLAIN:
-            with _mapped(source.path) as data:
-                encoding = _PLAIN[source.transfer_syntax_uid]
-                reencode.convert(data, source.dataset_begin, len(data), encoding, _PLAIN[target], out)
-        else:
-            with _mapped(source.path) as data:
-                _decompress(source, data, _PLAIN[target], out)
+        if target in _UNPACKED:
+            _plainly(source, target, out)
+            return
+        with TemporaryFile(dir=scratch) as between:  # it has no name, and is gone when the process is
+            _plainly(source, part10.EXPLICIT_LITTLE, between)
+            between.flush()
+            header = _image_pixel_module(between)
+            data = memoryview(mmap.mmap(between.fileno(), 0, access=mmap.ACCESS_READ))
+            begin = len(_head(source, part10.EXPLICIT_LITTLE))
+            out.write(_head(source, target))
+            if target == part10.DEFLATED:
+                _deflate(data[begin:], out)
+            else:
+                compress.compress(data, begin, header, target, out)
     except Malformed as problem:
         raise Unable(f"damaged: {problem}") from None
+
+
+def _head(source: Source, target: str) -> bytes:
+    return part10.file_head(source.sop_class_uid, source.sop_instance_uid, target)
+
+
+def _deflate(data: memoryview, out: BinaryIO) -> None:
+    deflater, length = zlib.compressobj(wbits=-zlib.MAX_WBITS), 0
+    for start in range(0, len(data), _DEFLATED_BYTES):
+        length += out.write(deflater.compress(data[start : start + _DEFLATED_BYTES]))
+    length += out.write(deflater.flush())
+    out.write(bytes(length % 2))
+
+
+def _plainly(source: Source, target: str, out: BinaryIO) -> None:
+    """The instance, uncompressed."""
+    out.write(_head(source, target))
+    if source.transfer_syntax_uid == part10.DEFLATED:
+        _deflated(source, target, out)
+    elif source.transfer_syntax_uid in _PLAIN:
+        with _mapped(source.path) as data:
+            encoding = _PLAIN[source.transfer_syntax_uid]
+            reencode.convert(data, source.dataset_begin, len(data), encoding, _PLAIN[target], out)
+    else:
+        with _mapped(source.path) as data:
+            _decompress(source, data, _PLAIN[target], out)
 
 
 class _mapped:
@@ -236,10 +268,12 @@ class _Image:
         )
 
 
-def _image_pixel_module(path: Path) -> Any:
+def _image_pixel_module(file: Path | BinaryIO) -> Any:
     wanted = [0x00280000 | number for number in (2, 4, 6, 8, 0x10, 0x11, 0x100, 0x101, 0x102, 0x103, 0x106, 0x107)]
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*wanted, *_OFFSET_TABLES])
+        if not isinstance(file, Path):
+            file.seek(0)
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*wanted, *_OFFSET_TABLES])
     except Exception as problem:  # pydicom raises whatever its parts do
         raise Unable(f"the header is damaged ({type(problem).__name__})") from None
 
@@ -261,13 +295,19 @@ def _decoded(source: Source, pixels_begin: int) -> Iterator[tuple[Any, dict[str,
         )
 
 
-def expected_bytes(source: Source) -> int:
-    """The most that the transcoded file may have, from the header.
+def expected_bytes(source: Source, target: str) -> int:
+    """The most that the transcoded file, and what lies between, may have, from the header.
 
     Raises:
         Unable: the header is damaged.
         OSError: the file cannot be read.
     """
+    plain = _plain_bytes(source)
+    # What does not compress grows a little: RLE by a byte in 128.
+    return plain if target in _UNPACKED else 2 * plain + plain // 64
+
+
+def _plain_bytes(source: Source) -> int:
     size = source.path.stat().st_size
     if source.transfer_syntax_uid == part10.DEFLATED:
         return dicom.INFLATED_LIMIT

@@ -1,0 +1,7 @@
+"""What transcoding says when it cannot be done."""
+
+from __future__ import annotations
+
+
+class Unable(Exception):
+    """The instance cannot be transcoded; the message says why and holds nothing of it."""
