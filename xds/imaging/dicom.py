@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import pydicom
 from pydicom.dataelem import RawDataElement
+from pydicom.uid import UID
 
 from xds.imaging import part10, tags, text
 from xds.imaging.codes import MEDIA_STORAGE_DIRECTORY
@@ -34,13 +35,15 @@ class Form:
     """How a file is encoded.
 
     ``dataset_begin`` is the byte where its dataset begins; ``is_part10`` whether it has the preamble and a
-    transfer syntax, without which it is guessed.  ``is_directory``: a DICOMDIR.
+    transfer syntax, without which it is guessed.  ``is_directory``: a DICOMDIR.  ``is_implicit``: its elements have
+    no VR, as those of GE's private transfer syntax have not.
     """
 
     transfer_syntax_uid: str
     dataset_begin: int
     is_part10: bool
     is_directory: bool
+    is_implicit: bool
 
 
 class Header:
@@ -103,12 +106,15 @@ def form(path: Path) -> Form:
         meta = Elements(head, meta_begin, begin)
     except Malformed:
         raise NotDicom("damaged file meta information (PS3.10: 7.1)") from None
+    start = head[begin : begin + 6]
     syntax = meta.uid(tags.TRANSFER_SYNTAX_UID)
+    guessed = syntax or _guess(start)
     return Form(
-        transfer_syntax_uid=syntax or _guess(head[begin : begin + 6]),
+        transfer_syntax_uid=guessed,
         dataset_begin=begin,
         is_part10=bool(syntax) and meta_begin > 0,
         is_directory=meta.uid(tags.MEDIA_STORAGE_SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY,
+        is_implicit=guessed == part10.IMPLICIT_LITTLE or (UID(guessed).is_private and not start[4:6].isupper()),
     )
 
 
@@ -164,7 +170,7 @@ def _demand_whole(file: BinaryIO, encoding: Form) -> None:
         _demand_whole_header(file, encoding)
         return
     order: Any = "big" if encoding.transfer_syntax_uid == part10.EXPLICIT_BIG else "little"
-    long = encoding.transfer_syntax_uid != part10.IMPLICIT_LITTLE
+    long = not encoding.is_implicit
     length = int.from_bytes(head[8:12] if long else head[4:8], order)
     if length != 0xFFFFFFFF:
         if begin + (12 if long else 8) + length > size:
@@ -182,8 +188,7 @@ def _demand_whole_header(file: BinaryIO, encoding: Form) -> None:
         return  # retired, and not worth a walker
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            explicit = encoding.transfer_syntax_uid != part10.IMPLICIT_LITTLE
-            demand_whole(cast(bytes, data), encoding.dataset_begin, explicit=explicit)
+            demand_whole(cast(bytes, data), encoding.dataset_begin, explicit=not encoding.is_implicit)
         except CutOff:
             raise NotDicom("cut off: the last element ends after the file does") from None
         except Malformed:
