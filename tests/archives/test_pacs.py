@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pydicom
 import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
 from tests.archives.trees import TEST_FILES, an_archive
@@ -100,17 +101,17 @@ def test_an_instance_comes_as_it_is_stored_where_that_is_listed(archive: Pacs, o
     assert is_same(bytes_of(archive, held), data)
 
 
-def test_and_uncompressed_where_that_is(archive: Pacs, orthanc: Orthanc) -> None:
+def test_and_in_another_encoding_where_that_is(archive: Pacs, orthanc: Orthanc) -> None:
     data = (TEST_FILES / JPEG_LS).read_bytes()
     orthanc.keep(data)
     held = held_of(archive, data)
     assert held is not None
-    for syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE):
+    for syntax in (EXPLICIT_LITTLE, IMPLICIT_LITTLE, JPEG2000Lossless):
         found = pydicom.dcmread(io.BytesIO(bytes_of(archive, held, syntax)))
         assert found.file_meta.TransferSyntaxUID == syntax
         assert numpy.array_equal(found.pixel_array, pydicom.dcmread(TEST_FILES / "MR_small.dcm").pixel_array)
     with pytest.raises(NotEncodable):
-        archive.open(held, ["1.2.840.10008.1.2.4.90"])
+        archive.open(held, [JPEGBaseline8Bit])
 
 
 def test_a_study_is_what_a_folder_of_the_same_files_says(archive: Pacs, tmp_path: Path) -> None:

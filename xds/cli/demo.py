@@ -31,7 +31,7 @@ class _Board:
         self.rows: list[dict[str, Any]] = []
 
     def table(self) -> Table:
-        table = Table(title="Two hospitals and a clinic share images", title_style="bold", expand=False)
+        table = Table(title="Hospitals and a clinic share images", title_style="bold", expand=False)
         for heading in ("", "Step", "Transaction", "Seconds", "Seen"):
             table.add_column(heading, justify="right" if heading == "Seconds" else "left", overflow="fold")
         for number, (name, transaction, _) in enumerate(self._steps):
@@ -81,8 +81,7 @@ def demo(once: bool, json_: Path | None, data: str) -> None:
             _tell(console, running)
             _serve(running)
     finally:
-        for site in running.sites:
-            site.stop()
+        running.stop()
     console.print("every step held" if held else "[red]a step did not hold[/]; the sites' logs are in " + str(folder))
     sys.exit(0 if held else 1)
 
@@ -112,7 +111,7 @@ def _tell(console: Console, running: Demo) -> None:
     north, clinic = running.north, running.clinic
     console.print("\nAddresses to try:")
     console.print(f"  registry        {north.url}/registry?wsdl")
-    for site in (north, running.south):
+    for site in running.hospitals:
         console.print(f"  {site.name:15} {site.url}/repository?wsdl  {site.url}/imaging-source?wsdl")
     console.print("\nAs the clinic, or as an auditor at north:")
     for line in (

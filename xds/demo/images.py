@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydicom.data import get_testdata_file
 
+from xds.demo import phantom
 from xds.errors import Unusable
 from xds.imaging.group import Study
 from xds.imaging.study import scan
@@ -27,6 +28,12 @@ SOUTH = (
     ("bert", ("98892001", "98892003")),
     ("carla", ("JPEG-LL.dcm", "liver_1frame.dcm", "emri_small_jpeg_ls_lossless.dcm", "gdcm-US-ALOKA-16_big.dcm")),
 )
+# Goes into an Orthanc, where there is one.
+EAST = (
+    ("anna", ("MR2_J2KR.dcm", "RG3_J2KR.dcm")),
+    ("carla", ("CT_small.dcm", "eCT_Supplemental.dcm", "OBXXXX1A_rle.dcm")),
+)
+PHANTOM_SLICES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,12 @@ def lay_out(table: Sequence[tuple[str, Sequence[str]]], folder: Path) -> Iterato
                 instance.path.rename(target / instance.path.name)
             yield Examined(patient, target, scan(target).studies[0])
         shutil.rmtree(incoming)
+
+
+def lay_out_phantom(folder: Path, patient: str) -> Examined:
+    """A computed CT of many slices."""
+    phantom.write(folder / patient / "phantom", patient, PHANTOM_SLICES)
+    return Examined(patient, folder / patient / "phantom", scan(folder / patient / "phantom").studies[0])
 
 
 def _files(name: str) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -20,7 +21,8 @@ from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
-from xds.demo.images import NORTH, SOUTH, Examined, lay_out
+from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
+from xds.demo.orthanc import Orthanc, program
 from xds.demo.site import Site, free_port
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
@@ -35,6 +37,7 @@ from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.soap import around
 
 SEAL_SECONDS = 15.0
+PUBLISHED_SECONDS = 60.0
 
 
 class DoesNotHold(Exception):
@@ -50,6 +53,8 @@ class Demo:
     north: Site = field(init=False)
     south: Site = field(init=False)
     clinic: Site = field(init=False)
+    east: Site | None = None  # whose images are in an Orthanc, where this machine has one
+    orthanc: Orthanc | None = None
     studies: dict[str, list[Examined]] = field(default_factory=dict)
     images_retrieved: int = 0
     audit_records: int = 0
@@ -60,10 +65,24 @@ class Demo:
         self.north, self.south, self.clinic = (
             Site(name, self.folder / name, port) for name, port in zip(names, ports, strict=True)
         )
+        if program() is not None:
+            self.east = Site("east", self.folder / "east", free_port(8083))
+            self.orthanc = Orthanc(self.folder / "orthanc")
 
     @property
-    def sites(self) -> tuple[Site, Site, Site]:
-        return self.north, self.south, self.clinic
+    def hospitals(self) -> list[Site]:
+        return [self.north, self.south, *([self.east] if self.east else [])]
+
+    @property
+    def sites(self) -> list[Site]:
+        return [*self.hospitals, self.clinic]
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+        for site in self.sites:
+            site.stop()
+        if self.orthanc is not None:
+            self.orthanc.stop()
 
     def patient(self, name: str) -> PatientId:
         return PatientId(name, self.authority)
@@ -80,9 +99,10 @@ class Demo:
     # The steps.
 
     def lay_out_images(self) -> str:
-        """Real images into the archives of two hospitals."""
-        for site, table in ((self.north, NORTH), (self.south, SOUTH)):
+        """Real images into the archives of the hospitals, and a computed CT of 500 slices."""
+        for site, table in zip(self.hospitals, (NORTH, SOUTH, EAST), strict=False):
             self.studies[site.name] = list(lay_out(table, site.folder / "images"))
+        self.studies["south"].append(lay_out_phantom(self.south.folder / "images", "dora"))
         studies = self.all_studies()
         modalities = sorted({m for one in studies for m in one.study.modalities})
         syntaxes = {i.transfer_syntax_uid for one in studies for i in one.study.instances}
@@ -90,26 +110,29 @@ class Demo:
         return f"{len(studies)} studies, {images} images, {', '.join(modalities)}; {len(syntaxes)} transfer syntaxes"
 
     def start_sites(self) -> str:
-        """Three servers: north with the domain's registry, south registering there, the clinic reading."""
+        """A server each: north with the domain's registry, the others registering there, the clinic reading."""
         domain = {"assigning_authorities": [self.authority]}
-        for site in (self.north, self.south):
+        for site in self.hospitals:
             site.sections = {
                 "domain": domain,
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": f"{site.name.title()} Hospital"},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }
-        self.south.sections["repository"] = {"registry_url": f"{self.north.url}/registry"}
-        self.south.sections["server"] = {"actors": ["repository", "imaging-source"]}
-        for site in (self.north, self.south):
+        for site in self.hospitals[1:]:
+            site.sections["repository"] = {"registry_url": f"{self.north.url}/registry"}
+            site.sections["server"] = {"actors": ["repository", "imaging-source"]}
+        if self.east and self.orthanc:
+            self.orthanc.start()
+            self.east.sections["imaging_source"] = self._in_orthanc(self.east, self.orthanc)
+        for site in self.hospitals:
             site.write_config()
         self.clinic.sections = {
             "server": {"actors": []},
             "domain": domain,
             "audit": {"source_id": "clinic", "enterprise_site_id": "Clinic"},
-            "repositories": {s.settings.repository.unique_id: f"{s.url}/repository" for s in (self.north, self.south)},
+            "repositories": {s.settings.repository.unique_id: f"{s.url}/repository" for s in self.hospitals},
             "imaging_sources": {
-                s.settings.imaging_source.retrieve_location_uid: f"{s.url}/imaging-source"
-                for s in (self.north, self.south)
+                s.settings.imaging_source.retrieve_location_uid: f"{s.url}/imaging-source" for s in self.hospitals
             },
         }
         self.clinic.write_config()
@@ -118,6 +141,20 @@ class Demo:
         for site in self.sites:
             site.wait()
         return ", ".join(f"{site.name} {site.url}" for site in self.sites)
+
+    def _in_orthanc(self, site: Site, orthanc: Orthanc) -> dict[str, Any]:
+        """Its own patient ids are told by a table, and what comes into it is published without being asked."""
+        issuer = new_oid()
+        table = site.folder / "patients.csv"
+        rows = {(one.study.patient.id, one.patient) for one in self.studies[site.name]}
+        table.write_text(
+            "".join(f"{PatientId.of(own, issuer)},{self.patient(patient)}\n" for own, patient in sorted(rows)), "utf-8"
+        )
+        return {
+            "dicomweb": orthanc.dicomweb, "orthanc": orthanc.url, "patients": str(table), "issuer": issuer,
+            "publish_to": f"{site.url}/repository", "publish_registry": f"{self.north.url}/registry",
+            "publish_quiet_seconds": 0.5, "refresh_seconds": 0.5, "retrieve_ae_title": site.name.upper(),
+        }  # fmt: skip
 
     def register_patients(self) -> str:
         """The affinity domain's patients, made known to the registry by hand."""
@@ -130,12 +167,31 @@ class Demo:
         return ", ".join(names)
 
     def publish(self) -> str:
-        """Each hospital publishes its studies: a manifest each, by RAD-68, to its own repository."""
+        """Two hospitals publish their studies: a manifest each, by RAD-68, to their own repositories."""
+        studies = [one for site in (self.north, self.south) for one in self.studies[site.name]]
         for site in (self.north, self.south):
             with self.at(site) as here:
                 for one in self.studies[site.name]:
                     publish_study(here, one.study, self.patient(one.patient), f"{site.url}/repository")
-        return f"{len(self.all_studies())} manifests acknowledged"
+        return f"{len(studies)} manifests acknowledged, the largest of {max(one.study.count for one in studies)} images"
+
+    def publish_by_itself(self) -> str:
+        """Images come into the third hospital's Orthanc, and are found a little later without a command."""
+        assert self.east is not None  # noqa: S101  the step is there where it is
+        assert self.orthanc is not None  # noqa: S101
+        started = time.monotonic()
+        studies = self.studies[self.east.name]
+        self.orthanc.keep(*(i.path.read_bytes() for one in studies for i in one.study.instances))
+        expected = {one.study.study_instance_uid for one in studies}
+        while True:
+            seen = {uid for name in {one.patient for one in studies} for uid in self._studies_found(name)}
+            if expected <= seen:
+                return f"{len(expected)} studies found {time.monotonic() - started:.1f} s after they came"
+            _hold(time.monotonic() < started + PUBLISHED_SECONDS, f"{len(expected - seen)} studies are not published")
+            time.sleep(0.2)
+
+    def _studies_found(self, name: str) -> set[str]:
+        return _studies_of(self._found(Search(self.patient(name))))
 
     def _found(self, search: Search) -> list[DocumentEntry]:
         with self.at(self.clinic) as here:
@@ -145,10 +201,10 @@ class Demo:
         """The clinic finds all studies of each patient, whichever hospital has them."""
         seen = []
         for name in sorted({one.patient for one in self.all_studies()}):
-            entries = self._found(Search(self.patient(name)))
+            found = self._studies_found(name)
             expected = {one.study.study_instance_uid for one in self.all_studies() if one.patient == name}
-            _hold(_studies_of(entries) == expected, f"{name}: not the studies that were published")
-            seen.append(f"{name} {len(entries)}")
+            _hold(found == expected, f"{name}: not the studies that were published")
+            seen.append(f"{name} {len(found)}")
         return ", ".join(seen)
 
     def find_by_accession(self) -> str:
@@ -191,6 +247,7 @@ class Demo:
             instance.sop_instance_uid: instance.path for one in self.all_studies() for instance in one.study.instances
         }
         arrived = {path.stem: path for path in (self.clinic.folder / "fetched").glob("*/*/*.dcm")}
+        _hold(len(held) == self.images_retrieved, "two images have one UID")
         _hold(held.keys() == arrived.keys(), "not the images that were published")
         for uid, path in held.items():
             _hold(_digest(path) == _digest(arrived[uid]), f"{uid} differs")
@@ -231,11 +288,13 @@ class Demo:
 
     def steps(self) -> list[tuple[str, str, Callable[[], str]]]:
         """Name, transaction and what to do, in order."""
+        by_itself = [("Publish what comes into an Orthanc", "RAD-68, ITI-42", self.publish_by_itself)] * bool(self.east)
         return [
             ("Lay out images", "", self.lay_out_images),
-            ("Start two hospitals and a clinic", "", self.start_sites),
+            (f"Start {'three' if self.east else 'two'} hospitals and a clinic", "", self.start_sites),
             ("Make patients known", "", self.register_patients),
             ("Publish manifests", "RAD-68, ITI-42", self.publish),
+            *by_itself,
             ("Find by patient", "ITI-18", self.find_by_patient),
             ("Find by accession number", "ITI-18", self.find_by_accession),
             ("Find by study", "ITI-18", self.find_by_study),
