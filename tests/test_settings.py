@@ -164,7 +164,9 @@ def test_peers_are_urls_or_tables_by_oid(file: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("section", ["repositories", "imaging_sources"])
 def test_a_peer_of_another_form_is_named(file: Path, section: str, entry: str) -> None:
-    with pytest.raises(Unusable, match=rf"{section}.1\.2\.3: a URL, or a table of url, certificate, key, trusted"):
+    with pytest.raises(
+        Unusable, match=rf"{section}.1\.2\.3: a URL, or a table of url, certificate, key, trusted, name"
+    ):
         of(file, f'[{section}]\n"1.2.3" = {entry}')
 
 

@@ -6,10 +6,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from xds import console
+from xds.console.region import Places
+from xds.console.region import pages as region_pages
+from xds.consuming import Unavailable
 from xds.domain import AffinityDomain
-from xds.settings import DEFAULT_DOMAIN, Loaded
+from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import audit as audit_store
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine, reading
@@ -41,7 +45,12 @@ class Application:
         self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
-        self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics, ask)
+        consumer = default.consuming(self.reply)
+        region = None
+        if consumer.peers.registry is not None:
+            places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
+            region = region_pages(consumer, places, Unavailable)
+        self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics, ask, region)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
@@ -58,6 +67,14 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def settings_names(settings: Settings) -> dict[str, str]:
+    """What repositories and sources are called: by their host, this one by its own name."""
+    named = {uid: peer.name or urlsplit(peer.url).netloc for table in (settings.repositories, settings.imaging_sources)
+             for uid, peer in table.items()}  # fmt: skip
+    here = settings.audit.enterprise_site_id or "here"
+    return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
 
 
 def not_ready(database: Database) -> Iterable[str]:

@@ -93,7 +93,7 @@ def _peer(dotted: str, entry: Any) -> Peer:
     known = {f.name for f in dataclasses.fields(Peer)}
     texts = isinstance(entry, dict) and all(key in known and isinstance(text, str) for key, text in entry.items())
     if not texts or "url" not in entry:
-        raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted")
+        raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted, name")
     return Peer(**entry)
 
 

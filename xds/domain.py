@@ -17,7 +17,8 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.archives.dicomweb import DicomWebWay
-from xds.archives.dimse import DimseWay, Peer
+from xds.archives.dimse import DimseWay
+from xds.archives.dimse import Peer as DimsePeer
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
@@ -27,6 +28,7 @@ from xds.archives.patients import Patients, PatientTable
 from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side, source_of
 from xds.captures import Captures
+from xds.consuming import Consuming, Peers
 from xds.cross_referencing import CrossReferenced, manager
 from xds.dicomweb.service import RAD_129, DicomWeb
 from xds.dicomweb.store import RAD_108, Storing
@@ -44,7 +46,7 @@ from xds.metadata.identifiers import Oid, is_oid
 from xds.publishing import Publisher, Where
 from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
 from xds.senders import Senders
-from xds.settings import DEFAULT_DOMAIN, Domain, Settings
+from xds.settings import DEFAULT_DOMAIN, Domain, Peer, Settings
 from xds.store import audit as audit_store
 from xds.store.interface import Blobs
 from xds.store.work import Database
@@ -65,8 +67,8 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
-from xds.wire.client import Client
-from xds.wire.http import HttpRequest
+from xds.wire.client import Client, LocalClient
+from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
 from xds.wire.soap import Message
@@ -151,7 +153,7 @@ def _way(settings: Settings) -> Way | None:
         return DicomWebWay(_web(settings, imaging.dicomweb))
     if imaging.dimse:
         title, port = imaging.retrieve_ae_title, imaging.dimse_move_port
-        peer = Peer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
+        peer = DimsePeer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
         return DimseWay(peer)
     return None
 
@@ -287,8 +289,7 @@ class AffinityDomain:
                 event.end(failed=False)
                 return found
             finally:
-                with self.database.engine.begin() as connection:
-                    audit_store.record(connection, event.records())
+                self._record(event)
 
         # Only when it cannot be under way any more.
         age = self.settings.repository.registry_seconds * 2
@@ -390,19 +391,46 @@ class AffinityDomain:
 
     def _cross_referenced(self, table: Patients, spool: Spool) -> Patients:
         """Patients that a PIX Manager is asked about, where the table has none."""
-        imaging, engine = self.settings.imaging_source, self.database.engine
+        imaging = self.settings.imaging_source
         source = Oid(imaging.retrieve_location_uid)
 
         def question(transaction: tuple[str, str], url: str) -> AuditEvent:
             here, there = self._ends(url)
             return AuditEvent(self.node, "110112", "E", transaction, here, there)
 
-        def recorded(event: AuditEvent) -> None:
-            with engine.begin() as connection:
-                audit_store.record(connection, event.records())
-
         asked = manager(imaging.pix or imaging.pixm, not imaging.pix, self.settings.tls, spool, source)
-        return CrossReferenced(table, asked, Oid(self.own.assigning_authorities[0]), question, recorded)
+        return CrossReferenced(table, asked, Oid(self.own.assigning_authorities[0]), question, self._record)
+
+    def consuming(self, answer: Callable[[HttpRequest], HttpReply | None]) -> Consuming:
+        """What looks for studies in the whole domain; ``answer`` is that of the actors in this process."""
+        settings, server = self.settings, self.settings.server
+
+        def local(actor: str) -> Client | None:
+            def reply(request: HttpRequest) -> HttpReply:
+                replied = answer(request)
+                assert replied is not None  # noqa: S101  a POST to an actor that is served
+                return replied
+
+            return LocalClient(f"{self._base()}/{actor}", reply) if actor in server.actors else None
+
+        def remote(peer: Peer | None) -> Client | None:
+            if peer is None:
+                return None
+            return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+
+        def repository(uid: str) -> Client | None:
+            ours = uid == settings.repository.unique_id
+            return local("repository") if ours else remote(settings.repositories.get(uid))
+
+        def source(uid: str) -> Client | None:
+            ours = uid == settings.imaging_source.retrieve_location_uid
+            return local("imaging-source") if ours else remote(settings.imaging_sources.get(uid))
+
+        url, tls = settings.console.registry_url, settings.tls
+        registry = remote(Peer(url, tls.certificate, tls.key, tls.trusted)) if url else local("registry")
+
+        peers = Peers(registry, repository, source)
+        return Consuming(peers, self.started, self._record, settings.data / "spool")
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""
@@ -421,6 +449,10 @@ class AffinityDomain:
             self.node, "110104", "C", ("", ""), Party(title, address, requestor=True), Party(own, host, ours=True)
         )
         return Recording(self.database.engine, owner(), event)
+
+    def _record(self, event: AuditEvent) -> None:
+        with self.database.engine.begin() as connection:
+            audit_store.record(connection, event.records())
 
     def _in_process_event(self, transaction: Transaction, side: Side) -> AuditEvent:
         base = self._base() + self.path

@@ -190,6 +190,14 @@ class Peer:
     certificate: str = ""  # PEM file that we present there
     key: str = ""
     trusted: str = ""  # PEM file of what its certificate must come from
+    name: str = ""  # what people call it; empty: its host
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The pages."""
+
+    registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +215,7 @@ class Settings:
     capture: Capture = field(default_factory=Capture)
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
+    console: Console = field(default_factory=Console)
     repositories: Mapping[str, Peer] = field(default_factory=dict)
     imaging_sources: Mapping[str, Peer] = field(default_factory=dict)
     domains: Mapping[str, NamedDomain] = field(default_factory=dict)

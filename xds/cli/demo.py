@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 from rich.console import Console
@@ -113,6 +114,8 @@ def _tell(console: Console, running: Demo) -> None:
     console.print(f"  registry        {north.url}/registry?wsdl")
     for site in running.hospitals:
         console.print(f"  {site.name:15} {site.url}/repository?wsdl  {site.url}/imaging-source?wsdl")
+    asked = urlencode({"patient": str(running.patient("dora"))})
+    console.print(f"  in a browser    {clinic.url}/console/patients?{asked}", soft_wrap=True, highlight=False)
     console.print("\nAs the clinic, or as an auditor at north:")
     for line in (
         f"xds find --patient '{running.patient('anna')}' --registry {north.url}/registry --config {clinic.config}",

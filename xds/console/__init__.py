@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template, request
 
 from xds import __version__
 from xds.console import looking
@@ -19,14 +19,17 @@ def make(
     problems: Callable[[], Iterable[str]],
     metrics: Metrics,
     ask: looking.Ask | None = None,
+    region_pages: Blueprint | None = None,
 ) -> Flask:
     """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
 
-    ``ask`` answers DICOMweb where there are images to look at.
+    ``ask`` answers DICOMweb where there are images to look at; ``region_pages`` are those of ``region``.
     """
     flask = Flask(__name__, static_url_path="/console/static")
     if ask is not None:
         flask.register_blueprint(looking.pages(ask))
+    if region_pages is not None:
+        flask.register_blueprint(region_pages)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
 
     @flask.get("/healthz")
@@ -48,7 +51,8 @@ def make(
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
         rows = _rows(settings, served)
-        return render_template("front.html", base=base, rows=rows, version=__version__, has_images=ask is not None)
+        has = {"has_images": ask is not None, "has_region": region_pages is not None}
+        return render_template("front.html", base=base, rows=rows, version=__version__, **has)
 
     @flask.after_request
     def headers(response: Response) -> Response:

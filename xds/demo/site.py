@@ -38,8 +38,14 @@ def free_port(wanted: int) -> int:
 
 def as_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
     """A settings file: a string, number or list of JSON is one of TOML too."""
+
+    def written(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(one)}" for key, one in value.items()) + "}"
+        return json.dumps(value)
+
     return "\n".join(
-        f"[{section}]\n" + "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in values.items())
+        f"[{section}]\n" + "".join(f"{json.dumps(key)} = {written(value)}\n" for key, value in values.items())
         for section, values in sections.items()
     )
 
@@ -57,6 +63,15 @@ class Site:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def title(self) -> str:
+        """What people call the hospital."""
+        return f"{self.name.title()} Hospital"
+
+    def named(self, path: str) -> dict[str, str]:
+        """It as a peer in somebody's settings."""
+        return {"url": self.url + path, "name": self.title}
 
     @property
     def config(self) -> Path:

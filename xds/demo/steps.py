@@ -115,7 +115,7 @@ class Demo:
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
-                "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": f"{site.name.title()} Hospital"},
+                "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }
         for site in self.hospitals[1:]:
@@ -128,11 +128,12 @@ class Demo:
             site.write_config()
         self.clinic.sections = {
             "server": {"actors": []},
+            "console": {"registry_url": f"{self.north.url}/registry"},
             "domain": domain,
             "audit": {"source_id": "clinic", "enterprise_site_id": "Clinic"},
-            "repositories": {s.settings.repository.unique_id: f"{s.url}/repository" for s in self.hospitals},
+            "repositories": {s.settings.repository.unique_id: s.named("/repository") for s in self.hospitals},
             "imaging_sources": {
-                s.settings.imaging_source.retrieve_location_uid: f"{s.url}/imaging-source" for s in self.hospitals
+                s.settings.imaging_source.retrieve_location_uid: s.named("/imaging-source") for s in self.hospitals
             },
         }
         self.clinic.write_config()

@@ -171,10 +171,18 @@ def _request_references(request: Request, authority: Oid) -> list[ReferenceId]:
     return [reference for reference in found if len(reference.text) <= VALUE_LIMIT]
 
 
+def _date(text: str) -> str:
+    """A date that is one, or nothing: images are not always right about it."""
+    try:
+        return Dtm(plain(text)).text
+    except ValueError:
+        return ""
+
+
 def _patient_info(manifest: Manifest, id_: PatientId) -> tuple[str, ...]:
     """PID-3, 5, 7 and 8 as the images have them.  ITI TF-3: 4.2.3.2.23."""
     patient = manifest.patient
     name = xpn(plain(patient.name))
-    values = {"PID-3": str(id_), "PID-5": name, "PID-7": patient.birth_date, "PID-8": patient.sex}
+    values = {"PID-3": str(id_), "PID-5": name, "PID-7": _date(patient.birth_date), "PID-8": patient.sex}
     written = (f"{field}|{value}" for field, value in values.items() if value.strip("^"))
     return tuple(value for value in written if len(value) <= VALUE_LIMIT)

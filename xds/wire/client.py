@@ -7,9 +7,10 @@ with documents, and replies with documents, go through here.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -17,7 +18,7 @@ from xds.errors import Unusable
 from xds.wire import mtom
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.faults import Fault
-from xds.wire.http import HttpReply
+from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import around
 from xds.wire.spool import Spool, Spooled
@@ -63,15 +64,63 @@ class Client:
         """
         head, tail = around(request_headers(action, self.url, new_message_id()))
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
-        headers = dict(message.headers) | {"Content-Length": str(message.length), "Accept-Encoding": "identity"}
-        try:
-            response = self._pool.request("POST", self.url, body=message.chunks, headers=headers, preload_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise NoReply(f"{self.url}: {_kind(problem)}") from None
+        response = self._posted(message)
         try:
             return _answer(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url)
         finally:
             response.release_conn()
+
+    def _posted(self, message: HttpReply) -> Any:
+        """The response to a message: ``status``, ``headers``, ``read`` and ``release_conn``."""
+        headers = dict(message.headers) | {"Content-Length": str(message.length), "Accept-Encoding": "identity"}
+        try:
+            return self._pool.request("POST", self.url, body=message.chunks, headers=headers, preload_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise NoReply(f"{self.url}: {_kind(problem)}") from None
+
+
+class LocalClient(Client):
+    """An actor in this process: the same message, without a socket."""
+
+    def __init__(self, url: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
+        self.url, self._reply_to = url, answer
+
+    def _posted(self, message: HttpReply) -> Any:
+        content_type = dict(message.headers).get("Content-Type", "")
+        path = urlsplit(self.url).path
+        read = _reading(message.chunks)
+        return _LocalResponse(self._reply_to(HttpRequest("POST", path, "", content_type, read, "127.0.0.1", self.url)))
+
+
+class _LocalResponse:
+    """A reply of this process as one that came over a socket."""
+
+    def __init__(self, reply: HttpReply) -> None:
+        self.status, self.headers, self._chunks = reply.status, dict(reply.headers), reply.chunks
+        self.read = _reading(reply.chunks)
+
+    def release_conn(self) -> None:
+        """Tell the actor that nobody reads on."""
+        close = getattr(self._chunks, "close", None)
+        if close:
+            close()
+
+
+def _reading(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
+    """Chunks of any size as ``read`` gives them."""
+    left = bytearray()
+
+    def read(size: int) -> bytes:
+        while len(left) < size:
+            chunk = next(chunks, None)
+            if chunk is None:
+                break
+            left.extend(chunk)
+        piece = bytes(left[:size])
+        del left[:size]
+        return piece
+
+    return read
 
 
 def _answer(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
