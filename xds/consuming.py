@@ -31,7 +31,6 @@ from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.spool import Spool
 
-
 REMEMBERED = 100_000
 """Documents of which it is remembered whose they are."""
 
