@@ -214,6 +214,7 @@ class Exchange:
         """Tell the audit log how a stream ended."""
         call, reply = _set(incoming)
         call.release()
+        self._metrics.streamed(call.transaction.number, whole=whole)
         records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
         with self._database.engine.begin() as connection:
             close_stream(connection, incoming.stream_id, records)

@@ -188,6 +188,7 @@ class DicomWeb:
         def ended(whole: bool) -> None:
             asked.stack.close()
             event.end(failed=not whole)
+            self._metrics.streamed(event.transaction[0], whole=whole)
             if asked.failed and whole:
                 event.partly_failed(asked.failed)
             with self._engine.begin() as connection:

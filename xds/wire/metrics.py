@@ -38,10 +38,18 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
 
+        self.streams = Counter(
+            "xds_streams", "Replies with documents or images, whole or broken off.", ("transaction", "outcome"),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,
         )  # fmt: skip
+
+    def streamed(self, transaction: str, *, whole: bool) -> None:
+        """Count a stream that has ended."""
+        self.streams.labels(transaction, "whole" if whole else "broken").inc()
 
     def text(self) -> bytes:
         """All processes' values in the Prometheus text format."""
