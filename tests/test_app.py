@@ -14,12 +14,14 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import psycopg
 import pytest
+import requests
 import sqlalchemy as sa
 from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
-from xds.app import Application
+from xds import app
+from xds.app import Application, not_ready
 from xds.configuration import load
 from xds.domain import code_sets
 from xds.ebxml import lcm, query, rs, xdsb
@@ -503,3 +505,20 @@ def test_a_removal_leaves_a_record_for_each_patient_with_what_was_theirs(site: S
     assert ids[1].encode() in told[str(BERT)]
     assert b'ParticipantObjectDataLifeCycle="15"' in told[str(BERT)]
     assert any(row.outcome == 4 and b"2.25.404" in row.message for row in rows)
+
+
+def test_with_a_disk_that_is_nearly_full_a_node_is_not_ready(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(database_url, tmp_path) as site:
+        assert not list(not_ready(site.application.database))
+        monkeypatch.setattr(app, "FREE_BYTES", 2**62)
+        assert [one.split(":")[0] for one in not_ready(site.application.database)] == ["documents"]
+
+
+def test_a_message_that_is_no_transaction_is_counted(database_url: str, tmp_path: Path) -> None:
+    with serving(database_url, tmp_path) as site:
+        for body in (b"<nothing/>", b""):
+            requests.post(f"{site.url}/registry", body, headers={"Content-Type": "application/soap+xml"}, timeout=10)
+        text = site.application.metrics.text().decode()
+        assert 'xds_transactions_total{outcome="fault",transaction="none"} 2.0' in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,9 @@ from xds.wire.metrics import Metrics
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.app")
+
+FREE_BYTES = 64 * 1024 * 1024
+"""Of the disk that documents come to; with less a node is not ready."""
 
 
 class Application:
@@ -88,6 +92,8 @@ def not_ready(database: Database) -> Iterable[str]:
         yield "database: cannot be read"
     if not os.access(database.blobs.staging, os.W_OK):
         yield "documents: cannot be written"
+    elif shutil.disk_usage(database.blobs.staging).free < FREE_BYTES:
+        yield f"documents: less than {FREE_BYTES // 2**20} MiB of the disk are left"
     try:
         database.blobs.holding([("0" * 64, 0)])
     except NotReachable:

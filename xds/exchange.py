@@ -81,16 +81,21 @@ class Exchange:
             try:
                 package = read_package(request.content_type, request.read, spool, self._limits)
             except Malformed as problem:
+                self._metrics.not_begun()
                 return _fault(sender(str(problem)), "", mtom_reply=False)
             except Fault as fault:
+                self._metrics.not_begun()
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
             except NotKept:
                 log.exception("spool.not_written")
+                self._metrics.not_begun()
                 return _fault(_cannot_keep(), "", mtom_reply=True)
             incoming = _Incoming(request, package.attachments, spool)
             try:
                 message, _ = self._endpoint.call(package.root, incoming)
             except NotAnswered as problem:
+                if incoming.call is None:
+                    self._metrics.not_begun()
                 self._captures.keep(request, package.root, [fault_envelope(problem.fault, problem.relates_to)])
                 return _fault(problem.fault, problem.relates_to, mtom_reply=package.mtom)
             return self._sent(incoming, message, package)

@@ -5,6 +5,7 @@ With several processes the values are kept in files of ``PROMETHEUS_MULTIPROC_DI
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 from pathlib import Path
@@ -12,11 +13,30 @@ from pathlib import Path
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
+MEMORY = Path("/dev/shm")  # noqa: S108  Linux's own; what is made there is this process' alone
+_PREFIX = "xds-metrics-"
+
+
 def prepare(folder: Path) -> None:
-    """Keep the values of all processes in a folder; to be called before this module's metrics are made."""
+    """Keep the values of all processes in a folder; to be called before this module's metrics are made.
+
+    Not on disk where the machine has a place in memory: the files are mapped, and a process that writes to one for
+    which a full disk has no room is ended.
+    """
+    for left in MEMORY.glob(f"{_PREFIX}*"):
+        if not Path("/proc", left.name.removeprefix(_PREFIX)).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    if os.access(MEMORY, os.W_OK):
+        folder = MEMORY / f"{_PREFIX}{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)
     os.environ[VARIABLE] = str(folder)
+    atexit.register(_removed, folder, os.getpid())
+
+
+def _removed(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Metrics:
@@ -46,6 +66,10 @@ class Metrics:
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,
         )  # fmt: skip
+
+    def not_begun(self) -> None:
+        """Count a message that was answered with a fault before it was any transaction."""
+        self.transactions.labels("none", "fault").inc()
 
     def streamed(self, transaction: str, *, whole: bool) -> None:
         """Count a stream that has ended."""
