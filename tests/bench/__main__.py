@@ -28,6 +28,7 @@ BENCHMARKS = {
     "iti-18": ("querying", "ITI-18 against the SQL alone, its growth, and a patient with many documents"),
     "iti-41": ("uploading", "ITI-41 of 1 GiB against read, hash, write and sync"),
     "retrieve": ("downloading", "ITI-43 of 2 GiB and RAD-69 of 5,000 instances against nginx and SHA-256"),
+    "wado": ("wado", "WADO-RS of 5,000 instances beside Orthanc's"),
     "manifest": ("manifests", "a manifest of 10,000 instances, written and read"),
     "audit": ("auditing", "what recording and signing cost, and verifying"),
     "bulk": ("bulk", "bulk load against PostgreSQL COPY"),

@@ -80,23 +80,23 @@ def _keep(site: Server, file: Path, unique_id: str, size: int) -> Path:
 
 def _instances(bench: Run, count: int, rounds: int) -> Iterator[Result]:
     folder = bench.new_folder("images")
-    uids = [f"{SERIES}.{1_000_000 + number}" for number in range(count)]
-    paths = list(_files(folder, uids))
+    paths = list(instances(folder, count))
     site = bench.new_server(imaging_source={"folder": str(folder)})
     images = archive(site.settings)
     assert images is not None
     images.refresh()
     images.close()
     source = site.settings.imaging_source.retrieve_location_uid
-    listed = tuple(InstanceRequest(STUDY, SERIES, DocumentRequest(source, uid)) for uid in uids)
+    listed = tuple(InstanceRequest(STUDY, SERIES, DocumentRequest(source, path.stem)) for path in paths)
     body = etree.tostring(write_imaging_request(ImagingRequest(listed, (ExplicitVRLittleEndian,))))
     name = f"RAD-69 of {count:,}"
     with bench.serving(site):
         yield from _measured(bench, site, name, Reach("≥", 0.5), "/imaging-source", RAD_69.action, body, paths, rounds)
 
 
-def _files(folder: Path, uids: Sequence[str]) -> Iterator[Path]:
-    """Instances of one series, made by pydicom once and then given UIDs of the same length."""
+def instances(folder: Path, count: int) -> Iterator[Path]:
+    """Files of instances of one series, made by pydicom once and then given UIDs of the same length."""
+    uids = [f"{SERIES}.{1_000_000 + number}" for number in range(count)]
     pixels = os.urandom(SIDE_PIXELS * SIDE_PIXELS * 2)
     first = saved(an_instance(SOPInstanceUID=uids[0], Rows=SIDE_PIXELS, Columns=SIDE_PIXELS, PixelData=pixels))
     for uid in uids:
