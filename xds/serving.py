@@ -6,6 +6,7 @@ Everything is imported once and forked; engines are made after the fork.
 from __future__ import annotations
 
 import ctypes
+import gc
 import ipaddress
 import logging
 import os
@@ -63,7 +64,10 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             self.cfg.set(key, value)
 
     def load(self) -> Application:
-        return Application(self._loaded)
+        application = Application(self._loaded)
+        gc.collect()
+        gc.freeze()  # what is there for good is not looked through again in the middle of a request
+        return application
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -7,11 +7,13 @@ XDSRepositoryError for what cannot be encoded, XDSUnknownRepositoryId for anothe
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from xds.actors.streams import Streams
 from xds.archives.interface import Archive, Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
@@ -19,6 +21,11 @@ from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.imaging.group import Study
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+Find: TypeAlias = Callable[[str, str, str], Held | None]
+
+MANY = 20
+"""Instances of one series in a request, from which on the series is looked up as a whole."""
 
 AT_ONCE = 8
 """Instances of one request that are fetched from an archive elsewhere at once."""
@@ -60,11 +67,31 @@ class ImagingDocumentSource:
             raise Refused(findings)
         syntaxes = request.transfer_syntax_uids
         if self._archive is None or not self._archive.is_elsewhere or len(request.instances) == 1:
-            return [self._instance(instance, syntaxes) for instance in request.instances]
+            find = self._finder(request.instances)
+            return [self._instance(instance, syntaxes, find) for instance in request.instances]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda instance: self._instance(instance, syntaxes), request.instances))
+            find = self._archive.find
+            return list(pool.map(lambda instance: self._instance(instance, syntaxes, find), request.instances))
 
-    def _instance(self, request: InstanceRequest, syntaxes: Sequence[str]) -> Instance | Finding:
+    def _finder(self, requests: Sequence[InstanceRequest]) -> Find:
+        """What finds each instance: of a series of which many are asked for, all are looked up at once."""
+        archive = self._archive
+        if archive is None:
+            return lambda *_: None
+        counts = Counter((one.study_instance_uid, one.series_instance_uid) for one in requests)
+        many = {
+            series: {held.sop_instance_uid: held for held in archive.members(*series)}
+            for series, count in counts.items()
+            if count >= MANY
+        }
+
+        def find(study: str, series: str, instance: str) -> Held | None:
+            members = many.get((study, series))
+            return archive.find(study, series, instance) if members is None else members.get(instance)
+
+        return find
+
+    def _instance(self, request: InstanceRequest, syntaxes: Sequence[str], find: Find) -> Instance | Finding:
         uid = request.document.document_unique_id
         if request.document.repository_unique_id != self.retrieve_location_uid:
             rule = f"{request.document.repository_unique_id[:64]} is not this source, {self.retrieve_location_uid}"
@@ -72,9 +99,7 @@ class ImagingDocumentSource:
         if uid in self._broken:
             return Finding(ErrorCode.REPOSITORY_ERROR, "the instance is damaged", uid)
         try:
-            held = None
-            if self._archive is not None:
-                held = self._archive.find(request.study_instance_uid, request.series_instance_uid, uid)
+            held = find(request.study_instance_uid, request.series_instance_uid, uid)
             if self._archive is None or held is None:
                 rule = "no such instance in that series of that study"
                 return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, uid)

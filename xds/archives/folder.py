@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -150,18 +151,29 @@ class FolderArchive:
         return Entry(relative, size, modified, sha256, rejects=found.sop_instance_uids)
 
     def open(self, held: Held, transfer_syntaxes: Sequence[str]) -> Ready:
-        path = self.root / held.locator
-        if _stamp(path) != (held.size_bytes, held.modified_ns) or not self._is_within(path):
+        path = f"{self.root}/{held.locator}"
+        if _stamp(path) != (held.size_bytes, held.modified_ns) or not self._is_within(held.locator):
             raise Gone("the file has changed or is not there any more")
         if held.transfer_syntax_uid in transfer_syntaxes:
             return self._as_stored(held, path)
         stamp = (held.size_bytes, held.modified_ns)
-        return transcoded(held, path, transfer_syntaxes, self._spool, self._helpers, lambda: _stamp(path) == stamp)
+        return transcoded(
+            held, Path(path), transfer_syntaxes, self._spool, self._helpers, lambda: _stamp(path) == stamp
+        )
 
-    def _is_within(self, path: Path) -> bool:
-        return path.resolve() == path
+    def _is_within(self, locator: str) -> bool:
+        """Whether no folder on the way to a file has become a link, which might lead out of the tree."""
+        folder, parts = str(self.root), locator.split("/")[:-1]
+        for part in parts:
+            folder = f"{folder}/{part}"
+            try:
+                if not stat.S_ISDIR(os.lstat(folder).st_mode):
+                    return False
+            except OSError:
+                return False
+        return ".." not in parts
 
-    def _as_stored(self, held: Held, path: Path) -> Ready:
+    def _as_stored(self, held: Held, path: str) -> Ready:
         head = b""
         if not held.is_part10:
             head = part10.file_head(held.sop_class_uid, held.sop_instance_uid, held.transfer_syntax_uid)
@@ -176,10 +188,10 @@ class FolderArchive:
         )
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change of a file or link; of none, of no file."""
+def _stamp(path: str | Path) -> tuple[int, int]:
+    """Size and time of change of a file; of a link, or of none, of no file."""
     try:
         status = os.lstat(path)
     except OSError:
         return (-1, -1)
-    return status.st_size, status.st_mtime_ns
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (-1, -1)

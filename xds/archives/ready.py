@@ -22,7 +22,7 @@ class ReadyFile:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         *,
         transfer_syntax_uid: str,
         file_bytes: int,
@@ -82,7 +82,7 @@ class ReadyFile:
 class _Opened:
     """A file opened without following a link, and found to be as it was."""
 
-    def __init__(self, path: Path, size_bytes: int, modified_ns: int | None) -> None:
+    def __init__(self, path: str | Path, size_bytes: int, modified_ns: int | None) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         status = os.fstat(self._descriptor)
         if status.st_size != size_bytes or modified_ns not in (None, status.st_mtime_ns):

@@ -39,21 +39,19 @@ class ImagingRequest:
     transfer_syntax_uids: tuple[str, ...]
 
 
+_REPOSITORY, _DOCUMENT, _HOME = (
+    name(f"xds:{local}") for local in ("RepositoryUniqueId", "DocumentUniqueId", "HomeCommunityId")
+)
+
+
 def read_document_requests(element: Element) -> tuple[DocumentRequest, ...]:
     return tuple(map(_read_document_request, element.iterfind(name("xds:DocumentRequest"))))
 
 
 def _read_document_request(element: Element) -> DocumentRequest:
-    return DocumentRequest(
-        _text(element, "xds:RepositoryUniqueId") or "",
-        _text(element, "xds:DocumentUniqueId") or "",
-        _text(element, "xds:HomeCommunityId"),
-    )
-
-
-def _text(element: Element, prefixed: str) -> str | None:
-    child = element.find(name(prefixed))
-    return None if child is None else (child.text or "").strip()
+    # Thousands come in one request: their children are looked at once.
+    found = {child.tag: (child.text or "").strip() for child in reversed(element)}
+    return DocumentRequest(found.get(_REPOSITORY, ""), found.get(_DOCUMENT, ""), found.get(_HOME))
 
 
 def write_retrieve_request(requests: Iterable[DocumentRequest]) -> Element:

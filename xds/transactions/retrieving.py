@@ -31,20 +31,21 @@ def reply(given: Sequence[Given], findings: Sequence[Finding]) -> Reply:
     status = Status.SUCCESS if not findings else Status.PARTIAL_SUCCESS if given else Status.FAILURE
     pieces: list[Piece] = [b'<xds:RetrieveDocumentSetResponse xmlns:xds="%b">' % NAMESPACES["xds"].encode()]
     pieces.append(etree.tostring(rs.write_response(status, findings)))
-    for item in given:
+    of_reply = new_message_id().removeprefix("urn:uuid:")
+    for number, item in enumerate(given):
         request = item.request
-        pieces.append(b"<xds:DocumentResponse>")
-        pieces.append(_element("HomeCommunityId", request.home_community_id))
-        pieces.append(_element("RepositoryUniqueId", request.repository_unique_id))
-        pieces.append(_element("DocumentUniqueId", request.document_unique_id))
-        pieces.append(_element("mimeType", item.mime_type))
-        pieces.append(b"<xds:Document>")
-        content_id = new_message_id().removeprefix("urn:uuid:") + "@xds"
-        pieces.append(Attachment(content_id, item.size_bytes, item.chunks, item.mime_type))
+        head = (
+            _element("HomeCommunityId", request.home_community_id)
+            + _element("RepositoryUniqueId", request.repository_unique_id)
+            + _element("DocumentUniqueId", request.document_unique_id)
+            + _element("mimeType", item.mime_type)
+        )
+        pieces.append(f"<xds:DocumentResponse>{head}<xds:Document>".encode())
+        pieces.append(Attachment(f"{number}.{of_reply}@xds", item.size_bytes, item.chunks, item.mime_type))
         pieces.append(b"</xds:Document></xds:DocumentResponse>")
     pieces.append(b"</xds:RetrieveDocumentSetResponse>")
     return Reply(tuple(pieces), tuple(findings), failed=status is Status.FAILURE)
 
 
-def _element(local: str, text: str | None) -> bytes:
-    return b"" if text is None else f"<xds:{local}>{escape(text)}</xds:{local}>".encode()
+def _element(local: str, text: str | None) -> str:
+    return "" if text is None else f"<xds:{local}>{escape(text)}</xds:{local}>"
