@@ -183,13 +183,15 @@ def test_a_site_without_a_registry_has_no_such_page(tmp_path: Path) -> None:
     [
         ([], []),
         (["20200101"], [0.0]),
-        (["20200101", "20200111", "20200121"], [0.0, 50.0, 100.0]),
-        (["00010101", "2020", "20200131"], [0.0]),
+        (["20200121", "20200111", "20200101"], [100.0, 50.0, 0.0]),
+        (["20200131", "20200131"], [0.0]),
+        (["20200131", "2020", "00010101"], [0.0]),
     ],
 )
 def test_studies_are_drawn_where_their_days_are(days: list[str], places: list[float]) -> None:
     studies = [{"day": day, "date": day, "modalities": "CT", "title": "t", "source": "s"} for day in days]
-    assert [mark["at"] for row in _line(studies) for mark in row["marks"]] == places
+    line = _line(studies) or {"rows": []}
+    assert [mark["at"] for row in line["rows"] for mark in row["marks"]] == places
 
 
 def test_in_a_browser_a_remote_series_is_shown(clinic: Site, tmp_path: Path) -> None:

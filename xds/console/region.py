@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -209,34 +210,32 @@ def _day(text: str) -> str:
     return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if len(text) >= 8 else text
 
 
-def _line(studies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where each study stands between the first and the last, in percent, and on which row: a source each."""
-    days = [time.mktime(time.strptime(one["day"], "%Y%m%d")) for one in studies if _is_day(one["day"])]
-    if not days:
-        return []
+def _line(studies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Studies by their day: a row a source, where each stands in percent; those of one day are one mark."""
+    dated = [(number, one) for number, one in enumerate(studies) if _is_day(one["day"])]
+    if not dated:
+        return None
+    days = [_noon(one["day"]) for _, one in dated]
     first, span = min(days), max(max(days) - min(days), 86_400.0)
-    sources = sorted({one["source"] for one in studies})
-    return [
-        {
-            "name": source,
-            "marks": [
-                {
-                    "at": round(100 * (time.mktime(time.strptime(one["day"], "%Y%m%d")) - first) / span, 1),
-                    "text": f"{one['date']} {one['modalities']} {one['title']}",
-                    "label": one["modalities"].split(", ")[0],
-                    "target": f"study-{number}",
-                }
-                for number, one in enumerate(studies)
-                if one["source"] == source and _is_day(one["day"])
-            ],
-        }
-        for source in sources
-    ]
+    marks: dict[str, dict[str, dict[str, Any]]] = {}
+    for number, one in dated:
+        at = round(100 * (_noon(one["day"]) - first) / span, 1)
+        empty = {"at": at, "text": one["date"], "labels": [], "target": f"study-{number}"}
+        mark = marks.setdefault(one["source"], {}).setdefault(one["day"], empty)
+        mark["labels"].append(one["modalities"].split(", ")[0] or "•")
+        mark["text"] += f", {one['title']}"
+    rows = [{"name": source, "marks": list(found.values())} for source, found in sorted(marks.items())]
+    dates = sorted(one["date"] for _, one in dated)
+    return {"rows": rows, "first": dates[0], "last": dates[-1]}
+
+
+def _noon(day: str) -> float:
+    return datetime.strptime(day, "%Y%m%d").replace(hour=12, tzinfo=UTC).timestamp()
 
 
 def _is_day(text: str) -> bool:
     try:
-        time.strptime(text, "%Y%m%d")
+        datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:
         return False
-    return text >= "19000101"
+    return text >= "1900"
