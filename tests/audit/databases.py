@@ -10,9 +10,13 @@ import sqlalchemy as sa
 
 from tests.conftest import _new_database
 from xds.store.engine import make_engine
-from xds.store.tables import audit_checkpoint, audit_head, audit_open, audit_record, document, metadata
+from xds.store.tables import metadata
 
-USED = [audit_checkpoint, audit_head, audit_open, audit_record, document]
+USED = [
+    table
+    for table in metadata.sorted_tables
+    if table.name.startswith("audit_") or table.name in ("document", "publication", "locator", "patient")
+]
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from xds.audit import checkpoint as signing
 from xds.audit.checkpoint import BadCheckpoint
+from xds.audit.indexing import index
 from xds.audit.keys import SigningKey, load_or_make
 from xds.audit.segments import Record
 from xds.audit.writer import LogWriter
@@ -94,7 +95,19 @@ class Sequencer:
             sealed += len(rows)
             with self._engine.begin() as connection:
                 store.keep_checkpoint(connection, self._size, signed)
+        self._index()
         return sealed
+
+    def _index(self) -> None:
+        """Note what sealed records are searched by."""
+        while True:
+            with self._engine.begin() as connection:
+                begin = store.position(connection, "index") or 0
+                rows = store.numbered_from(connection, begin, BATCH)
+                if not rows:
+                    return
+                index(connection, rows)
+                store.move(connection, "index", begin + len(rows))
 
     def _next(self) -> list[Recorded]:
         with self._engine.connect() as connection:

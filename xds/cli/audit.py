@@ -15,6 +15,7 @@ from rich.progress import Progress
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
 from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.indexing import folded
 from xds.audit.keys import load_certificates
 from xds.audit.merkle import HashTree
 from xds.audit.plain import indented, summary, words
@@ -24,7 +25,10 @@ from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
+from xds.store.audit import Wanted
 from xds.store.engine import reading
+
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
 @click.group()
@@ -37,13 +41,24 @@ def audit() -> None:
 @as_json
 @click.option("--most", default=100, show_default=True, help="How many, newest first.")
 @click.option("--transaction", default="", metavar="NUMBER", help="Only of this transaction, such as ITI-18.")
-@click.option("--patient", default="", metavar="CX", help="Only of this patient.")
-def list_(config: Path | None, data: str | None, json_: bool, most: int, transaction: str, patient: str) -> None:
+@click.option("--patient", default="", metavar="CX", help="Only of this patient, retrievals of their documents too.")
+@click.option("--user", default="", metavar="ID", help="Only where this person, organisation or address took part.")
+@click.option("--study", default="", metavar="UID", help="Only of this study.")
+@click.option("--source", default="", metavar="ID", help="Only of the node that calls itself so.")
+@click.option("--since", type=TIME, default=None, help="Not before, such as 2026-03-01 or 2026-03-01T08:00 (UTC).")
+@click.option("--until", type=TIME, default=None, help="Before.")
+@click.option("--failed", is_flag=True, help="Only what failed, wholly or in part.")
+def list_(
+    config: Path | None, data: str | None, json_: bool, most: int, transaction: str, since: datetime | None,
+    until: datetime | None, failed: bool, **named: str,
+) -> None:  # fmt: skip
     """Print the newest records.  Looking is itself recorded."""
     loaded = settings(config, data)
+    values = tuple((kind, folded(kind, value)) for kind, value in named.items() if value)
+    wanted = Wanted(values, micros(since), micros(until), transaction=transaction, failed=failed)
     with database(loaded) as engine:
         with reading(engine) as connection:
-            records = store.newest(connection, most, transaction=transaction, patient_id=patient)
+            records = store.found(connection, wanted, most)
         _looked(engine, loaded)
     rows = [{"id": str(r.id), "leaf": "" if r.leaf_number is None else str(r.leaf_number)} | summary(r.message)
             for r in records]  # fmt: skip
@@ -55,6 +70,11 @@ def list_(config: Path | None, data: str | None, json_: bool, most: int, transac
             f"{row['id']:>6}  {row.get('time', '')}  {row.get('transaction', ''):7}  {row['event']:28}  "
             f"{row.get('outcome', '')}  {row.get('patient', '')}"
         )
+
+
+def micros(time: datetime | None) -> int:
+    """Microseconds since 1970 of a time in UTC; 0 of none."""
+    return 0 if time is None else int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _looked(engine: sa.Engine, loaded: Loaded) -> None:

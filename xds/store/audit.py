@@ -14,8 +14,20 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from xds.metadata.identifiers import Oid, PatientId
 from xds.store.engine import insert_ignoring
-from xds.store.tables import audit_checkpoint, audit_head, audit_open, audit_record
+from xds.store.tables import (
+    audit_checkpoint,
+    audit_cursor,
+    audit_head,
+    audit_open,
+    audit_record,
+    audit_value,
+    document,
+    locator,
+    patient,
+    publication,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,33 @@ class Recorded:
     recorded: int = 0
     id: int = 0
     leaf_number: int | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One thing that a record is searched by."""
+
+    kind: str
+    value: str
+    record_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What records must be to be found; what is empty does not restrict.
+
+    ``values`` are kinds with what they must be, all of them; times are microseconds since 1970, UTC, ``until`` not
+    included; ``before`` is the id that the page before ended with.
+    """
+
+    values: tuple[tuple[str, str], ...] = ()
+    since: int = 0
+    until: int = 0
+    event: str = ""
+    transaction: str = ""
+    failed: bool = False
+    before: int = 0
 
 
 def now_microseconds() -> int:
@@ -45,6 +84,7 @@ def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
             "transaction": item.transaction,
             "outcome": item.outcome,
             "patient_id": item.patient_id,
+            "origin": item.origin,
             "message": item.message,
         }
         for item in records
@@ -141,6 +181,84 @@ def newest(connection: sa.Connection, most: int, *, transaction: str = "", patie
     return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
 
 
+def found(connection: sa.Connection, wanted: Wanted, most: int) -> list[Recorded]:
+    """The newest records that are as wanted, newest first."""
+    table = audit_record
+    statement = sa.select(table).where(*_conditions(wanted)).order_by(table.c.id.desc()).limit(most)
+    return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
+
+
+def by_time(connection: sa.Connection, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
+    """How many of the newest ``most`` records as wanted, and how many of them failed, by spans of ``width`` micros."""
+    table = audit_record
+    newest_ = sa.select(table.c.recorded, table.c.outcome).where(*_conditions(wanted))
+    rows = newest_.order_by(table.c.id.desc()).limit(most).subquery()
+    span = rows.c.recorded // width
+    failed = sa.func.sum(sa.case((rows.c.outcome > 0, 1), else_=0))
+    statement = sa.select(span.label("span"), sa.func.count().label("all"), failed.label("failed")).group_by(span)
+    return {int(row.span) * width: (int(row.all), int(row.failed)) for row in connection.execute(statement)}
+
+
+def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    table, conditions = audit_record, list[sa.ColumnElement[bool]]()
+    for kind, value in wanted.values:
+        held = sa.select(audit_value.c.record_id).where(audit_value.c.kind == kind, audit_value.c.value == value)
+        conditions.append(table.c.id.in_(held))
+    if wanted.since:
+        conditions.append(table.c.recorded >= wanted.since)
+    if wanted.until:
+        conditions.append(table.c.recorded < wanted.until)
+    if wanted.event:
+        conditions.append(table.c.event == wanted.event)
+    if wanted.transaction:
+        conditions.append(table.c.transaction == wanted.transaction)
+    if wanted.failed:
+        conditions.append(table.c.outcome > 0)
+    if wanted.before:
+        conditions.append(table.c.id < wanted.before)
+    return conditions
+
+
+def keep_values(connection: sa.Connection, values: Iterable[Value]) -> None:
+    """Keep what records are searched by."""
+    rows = [dataclasses.asdict(value) for value in values]
+    if rows:
+        connection.execute(sa.insert(audit_value), rows)
+
+
+def position(connection: sa.Connection, name: str) -> int | None:
+    """How far somebody who goes through the records has come: the leaf number of the next; None at the first time."""
+    found_: int | None = connection.scalar(sa.select(audit_cursor.c.position).where(audit_cursor.c.name == name))
+    return found_
+
+
+def move(connection: sa.Connection, name: str, position_: int) -> None:
+    """Note how far somebody has come."""
+    insert_ignoring(connection, audit_cursor, name=name, position=position_)
+    connection.execute(sa.update(audit_cursor).where(audit_cursor.c.name == name).values(position=position_))
+
+
+def patients_of(connection: sa.Connection, documents: Sequence[tuple[str, str]], studies: Sequence[str]) -> set[str]:
+    """Whose documents, by repository and uniqueId, and studies are, as far as this node knows."""
+    found_ = set[str]()
+    for repository, unique_id in documents:
+        where = (document.c.repository_unique_id == repository, document.c.document_unique_id == unique_id)
+        found_ |= set(connection.scalars(sa.select(document.c.patient_id).where(*where)))
+    missing = [unique_id for _, unique_id in documents] if not found_ else []
+    for start in range(0, len(missing), 500):
+        ids = missing[start : start + 500]
+        located = sa.select(locator.c.patient_key).where(locator.c.id.in_(ids), locator.c.nth != "").distinct()
+        rows = connection.execute(
+            sa.select(patient.c.id, patient.c.authority).where(patient.c.patient_key.in_(located))
+        )
+        found_ |= {str(PatientId(row.id, Oid(row.authority))) for row in rows}
+    for start in range(0, len(studies), 500):
+        ids = list(studies[start : start + 500])
+        published = sa.select(publication.c.patient_id).where(publication.c.study_instance_uid.in_(ids))
+        found_ |= set(connection.scalars(published))
+    return {one for one in found_ if one}
+
+
 def count(connection: sa.Connection) -> int:
     """How many records there are."""
     return int(connection.scalar(sa.select(sa.func.count()).select_from(audit_record)) or 0)
@@ -174,5 +292,5 @@ def _recorded(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:
     values = row._mapping
     return Recorded(
         bytes(values["message"]), values["event"], values["transaction"], values["outcome"], values["patient_id"],
-        values["recorded"], values["id"], leaf,
+        values["recorded"], values["id"], leaf, values["origin"],
     )  # fmt: skip

@@ -200,7 +200,24 @@ audit_record = sa.Table(
     sa.Column("transaction", sa.String(16), nullable=False),
     sa.Column("outcome", sa.Integer, nullable=False),
     sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Column("origin", sa.String(512), nullable=False),  # how it came, and from whom; empty: it is this node's own
     sa.Column("message", sa.LargeBinary, nullable=False),
+    sa.Index("audit_record_recorded", "recorded"),
+)
+# What a record is searched by, one narrow row a value: patient, user, address, source, site, study, document, set.
+audit_value = sa.Table(
+    "audit_value",
+    metadata,
+    sa.Column("kind", sa.String(10), primary_key=True),
+    sa.Column("value", sa.String(512), primary_key=True),
+    sa.Column("record_id", _Id, primary_key=True, autoincrement=False),
+)
+# How far those have come that go through the records in order: the index, and each repository they are sent on to.
+audit_cursor = sa.Table(
+    "audit_cursor",
+    metadata,
+    sa.Column("name", sa.String(300), primary_key=True),
+    sa.Column("position", _Id, nullable=False),  # leaf number of the next
 )
 # Rows that the sequencer has still to number; small whatever the table's size.
 sa.Index(

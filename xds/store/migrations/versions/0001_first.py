@@ -54,9 +54,22 @@ def upgrade() -> None:
     sa.Column('transaction', sa.String(length=16), nullable=False),
     sa.Column('outcome', sa.Integer(), nullable=False),
     sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('origin', sa.String(length=512), nullable=False),
     sa.Column('message', sa.LargeBinary(), nullable=False),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('leaf_number')
+    )
+    op.create_index('audit_record_recorded', 'audit_record', ['recorded'], unique=False)
+    op.create_table('audit_value',
+    sa.Column('kind', sa.String(length=10), nullable=False),
+    sa.Column('value', sa.String(length=512), nullable=False),
+    sa.Column('record_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.PrimaryKeyConstraint('kind', 'value', 'record_id')
+    )
+    op.create_table('audit_cursor',
+    sa.Column('name', sa.String(length=300), nullable=False),
+    sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('name')
     )
     op.create_index('audit_record_unnumbered', 'audit_record', ['id'], unique=False, sqlite_where=sa.text('leaf_number IS NULL'), postgresql_where=sa.text('leaf_number IS NULL'))
     op.create_table('deployment',
@@ -246,7 +259,10 @@ def downgrade() -> None:
     op.drop_table('document')
     op.drop_table('deployment')
     op.drop_index('audit_record_unnumbered', table_name='audit_record', sqlite_where=sa.text('leaf_number IS NULL'), postgresql_where=sa.text('leaf_number IS NULL'))
+    op.drop_index('audit_record_recorded', table_name='audit_record')
     op.drop_table('audit_record')
+    op.drop_table('audit_cursor')
+    op.drop_table('audit_value')
     op.drop_table('audit_open')
     op.drop_table('audit_head')
     op.drop_table('audit_checkpoint')

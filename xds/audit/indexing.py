@@ -1,0 +1,84 @@
+"""What a record is searched by, taken from the record itself; beside it, whose the documents and studies are.
+
+A repository's record of ITI-43 and a source's of RAD-69 name no patient (ITI TF-2: 3.43.5.1.2): «who saw this patient»
+would miss every retrieval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import sqlalchemy as sa
+
+from xds.audit.codes import REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
+from xds.audit.message import AuditMessage, NotAuditMessage, ParticipantObject
+from xds.audit.message_xml import read
+from xds.store import audit as store
+from xds.store.audit import Recorded, Value
+from xds.wire.addressing import ANONYMOUS
+
+LENGTH = 512
+"""Characters of a value that are kept."""
+
+VALUES = 1000
+"""Values of one record."""
+
+_IDS = {
+    (STUDY_INSTANCE_UID.code, STUDY_INSTANCE_UID.system): "study",
+    (REPORT_NUMBER.code, REPORT_NUMBER.system): "document",
+    (SUBMISSION_SET.code, SUBMISSION_SET.system): "set",
+}
+
+
+def folded(kind: str, value: str) -> str:
+    """A value as it is kept and looked for: ids as they are, names without regard to case."""
+    return (value if kind in ("patient", "study", "document", "set") else value.casefold())[:LENGTH]
+
+
+def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
+    """Kind and value of everything that a message can be found by."""
+    for item in message.objects:
+        if item.role is ObjectRole.PATIENT:
+            yield "patient", item.id
+        elif kind := _IDS.get((item.id_type.code, item.id_type.system)):
+            yield kind, item.id
+    for participant in message.participants:
+        yield "user", participant.user_name
+        if participant.user_id != ANONYMOUS:
+            yield "user", participant.user_id
+        yield "address", participant.network_access_point_id
+    yield "source", message.source.source_id
+    yield "site", message.source.enterprise_site_id
+
+
+def index(connection: sa.Connection, records: Iterable[Recorded]) -> None:
+    """Write what records are searched by; to be called once for each."""
+    found: list[Value] = []
+    for record in records:
+        assert record.id  # noqa: S101  it comes from the table
+        try:
+            message = read(record.message)
+        except NotAuditMessage:
+            continue
+        kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
+        if not any(kind == "patient" for kind, _ in kept):
+            kept |= {("patient", one) for one in _patients(connection, message)}
+        found += [Value(kind, value, record.id) for kind, value in sorted(kept)[:VALUES]]
+    store.keep_values(connection, found)
+
+
+def _patients(connection: sa.Connection, message: AuditMessage) -> set[str]:
+    """Whose the documents and studies of a message are, as far as this node knows."""
+    documents, studies = [], []
+    for item in message.objects:
+        kind = _IDS.get((item.id_type.code, item.id_type.system))
+        if kind == "document":
+            documents.append((_repository(item), item.id))
+        elif kind == "study":
+            studies.append(item.id)
+    return store.patients_of(connection, documents[:VALUES], studies[:VALUES]) if documents or studies else set()
+
+
+def _repository(item: ParticipantObject) -> str:
+    details = (d.text for d in item.details if d.type.casefold() == "repository unique id")
+    return next(details, "")
