@@ -30,15 +30,19 @@ from xds.actors.document_repository import NoAnswer
 from xds.app import Application
 from xds.archives.interface import NotAnswering
 from xds.audit import sequencer
+from xds.audit.events import AuditEvent, Party, source_of
 from xds.domain import archive, code_sets, intake
 from xds.errors import Refused, Unusable
+from xds.receiving import AuditReceiver
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.storage_scp import StorageScp
+from xds.store.audit import record
 from xds.store.deployment import prepare
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine
 from xds.store.objects import open_blobs
+from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener, server_context
 from xds.wire.sealing import certificate
 from xds.wire.spool import Spool
@@ -101,6 +105,15 @@ def check_listen(loaded: Loaded) -> None:
         for name, domain in settings.affinity_domains.items()
     }
     feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
+    feeds["syslog.tls"] = settings.syslog.tls
+    plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}
+    for name, listen in plain.items():
+        if listen and not _is_loopback(_address(listen)[0]) and not settings.server.allow_open_listen:
+            raise Unusable(
+                f"{name} is {listen}: nobody is authenticated there; server.allow_open_listen = true says so"
+            )
+    if settings.syslog.tls and not (settings.tls.certificate and settings.tls.trusted):
+        raise Unusable("syslog.tls needs tls.certificate, tls.key and tls.trusted")
     for name, listen in {"server.listen": settings.server.listen, **feeds}.items():
         if not listen:
             continue
@@ -117,10 +130,6 @@ def check_listen(loaded: Loaded) -> None:
     Senders(settings.senders)
     if settings.capture.certificate:
         certificate(Path(settings.capture.certificate))
-    for name in ("syslog.tls", "syslog.tcp", "syslog.udp"):
-        section, _, key = name.partition(".")
-        if getattr(getattr(settings, section), key):
-            raise Unusable(f"{name} is set, and this version does not listen there")
 
 
 def _options(loaded: Loaded) -> dict[str, Any]:
@@ -223,6 +232,29 @@ def _cstore(loaded: Loaded) -> None:
     application.engine.dispose()
 
 
+def _syslog(loaded: Loaded) -> None:
+    """Take other nodes' audit records until told to stop (ITI-20)."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
+    at = {
+        name: _address(getattr(settings.syslog, name))
+        for name in ("tls", "tcp", "udp")
+        if getattr(settings.syslog, name)
+    }
+    tls = settings.tls
+    here = Party("xds", at["tls"][0] if "tls" in at else "localhost", ours=True)
+
+    def alert(peer: str, reason: str) -> AuditEvent:
+        return AuditEvent.not_authenticated(node, here, Party(peer, peer), reason)
+
+    context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
+    receiver = AuditReceiver(engine, Metrics(), alert, context=context, **at)
+    while os.getppid() == parent and not stopping.wait(0.5):
+        pass
+    receiver.close()
+    engine.dispose()
+
+
 def _settle(loaded: Loaded) -> None:
     """Ask the registry elsewhere about registrations that it never answered."""
     application, parent = Application(loaded), os.getppid()
@@ -299,6 +331,9 @@ class Supervisor:
         for name, domain in loaded.settings.affinity_domains.items():
             if domain.mllp_listen and "registry" in loaded.settings.server.actors:
                 self._children.append(_Child(f"mllp {name}", partial(_mllp, loaded, name)))
+        syslog = loaded.settings.syslog
+        if syslog.tls or syslog.tcp or syslog.udp:
+            self._children.append(_Child("syslog", lambda: _syslog(loaded)))
         if images:
             self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: _web(loaded, images_socket)))
@@ -308,6 +343,7 @@ class Supervisor:
         engine = make_engine(self._loaded.settings.database_url)
         prepare(engine, self._loaded)
         engine.dispose()
+        self._record(starts=True)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         for child in self._children:
@@ -319,6 +355,17 @@ class Supervisor:
             self._stopping = True
             self._stopped()
         return 0
+
+    def _record(self, *, starts: bool) -> None:
+        """Application Activity; without a database there is nothing to record it in, nor anything else."""
+        engine = make_engine(self._loaded.settings.database_url, connections=1)
+        try:
+            with engine.begin() as connection:
+                record(connection, AuditEvent.application(source_of(self._loaded.settings), starts=starts).records())
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+        finally:
+            engine.dispose()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -360,8 +407,11 @@ class Supervisor:
     def _stopped(self) -> None:
         """Requests in flight are finished first; then the log is sealed."""
         limit = self._loaded.settings.server.stop_seconds + 5
-        for child in reversed(self._children):
+        sequencing, *others = self._children
+        for child in reversed(others):
             _terminate(child.pid, limit)
+        self._record(starts=False)
+        _terminate(sequencing.pid, limit)
         shutil.rmtree(self._run_folder, ignore_errors=True)
 
 

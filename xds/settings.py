@@ -167,7 +167,7 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Syslog:
-    """ITI-20 in: HOST:PORT each; not part of this version."""
+    """ITI-20 in, into this node's log: HOST:PORT each; empty: off.  TLS by ``[tls]``, and peers that it trusts."""
 
     tls: str = ""  # RFC 5425
     tcp: str = ""  # RFC 6587, octet counting

@@ -7,16 +7,19 @@ A record starts as «serious failure» and is bettered only when the reply is re
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 
 from xds.audit.codes import (
+    APPLICATION,
     DESTINATION,
     EVENT_IDS,
     EVENT_TYPES,
     IHE_TRANSACTIONS,
+    NODE_ID,
     PATIENT_NUMBER,
     REPORT_NUMBER,
     SOURCE,
@@ -123,6 +126,24 @@ class AuditEvent:
         event = cls(node, "110113", "E", ("", ""), who, who, kinds=(EVENT_TYPES[kind],))
         details = _details([("Alert Description", description)])
         event.objects.append(_thing(subject, URI, ObjectRole.SECURITY_RESOURCE, details=details))
+        event.end(failed=False)
+        return event
+
+    @classmethod
+    def not_authenticated(cls, node: AuditSource, here: Party, there: Party, description: str) -> AuditEvent:
+        """Security Alert, Node Authentication: a peer that could not be authenticated (ITI TF-2: 3.19)."""
+        event = cls(node, "110113", "E", ("", ""), here, there, kinds=(EVENT_TYPES["110126"],))
+        details = _details([("Alert Description", description)])
+        event.objects.append(_thing(there.address, NODE_ID, ObjectRole.SECURITY_RESOURCE, details=details))
+        event.refused("node not authenticated")
+        return event
+
+    @classmethod
+    def application(cls, node: AuditSource, *, starts: bool) -> AuditEvent:
+        """Application Activity (DICOM PS3.15: A.5.3.1): this process begins, or ends, to play its actors."""
+        here = Party(str(os.getpid()), socket.gethostname(), ours=True)
+        kind = EVENT_TYPES["110120" if starts else "110121"]
+        event = cls(node, "110100", "E", ("", ""), here, here, kinds=(kind,))
         event.end(failed=False)
         return event
 
@@ -267,7 +288,8 @@ class AuditEvent:
             (Coded(number, IHE_TRANSACTIONS, title),) if number else self.kinds,
             description,
         )
-        parties: tuple[ActiveParticipant, ...] = (self.source.participant(),)
+        roles = (APPLICATION,) if self.event_id == "110100" else ()
+        parties: tuple[ActiveParticipant, ...] = (self.source.participant(*roles),)
         if self.source is not self.destination:
             parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
         patient = self.patient_id if self.names_patient else ""

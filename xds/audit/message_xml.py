@@ -28,6 +28,7 @@ from xds.audit.message import (
     ParticipantObject,
     SopClass,
 )
+from xds.wire.syslog import content
 from xds.wire.xml import Element, NotXml, local_name, parse
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -151,13 +152,13 @@ def _clean(text: str) -> str:
 
 
 def read(data: bytes) -> AuditMessage:
-    """A message as peers write them; what is missing is empty, what is unknown is left out.
+    """A message as peers write them, with a syslog header or without; what is missing is empty, unknown is left out.
 
     Raises:
         NotAuditMessage: not XML, another root, or without an event that has a time.
     """
     try:
-        root = parse(data)
+        root = parse(content(data))
     except NotXml as problem:
         raise NotAuditMessage(str(problem)) from None
     event = _child(root, "EventIdentification")

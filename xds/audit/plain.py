@@ -10,6 +10,7 @@ from lxml import etree
 from xds.audit.codes import DESTINATION, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
+from xds.wire.syslog import content
 from xds.wire.xml import NotXml, parse
 
 UNREADABLE = "The record is not readable as an audit message."
@@ -38,7 +39,7 @@ def summary(data: bytes) -> dict[str, str]:
 def indented(data: bytes) -> str:
     """The message as XML a person can read; as it is, where it is no XML."""
     try:
-        root = parse(data)
+        root = parse(content(data))
     except NotXml:
         return data.decode("utf-8", "replace")
     etree.indent(root)

@@ -49,12 +49,12 @@ class HttpRequest:
             environ["wsgi.input"].read,
             environ.get("REMOTE_ADDR", "") or "127.0.0.1",
             base.rstrip("/") + path,
-            _subject(environ.get("gunicorn.socket")),
+            subject_of(environ.get("gunicorn.socket")),
             environ.get("HTTP_ACCEPT", ""),
         )
 
 
-def _subject(sock: Any) -> str:
+def subject_of(sock: Any) -> str:
     """The subject of the peer's certificate, ``CN=…, O=…``; empty without mutual TLS."""
     if not hasattr(sock, "getpeercert"):
         return ""

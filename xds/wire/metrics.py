@@ -62,6 +62,10 @@ class Metrics:
             "xds_streams", "Replies with documents or images, whole or broken off.", ("transaction", "outcome"),
             registry=self._registry,
         )  # fmt: skip
+        self.audit_received = Counter(
+            "xds_audit_received", "Syslog messages that came, by what became of them.", ("transport", "outcome"),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,

@@ -5,9 +5,12 @@ ITI TF-2: 3.20.4.1.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -17,6 +20,95 @@ PRIORITY = 85  # facility 10 (security/authorisation), severity 5 (notice)
 MESSAGE_ID = "IHE+RFC-3881"
 SECONDS = 10.0
 DATAGRAM_BYTES = 65_000
+
+
+MESSAGE_BYTES = 4 * 1024 * 1024
+"""The longest message that is kept whole: a record of thousands of instances has a megabyte."""
+
+CUT_BYTES = 64 * 1024
+"""What is kept of a longer one."""
+
+_HEADER = re.compile(rb"<\d{1,3}>1 \S+ \S+ \S+ \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+) ?", re.DOTALL)
+_COUNT = re.compile(rb"([1-9]\d{0,9}) ")
+
+
+class Malformed(Exception):
+    """A stream that is not framed, or whose frames cannot be told any more; ``data`` is what came."""
+
+    def __init__(self, reason: str, data: bytes) -> None:
+        super().__init__(reason)
+        self.data = data
+
+
+def content(frame: bytes) -> bytes:
+    """What an RFC 5424 message carries, without its header and a byte order mark; anything else as it is."""
+    match = _HEADER.match(frame, 0, 4096)
+    return frame[match.end() :].removeprefix(b"\xef\xbb\xbf") if match else frame
+
+
+class Frames:
+    """Takes a stream apart: octet counting (RFC 5425: 4.3), or lines, as some write by TCP (RFC 6587: 3.4.2)."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._passed = 0  # octets of an oversize frame that are still to be passed over
+
+    def take(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
+        """The messages that are complete with these bytes, and whether each was cut; no bytes are the stream's end.
+
+        Raises:
+            Malformed: what comes is no frame.
+        """
+        self._buffer += data
+        if not data:
+            if self._buffer and not self._passed:
+                yield self._last(), True
+            return
+        while self._buffer:
+            if self._passed:
+                gone = min(self._passed, len(self._buffer))
+                del self._buffer[:gone]
+                self._passed -= gone
+                continue
+            found = self._line() if self._buffer[:1] == b"<" else self._counted()
+            if found is None:
+                return
+            yield found
+
+    def _last(self) -> bytes:
+        rest = bytes(self._buffer[:CUT_BYTES])
+        self._buffer.clear()
+        return rest
+
+    def _line(self) -> tuple[bytes, bool] | None:
+        end = self._buffer.find(b"\n")
+        if end < 0:
+            if len(self._buffer) > MESSAGE_BYTES:
+                raise Malformed("a line without an end", self._last())
+            return None
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line, False
+
+    def _counted(self) -> tuple[bytes, bool] | None:
+        match = _COUNT.match(self._buffer)
+        if match is None:
+            if len(self._buffer) > 11 or not self._buffer.isdigit() or self._buffer[:1] == b"0":
+                raise Malformed("not framed by octet counting", self._last())
+            return None
+        length, begin = int(match[1]), match.end()
+        if length > MESSAGE_BYTES:
+            if len(self._buffer) - begin < CUT_BYTES:
+                return None
+            kept = bytes(self._buffer[begin : begin + CUT_BYTES])
+            self._passed = length - CUT_BYTES
+            del self._buffer[: begin + CUT_BYTES]
+            return kept, True
+        if len(self._buffer) - begin < length:
+            return None
+        frame = bytes(self._buffer[begin : begin + length])
+        del self._buffer[: begin + length]
+        return frame, False
 
 
 class NotSent(Exception):
@@ -50,7 +142,8 @@ def send(url: str, audit_message: bytes, context: ssl.SSLContext | None = None) 
                 return
             with (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host) as tls:
                 tls.sendall(framed)
-                tls.unwrap()
+                with contextlib.suppress(OSError):  # it has been handed over, however the other side takes its leave
+                    tls.unwrap()
     except OSError as problem:
         raise NotSent(f"{url}: {problem.strerror or type(problem).__name__}") from None
 

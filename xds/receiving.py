@@ -1,0 +1,255 @@
+"""Audit Record Repository, in: syslog over TLS, TCP and UDP into this node's own log.  ITI TF-2: 3.20.4.1.
+
+What comes is kept as it came, frame and all, whether it can be read or not; it is numbered and sealed as our own
+records are.  There is no acknowledgement in syslog: what a connection has handed over is written within a moment, and
+a sender is read no faster than that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, Full, Queue
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from xds.audit.codes import ObjectRole
+from xds.audit.events import AuditEvent
+from xds.audit.message import NotAuditMessage
+from xds.audit.message_xml import read
+from xds.store.audit import Recorded, now_microseconds, record
+from xds.wire.http import subject_of
+from xds.wire.metrics import Metrics
+from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed
+
+log = logging.getLogger("xds.receiving")
+
+CONNECTIONS = 512
+QUEUED = 20_000
+"""Messages that wait to be written; a sender by TCP or TLS waits then, one by UDP is not heard."""
+
+WRITTEN = 2_000
+"""Messages in one database transaction."""
+
+SILENT_SECONDS = 3600.0
+"""How long a sender may say nothing: they keep their connections open."""
+
+HANDSHAKE_SECONDS = 10.0
+STOP_SECONDS = 5.0
+UNREADABLE = "unreadable"
+_PIECE = 256 * 1024
+
+
+def received(frame: bytes, origin: str, *, cut: bool = False) -> Recorded:
+    """What is kept of one syslog message; ``cut``: of which only the beginning came."""
+    arrived, origin = now_microseconds(), (f"{origin}, cut" if cut else origin)[:512]
+    try:
+        message = read(frame)
+    except NotAuditMessage:
+        return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin)
+    event = message.event
+    patients = (item.id for item in message.objects if item.role is ObjectRole.PATIENT)
+    return Recorded(
+        frame, event.event_id.code[:16], event.type_codes[0].code[:16] if event.type_codes else "",
+        int(event.outcome), next(patients, "")[:512], arrived, origin=origin,
+    )  # fmt: skip
+
+
+class AuditReceiver:
+    """Listens from its making until it is closed; then what has been read is written."""
+
+    def __init__(
+        self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
+        tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
+        """``alert`` makes the record of a node that could not be authenticated, from its address and the reason.
+
+        Raises:
+            OSError: an address cannot be listened on.
+        """
+        self._engine, self._metrics, self._alert, self._context = engine, metrics, alert, context
+        self._queue: Queue[Recorded] = Queue(QUEUED)
+        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._stopping, self._busy = threading.Event(), set[threading.Thread]()
+        self._sockets: dict[str, socket.socket] = {}
+        self._until = 0.0  # when whoever still sends is heard no more
+        try:
+            for name, address in (("tls", tls), ("tcp", tcp)):
+                if address is not None:
+                    self._sockets[name] = socket.create_server(address, family=_family(address), backlog=256)
+            if udp is not None:
+                self._sockets["udp"] = _datagrams(udp)
+        except OSError:
+            self._close_sockets()
+            raise
+        self._threads = [
+            threading.Thread(target=self._listen, args=item, daemon=True) for item in self._sockets.items()
+        ]
+        self._writer = threading.Thread(target=self._write, daemon=True)
+        for thread in (*self._threads, self._writer):
+            thread.start()
+
+    def port(self, transport: str) -> int:
+        return int(self._sockets[transport].getsockname()[1])
+
+    def close(self) -> None:
+        """Listen no more, and write what has come; who goes on sending is heard for a while."""
+        self._until = time.monotonic() + STOP_SECONDS
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._writer.join(30)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for one in self._sockets.values():
+            one.close()
+
+    def _listen(self, transport: str, listening: socket.socket) -> None:
+        listening.settimeout(0.2)
+        while not self._stopping.is_set():
+            try:
+                if transport == "udp":
+                    self._datagram(listening)
+                    continue
+                connection, peer = listening.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                if not self._stopping.is_set():
+                    log.exception("syslog.not_listening", extra={"transport": transport})
+                    time.sleep(1)
+                continue
+            if not self._places.acquire(blocking=False):
+                log.warning("syslog.too_many_connections", extra={"peer": peer[0]})
+                connection.close()
+                continue
+            thread = threading.Thread(target=self._serve, args=(transport, connection, str(peer[0])), daemon=True)
+            self._busy.add(thread)
+            thread.start()
+
+    def _datagram(self, listening: socket.socket) -> None:
+        data, peer = listening.recvfrom(DATAGRAM_BYTES + 1000)
+        try:
+            self._queue.put_nowait(received(data, f"udp {peer[0]}"))
+            self._metrics.audit_received.labels("udp", "kept").inc()
+        except Full:
+            self._metrics.audit_received.labels("udp", "dropped").inc()
+            log.error("syslog.datagram_dropped", extra={"peer": peer[0]})
+
+    def _serve(self, transport: str, connection: socket.socket, peer: str) -> None:
+        try:
+            connection.settimeout(HANDSHAKE_SECONDS)
+            with self._secured(transport, connection, peer) as stream:
+                self._frames(transport, stream, peer)
+        except (OSError, ssl.SSLError) as problem:
+            log.info("syslog.connection_lost", extra={"peer": peer, "reason": type(problem).__name__})
+        except Exception:
+            log.exception("syslog.failed", extra={"peer": peer})
+        finally:
+            connection.close()
+            self._places.release()
+            self._busy.discard(threading.current_thread())
+
+    def _secured(self, transport: str, connection: socket.socket, peer: str) -> socket.socket:
+        """The connection, over TLS authenticated.
+
+        Raises:
+            OSError: it could not be; that is on record (ITI TF-2: 3.19, Node Authentication failure).
+        """
+        if transport != "tls":
+            return connection
+        assert self._context is not None  # noqa: S101  where TLS is listened on there is a certificate
+        try:
+            return self._context.wrap_socket(connection, server_side=True)
+        except OSError as problem:
+            reason = getattr(problem, "reason", None) or type(problem).__name__
+            for one in self._alert(peer, f"TLS: {reason}").records():
+                self._queue.put(one)
+            raise
+
+    def _frames(self, transport: str, stream: socket.socket, peer: str) -> None:
+        subject = subject_of(stream)
+        origin = f"{transport} {peer} {subject}".strip()
+        frames, silent = Frames(), 0.0
+        stream.settimeout(0.5)
+        while True:
+            try:
+                data = stream.recv(_PIECE)
+            except TimeoutError:
+                silent += 0.5
+                if silent > SILENT_SECONDS or self._stopping.is_set():
+                    return
+                continue
+            silent = 0.0
+            try:
+                for frame, cut in frames.take(data):
+                    self._put(received(frame, origin, cut=cut), transport)
+            except Malformed as problem:
+                # Evidence all the same; but where the next message begins cannot be told.
+                self._put(received(problem.data, f"{origin}, {problem}"), transport)
+                return
+            if not data:
+                if isinstance(stream, ssl.SSLSocket):
+                    stream.unwrap()
+                return
+            if self._until and time.monotonic() > self._until:
+                return
+
+    def _put(self, one: Recorded, transport: str) -> None:
+        """Wait for room: meanwhile the sender is not read."""
+        self._queue.put(one)
+        self._metrics.audit_received.labels(transport, "unreadable" if one.event == UNREADABLE else "kept").inc()
+
+    def _write(self) -> None:
+        while True:
+            batch = self._batch()
+            if batch:
+                self._insert(batch)
+            elif self._stopping.is_set() and not any(thread.is_alive() for thread in (*self._threads, *self._busy)):
+                return  # nobody reads any more, and all that was read is written
+
+    def _batch(self) -> list[Recorded]:
+        found = list[Recorded]()
+        with contextlib.suppress(Empty):
+            found.append(self._queue.get(timeout=0.2))
+            while len(found) < WRITTEN:
+                found.append(self._queue.get_nowait())
+        return found
+
+    def _insert(self, batch: list[Recorded]) -> None:
+        """Written, however long the database is away."""
+        pause = 0.1
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    record(connection, batch)
+            except SQLAlchemyError:
+                log.exception("syslog.not_written", extra={"messages": len(batch)})
+                time.sleep(pause)
+                pause = min(pause * 2, 10.0)
+            else:
+                return
+
+
+def _family(address: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
+def _datagrams(address: tuple[str, int]) -> socket.socket:
+    listening = socket.socket(_family(address), socket.SOCK_DGRAM)
+    with contextlib.suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024 * 1024)
+    try:
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening
