@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,10 +153,12 @@ def asked_at(kind: str, tmp_path: Path) -> Iterator[PixManager]:
 
 @pytest.mark.parametrize("kind", ["ITI-9", "ITI-45", "ITI-83"])
 def test_a_manager_says_who_a_patient_is_and_whom_it_does_not_know(kind: str, tmp_path: Path) -> None:
+    questions = list[str]()
     with asked_at(kind, tmp_path) as asked:
         assert asked.transaction[0] == kind
-        assert asked.ask(MRN, AUTHORITY)[0] == ANNA
-        assert asked.ask(PatientId("nobody", MRN.authority), AUTHORITY)[0] is None
+        assert asked.ask(MRN, AUTHORITY, questions.append) == ANNA
+        assert asked.ask(PatientId("nobody", MRN.authority), AUTHORITY, questions.append) is None
+        assert len(questions) == 2
 
 
 # Bad answers.
@@ -180,7 +183,7 @@ def test_an_answer_over_mllp_that_is_none_is_no_answer(answer: bytes, tmp_path: 
         return answer.replace(b"CONTROL", v2.header(message.decode()).control_id.encode())
 
     with by_mllp(reply) as url, pytest.raises(NotAnswering):
-        manager(url, False, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY)
+        manager(url, False, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
 
 
 @pytest.mark.parametrize("body", [as_v3(None, "AE"), as_v3(None), as_v3(None, "XX"), b"<other/>"])
@@ -189,10 +192,10 @@ def test_an_answer_over_soap_that_is_none_is_no_answer(body: bytes, tmp_path: Pa
     with by_http(lambda *_: (200, "application/soap+xml", head + body + tail)) as url:
         asked = manager(url, False, Tls(), Spool(tmp_path), SOURCE)
         if b'"OK"' in body:
-            assert asked.ask(MRN, AUTHORITY)[0] is None
+            assert asked.ask(MRN, AUTHORITY, str) is None
         else:
             with pytest.raises(NotAnswering):
-                asked.ask(MRN, AUTHORITY)
+                asked.ask(MRN, AUTHORITY, str)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_an_answer_over_soap_that_is_none_is_no_answer(body: bytes, tmp_path: Pa
 )  # fmt: skip
 def test_an_answer_in_fhir_that_is_none_is_no_answer(status: int, body: bytes, tmp_path: Path) -> None:
     with by_http(lambda *_: (status, "application/fhir+json", body)) as url, pytest.raises(NotAnswering):
-        manager(url, True, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY)
+        manager(url, True, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
 
 
 @pytest.mark.parametrize("url", ["mllp://127.0.0.1:1", "http://127.0.0.1:1"])
@@ -221,7 +224,7 @@ def test_nobody_there_is_no_answer(url: str, fhir: bool, tmp_path: Path) -> None
             manager(url, fhir, Tls(), Spool(tmp_path), SOURCE)
     else:
         with pytest.raises(NotAnswering):
-            manager(url, fhir, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY)
+            manager(url, fhir, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
 
 
 @pytest.mark.parametrize("url", ["mllp://somewhere", "ftp://somewhere", "somewhere"])
@@ -270,12 +273,13 @@ class Knowing:
     def __init__(self) -> None:
         self.asked, self.deaf = list[PatientId](), False
 
-    def ask(self, own: PatientId, wanted: Oid) -> tuple[PatientId | None, bytes]:
+    def ask(self, own: PatientId, wanted: Oid, asked: Callable[[str], None]) -> PatientId | None:
         assert wanted == AUTHORITY
         self.asked.append(own)
+        asked("the question")
         if self.deaf:
             raise NotAnswering("no answer")
-        return told(own), b"question"
+        return told(own)
 
 
 @pytest.fixture
@@ -319,6 +323,7 @@ def test_an_answer_is_remembered_for_a_while(
     assert knowing.asked == [MRN, nobody]
     monkeypatch.setattr(cross_referencing, "KNOWN", 1)
     monkeypatch.setattr(cross_referencing, "KNOWN_SECONDS", 0.0)
+    monkeypatch.setattr(cross_referencing, "UNKNOWN_SECONDS", 0.0)
     patients.mapped(PatientId("third", MRN.authority))
     assert patients.mapped(MRN) == ANNA
     assert patients.mapped(MRN) == ANNA
@@ -337,6 +342,7 @@ def test_each_question_is_on_record_with_the_patient_and_how_it_ended(
     ]  # fmt: skip
     (record,) = events[0].records()
     assert b"ITI-83" in record.message
+    assert all(b64encode(b"the question") in record.message for event in events for record in event.records())
 
 
 def test_a_study_is_published_as_whom_the_manager_says(tmp_path: Path) -> None:

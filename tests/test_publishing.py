@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 import sqlalchemy as sa
 
@@ -27,6 +28,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.vocabulary import DOCUMENT_ENTRY_UNIQUE_ID
 from xds.publishing import Publisher
 from xds.settings import DEFAULT_DOMAIN
+from xds.store.audit import now_microseconds
 from xds.store.publications import Publication, listed
 from xds.store.registry import SqlRegistry
 from xds.store.tables import audit_record, document_entry, publication
@@ -400,7 +402,75 @@ def test_nobody_who_can_say_whose_it_is_changes_nothing(follower: Follower, monk
     monkeypatch.setattr(follower.publisher._patients, "mapped", deaf)
     remapped(follower, f"{MRN},{BERT}\n")
     assert follower.step() == 0
-    assert (follower.state.state, follower.state.mapped) == ("published", 1)
+    assert (follower.state.state, follower.state.entry_patient) == ("published", str(ANNA))
+
+
+def test_an_id_that_is_longer_than_any_row_of_before_waits_as_others_do(follower: Follower) -> None:
+    for number in (1, 2):
+        dataset = an_image(number)
+        with pydicom.config.disable_value_validation():
+            dataset.PatientID = "&" * 200
+            put(follower.images, f"{number}.dcm", dataset)
+    follower.table.write_text(f"{PatientId('&' * 200, MRN.authority)},{ANNA}\n")
+    assert follower.step() == 1
+    assert follower.state.state == "published"
+
+
+def test_a_study_that_has_gone_when_its_patient_changes_is_withdrawn(follower: Follower) -> None:
+    follower.step()
+    where = follower.publisher._where
+    follower.publisher._where = replace(where, quiet_seconds=60)
+    shutil.rmtree(follower.images)
+    follower.images.mkdir()
+    follower.step()
+    remapped(follower, f"{MRN},{BERT}\n")
+    follower.step()
+    follower.publisher._where = where
+    follower.step()
+    assert follower.state.state == "withdrawn"
+    assert found_of(follower, ANNA) == []
+
+
+def test_a_study_that_moves_and_looks_again_as_it_did_is_moved_all_the_same(follower: Follower) -> None:
+    follower.step()
+    where = follower.publisher._where
+    follower.publisher._where = replace(where, registry=None)
+    put(follower.images, "3.dcm", an_image(3))
+    follower.table.write_text(f"{MRN},{BERT}\n")
+    for _ in range(2):
+        follower.step()
+    assert follower.state.state == "moving"
+    (follower.images / "3.dcm").unlink()
+    follower.publisher._where = where
+    for _ in range(3):
+        follower.now()
+        follower.step()
+    assert (found_of(follower, ANNA), found_of(follower, BERT)) == ([], [follower.state.entry_uuid])
+
+
+def test_one_patient_of_whom_nothing_can_be_said_holds_up_no_other(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = an_image(1)
+    other.StudyInstanceUID, other.SeriesInstanceUID, other.PatientID = "1.2.3.200", "1.2.3.200.1", "MRN-2"
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.200.1.1"
+    put(follower.images, "other.dcm", other)
+    two = PatientId("MRN-2", MRN.authority)
+    follower.table.write_text(f"{MRN},{ANNA}\n{two},{BERT}\n")
+    follower.step()
+    asked = list[PatientId]()
+
+    def deaf_to_one(own: PatientId) -> PatientId:
+        asked.append(own)
+        if len(asked) == 1:
+            raise NotAnswering("HTTP 400")
+        return ANNA
+
+    with follower.site.application.engine.begin() as connection:
+        connection.execute(sa.update(publication).values(mapped=1))
+    monkeypatch.setattr(follower.publisher._patients, "mapped", deaf_to_one)
+    follower.publisher._remap(now_microseconds())
+    assert sorted(asked) == sorted([MRN, two])
 
 
 # Whose an id is.

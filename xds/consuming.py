@@ -29,7 +29,10 @@ from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
-from xds.wire.spool import Spool
+from xds.wire.spool import NotKept, Spool
+
+MANIFEST_BYTES = 64 * 1024 * 1024
+"""Of one that is read: some 200,000 instances."""
 
 REMEMBERED = 100_000
 """Documents of which it is remembered whose they are."""
@@ -70,8 +73,8 @@ class Consuming:
         asked = AdhocQuery(query_id, "LeafClass", slots)
         body = etree.tostring(write_request(asked))
         with self._step(ITI_18, client.url) as event, Spool(self._spool) as spool:
-            event.about_patient(str(patient_id))
             event.about_query(asked, body)
+            event.about_patient(str(patient_id))
             found = read_entries(client.send(ITI_18.action, [body], spool, as_mtom=False).body)
         manifests = [entry for entry in found if entry.format_code.key == FORMAT_CODE.key]
         if len(self._patients) > REMEMBERED:
@@ -79,8 +82,8 @@ class Consuming:
         self._patients |= dict.fromkeys((entry.unique_id for entry in manifests), str(patient_id))
         return manifests
 
-    def manifest(self, repository: str, unique_id: str) -> Manifest:
-        """A manifest by where it is kept.
+    def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest:
+        """A manifest by where it is kept; ``patient_id``: whose it is said to be, where that was not found here.
 
         Raises:
             Unavailable: see there; also where the document is no manifest.
@@ -88,6 +91,8 @@ class Consuming:
         client = _known(self.peers.repository(repository), f"repository {repository} is not in [repositories]")
         request = DocumentRequest(repository, unique_id)
         with self._step(ITI_43, client.url) as event, Spool(self._spool) as spool:
+            if patient_id is not None:
+                self._patients.setdefault(unique_id, str(patient_id))
             event.about_patient(self._patients.get(unique_id, ""))
             event.about_documents([request])
             got = retrieve(client, ITI_43.action, [request], spool)
@@ -95,6 +100,8 @@ class Consuming:
             spooled = got.documents.get(unique_id)
             if spooled is None:
                 raise Unavailable(f"repository {repository} does not give the document")
+            if spooled.size_bytes > MANIFEST_BYTES:
+                raise Unavailable("the document is too long for a manifest")
             try:
                 return kos.read(spooled.path.read_bytes())
             except kos.NotAManifest:
@@ -142,6 +149,12 @@ class Consuming:
         except (NoReply, Faulted):
             event.end(failed=True)
             raise Unavailable(f"{url} does not answer") from None
+        except ValueError:
+            event.end(failed=True)
+            raise Unavailable(f"{url} answers what is not understood") from None
+        except NotKept:
+            event.end(failed=True)
+            raise Unavailable("there is no room here for what came") from None
         finally:
             self._recorded(event)
 

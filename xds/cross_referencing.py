@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -28,14 +28,20 @@ from xds.wire import mllp
 from xds.wire.client import Client, Faulted, NoReply, client_context
 from xds.wire.spool import Spool
 
-KNOWN_SECONDS = 600.0
+KNOWN_SECONDS = 60.0
 """How long an answer is taken for true."""
+
+UNKNOWN_SECONDS = 30.0
+"""And how long that nothing is known of a patient."""
 
 KNOWN = 10_000
 """Answers that are remembered."""
 
 _SECONDS = 10.0
 _JSON_BYTES = 1024 * 1024
+
+
+Asked: TypeAlias = Callable[[str], None]
 
 
 class PixManager(Protocol):
@@ -45,8 +51,8 @@ class PixManager(Protocol):
     transaction: tuple[str, str]
     """Its number and title."""
 
-    def ask(self, own: PatientId, wanted: Oid) -> tuple[PatientId | None, bytes]:
-        """The id that an authority has for a patient, None where it has none; and the question as it was sent.
+    def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
+        """The id that an authority has for a patient, None where it has none; ``asked`` is told the question first.
 
         Raises:
             NotAnswering: no usable answer came.
@@ -66,11 +72,12 @@ class ByMllp:
         self.url, self._context, self._sender = url, context, sender
         self._host, self._port = parts.hostname, parts.port
 
-    def ask(self, own: PatientId, wanted: Oid) -> tuple[PatientId | None, bytes]:
+    def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
         query = pix.v2_query(own, wanted, self._sender, "")
+        asked(query.parameters)
         try:
             answer = mllp.send(self._host, self._port, query.message, _SECONDS, self._context)
-            return pix.v2_answer(answer, query, wanted), query.parameters.encode()
+            return pix.v2_answer(answer, query, wanted)
         except (OSError, mllp.Malformed):
             raise NotAnswering("the PIX Manager does not answer") from None
         except pix.NotUnderstood as problem:
@@ -85,11 +92,12 @@ class BySoap:
     def __init__(self, client: Client, spool: Spool, sender: Oid) -> None:
         self.url, self._client, self._spool, self._sender = client.url, client, spool, sender
 
-    def ask(self, own: PatientId, wanted: Oid) -> tuple[PatientId | None, bytes]:
+    def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
         body = etree.tostring(pix.v3_query(own, wanted, self._sender, wanted))
+        asked(body.decode())
         try:
             answer = self._client.send(f"urn:hl7-org:v3:{pix.QUERY}", [body], self._spool, as_mtom=False)
-            return pix.v3_answer(answer.body, wanted), body
+            return pix.v3_answer(answer.body, wanted)
         except NoReply:
             raise NotAnswering("the PIX Manager does not answer") from None
         except Faulted:
@@ -107,8 +115,9 @@ class ByFhir:
         self.url = url.rstrip("/")
         self._pool: Any = urllib3.PoolManager(timeout=_SECONDS, retries=False, maxsize=4, ssl_context=context)
 
-    def ask(self, own: PatientId, wanted: Oid) -> tuple[PatientId | None, bytes]:
+    def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
         question = pix.fhir_query(own, wanted)
+        asked(question)
         try:
             answer = self._pool.request(
                 "GET", self.url + question, headers={"Accept": "application/fhir+json"}, preload_content=False,
@@ -119,11 +128,11 @@ class ByFhir:
         except (urllib3.exceptions.HTTPError, OSError):
             raise NotAnswering("the PIX Manager does not answer") from None
         if answer.status == 404:  # an id that is not known (ITI TF-2: 3.83.4.2.2)
-            return None, question.encode()
+            return None
         if answer.status != 200:
             raise NotAnswering(f"the PIX Manager says HTTP {answer.status}")
         try:
-            return pix.fhir_answer(json.loads(data), wanted), question.encode()
+            return pix.fhir_answer(json.loads(data), wanted)
         except (ValueError, RecursionError) as problem:
             reason = str(problem) if isinstance(problem, pix.NotUnderstood) else "the answer is no JSON"
             raise NotAnswering(f"the PIX Manager: {reason}") from None
@@ -175,16 +184,20 @@ class CrossReferenced:
         with self._lock:
             if len(self._known) >= KNOWN:
                 self._known.clear()
-            self._known[own] = (time.monotonic() + KNOWN_SECONDS, answer)
+            self._known[own] = (time.monotonic() + (KNOWN_SECONDS if answer else UNKNOWN_SECONDS), answer)
         return answer
 
     def _asked(self, own: PatientId) -> PatientId | None:
         event = self._new_event(self._manager.transaction, self._manager.url)
         event.about_patient(str(own))
         try:
-            answer, question = self._manager.ask(own, self._wanted)
-            event.about_search(self._manager.transaction, question.decode())
+            answer = self._manager.ask(
+                own, self._wanted, lambda question: event.about_search(self._manager.transaction, question)
+            )
             event.end(failed=False)
+        except NotAnswering:
+            event.end(failed=True)
+            raise
         finally:
             self._recorded(event)
         return answer

@@ -411,7 +411,7 @@ class AffinityDomain:
                 assert replied is not None  # noqa: S101  a POST to an actor that is served
                 return replied
 
-            return LocalClient(f"{self._base()}/{actor}", reply) if actor in server.actors else None
+            return LocalClient(f"{self._base()}/{actor}", f"/{actor}", reply) if actor in server.actors else None
 
         def remote(peer: Peer | None) -> Client | None:
             if peer is None:

@@ -52,6 +52,12 @@ LOOKED_AT = 100
 REMAP_SECONDS = 3600.0
 """How long the patient that a study was published as is taken for right."""
 
+ASKED_AGAIN_SECONDS = 600.0
+"""When it is asked again whose a patient is, where nobody could say."""
+
+SILENT = 3
+"""Questions in one round that are not answered, after which no more are asked."""
+
 # Seconds until a study is tried again, by what came of it: doubled with each attempt, up to the second.
 _NO_ANSWER, _NOT_MAPPED, _REFUSED = (10, 600), (60, 600), (600, 86_400)
 
@@ -128,12 +134,18 @@ class Publisher:
         """Publish again what turns out to be of another patient than it was published as."""
         with reading(self._engine) as connection:
             asked = store.mapped_before(connection, now - int(REMAP_SECONDS * 1e6))
+        silent = 0
         for one in asked:
             try:
                 found = self._patients.mapped(PatientId.parse(one.own_patient))
             except NotAnswering as problem:
+                # Of one patient it may be that nothing can be said; of several, that nobody answers.
                 log.warning("patients.not_answering", extra={"reason": str(problem)})
-                return
+                self._change(one, mapped=now - int((REMAP_SECONDS - ASKED_AGAIN_SECONDS) * 1e6))
+                silent += 1
+                if silent == SILENT:
+                    return
+                continue
             if found is None or str(found) == one.entry_patient:
                 self._change(one, mapped=now)
             else:
@@ -208,7 +220,9 @@ class Publisher:
         codes = ", ".join(sorted({finding.code for finding in findings}))
         if one.entry_uuid and one.patient_id != one.entry_patient and _ANOTHERS & {f.code for f in findings}:
             # What is registered was of another patient: it is deprecated there before it is published here.
-            self._change(one, state="moving", reason="its patient is another one now", next_try=0, **_NOTHING_SENT)
+            # Due until it is published anew, even if it comes to look again as it did when it was published.
+            moving = {"state": "moving", "reason": "its patient is another one now", "published": "", "next_try": 0}
+            self._change(one, **moving, **_NOTHING_SENT)
             return
         if {finding.code for finding in findings} & _NOT_TO_BE_REPLACED:
             # Somebody else has replaced, deprecated or removed it: the next attempt stands for itself.

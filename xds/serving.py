@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xds.actors.document_repository import NoAnswer
 from xds.app import Application
-from xds.archives.interface import NotAnswering
+from xds.archives.interface import Gone, NotAnswering
 from xds.audit import sequencer
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.domain import archive, code_sets, intake
@@ -276,7 +276,7 @@ def _publish(loaded: Loaded) -> None:
         while os.getppid() == parent:
             try:
                 publisher.step()
-            except NotAnswering:
+            except (NotAnswering, Gone):
                 log.warning("archive.not_answering")
             except SQLAlchemyError:
                 log.exception("database.unreachable")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import ANNA, a_submission, an_association, an_entry, symbolic
+from tests.conformance.attributes import set_slot
 from tests.conformance.rule import of
 from tests.store.databases import Domain, domain, shared_engine
 from xds.actors import document_registry
@@ -153,3 +154,21 @@ def test_a_submission_without_a_set_is_told_what_else_is_wrong_with_its_entries(
         (ErrorCode.REGISTRY_METADATA, late.entry_uuid),
         (ErrorCode.NON_IDENTICAL_SIZE, late.entry_uuid),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "named"),
+    [
+        ("rim:Association", lambda item: set_slot(item, "SubmissionSetStatus", "Copy"), "SubmissionSetStatus"),
+        ("rim:Association", lambda item: item.set("associationType", "urn:x"), "associationType"),
+        ("rim:ExtrinsicObject", lambda item: item.set("objectType", "urn:uuid:other"), "objectType"),
+        ("rim:ExtrinsicObject", lambda item: set_slot(item, "documentAvailability", "maybe"), "documentAvailability"),
+    ],
+)
+def test_what_is_of_another_form_is_one_finding(domain: Domain, kind: str, spoil: Any, named: str) -> None:
+    body = of(a_submission(entries=[an_entry()]))
+    spoil(next(body.iter(name(kind))))
+    with pytest.raises(Refused) as refused:
+        domain(lambda store: domain.registry.submit(lcm.read_submit_objects(body), store))
+    (finding,) = refused.value.findings
+    assert named in finding.context

@@ -101,6 +101,15 @@ START = {"Last": 5}
 A_STUDY = {"MainDicomTags": {"StudyInstanceUID": "1.2"}}
 
 
+@pytest.mark.parametrize("problem", [Gone("404"), NotAnswering("503")])
+def test_after_a_page_that_did_not_come_everything_is_looked_at(problem: Exception) -> None:
+    changes = OrthancChanges(Answers(START, a_page(("NewInstance", "i"), done=False), problem, START, a_page()))
+    assert changes.studies() is None
+    with pytest.raises(NotAnswering):
+        changes.studies()
+    assert [changes.studies(), changes.studies()] == [None, set()]
+
+
 def test_changes_come_in_pages_and_a_study_that_is_gone_again_is_passed_over() -> None:
     pages = (a_page(("StableStudy", "a"), done=False), a_page(("StableStudy", "a"), ("NewSeries", "s")))
     changes = OrthancChanges(Answers(START, *pages, A_STUDY, a_page(("StableStudy", "b")), Gone("404")))

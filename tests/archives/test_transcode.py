@@ -29,12 +29,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.archives.trees import DATA_STORE, TEST_FILES
-from tests.imaging.images import CT, SERIES, an_instance, saved
+from tests.archives.trees import DATA_STORE, TEST_FILES, an_archive, held
+from tests.imaging.images import CT, SERIES, an_instance, put, saved
 from xds.archives import compress
 from xds.archives.helpers import Helpers
+from xds.archives.interface import NotEncodable
 from xds.archives.transcode import Source, targets_of, transcode
-from xds.archives.unable import Unable
+from xds.archives.unable import Unable, Unfit
 from xds.imaging.dicom import form
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -389,6 +390,36 @@ def test_pixels_that_cannot_be_compressed_are_said_so(
         setattr(dataset, keyword, value)
     with pytest.raises(Unable, match=reason):
         transcoded(helpers, stored(tmp_path, dataset), JPEGLSLossless, tmp_path / "out.dcm")
+
+
+@pytest.mark.parametrize("target", compress.TARGETS, ids=lambda one: one.name)
+def test_of_fewer_bits_than_a_byte_no_process_ends(helpers: Helpers, tmp_path: Path, target: str) -> None:
+    path = stored(tmp_path, an_image(BitsAllocated=8, BitsStored=7, HighBit=6))
+    try:
+        found = transcoded(helpers, path, target, tmp_path / "out.dcm")
+    except Unfit as problem:
+        assert "crash" not in str(problem)
+    else:
+        assert numpy.array_equal(found.pixel_array, pydicom.dcmread(path).pixel_array)
+
+
+@pytest.mark.parametrize(("problem", "tried"), [(Unable("took too long"), 1), (Unfit("not so"), 2)])
+def test_another_target_is_tried_only_where_the_first_cannot_hold_the_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Unable, tried: int
+) -> None:
+    put(tmp_path / "images", "1.dcm", an_image())
+    archive = an_archive(tmp_path / "images")
+    attempts = list[str]()
+
+    def failing(_source: Source, target: str, *_: Any) -> None:
+        attempts.append(target)
+        raise problem
+
+    monkeypatch.setattr(archive._helpers, "transcode", failing)
+    with pytest.raises(NotEncodable):
+        archive.open(held(archive), [JPEGLSLossless, RLELossless])
+    assert len(attempts) == tried
+    assert list((tmp_path / "images-kept/spool").glob("*/*")) == []
 
 
 def test_what_has_no_pixels_is_not_compressed(helpers: Helpers, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from tests.conftest import CI
 from tests.console.test_looking import got
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.test_app import Site, serving
+from tests.test_cross_referencing import by_http
 from tests.test_publishing import ANNA, Follower
 from xds.console import region
 from xds.console.region import _line
+from xds.metadata.identifiers import PatientId
 from xds.store.tables import audit_record
+from xds.wire.soap import around
 
 
 @pytest.fixture
@@ -162,14 +165,43 @@ def test_what_is_no_manifest_or_not_in_it_is_said_so(north: Site) -> None:
     assert got(north, f"{base}/instances/{SERIES}.1/frames/9/rendered")[0] == 404
 
 
-def test_a_manifest_is_fetched_once_in_a_while(clinic: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_look_at_a_page_is_on_record_and_its_pictures_do_not_fetch_the_manifest_again(
+    clinic: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = link(patient_page(clinic), "/tree")
+    thumbnail = link(got(clinic, address)[1], "thumbnail")
     got(clinic, address)
-    got(clinic, address)
-    assert [one[0] for one in transactions(clinic)] == ["ITI-18", "ITI-43"]
+    picture(clinic, thumbnail)
+    assert [one[0] for one in transactions(clinic)] == ["ITI-18", "ITI-43", "ITI-43", "RAD-69"]
     monkeypatch.setattr(region, "_now", lambda: 1e9)
-    got(clinic, address)
-    assert [one[0] for one in transactions(clinic)] == ["ITI-18", "ITI-43", "ITI-43"]
+    picture(clinic, thumbnail)
+    assert [one[0] for one in transactions(clinic)][4:] == ["ITI-43", "RAD-69"]
+
+
+def test_a_process_that_has_not_seen_the_patient_records_whom_the_page_names(clinic: Site, tmp_path: Path) -> None:
+    address = link(patient_page(clinic), "/tree")
+    (tmp_path / "again").mkdir()
+    text = (tmp_path / "clinic/xds.toml").read_text()
+    with serving(f"sqlite:///{tmp_path / 'again/xds.sqlite'}", tmp_path / "again", text) as other:
+        assert got(other, address)[0] == 200
+        assert transactions(other) == [("ITI-43", "110107", 0, str(ANNA))]
+
+
+def test_an_answer_that_is_not_understood_is_said_so(tmp_path: Path) -> None:
+    head, tail = around(())
+    odd = b'<query:AdhocQueryResponse xmlns:query="urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0" status="urn:odd"/>'
+    with by_http(lambda *_: (200, "application/soap+xml", head + odd + tail)) as url:
+        text = f'[server]\nactors = []\n[console]\nregistry_url = "{url}"\n'
+        with serving(f"sqlite:///{tmp_path / 'xds.sqlite'}", tmp_path, text) as site:
+            assert got(site, f"/console/patients?patient={quote(str(ANNA))}")[0] == 502
+            assert transactions(site) == [("ITI-18", "110112", 8, str(ANNA))]
+
+
+def test_behind_a_proxy_that_has_the_server_under_a_path_the_pages_work(tmp_path: Path) -> None:
+    text = '[server]\npublic_url = "https://host.example/xds"\n'
+    with serving(f"sqlite:///{tmp_path / 'xds.sqlite'}", tmp_path, text) as site:
+        assert "No study of this patient" in patient_page(site, PatientId("o'neil", AUTHORITY))
+        assert {one[3] for one in transactions(site)} == {f"o'neil^^^&{AUTHORITY}&ISO"}
 
 
 def test_a_site_without_a_registry_has_no_such_page(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ class _Outside:
         elif end == association.target and association.source == self._submission.submission_set.entry_uuid:
             if kind is not Kind.DOCUMENT_ENTRY:
                 rule = "Association: a SubmissionSet has DocumentEntries by reference (ITI TF-3: 4.2.2.1.1)"
-            elif association.submission_set_status is not SubmissionSetStatus.REFERENCE:
+            elif association.submission_set_status not in (SubmissionSetStatus.REFERENCE, SubmissionSetStatus.UNREAD):
                 rule = "Association.SubmissionSetStatus must be Reference (ITI TF-3: 4.2.2.1.1)"
         elif end == association.target and kind is not Kind.DOCUMENT_ENTRY:
             rule = "Association: the members of a Folder are DocumentEntries (ITI TF-3: 4.2.2.1.2)"

@@ -82,7 +82,7 @@ class ImagingDocumentSource:
         many = {
             series: {held.sop_instance_uid: held for held in archive.members(*series)}
             for series, count in counts.items()
-            if count >= MANY
+            if count >= MANY and all(series)
         }
 
         def find(study: str, series: str, instance: str) -> Held | None:

@@ -269,7 +269,7 @@ class _Updating:
             yield from self._entry_findings(item, current)
 
     def _entry_findings(self, item: DocumentEntry, current: FoundDocument) -> Iterator[Finding]:
-        if item.object_type != current.object_type:
+        if item.object_type in (v.STABLE, v.ON_DEMAND) and item.object_type != current.object_type:
             code = ErrorCode.OBJECT_TYPE if self._restricted else ErrorCode.METADATA_UPDATE
             yield Finding(code, f"DocumentEntry.objectType must be the one before ({_CLAUSE})", item.entry_uuid)
         if not self._restricted:
@@ -277,7 +277,7 @@ class _Updating:
         before = _entry(current)
         for attribute in ("source_patient_id", "repository_unique_id", "document_availability"):
             new = _or_online(item, attribute)
-            if new not in (None, UNREAD_PATIENT) and new != _or_online(before, attribute):
+            if new not in (None, "", UNREAD_PATIENT) and new != _or_online(before, attribute):
                 rule = f"DocumentEntry.{camel(attribute)} may not be changed ({_RESTRICTED})"
                 yield Finding(ErrorCode.UNMODIFIABLE_METADATA, rule, item.entry_uuid)
 

@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from xds.archives import reencode
-from xds.archives.unable import Unable
+from xds.archives.unable import Unable, Unfit
 
 TARGETS = (uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLosslessSV1, uid.JPEGLossless, uid.RLELossless)
 """Transfer syntaxes that are made, the preferred first."""
@@ -25,6 +25,7 @@ TARGETS = (uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLosslessSV1, uid.JP
 _PIXEL_DATA = 0x7FE00010
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
 _COLOURS = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"))
+_OF_FEWER_BITS = frozenset((uid.JPEG2000Lossless, uid.RLELossless))
 _COD = b"\xff\x52"  # JPEG 2000: the marker before the coding style; ISO/IEC 15444-1: A.6.1
 
 
@@ -34,7 +35,7 @@ def compress(data: memoryview, begin: int, header: Any, target: str, out: Binary
     ``header`` has the Image Pixel Module.
 
     Raises:
-        Unable: it has no pixel data, or none that the target can hold.
+        Unable: it has no pixel data, or (Unfit) none that the target can hold.
         Malformed: these bytes are no dataset.
     """
     elements = list(reencode.walk(data, begin, len(data), reencode.EXPLICIT))
@@ -97,11 +98,11 @@ def _shape(header: Any) -> _Shape:
         raise Unable("the header is damaged") from None
     colours = str(header.get("PhotometricInterpretation", ""))
     if allocated not in (8, 16) or samples not in (1, 3) or not (rows and columns) or not 0 < stored <= allocated:
-        raise Unable(f"pixels of {samples} samples of {allocated} bits are not compressed")
+        raise Unfit(f"pixels of {samples} samples of {allocated} bits are not compressed")
     if colours not in _COLOURS:
-        raise Unable("pixels of this photometric interpretation are not compressed")
+        raise Unfit("pixels of this photometric interpretation are not compressed")
     if rows * columns * samples * allocated // 8 % 2:
-        raise Unable("frames of an odd length are not compressed")  # GDCM would write past their end
+        raise Unfit("frames of an odd length are not compressed")  # GDCM would write past their end
     by_plane = samples > 1 and header.get("PlanarConfiguration") == 1
     return _Shape(rows, columns, samples, allocated, stored, representation, colours, frames, by_plane)
 
@@ -111,6 +112,8 @@ class _Image:
 
     def __init__(self, header: Any, target: str) -> None:
         self._shape, self._target = _shape(header), uid.UID(target)
+        if self._shape.allocated == 8 and self._shape.stored < 8 and target not in _OF_FEWER_BITS:
+            raise Unfit("pixels of fewer than 8 bits are not compressed so")  # GDCM ends the process
 
     def encoded(self, pixels: memoryview) -> Iterator[bytes]:
         """Each frame.
@@ -125,7 +128,7 @@ class _Image:
             frame = self._by_pixel(bytes(pixels[start : start + shape.frame_bytes]))
             encoded = self._encode(frame)
             if self._decoded(encoded) != frame:
-                raise Unable("the pixels do not come back as they were")
+                raise Unfit("the pixels do not come back as they were")
             yield encoded
 
     def _by_pixel(self, frame: bytes) -> bytes:
@@ -166,10 +169,10 @@ class _Image:
         change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(self._target))))
         change.SetInput(image)
         if not change.Change():
-            raise Unable("these pixels cannot be encoded so")
+            raise Unfit("these pixels cannot be encoded so")
         fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
         if fragments is None or fragments.GetNumberOfFragments() != 1:
-            raise Unable("these pixels cannot be encoded so")
+            raise Unfit("these pixels cannot be encoded so")
         text: str = fragments.GetFragment(0).GetByteValue().GetBuffer()
         return text.encode("utf-8", "surrogateescape")
 
@@ -186,7 +189,7 @@ class _Image:
         try:
             array, _ = decoder.as_array(encapsulated, index=0, raw=True, decoding_plugin=plugin, **described)
         except Exception as problem:  # the decoders raise whatever their parts do
-            raise Unable(f"the pixels do not come back ({type(problem).__name__})") from None
+            raise Unfit(f"the pixels do not come back ({type(problem).__name__})") from None
         kind = f"<{'i' if shape.representation else 'u'}{shape.allocated // 8}"
         return bytes(array.astype(kind, copy=False).tobytes())
 

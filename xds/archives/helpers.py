@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from xds.archives.transcode import Source, transcode
-from xds.archives.unable import Unable
+from xds.archives.unable import Unable, Unfit
 
 MEMORY_BYTES = 8 * 1024 * 1024 * 1024
 """Address space of one helper, mapped files included."""
@@ -85,7 +85,7 @@ class Helpers:
             else:
                 helper.end()
         if "unable" in answer:
-            raise Unable(answer["unable"])
+            raise (Unfit if answer.get("unfit") else Unable)(answer["unable"])
         if "failed" in answer:
             raise OSError(answer["errno"], answer["failed"])
         return Made(answer["size_bytes"], answer["sha256"])
@@ -201,7 +201,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
             transcode(source, job["target"], cast(Any, out), Path(job["out"]).parent)
         return {"size_bytes": out.size_bytes, "sha256": out.digest.hexdigest()}
     except Unable as problem:
-        return {"unable": str(problem)}
+        return {"unable": str(problem), "unfit": isinstance(problem, Unfit)}
     except _TooLarge:
         return {"unable": "decoded it is larger than there is room for"}
     except MemoryError:

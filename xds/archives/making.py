@@ -11,7 +11,11 @@ from xds.archives.interface import Gone, Held, NotEncodable, Ready, SpoolFull
 from xds.archives.ready import ReadyFile
 from xds.archives.spool import Spool
 from xds.archives.transcode import Source, expected_bytes, targets_of
-from xds.archives.unable import Unable
+from xds.archives.unable import Unable, Unfit
+
+
+class _NotInto(NotEncodable):
+    """Not in this transfer syntax: the next of those listed may do."""
 
 
 def transcoded(
@@ -32,7 +36,7 @@ def transcoded(
     for target in targets:
         try:
             return _made(source, target, spool, helpers, is_same)
-        except NotEncodable as problem:
+        except _NotInto as problem:
             reasons.append(str(problem))
     raise NotEncodable("; ".join(dict.fromkeys(reasons)))
 
@@ -52,7 +56,7 @@ def _made(source: Source, target: str, spool: Spool, helpers: Helpers, is_same: 
             raise Gone("the file changed while it was read")
     except Unable as problem:
         spool.free(spooled)
-        raise NotEncodable(str(problem)) from None
+        raise (_NotInto if isinstance(problem, Unfit) else NotEncodable)(str(problem)) from None
     except OSError as problem:
         spool.free(spooled)
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -34,6 +34,13 @@ class OrthancChanges:
         Raises:
             NotAnswering: it does not say.
         """
+        try:
+            return self._changed()
+        except (Gone, NotAnswering) as problem:
+            self._since = -1  # what was read of it already is lost: everything is to be looked at
+            raise NotAnswering(f"the archive's change log: {problem}") from None
+
+    def _changed(self) -> set[str] | None:
         if self._since < 0:
             self._start()
             return None

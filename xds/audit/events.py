@@ -172,7 +172,8 @@ class AuditEvent:
         """The query as sent, and its patient when it names one (ITI TF-2: 3.18.5.1)."""
         for slot in query.slots:
             if slot.name in ("$XDSDocumentEntryPatientId", "$XDSSubmissionSetPatientId", "$XDSFolderPatientId"):
-                self.patient_id = "".join(slot.values).strip().strip("()'")
+                self.patient_id = "".join(slot.values).strip().strip("()").removeprefix("'").removesuffix("'")
+                self.patient_id = self.patient_id.replace("''", "'")
         number, title = self.transaction
         kind, details = Coded(number, IHE_TRANSACTIONS, title), _details([("QueryEncoding", "UTF-8")])
         self.objects.append(_thing(query.id, kind, ObjectRole.QUERY, query=request, details=details))

@@ -37,7 +37,7 @@ class Consumer(Protocol):
 
     def studies(self, patient_id: PatientId) -> list[DocumentEntry]: ...
 
-    def manifest(self, repository: str, unique_id: str) -> Manifest: ...
+    def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest: ...
 
     def instance(self, manifest: Manifest, sop_instance_uid: str) -> AbstractContextManager[Path]: ...
 
@@ -60,17 +60,19 @@ def _now() -> float:
 class _Manifests:
     """Those that were fetched a little while ago."""
 
-    def __init__(self, fetch: Callable[[str, str], Manifest]) -> None:
+    def __init__(self, fetch: Callable[[str, str, PatientId | None], Manifest]) -> None:
         self._fetch, self._lock = fetch, Lock()
         self._kept: dict[tuple[str, str], tuple[float, Manifest]] = {}
 
     def of(self, repository: str, unique_id: str) -> Manifest:
-        now = _now()
+        """For a picture of a page that is being looked at."""
         with self._lock:
             until, kept = self._kept.get((repository, unique_id), (0.0, None))
-        if kept is not None and now < until:
-            return kept
-        found = self._fetch(repository, unique_id)
+        return kept if kept is not None and _now() < until else self.fresh(repository, unique_id)
+
+    def fresh(self, repository: str, unique_id: str) -> Manifest:
+        """For a page: each look is a retrieval of its own, and so on record."""
+        now, found = _now(), self._fetch(repository, unique_id, _patient())
         with self._lock:
             if len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -100,7 +102,7 @@ def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> B
 
     @blueprint.get(f"{where}/tree")
     def tree(repository: str, document: str) -> str:
-        manifest = manifests.of(repository, document)
+        manifest = manifests.fresh(repository, document)
         return render_template(
             "manifest.html", manifest=manifest, series=[_series(one, places) for one in manifest.series],
             repository=places.name(repository), base=f"/console/manifests/{repository}/{document}",
@@ -110,7 +112,7 @@ def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> B
 
     @blueprint.get(f"{where}/series/<series>")
     def viewer(repository: str, document: str, series: str) -> str:
-        manifest = manifests.of(repository, document)
+        manifest = manifests.fresh(repository, document)
         one = _only(manifest, series)
         base = f"/console/manifests/{repository}/{document}"
         frames = list(_frames(one, base))
@@ -153,6 +155,14 @@ def _only(manifest: Manifest, series: str) -> SeriesReference:
     if found is None or not found.instances:
         abort(404)
     return found
+
+
+def _patient() -> PatientId | None:
+    """Whose page it is, where the address says so."""
+    try:
+        return PatientId.parse(request.args.get("patient", "")[:300])
+    except ValueError:
+        return None
 
 
 def _window() -> tuple[float, float] | None:

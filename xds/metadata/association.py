@@ -15,6 +15,7 @@ class SubmissionSetStatus(StrEnum):
 
     ORIGINAL = "Original"
     REFERENCE = "Reference"
+    UNREAD = ""  # of one that could not be read; no sender can write it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,7 +199,7 @@ def _document_entry(item: rim.ExtrinsicObject) -> _Made[DocumentEntry]:
         "language_code": reading.slot("languageCode", language, _DE, required=True),
         "source_patient_id": reading.slot("sourcePatientId", PatientId.parse, _DE, required=True),
         "author": reading.authors(v.DOCUMENT_ENTRY_AUTHOR),
-        "document_availability": reading.slot("documentAvailability", _availability, _DE),
+        "document_availability": reading.slot("documentAvailability", _availability, _DE, unread=""),
         "legal_authenticator": reading.slot("legalAuthenticator", Xcn, _DE),
         "reference_id_list": reading.slot_values(v.REFERENCE_ID_LIST, ReferenceId, _DE, "referenceIdList"),
         "service_start_time": reading.slot("serviceStartTime", Dtm, _DE),
@@ -321,7 +321,8 @@ def association(item: rim.Association) -> tuple[Association | None, list[Finding
 def _association(item: rim.Association) -> _Made[Association]:
     reading = Reading("Association", item)
     clause = "ITI TF-3: 4.2.2"
-    status = reading.slot("SubmissionSetStatus", _submission_set_status, clause)
+    unread = SubmissionSetStatus.UNREAD
+    status = reading.slot("SubmissionSetStatus", _submission_set_status, clause, unread=unread)
     documentation = reading.code(v.ASSOCIATION_DOCUMENTATION, "documentation")
     if not item.association_type:
         reading.wrong("associationType", "is required", clause)
@@ -335,7 +336,7 @@ def _association(item: rim.Association) -> _Made[Association]:
 
 
 def _submission_set_status(value: str) -> SubmissionSetStatus:
-    if value not in set(SubmissionSetStatus):
+    if value not in (SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.REFERENCE):
         raise ValueError("neither Original nor Reference")
     return SubmissionSetStatus(value)
 

@@ -84,8 +84,9 @@ class Reading:
         *,
         attribute: str = "",
         required: bool = False,
+        unread: T | None = None,
     ) -> T | None:
-        """The one value of a slot; None, and a finding, when it is wrong."""
+        """The one value of a slot; ``unread``, and a finding, when it is wrong."""
         attribute = attribute or slot_name
         slot = self._slots.pop(slot_name, None)
         if slot is None:
@@ -94,8 +95,9 @@ class Reading:
             return None
         if len(slot.values) != 1 or not slot.values[0]:
             self.wrong(attribute, f"needs exactly one value, has {len(slot.values)}", clause)
-            return None
-        return self._built(attribute, clause, build, slot.values[0])
+            return unread
+        built = self._built(attribute, clause, build, slot.values[0])
+        return unread if built is None else built
 
     def slot_values(self, slot_name: str, build: Callable[[str], T], clause: str, attribute: str = "") -> tuple[T, ...]:
         """All values of a slot that may be absent."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from xds.errors import ErrorCode, Finding
 from xds.metadata.submission import Submission
+from xds.metadata.vocabulary import STABLE
 
 
 def entries_are_stable(submission: Submission) -> Iterator[Finding]:
@@ -19,7 +20,7 @@ def entries_are_stable(submission: Submission) -> Iterator[Finding]:
 def entries_are_on_demand(submission: Submission) -> Iterator[Finding]:
     """ITI-61 registers on-demand entries.  ITI TF-2: 3.61.4.1.2."""
     for entry in submission.document_entries:
-        if not entry.on_demand:
+        if entry.object_type == STABLE:  # of any other it is said that it is neither
             rule = "DocumentEntry.objectType must be an on-demand document's (ITI TF-2: 3.61.4.1.2)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry.entry_uuid)
 

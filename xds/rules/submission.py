@@ -73,7 +73,9 @@ def unique_ids_once(submission: Submission) -> Iterator[Finding]:
 def members_of_the_set(submission: Submission) -> Iterator[Finding]:
     """The SubmissionSet has every entry, folder and folder membership as a member.  ITI TF-3: 4.2.1.4."""
     set_id = submission.submission_set.entry_uuid
-    members = {a.target for a in submission.associations if a.source == set_id and a.type == AssociationType.HAS_MEMBER}
+    # Of an association without a type, or of another, that it is none of XDS says it all.
+    others = set(AssociationType) - {AssociationType.HAS_MEMBER}
+    members = {a.target for a in submission.associations if a.source == set_id and a.type not in others}
     inner = [a for a in submission.associations if a.source != set_id and a.type == AssociationType.HAS_MEMBER]
     items: list[MetadataObject] = [*submission.document_entries, *submission.folders, *inner]
     for item in items:
@@ -153,7 +155,8 @@ def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]
                 yield _wrong(
                     "Association: of associations a SubmissionSet has a Folder's HasMembers", "4.2.2.1", item.entry_uuid
                 )
-            if item.target in entries and item.submission_set_status is not SubmissionSetStatus.ORIGINAL:
+            original = item.submission_set_status in (SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.UNREAD)
+            if item.target in entries and not original:
                 yield _wrong("Association.SubmissionSetStatus must be Original", "4.2.2.1.1", item.entry_uuid)
         elif item.source in inside - folders:
             yield _wrong("Association: only a SubmissionSet or Folder has members", "4.2.2.1", item.entry_uuid)

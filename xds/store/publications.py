@@ -70,7 +70,11 @@ def change(connection: sa.Connection, uid: str, **values: Any) -> None:
 def due(connection: sa.Connection, quiet_since: int, now: int, most: int = 100) -> Sequence[Publication]:
     """Studies that are other than what was published, have been so since before a time, and may be tried now."""
     wanted = (
-        sa.or_(publication.c.fingerprint != publication.c.published, publication.c.sending != ""),
+        sa.or_(
+            publication.c.fingerprint != publication.c.published,
+            publication.c.sending != "",
+            publication.c.state == "moving",
+        ),
         sa.or_(publication.c.seen <= quiet_since, publication.c.sending != ""),
         publication.c.next_try <= now,
     )
@@ -78,10 +82,11 @@ def due(connection: sa.Connection, quiet_since: int, now: int, most: int = 100) 
     return [Publication(**dict(row._mapping)) for row in rows]
 
 
-def mapped_before(connection: sa.Connection, time: int, most: int = 1000) -> Sequence[Publication]:
+def mapped_before(connection: sa.Connection, time: int, most: int = 100) -> Sequence[Publication]:
     """Published studies of whose patient it was last asked before a time, longest ago first."""
     columns = [column for column in publication.c if column.name not in _MESSAGE]
-    where = (publication.c.state == "published", publication.c.mapped < time, publication.c.own_patient != "")
+    here = (publication.c.own_patient != "", publication.c.fingerprint != "")  # what is gone is withdrawn anyway
+    where = (publication.c.state == "published", publication.c.mapped < time, *here)
     statement = sa.select(*columns).where(*where).order_by(publication.c.mapped).limit(most)
     return [Publication(**dict(row._mapping)) for row in connection.execute(statement)]
 

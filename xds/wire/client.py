@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 
@@ -82,14 +81,15 @@ class Client:
 class LocalClient(Client):
     """An actor in this process: the same message, without a socket."""
 
-    def __init__(self, url: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
-        self.url, self._reply_to = url, answer
+    def __init__(self, url: str, path: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
+        """``url`` is what others call the actor, ``path`` where it is in this process."""
+        self.url, self._path, self._reply_to = url, path, answer
 
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")
-        path = urlsplit(self.url).path
         read = _reading(message.chunks)
-        return _LocalResponse(self._reply_to(HttpRequest("POST", path, "", content_type, read, "127.0.0.1", self.url)))
+        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url)
+        return _LocalResponse(self._reply_to(request))
 
 
 class _LocalResponse:

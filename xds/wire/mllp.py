@@ -154,8 +154,10 @@ def send(host: str, port: int, message: bytes, seconds: float = 10.0, context: s
     with socket.create_connection((host, port), seconds) as plain, contextlib.ExitStack() as stack:
         stream = plain if context is None else stack.enter_context(context.wrap_socket(plain, server_hostname=host))
         stream.sendall(BEGIN + message + END)
-        data = bytearray()
+        data, deadline = bytearray(), time.monotonic() + seconds
         while not data.endswith(END):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the answer does not end")
             piece = stream.recv(_PIECE)
             if not piece or len(data) > MESSAGE_BYTES:
                 raise Malformed("no whole acknowledgement came")
