@@ -33,6 +33,7 @@ from xds.audit import sequencer
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.domain import archive, code_sets, intake
 from xds.errors import Refused, Unusable
+from xds.forwarding import Forwarder
 from xds.receiving import AuditReceiver
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
@@ -42,10 +43,12 @@ from xds.store.deployment import prepare
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine
 from xds.store.objects import open_blobs
+from xds.wire.client import client_context
 from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener, server_context
 from xds.wire.sealing import certificate
 from xds.wire.spool import Spool
+from xds.wire.syslog import named
 from xds.wire.worker import Pace, ToRoot, Worker
 
 log = logging.getLogger("xds.serving")
@@ -128,6 +131,8 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    for url in settings.audit.forward_to:
+        named(url)
     if settings.capture.certificate:
         certificate(Path(settings.capture.certificate))
 
@@ -255,6 +260,15 @@ def _syslog(loaded: Loaded) -> None:
     engine.dispose()
 
 
+def _forward(loaded: Loaded, url: str) -> None:
+    """Send the audit log on to another repository until told to stop (ITI-20)."""
+    stopping, tls, parent = _told_to_stop(), loaded.settings.tls, os.getppid()
+    engine = make_engine(loaded.settings.database_url, connections=1)
+    context = client_context(tls.certificate, tls.key, tls.trusted) if url.startswith("tls:") else None
+    Forwarder(engine, url, context).run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
+    engine.dispose()
+
+
 def _settle(loaded: Loaded) -> None:
     """Ask the registry elsewhere about registrations that it never answered."""
     application, parent = Application(loaded), os.getppid()
@@ -334,6 +348,8 @@ class Supervisor:
         syslog = loaded.settings.syslog
         if syslog.tls or syslog.tcp or syslog.udp:
             self._children.append(_Child("syslog", lambda: _syslog(loaded)))
+        for url in loaded.settings.audit.forward_to:
+            self._children.append(_Child(f"forwarder {url}", partial(_forward, loaded, url)))
         if images:
             self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: _web(loaded, images_socket)))

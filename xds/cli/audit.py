@@ -23,6 +23,7 @@ from xds.audit.segments import Record
 from xds.audit.verify import Tampered
 from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.errors import Unusable
+from xds.forwarding import waiting
 from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store.audit import Wanted
@@ -33,7 +34,7 @@ TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 @click.group()
 def audit() -> None:
-    """The audit log: list, show, verify."""
+    """The audit log: list, show, verify; and where it is sent on to."""
 
 
 @audit.command("list", epilog="Example: xds audit list --json --data ./xds-data")
@@ -82,6 +83,22 @@ def _looked(engine: sa.Engine, loaded: Loaded) -> None:
     event = AuditEvent.log_used(source_of(loaded.settings), Party("xds audit", "localhost", ours=True, requestor=True))
     with engine.begin() as connection:
         store.record(connection, event.records())
+
+
+@audit.command(epilog="Example: xds audit forwarding --data ./xds-data")
+@deployment
+@as_json
+def forwarding(config: Path | None, data: str | None, json_: bool) -> None:
+    """Print what each repository that records are sent on to has still to be sent, and what it cannot be."""
+    loaded = settings(config, data)
+    with database(loaded) as engine, reading(engine) as connection:
+        found = {url: waiting(connection, url) for url in loaded.settings.audit.forward_to}
+    rows = [{"to": url, "waiting": waits, "unsent": unsent} for url, (waits, unsent) in found.items()]
+    if json_:
+        print_json(rows)
+        return
+    for row in rows:
+        click.echo("{to}  {waiting} waiting, {unsent} cannot be sent".format(**row))
 
 
 @audit.command(epilog="Example: xds audit show 17 --data ./xds-data")

@@ -226,6 +226,12 @@ def keep_values(connection: sa.Connection, values: Iterable[Value]) -> None:
         connection.execute(sa.insert(audit_value), rows)
 
 
+def valued(connection: sa.Connection, kind: str, value: str) -> int:
+    """How many records have a value."""
+    where = (audit_value.c.kind == kind, audit_value.c.value == value)
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(audit_value).where(*where)) or 0)
+
+
 def position(connection: sa.Connection, name: str) -> int | None:
     """How far somebody who goes through the records has come: the leaf number of the next; None at the first time."""
     found_: int | None = connection.scalar(sa.select(audit_cursor.c.position).where(audit_cursor.c.name == name))

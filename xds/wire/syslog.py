@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -129,26 +129,36 @@ def send(url: str, audit_message: bytes, context: ssl.SSLContext | None = None) 
         Unusable: the address is none of these.
         NotSent: it could not be handed over, or is too long for a datagram.
     """
-    scheme, host, port = _named(url)
+    scheme, host, port = named(url)
     data, address = message(audit_message), (host, port)
     try:
         if scheme == "udp":
             _datagram(data, address)
             return
         with socket.create_connection(address, SECONDS) as plain:
-            framed = b"%d %b" % (len(data), data)
+            frame = framed([data])
             if scheme == "tcp":
-                plain.sendall(framed)
+                plain.sendall(frame)
                 return
             with (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host) as tls:
-                tls.sendall(framed)
+                tls.sendall(frame)
                 with contextlib.suppress(OSError):  # it has been handed over, however the other side takes its leave
                     tls.unwrap()
     except OSError as problem:
         raise NotSent(f"{url}: {problem.strerror or type(problem).__name__}") from None
 
 
-def _named(url: str) -> tuple[str, str, int]:
+def framed(frames: Iterable[bytes]) -> bytes:
+    """Messages as a stream carries them (RFC 5425: 4.3)."""
+    return b"".join(b"%d %b" % (len(frame), frame) for frame in frames)
+
+
+def named(url: str) -> tuple[str, str, int]:
+    """Transport, host and port of an audit repository's address.
+
+    Raises:
+        Unusable: it is none.
+    """
     try:
         parts = urlsplit(url)
         if parts.scheme in ("tls", "tcp", "udp") and parts.hostname and parts.port:
