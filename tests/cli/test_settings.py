@@ -88,7 +88,7 @@ def test_good_settings_are_said_to_be(config: Path) -> None:
         ("[mllp]\nlisten = '0.0.0.0:2575'\n", "mllp.listen is 0.0.0.0:2575: without mutual TLS"),
         ("[mllp]\nlisten = '127.0.0.1'\n", "HOST:PORT"),
         ("[domain]\ncodes = '/nowhere/codes.toml'\n", "domain.codes: /nowhere/codes.toml"),
-        ("[syslog]\ntls = '127.0.0.1:6514'\n", "syslog.tls is set"),
+        ("[syslog]\ntls = '127.0.0.1:6514'\n", "syslog.tls needs tls.certificate"),
         ("[repositories]\n'1.2' = {address = 'x'}\n", "repositories.1.2"),
         ("[repositories]\n'1.2' = 5\n", "repositories.1.2"),
         ("[server]\ndata = '/proc/none'\n", "/proc/none"),

@@ -178,7 +178,7 @@ def associations(draw: st.DrawFn, ends: list[str]) -> Association:
             type=st.sampled_from(AssociationType) | st.just("urn:x:own"),
             source=st.sampled_from(ends),
             target=st.sampled_from(ends),
-            submission_set_status=st.none() | st.sampled_from(SubmissionSetStatus),
+            submission_set_status=st.none() | st.sampled_from((SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.REFERENCE)),
             documentation=st.none() | codes,
             name=strings,
             description=strings,
