@@ -64,6 +64,7 @@ slots = st.lists(
     max_size=2,
     unique_by=lambda slot: slot.name,
 ).map(tuple)
+statuses = st.sampled_from((None, SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.REFERENCE))
 sha1s = st.text("0123456789abcdefABCDEF", min_size=40, max_size=40)
 
 
@@ -178,7 +179,8 @@ def associations(draw: st.DrawFn, ends: list[str]) -> Association:
             type=st.sampled_from(AssociationType) | st.just("urn:x:own"),
             source=st.sampled_from(ends),
             target=st.sampled_from(ends),
-            submission_set_status=st.none() | st.sampled_from((SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.REFERENCE)),
+            submission_set_status=st.none()
+            | st.sampled_from((SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.REFERENCE)),
             documentation=st.none() | codes,
             name=strings,
             description=strings,
