@@ -10,10 +10,13 @@ import pytest
 from tests.cli.command import xds
 from xds.domain import SERVED
 from xds.integration_statement import CLAIMS, claims, lines, markdown
-from xds.settings import ImagingSource, Mllp, Server, Settings
+from xds.settings import Audit, ImagingSource, Mllp, Server, Settings, Syslog
 
 PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
-EVERYTHING = replace(Settings(), mllp=Mllp(listen="127.0.0.1:2575"))
+EVERYTHING = replace(
+    Settings(), mllp=Mllp(listen="127.0.0.1:2575"), syslog=Syslog(tls="127.0.0.1:6514", udp="127.0.0.1:5514"),
+    audit=Audit(readers=("127.0.0.1",), forward_to=("tls://a:6514",)),
+)  # fmt: skip
 
 
 def test_every_transaction_that_is_served_is_listed_with_its_actor() -> None:
@@ -25,6 +28,8 @@ def test_every_transaction_that_is_served_is_listed_with_its_actor() -> None:
     } <= listed
     assert {number for number, _ in listed} >= {"ITI-41", "ITI-42", "ITI-43", "ITI-44", "ITI-51", "ITI-57", "ITI-61",
                                                 "ITI-62", "ITI-92", "RAD-69"}  # fmt: skip
+    by_udp_alone = replace(EVERYTHING, syslog=Syslog(udp="127.0.0.1:5514"))
+    assert "Audit Record Repository" not in {actor for _, actor, _ in claims(by_udp_alone)}
     numbers = [line.number for line in lines(EVERYTHING) if line.role == "Responder"]
     assert len(numbers) == len(set(numbers))
 

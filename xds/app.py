@@ -14,8 +14,10 @@ from xds.console.region import Places
 from xds.console.region import pages as region_pages
 from xds.consuming import Unavailable
 from xds.domain import AffinityDomain
+from xds.fhir import search
 from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import audit as audit_store
+from xds.store.audit import Recorded, Wanted
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine, reading
 from xds.store.objects import open_blobs
@@ -50,11 +52,18 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        region = None
+        blueprints = []
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
-            region = region_pages(consumer, places, Unavailable)
-        self._pages: Any = console.make(settings, numbers, lambda: not_ready(self.database), self.metrics, ask, region)
+            blueprints.append(region_pages(consumer, places, Unavailable))
+        if settings.audit.readers:
+            blueprints.append(search.pages(settings.audit.readers, self._records, default.audit_searched))
+        problems = lambda: not_ready(self.database)  # noqa: E731
+        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints)
+
+    def _records(self, wanted: Wanted, most: int) -> list[Recorded]:
+        with reading(self.engine) as connection:
+            return audit_store.found(connection, wanted, most)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)

@@ -36,6 +36,7 @@ from xds.ebxml import rim
 from xds.errors import Finding, Refused, Severity, Unusable
 from xds.exchange import Exchange
 from xds.feeding import Feeding
+from xds.fhir.search import ITI_81
 from xds.hl7.feed import FeedAction
 from xds.hl7.v2 import Authorities, Header
 from xds.imaging.entry import Defaults
@@ -356,6 +357,19 @@ class AffinityDomain:
         if transaction == RAD_129:
             return AuditEvent(self.node, "110112", "E", transaction, caller, here)
         return AuditEvent(self.node, "110104", "R", transaction, here, caller)
+
+    def audit_searched(self, request: HttpRequest, asked: str, refused: str) -> None:
+        """Record that somebody searched the audit log (ITI TF-2: 3.81.5.1): the query, and that the log was read."""
+        caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
+        here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
+        query = AuditEvent(self.node, "110112", "E", ITI_81, caller, here)
+        query.about_search(ITI_81, asked)
+        if refused:
+            query.refused(refused)
+        else:
+            query.end(failed=False)
+            self._record(AuditEvent.log_used(self.node, caller))
+        self._record(query)
 
     def publisher(self, spool: Spool) -> Publisher:
         """What publishes the archive's studies as they come and change.

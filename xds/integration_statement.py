@@ -13,6 +13,7 @@ from xds.cross_referencing import ByFhir, ByMllp, BySoap
 from xds.dicomweb.service import RAD_55, RAD_107, RAD_129
 from xds.dicomweb.store import RAD_108
 from xds.domain import SERVED, transactions_of
+from xds.fhir.search import ITI_81
 from xds.settings import Settings
 from xds.transactions import iti8_patient_identity_feed as iti8
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
@@ -47,6 +48,7 @@ def _of(*numbers: str) -> frozenset[str]:
     return frozenset(numbers)
 
 
+_ITI_20, _REPOSITORY = ("ITI-20", "Record Audit Event"), "Audit Record Repository"
 _PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 
 # ITI TF-1: 10 (XDS.b), 29 (MPQ); the supplements XDS Metadata Update, RMU and RMD; RAD TF-1: 18 (XDS-I.b).
@@ -68,6 +70,8 @@ CLAIMS = (
           _of("RAD-55", "RAD-68", "RAD-69"), (Option("Set of DICOM Instances", _of("RAD-68")),)),
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Consumer", "", _of("RAD-69")),
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
+    Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
+          (Option("Retrieve Audit Message", _of("ITI-81")),)),
     Claim("Patient Identifier Cross-referencing (PIX)", _PIX_CONSUMER, "imaging-source", _of("ITI-9")),
     Claim("Patient Identifier Cross-referencing HL7 V3 (PIXV3)", _PIX_CONSUMER, "imaging-source", _of("ITI-45")),
     Claim("Patient Identifier Cross-reference for Mobile (PIXm)", _PIX_CONSUMER, "imaging-source", _of("ITI-83")),
@@ -111,6 +115,13 @@ def lines(settings: Settings) -> list[Line]:
     if any(domain.mllp_listen for domain in settings.affinity_domains.values()):
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
+    syslog = settings.syslog
+    if syslog.tls or syslog.tcp or syslog.udp:
+        found.append(Line(*_ITI_20, "Responder", _REPOSITORY))
+    if settings.audit.forward_to:
+        found.append(Line(*_ITI_20, "Initiator", "Audit Record Forwarder"))
+    if settings.audit.readers:
+        found.append(Line(*ITI_81, "Responder", _REPOSITORY))
     if settings.imaging_source.pix:
         by = ByMllp if settings.imaging_source.pix.startswith("mllp") else BySoap
         found.append(Line(*by.transaction, "Initiator", _PIX_CONSUMER))
@@ -132,7 +143,9 @@ def claims(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for claim in CLAIMS:
         if claim.part and claim.part not in settings.server.actors:
             continue
-        known = (answered | started) if claim.part else started
+        if claim.actor == _REPOSITORY and not (settings.syslog.tls and settings.syslog.udp):
+            continue  # it takes records by both (ITI TF-2: 3.20.4.1)
+        known = (answered | started) if claim.part else answered if claim.actor == _REPOSITORY else started
         if claim.needs <= known:
             yield claim.profile, claim.actor, _options(claim, known)
 

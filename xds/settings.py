@@ -152,6 +152,7 @@ class Audit:
     certificate: str = ""  # PEM file that checkpoints are verified by; empty: one is made
     key: str = ""  # PEM file that signs them
     forward_to: tuple[str, ...] = ()  # ITI-20 out: tls://, tcp:// or udp://HOST:PORT of each repository
+    readers: tuple[str, ...] = ()  # who may search it by ITI-81: subjects of client certificates, addresses, networks
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
 
 

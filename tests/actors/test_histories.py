@@ -7,6 +7,7 @@ acknowledged is there, unless it was acknowledged to be removed.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -73,7 +74,9 @@ def test_a_process_killed_while_it_writes_takes_nothing_acknowledged_with_it(kno
         known.register(a_submission(patient=one))
 
 
-@pytest.mark.parametrize("end", [lambda *_: 1 / 0, lambda *_: os._exit(9)], ids=["raises", "dies"])
+@pytest.mark.parametrize(
+    "end", [lambda *_: 1 / 0, lambda *_: os.kill(os.getpid(), signal.SIGKILL)], ids=["raises", "dies"]
+)
 def test_a_process_that_raises_or_dies_fails_its_history(
     known: Domain, monkeypatch: pytest.MonkeyPatch, end: Callable[..., object]
 ) -> None:

@@ -19,17 +19,17 @@ def make(
     problems: Callable[[], Iterable[str]],
     metrics: Metrics,
     ask: looking.Ask | None = None,
-    region_pages: Blueprint | None = None,
+    blueprints: Sequence[Blueprint] = (),
 ) -> Flask:
     """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
 
-    ``ask`` answers DICOMweb where there are images to look at; ``region_pages`` are those of ``region``.
+    ``ask`` answers DICOMweb where there are images to look at; ``blueprints`` are the rest.
     """
     flask = Flask(__name__, static_url_path="/console/static")
     if ask is not None:
         flask.register_blueprint(looking.pages(ask))
-    if region_pages is not None:
-        flask.register_blueprint(region_pages)
+    for blueprint in blueprints:
+        flask.register_blueprint(blueprint)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
 
     @flask.get("/healthz")
@@ -51,7 +51,7 @@ def make(
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
         rows = _rows(settings, served)
-        has = {"has_images": ask is not None, "has_region": region_pages is not None}
+        has = {"has_images": ask is not None, "has_region": any(one.name == "region" for one in blueprints)}
         return render_template("front.html", base=base, rows=rows, version=__version__, **has)
 
     @flask.after_request

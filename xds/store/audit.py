@@ -68,6 +68,7 @@ class Wanted:
     event: str = ""
     transaction: str = ""
     failed: bool = False
+    outcomes: tuple[int, ...] = ()
     before: int = 0
 
 
@@ -214,6 +215,8 @@ def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
         conditions.append(table.c.transaction == wanted.transaction)
     if wanted.failed:
         conditions.append(table.c.outcome > 0)
+    if wanted.outcomes:
+        conditions.append(table.c.outcome.in_(wanted.outcomes))
     if wanted.before:
         conditions.append(table.c.id < wanted.before)
     return conditions

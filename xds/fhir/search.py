@@ -1,0 +1,196 @@
+"""ITI-81 Retrieve ATNA Audit Event: a search of the audit log by FHIR, for those whom the settings name.
+
+ITI TF-2: 3.81; FHIR R4: 3.1.1 (search).  Each search is itself on record.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, json, request
+
+from xds.audit.indexing import folded
+from xds.fhir.audit_event import resource
+from xds.metadata.identifiers import PatientId, is_oid
+from xds.store.audit import Recorded, Wanted
+from xds.wire.http import HttpRequest
+
+ITI_81 = ("ITI-81", "Retrieve ATNA Audit Event")
+PAGE, MOST = 100, 1000
+"""Resources in an answer, and the most that may be asked for."""
+
+JSON = "application/fhir+json"
+
+# Search parameters that are looked up as they are, by what they are kept under.
+_VALUES = {
+    "address": "address", "agent": "user", "user": "user", "agent-name": "user", "source": "source", "site": "site",
+    "patient": "patient", "patient.identifier": "patient", "study": "study", "document": "document",
+}  # fmt: skip
+_TIME = r"(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?"
+_DATE = re.compile(rf"(eq|ge|gt|le|lt)?(\d{{4}})(?:-(\d\d)(?:-(\d\d)(?:T{_TIME})?)?)?")
+
+
+class BadSearch(ValueError):
+    """A search that cannot be understood; the message names the parameter and holds none of its values."""
+
+
+def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
+    """What a search asks for, and how many at once.
+
+    Raises:
+        BadSearch: ``date`` is missing, or a value is malformed.
+    """
+    found, most, values = Wanted(), PAGE, list[tuple[str, str]]()
+    for name, value in given:
+        if name == "date":
+            found = _within(found, value)
+        elif name in _VALUES:
+            kind = _VALUES[name]
+            values.append(
+                (kind, folded(kind, _patient(name, value) if kind == "patient" else value.rpartition("|")[2]))
+            )
+        elif name in ("entity", "entity-id"):
+            values.append(_entity(value))
+        elif name == "type":
+            found = replace(found, event=value.rpartition("|")[2])
+        elif name == "subtype":
+            found = replace(found, transaction=value.rpartition("|")[2])
+        elif name == "outcome":
+            found = replace(found, outcomes=tuple(_number(name, one) for one in value.split(",")))
+        elif name == "_count":
+            most = min(max(_number(name, value), 1), MOST)
+        elif name == "_before":
+            found = replace(found, before=_number(name, value))
+    if not found.since and not found.until:
+        raise BadSearch("date is required (ITI TF-2: 3.81.4.1.2)")
+    return replace(found, values=tuple(values)), most
+
+
+def _within(found: Wanted, value: str) -> Wanted:
+    """Narrowed to a date with its prefix: a date stands for its whole period (FHIR R4: 3.1.1.4.7)."""
+    match = _DATE.fullmatch(value)
+    if match is None:
+        raise BadSearch("date is not of the form [prefix]YYYY-MM-DDThh:mm:ssZ")
+    prefix, year, month, day, hour, minute, second, zone = match.groups()
+    try:
+        text = f"{year}-{month or '01'}-{day or '01'}T{hour or '00'}:{minute or '00'}:{second or '00'}"
+        start = datetime.fromisoformat(text + (zone or "Z").replace("Z", "+00:00"))
+        end = _end(start, month, day, hour, second)
+        since, until = int(start.timestamp() * 1e6), int(end.timestamp() * 1e6)
+    except (ValueError, OverflowError):
+        raise BadSearch("date is no date") from None
+    if prefix in ("ge", None, "eq"):
+        found = replace(found, since=max(found.since, since, 1))
+    if prefix == "gt":
+        found = replace(found, since=max(found.since, until, 1))
+    limit = {"lt": since, "le": until, "eq": until, None: until}.get(prefix)
+    if limit is not None:
+        found = replace(found, until=min(found.until or limit, limit))
+    return found
+
+
+def _end(start: datetime, month: str | None, day: str | None, hour: str | None, second: str | None) -> datetime:
+    if second:
+        return start + timedelta(seconds=1)
+    if hour:
+        return start + timedelta(minutes=1)
+    if day:
+        return start + timedelta(days=1)
+    if month:
+        return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return start.replace(year=start.year + 1)
+
+
+def _patient(name: str, value: str) -> str:
+    """``urn:oid:AUTHORITY|ID``, or a CX as records have it, as a CX."""
+    system, bar, id_ = value.partition("|")
+    authority = system.removeprefix("urn:oid:")
+    if not bar:
+        return value
+    try:
+        if not is_oid(authority):
+            raise ValueError("no authority")
+        return str(PatientId.of(id_, authority))  # type: ignore[arg-type]
+    except ValueError:
+        raise BadSearch(f"{name} is not of the form urn:oid:AUTHORITY|ID") from None
+
+
+def _entity(value: str) -> tuple[str, str]:
+    """Any thing by its id: a patient has carets in it, what else is told by what it is kept under."""
+    system, _, id_ = value.rpartition("|")
+    if "^^^" in id_ or is_oid(system.removeprefix("urn:oid:")):
+        return "patient", _patient("entity", value)
+    return "study" if system.endswith("dicom:uid") else "document", id_
+
+
+def _number(name: str, value: str) -> int:
+    if re.fullmatch(r"[0-9]{1,18}", value) is None:
+        raise BadSearch(f"{name} is no number")
+    return int(value)
+
+
+def allowed(readers: Sequence[str], caller: HttpRequest) -> bool:
+    """Whether somebody may read the log: by the subject of their certificate, or by their address or network."""
+    return caller.peer_certificate in readers or any(_is_in(caller.remote_address, one) for one in readers)
+
+
+def _is_in(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def pages(
+    readers: Sequence[str],
+    find: Callable[[Wanted, int], list[Recorded]],
+    looked: Callable[[HttpRequest, str, str], None],
+) -> Blueprint:
+    """The resource's addresses; ``looked`` records a search and what became of it, before it is answered."""
+    blueprint = Blueprint("fhir", __name__)
+
+    @blueprint.get("/fhir/AuditEvent")
+    def search() -> Response:
+        caller = HttpRequest.of(request.environ)
+        asked = f"{caller.url}?{caller.query}"
+        if not allowed(readers, caller):
+            looked(caller, asked, "not allowed")
+            return _outcome(403, "forbidden", "audit.readers does not name this caller")
+        try:
+            what, most = wanted(list(request.args.items(multi=True)))
+        except BadSearch as problem:
+            looked(caller, asked, "not understood")
+            return _outcome(400, "invalid", str(problem))
+        found = find(what, most + 1)
+        looked(caller, asked, "")
+        return _json(200, _bundle(found[:most], len(found) > most, caller))
+
+    return blueprint
+
+
+def _bundle(found: Sequence[Recorded], more: bool, caller: HttpRequest) -> dict[str, Any]:
+    links = [{"relation": "self", "url": f"{caller.url}?{caller.query}"}]
+    if more:
+        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "_before"]
+        links.append({"relation": "next", "url": f"{caller.url}?{urlencode([*kept, ('_before', found[-1].id)])}"})
+    return {"resourceType": "Bundle", "type": "searchset", "link": links, "entry": list(_entries(found, caller.url))}
+
+
+def _entries(found: Sequence[Recorded], base: str) -> Iterator[dict[str, Any]]:
+    for record in found:
+        yield {"fullUrl": f"{base}/{record.id}", "resource": resource(record), "search": {"mode": "match"}}
+
+
+def _outcome(status: int, code: str, text: str) -> Response:
+    issue = {"severity": "error", "code": code, "diagnostics": text}
+    return _json(status, {"resourceType": "OperationOutcome", "issue": [issue]})
+
+
+def _json(status: int, value: Any) -> Response:
+    return Response(json.dumps(value), status, content_type=f"{JSON}; charset=utf-8")
