@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,12 +102,34 @@ def test_the_newest_records_are_listed_first(site: Site) -> None:
         (["--transaction", "ITI-18"], ["ITI-18"]),
         (["--patient", "anna^^^&1.2.3.4.5&ISO"], ["ITI-42", "ITI-18"]),
         (["--patient", "nobody"], []),
+        (["--user", "HTTPS://xds.hospital.example/registry", "--source", "xds.hospital.example"], ["ITI-42", "ITI-18"]),
+        (["--failed"], []),
+        (["--since", "2100-01-01"], []),
+        (["--until", "2100-01-01T00:00"], ["ITI-42", "ITI-43", "ITI-18"]),
     ],
 )
 def test_a_list_is_narrowed_by_number_transaction_and_patient(
     site: Site, arguments: list[str], found: list[str]
 ) -> None:
     assert [row["transaction"] for row in site.json("list", *arguments)] == found  # type: ignore[attr-defined]
+
+
+def test_records_are_exported_for_a_court_and_checked_there(site: Site, tmp_path: Path) -> None:
+    bundle = tmp_path / "court.zip"
+    said = site.json("export", "--to", str(bundle), "--patient", "anna^^^&1.2.3.4.5&ISO")
+    assert (said["records"], said["of"]) == (2, 3)  # type: ignore[index]
+    certificate = site.data / "keys/audit-signing.crt"
+    script = Path(__file__).parents[2] / "deploy/verify_audit_log.py"
+    done = subprocess.run([sys.executable, script, "bundle", bundle, certificate], capture_output=True, check=False)
+    assert done.stdout.startswith(b"holds: 2 records of a log of 3")
+    assert site.audit("export", "--to", str(bundle), "--transaction", "ITI-18").stdout.startswith("1 records, sealed")
+
+
+def test_what_was_changed_is_not_exported(site: Site, tmp_path: Path) -> None:
+    site.change(message=golden("iti41_responder").message)
+    result = site.audit("export", "--to", str(tmp_path / "court.zip"))
+    assert result.exit_code == 1
+    assert not (tmp_path / "court.zip").exists()
 
 
 def test_a_record_that_cannot_be_read_is_listed_as_such(site: Site) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import sqlalchemy as sa
@@ -12,12 +14,13 @@ from cryptography import x509
 from rich.console import Console
 from rich.progress import Progress
 
+from xds.audit import bundle
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.audit.indexing import folded
 from xds.audit.keys import load_certificates
-from xds.audit.merkle import HashTree
+from xds.audit.merkle import BadProof, HashTree
 from xds.audit.plain import indented, summary, words
 from xds.audit.segments import Record
 from xds.audit.verify import Tampered
@@ -34,32 +37,44 @@ TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 @click.group()
 def audit() -> None:
-    """The audit log: list, show, verify; and where it is sent on to."""
+    """The audit log: list, show, verify, export; and where it is sent on to."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def filters(command: F) -> F:
+    """The options that say which records; ``_wanted`` makes of them what is asked of the store."""
+    for option in (
+        click.option("--failed", is_flag=True, help="Only what failed, wholly or in part."),
+        click.option("--until", type=TIME, default=None, help="Before."),
+        click.option("--since", type=TIME, default=None, help="Not before: 2026-03-01 or 2026-03-01T08:00 (UTC)."),
+        click.option("--source", default="", metavar="ID", help="Only of the node that calls itself so."),
+        click.option("--study", default="", metavar="UID", help="Only of this study."),
+        click.option("--user", default="", metavar="ID", help="Only where this person, system or address took part."),
+        click.option("--patient", default="", metavar="CX", help="Only of this patient; their retrievals too."),
+        click.option("--transaction", default="", metavar="NUMBER", help="Only of this transaction, such as ITI-18."),
+    ):
+        command = option(command)
+    return command
+
+
+def _wanted(transaction: str, since: datetime | None, until: datetime | None, failed: bool, **named: str) -> Wanted:
+    values = tuple((kind, folded(kind, value)) for kind, value in named.items() if value)
+    return Wanted(values, micros(since), micros(until), transaction=transaction, failed=failed)
 
 
 @audit.command("list", epilog="Example: xds audit list --json --data ./xds-data")
 @deployment
 @as_json
 @click.option("--most", default=100, show_default=True, help="How many, newest first.")
-@click.option("--transaction", default="", metavar="NUMBER", help="Only of this transaction, such as ITI-18.")
-@click.option("--patient", default="", metavar="CX", help="Only of this patient, retrievals of their documents too.")
-@click.option("--user", default="", metavar="ID", help="Only where this person, organisation or address took part.")
-@click.option("--study", default="", metavar="UID", help="Only of this study.")
-@click.option("--source", default="", metavar="ID", help="Only of the node that calls itself so.")
-@click.option("--since", type=TIME, default=None, help="Not before, such as 2026-03-01 or 2026-03-01T08:00 (UTC).")
-@click.option("--until", type=TIME, default=None, help="Before.")
-@click.option("--failed", is_flag=True, help="Only what failed, wholly or in part.")
-def list_(
-    config: Path | None, data: str | None, json_: bool, most: int, transaction: str, since: datetime | None,
-    until: datetime | None, failed: bool, **named: str,
-) -> None:  # fmt: skip
+@filters
+def list_(config: Path | None, data: str | None, json_: bool, most: int, **given: Any) -> None:
     """Print the newest records.  Looking is itself recorded."""
     loaded = settings(config, data)
-    values = tuple((kind, folded(kind, value)) for kind, value in named.items() if value)
-    wanted = Wanted(values, micros(since), micros(until), transaction=transaction, failed=failed)
     with database(loaded) as engine:
         with reading(engine) as connection:
-            records = store.found(connection, wanted, most)
+            records = store.found(connection, _wanted(**given), most)
         _looked(engine, loaded)
     rows = [{"id": str(r.id), "leaf": "" if r.leaf_number is None else str(r.leaf_number)} | summary(r.message)
             for r in records]  # fmt: skip
@@ -157,6 +172,43 @@ def _certificates(loaded: Loaded, given: Path | None) -> list[x509.Certificate]:
     configured = loaded.settings.audit.certificate
     default = Path(configured) if configured else loaded.settings.data / "keys" / "audit-signing.crt"
     return load_certificates(given or default)
+
+
+@audit.command(epilog="Example: xds audit export --to court.zip --patient 'anna^^^&1.2.3.4&ISO' --data ./xds-data")
+@deployment
+@as_json
+@click.option("--to", "path", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The ZIP file.")
+@click.option("--most", default=10_000, show_default=True, help="How many, newest first.")
+@filters
+def export(config: Path | None, data: str | None, json_: bool, path: Path, most: int, **given: Any) -> None:
+    """Write records with their proofs, the checkpoint, certificates and a report into one ZIP file.
+
+    deploy/verify_audit_log.py checks it without xds.  Records that are not sealed yet are left out.
+    """
+    loaded = settings(config, data)
+    with database(loaded) as engine:
+        with reading(engine) as connection:
+            found, signed = store.found(connection, _wanted(**given), most), store.last_checkpoint(connection)
+        if signed is None:
+            raise Unusable("nothing is sealed yet")
+        records = [
+            Record(one.leaf_number, datetime.fromtimestamp(one.recorded / 1e6, UTC), one.message)
+            for one in reversed(found)
+            if one.leaf_number is not None and one.leaf_number < signed[0]
+        ]
+        tree, certificates = HashTree(loaded.settings.data / "audit" / "tree"), _certificates(loaded, None)
+        try:
+            done = bundle.write(path, tree, records, signed[1], certificates)
+        except (Tampered, BadProof) as problem:
+            path.unlink(missing_ok=True)
+            raise Unusable(f"DOES NOT HOLD: {problem}") from None
+        except OSError as problem:
+            raise Unusable(f"{path}: {problem.strerror}") from None
+        _looked(engine, loaded)
+    if json_:
+        print_json({"records": done.records, "of": done.size, "sealed": done.sealed.isoformat()})
+        return
+    click.echo(f"{done.records} records, sealed {done.sealed:%Y-%m-%d %H:%M:%S} UTC, in {path}")
 
 
 @audit.command(epilog="Example: xds audit verify --data ./xds-data")

@@ -1,0 +1,153 @@
+"""The verifier in one file, which knows nothing of the package, agrees with the package's own on every case."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from tests.audit.logs import a_log, a_record, other_key, our_key, records
+from tests.audit.test_tamper import CHECKPOINT_ATTACKS, RECORD_ATTACKS, check
+from xds.audit import bundle
+from xds.audit.checkpoint import CheckpointLog
+from xds.audit.keys import SigningKey
+from xds.audit.merkle import HashTree
+from xds.audit.verify import Tampered
+
+SCRIPT = Path(__file__).parents[2] / "deploy/verify_audit_log.py"
+
+
+def loaded() -> Any:
+    spec = importlib.util.spec_from_file_location("verify_audit_log", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+standalone = loaded()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return a_log(tmp_path_factory.mktemp("written"))
+
+
+@pytest.fixture
+def log(written: Path, tmp_path: Path) -> Path:
+    shutil.copytree(written, tmp_path / "log")
+    return tmp_path / "log"
+
+
+def test_it_knows_nothing_of_the_package() -> None:
+    assert "xds." not in SCRIPT.read_text().split("from __future__", 1)[1].split("def ", 1)[0]
+
+
+def test_a_log_as_written_holds(log: Path) -> None:
+    said = standalone.check_log(log, [our_key().certificate])
+    assert said.startswith(f"holds: {check(log).records} records")
+
+
+ATTACKS = {name: attack[0] for name, attack in {**RECORD_ATTACKS, **CHECKPOINT_ATTACKS}.items()}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_both_find_what_was_changed_at_the_same_step(log: Path, attack: Callable[[Path], object]) -> None:
+    attack(log)
+    with pytest.raises(Tampered) as found:
+        check(log, every_signature=True)
+    with pytest.raises(standalone.DoesNotHold) as alone:
+        standalone.check_log(log, [our_key().certificate])
+    assert alone.value.step == found.value.step, (str(found.value), str(alone.value))
+
+
+# A bundle.
+
+
+def bundled(log: Path, path: Path, key: SigningKey | None = None) -> Path:
+    last = CheckpointLog(log / "checkpoints").last()
+    assert last is not None
+    listed = records(3, 9)
+    bundle.write(path, HashTree(log / "tree"), listed, last[1], [(key or our_key()).certificate])
+    return path
+
+
+def pem(tmp_path: Path, key: SigningKey) -> Path:
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(key.certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_bundle_is_checked_by_a_stranger(log: Path, tmp_path: Path) -> None:
+    path, certificate = bundled(log, tmp_path / "court.zip"), pem(tmp_path, our_key())
+    assert run("bundle", path, certificate) == (0, run("bundle", path, certificate)[1])
+    assert run("bundle", path, certificate)[1].startswith("holds: 6 records of a log of")
+    assert run("log", log, certificate)[0] == 0
+    assert run("bundle", path, pem(tmp_path, other_key()))[0] == 1
+    assert run("nonsense")[0] == 2
+    with zipfile.ZipFile(path) as opened:
+        page = opened.read("report.html").decode()
+        assert page.count("<section>") == 6
+
+
+def changed(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    with zipfile.ZipFile(path) as opened:
+        held = {one: opened.read(one) for one in opened.namelist()}
+    held[name] = change(held[name])
+    with zipfile.ZipFile(path, "w") as written_:
+        for one, data in held.items():
+            written_.writestr(one, data)
+
+
+def spoilt_proof(data: bytes) -> bytes:
+    proofs = json.loads(data)
+    proofs["records"][0]["proof"][0] = "00" * 32
+    return json.dumps(proofs).encode()
+
+
+def renumbered(data: bytes) -> bytes:
+    proofs = json.loads(data)
+    proofs["records"][0]["leaf"] += 1
+    return json.dumps(proofs).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("records/000000000004.xml", lambda data: data[:-1] + b"x"),
+        ("proofs.json", spoilt_proof),
+        ("proofs.json", renumbered),
+        ("checkpoint.xml", lambda data: data.replace(b"<Size>", b"<Size>1")),
+    ],
+)
+def test_a_bundle_that_was_changed_does_not_hold(
+    log: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    path = bundled(log, tmp_path / "court.zip")
+    changed(path, name, change)
+    assert run("bundle", path, pem(tmp_path, our_key()))[0] == 1
+
+
+def test_what_is_not_under_the_checkpoint_is_not_exported(log: Path, tmp_path: Path) -> None:
+    last = CheckpointLog(log / "checkpoints").last()
+    assert last is not None
+    other = a_record(4, b"other")
+    with pytest.raises(Tampered):
+        bundle.write(tmp_path / "x.zip", HashTree(log / "tree"), [other], last[1], [our_key().certificate])
