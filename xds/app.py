@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xds import console
+from xds.console import auditing, signing_in
 from xds.console.region import Places
 from xds.console.region import pages as region_pages
 from xds.consuming import Unavailable
+from xds.desk import AuditDesk, Desk
 from xds.domain import AffinityDomain
 from xds.fhir import search
 from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
@@ -52,7 +54,10 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        blueprints = []
+        desk = Desk(self.engine, default.node, default.record)
+        secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        log_pages = auditing.pages(AuditDesk(self.engine, settings), desk.looked)
+        blueprints = [signing_in.pages(desk, secure=secure), log_pages]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             blueprints.append(region_pages(consumer, places, Unavailable))

@@ -290,7 +290,7 @@ class AffinityDomain:
                 event.end(failed=False)
                 return found
             finally:
-                self._record(event)
+                self.record(event)
 
         # Only when it cannot be under way any more.
         age = self.settings.repository.registry_seconds * 2
@@ -368,8 +368,8 @@ class AffinityDomain:
             query.refused(refused)
         else:
             query.end(failed=False)
-            self._record(AuditEvent.log_used(self.node, caller))
-        self._record(query)
+            self.record(AuditEvent.log_used(self.node, caller))
+        self.record(query)
 
     def publisher(self, spool: Spool) -> Publisher:
         """What publishes the archive's studies as they come and change.
@@ -413,7 +413,7 @@ class AffinityDomain:
             return AuditEvent(self.node, "110112", "E", transaction, here, there)
 
         asked = manager(imaging.pix or imaging.pixm, not imaging.pix, self.settings.tls, spool, source)
-        return CrossReferenced(table, asked, Oid(self.own.assigning_authorities[0]), question, self._record)
+        return CrossReferenced(table, asked, Oid(self.own.assigning_authorities[0]), question, self.record)
 
     def consuming(self, answer: Callable[[HttpRequest], HttpReply | None]) -> Consuming:
         """What looks for studies in the whole domain; ``answer`` is that of the actors in this process."""
@@ -444,7 +444,7 @@ class AffinityDomain:
         registry = remote(Peer(url, tls.certificate, tls.key, tls.trusted)) if url else local("registry")
 
         peers = Peers(registry, repository, source)
-        return Consuming(peers, self.started, self._record, settings.data / "spool")
+        return Consuming(peers, self.started, self.record, settings.data / "spool")
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""
@@ -464,7 +464,7 @@ class AffinityDomain:
         )
         return Recording(self.database.engine, owner(), event)
 
-    def _record(self, event: AuditEvent) -> None:
+    def record(self, event: AuditEvent) -> None:
         with self.database.engine.begin() as connection:
             audit_store.record(connection, event.records())
 

@@ -139,6 +139,16 @@ class AuditEvent:
         return event
 
     @classmethod
+    def signed_in(cls, node: AuditSource, who: Party, here: Party, failed: str, *, out: bool = False) -> AuditEvent:
+        """User Authentication (DICOM PS3.15: A.5.3.14): somebody signed in, or did not for a reason, or signed out."""
+        event = cls(node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110123" if out else "110122"],))
+        if failed:
+            event.refused(failed)
+        else:
+            event.end(failed=False)
+        return event
+
+    @classmethod
     def application(cls, node: AuditSource, *, starts: bool) -> AuditEvent:
         """Application Activity (DICOM PS3.15: A.5.3.1): this process begins, or ends, to play its actors."""
         here = Party(str(os.getpid()), socket.gethostname(), ours=True)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "fetch": "fetch",
     "publications": "publications",
     "audit": "audit",
+    "user": "user",
     "doctor": "doctor",
     "capture": "capture",
     "integration-statement": "statement",

@@ -22,6 +22,7 @@ from xds.audit.indexing import folded
 from xds.audit.keys import load_certificates
 from xds.audit.merkle import BadProof, HashTree
 from xds.audit.plain import indented, summary, words
+from xds.audit.proof import proof
 from xds.audit.segments import Record
 from xds.audit.verify import Tampered
 from xds.cli.common import as_json, database, deployment, print_json, settings
@@ -128,32 +129,12 @@ def show(id_: int, config: Path | None, data: str | None, json_: bool) -> None:
             record = store.one(connection, id_)
         if record is None:
             raise Unusable(f"there is no record {id_}")
-        proof = _proof(engine, loaded, record)
+        proved = proof(engine, loaded.settings.data / "audit", _certificates(loaded, None), record).text
         _looked(engine, loaded)
     if json_:
-        print_json(summary(record.message) | {"words": words(record.message), "proof": proof})
+        print_json(summary(record.message) | {"words": words(record.message), "proof": proved})
         return
-    click.echo(f"{words(record.message)}\n\n{indented(record.message)}\nproof: {proof}")
-
-
-def _proof(engine: sa.Engine, loaded: Loaded, record: store.Recorded) -> str:
-    """Whether the record is under a signed checkpoint; looked up and verified, not believed."""
-    if record.leaf_number is None:
-        return "not sealed yet"
-    with reading(engine) as connection:
-        signed = store.last_checkpoint(connection)
-    if signed is None or signed[0] <= record.leaf_number:
-        return "not sealed yet"
-    folder = loaded.settings.data / "audit"
-    time = datetime.fromtimestamp(record.recorded / 1e6, UTC)
-    try:
-        path = HashTree(folder / "tree").inclusion_proof(record.leaf_number, signed[0])
-        sealed = checks.verify_record(
-            Record(record.leaf_number, time, record.message), path, signed[1], _certificates(loaded, None)
-        )
-    except (Tampered, ValueError) as problem:
-        return f"DOES NOT HOLD: {problem}"
-    return f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC"
+    click.echo(f"{words(record.message)}\n\n{indented(record.message)}\nproof: {proved}")
 
 
 def _kept(signed: bytes) -> Checkpoint:

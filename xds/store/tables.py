@@ -219,6 +219,24 @@ audit_cursor = sa.Table(
     sa.Column("name", sa.String(300), primary_key=True),
     sa.Column("position", _Id, nullable=False),  # leaf number of the next
 )
+# Who may sign in at the console, and who has.
+account = sa.Table(
+    "account",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("password", sa.String(256), nullable=False),  # Argon2id
+    sa.Column("failed", sa.Integer, nullable=False),  # wrong passwords since the last right one
+    sa.Column("locked_until", sa.BigInteger, nullable=False),
+)
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),  # its SHA-256
+    sa.Column("account", sa.String(64), nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("seen", sa.BigInteger, nullable=False),
+)
 # Rows that the sequencer has still to number; small whatever the table's size.
 sa.Index(
     "audit_record_unnumbered",

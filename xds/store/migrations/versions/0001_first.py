@@ -66,6 +66,21 @@ def upgrade() -> None:
     sa.Column('record_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
     sa.PrimaryKeyConstraint('kind', 'value', 'record_id')
     )
+    op.create_table('account',
+    sa.Column('name', sa.String(length=64), nullable=False),
+    sa.Column('role', sa.String(length=16), nullable=False),
+    sa.Column('password', sa.String(length=256), nullable=False),
+    sa.Column('failed', sa.Integer(), nullable=False),
+    sa.Column('locked_until', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('name')
+    )
+    op.create_table('session',
+    sa.Column('token', sa.String(length=64), nullable=False),
+    sa.Column('account', sa.String(length=64), nullable=False),
+    sa.Column('started', sa.BigInteger(), nullable=False),
+    sa.Column('seen', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('token')
+    )
     op.create_table('audit_cursor',
     sa.Column('name', sa.String(length=300), nullable=False),
     sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -261,6 +276,8 @@ def downgrade() -> None:
     op.drop_index('audit_record_unnumbered', table_name='audit_record', sqlite_where=sa.text('leaf_number IS NULL'), postgresql_where=sa.text('leaf_number IS NULL'))
     op.drop_index('audit_record_recorded', table_name='audit_record')
     op.drop_table('audit_record')
+    op.drop_table('session')
+    op.drop_table('account')
     op.drop_table('audit_cursor')
     op.drop_table('audit_value')
     op.drop_table('audit_open')

@@ -1,0 +1,212 @@
+"""Signing in, and the auditor's desk: who may see what, and that each look and each try is on record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import HTTPCookieProcessor, Request, build_opener
+
+import pytest
+import sqlalchemy as sa
+
+from tests.builders import a_submission, an_entry
+from tests.test_app import ANNA, Site, of_bytes, serving
+from xds.audit.sequencer import Sequencer
+from xds.desk import hashed
+from xds.settings import Loaded
+from xds.store import accounts
+from xds.store.audit import now_microseconds
+from xds.store.tables import account, audit_record, session
+
+PASSWORD = "correct horse battery"
+
+
+class Browser:
+    """Keeps cookies, follows redirects, and fills in forms."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.cookies = site, CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self.cookies))
+
+    def got(self, path: str, form: dict[str, str] | None = None) -> tuple[int, str, str]:
+        """Status, page, and the address it ended at."""
+        request = Request(self.site.url + path, urlencode(form).encode() if form is not None else None)  # noqa: S310
+        try:
+            with self._opener.open(request) as reply:
+                return reply.status, reply.read().decode(), reply.url.removeprefix(self.site.url)
+        except HTTPError as problem:
+            return problem.code, problem.read().decode(), (problem.url or "").removeprefix(self.site.url)
+
+    def sign_in(self, name: str, password: str = PASSWORD, target: str = "/console/audit") -> tuple[int, str, str]:
+        page = self.got(f"/console/sign-in?next={quote(target)}")[1]
+        return self.got("/console/sign-in", hidden(page) | {"name": name, "password": password})
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of a page's form."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    """A site with an auditor, a viewer, and a few records that are sealed."""
+    with serving(database_url, tmp_path) as site:
+        engine = site.application.engine
+        with engine.begin() as connection:
+            accounts.add(connection, "anna", "auditor", hashed(PASSWORD))
+            accounts.add(connection, "vera", "viewer", hashed(PASSWORD))
+        site.provide(a_submission(entries=[an_entry(**of_bytes(b"one"))]), [b"one"])
+        site.find()
+        seal(site)
+        yield site
+
+
+def seal(site: Site) -> None:
+    sequencer = Sequencer(site.application.engine, Loaded(site.application.settings, {}))
+    sequencer.step()
+    sequencer.close()
+
+
+def sign_ins(site: Site) -> list[tuple[str, int]]:
+    """Who signed in or out, or tried, and the outcome."""
+    columns = sa.select(audit_record.c.message, audit_record.c.outcome).where(audit_record.c.event == "110114")
+    with site.application.engine.connect() as connection:
+        rows = connection.execute(columns.order_by(audit_record.c.id)).all()
+    return [(re.findall(rb'UserID="([^"]*)"', row.message)[0].decode(), row.outcome) for row in rows]
+
+
+@pytest.mark.parametrize("path", ["/console/audit", "/console/audit/1", "/console/patients", "/console/studies"])
+def test_a_stranger_is_led_to_the_sign_in(site: Site, path: str) -> None:
+    status, page, ended = Browser(site).got(path)
+    assert (status, ended) == (200, f"/console/sign-in?next={quote(path, safe='')}")
+    assert "ITI-18" not in page
+
+
+def test_an_auditor_signs_in_and_sees_who_did_what(site: Site) -> None:
+    status, page, ended = Browser(site).sign_in("anna")
+    assert (status, ended) == (200, "/console/audit")
+    assert "ITI-18" in page
+    assert str(ANNA).replace("&", "&amp;") in page
+    assert sign_ins(site) == [("anna", 0)]
+
+
+def test_a_session_cookie_is_for_this_site_alone_and_out_of_reach_of_scripts(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    (cookie,) = [one for one in browser.cookies if one.name == "xds-session"]
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite") == "Strict"
+    with site.application.engine.connect() as connection:
+        assert connection.scalar(sa.select(session.c.token)) != cookie.value
+
+
+def test_a_viewer_does_not_see_the_log_nor_an_auditor_the_images(site: Site) -> None:
+    viewer, auditor = Browser(site), Browser(site)
+    assert viewer.sign_in("vera")[0] == 403
+    auditor.sign_in("anna")
+    assert auditor.got("/console/patients")[0] == 403
+
+
+@pytest.mark.parametrize(("name", "recorded"), [("anna", "anna"), ("my password in the wrong field", "unknown")])
+def test_a_wrong_password_is_refused_and_on_record_without_what_was_typed(site: Site, name: str, recorded: str) -> None:
+    status, page, _ = Browser(site).sign_in(name, "wrong")
+    assert status == 403
+    assert "name or the password is wrong" in page
+    assert sign_ins(site) == [(recorded, 4)]
+
+
+def test_after_five_wrong_passwords_the_right_one_does_not_help_until_the_lock_ends(site: Site) -> None:
+    browser = Browser(site)
+    for _ in range(accounts.TRIES):
+        browser.sign_in("anna", "wrong")
+    assert browser.sign_in("anna")[0] == 403
+    with site.application.engine.begin() as connection:
+        connection.execute(sa.update(account).values(locked_until=now_microseconds() - 1))
+    assert browser.sign_in("anna")[0] == 200
+
+
+def test_a_form_that_came_from_elsewhere_is_refused(site: Site) -> None:
+    browser = Browser(site)
+    browser.got("/console/sign-in")
+    given = {"token": "forged", "name": "anna", "password": PASSWORD}
+    assert browser.got("/console/sign-in", given)[0] == 400
+    assert sign_ins(site) == []
+
+
+@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example/console", "/\\evil.example", "/elsewhere"])
+def test_signing_in_leads_to_no_other_site(site: Site, target: str) -> None:
+    assert Browser(site).sign_in("anna", target=target)[2] == "/console"
+
+
+def test_who_signs_out_is_a_stranger_again(site: Site) -> None:
+    browser = Browser(site)
+    page = browser.sign_in("anna")[1]
+    browser.got("/console/sign-in/out", hidden(page))
+    assert "/console/sign-in" in browser.got("/console/audit")[2]
+    assert sign_ins(site) == [("anna", 0), ("anna", 0)]
+
+
+@pytest.mark.parametrize("changes", [
+    {"seen": now_microseconds() - (accounts.IDLE_SECONDS + 1) * 1_000_000},
+    {"started": now_microseconds() - (accounts.LONGEST_SECONDS + 1) * 1_000_000},
+])  # fmt: skip
+def test_a_session_ends_unused_and_in_any_case(site: Site, changes: dict[str, int]) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    with site.application.engine.begin() as connection:
+        connection.execute(sa.update(session).values(**changes))
+    assert "/console/sign-in" in browser.got("/console/audit")[2]
+
+
+def test_an_account_that_is_removed_has_no_session_left(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    with site.application.engine.begin() as connection:
+        accounts.remove(connection, "anna")
+    assert "/console/sign-in" in browser.got("/console/audit")[2]
+
+
+def test_each_look_at_the_log_is_in_the_log(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    browser.got("/console/audit/1")
+    used = sa.select(sa.func.count()).where(audit_record.c.event == "110101")
+    with site.application.engine.connect() as connection:
+        assert connection.scalar(used) == 2
+
+
+def test_a_record_is_shown_in_plain_words_with_its_proof(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    page = browser.got("/console/audit/1")[1]
+    assert "✓ Proof: holds: record 0 of" in page
+    assert "&lt;AuditMessage" in page
+    with site.application.engine.begin() as connection:
+        message = connection.scalar(sa.select(audit_record.c.message).where(audit_record.c.id == 1))
+        bent = sa.update(audit_record).where(audit_record.c.id == 1).values(message=message.replace(b"anna", b"bert"))
+        connection.execute(bent)
+    assert "✗ Proof: DOES NOT HOLD" in browser.got("/console/audit/1")[1]
+    assert browser.got("/console/audit/999")[0] == 404
+
+
+def test_the_log_is_searched_by_patient_and_drawn_by_day(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    page = browser.got(f"/console/audit?patient={quote(str(ANNA))}&transaction=ITI-18")[1]
+    assert page.count('<tr><td class="day">') == 1
+    today = datetime.now(UTC).date().isoformat()
+    assert f'aria-label="{today}: 1 records, 0 failed"' in page
+    assert "No record meets this" in browser.got("/console/audit?patient=nobody")[1]
+    assert "A day is written as" in browser.got("/console/audit?since=yesterday")[1]
+
+
+def test_without_any_account_images_are_open_and_the_log_is_closed(database_url: str, tmp_path: Path) -> None:
+    with serving(database_url, tmp_path) as site:
+        browser = Browser(site)
+        assert "There is no account yet" in browser.got("/console/audit")[1]
+        assert browser.got("/console/patients")[2].startswith("/console/patients")

@@ -1,0 +1,90 @@
+"""``xds user``: who may sign in at the console."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+
+from xds.audit.events import AuditEvent, Party, source_of
+from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
+from xds.desk import hashed
+from xds.errors import Unusable
+from xds.settings import Loaded
+from xds.store import accounts
+from xds.store.accounts import ROLES
+from xds.store.audit import now_microseconds, record
+from xds.store.engine import reading
+
+SHORTEST = 12
+"""Characters of a password (NIST SP 800-63B asks for eight)."""
+
+_CHANGED = "110137"  # User Security Attributes Changed
+
+
+@click.group()
+def user() -> None:
+    """Who may sign in at the console."""
+
+
+@user.command(epilog="Example: xds user add anna --role auditor --data ./xds-data")
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What the pages show.")
+@deployment
+def add(name: str, role: str, config: Path | None, data: str | None) -> None:
+    """Make the account NAME; the password is asked for, or read from standard input's first line."""
+    if not 0 < len(name) <= 64 or not name.isprintable():
+        raise Unusable("a name has 1 to 64 printable characters")
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if len(password) < SHORTEST:
+        raise Unusable(f"a password has {SHORTEST} characters at the least")
+    loaded = settings(config, data)
+    with database(loaded) as engine, engine.begin() as connection:
+        if not accounts.add(connection, name, role, hashed(password)):
+            raise Unusable("there is an account of this name")
+        _recorded(connection, loaded, name, f"account made, role {role}")
+    click.echo("added")
+
+
+@user.command("list", epilog="Example: xds user list --data ./xds-data")
+@deployment
+@as_json
+def list_(config: Path | None, data: str | None, json_: bool) -> None:
+    """Print the accounts."""
+    with database(settings(config, data)) as engine, reading(engine) as connection:
+        found = accounts.all_of(connection)
+    now = now_microseconds()
+    rows = [
+        {"name": one.name, "role": one.role, "locked_until": time_of(one.locked_until * (one.locked_until > now))}
+        for one in found
+    ]
+    if json_:
+        print_json(rows)
+        return
+    for row in rows:
+        until = f"  locked until {row['locked_until']}" if row["locked_until"] else ""
+        click.echo(f"{row['name']:20}  {row['role']:9}{until}")
+
+
+@user.command(epilog="Example: xds user remove anna --data ./xds-data")
+@click.argument("name")
+@deployment
+def remove(name: str, config: Path | None, data: str | None) -> None:
+    """Remove the account NAME, and end its sessions."""
+    loaded = settings(config, data)
+    with database(loaded) as engine, engine.begin() as connection:
+        if not accounts.remove(connection, name):
+            raise Unusable("there is no account of this name")
+        _recorded(connection, loaded, name, "account removed")
+    click.echo("removed")
+
+
+def _recorded(connection: sa.Connection, loaded: Loaded, name: str, what: str) -> None:
+    who = Party("xds user", "localhost", ours=True, requestor=True)
+    event = AuditEvent.security_alert(source_of(loaded.settings), _CHANGED, who, f"xds:account:{name}", what)
+    record(connection, event.records())

@@ -1,0 +1,130 @@
+"""Signing in at the console: own accounts, sessions that end, and who may see which pages.
+
+Where there is no account yet, the pages with images are open to whoever reaches the server, as its addresses are; the
+audit desk is open to nobody.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, g, redirect, render_template, request
+
+COOKIE, FORM = "xds-session", "xds-form"
+OPEN = ("/console/static/", "/console/sign-in")
+
+# Which roles see what begins so; anything else of the console is for everybody who has signed in.
+ROLES = {
+    "/console/audit": frozenset({"auditor"}),
+    "/console/studies": frozenset({"viewer", "operator"}),
+    "/console/patients": frozenset({"viewer", "operator"}),
+    "/console/manifests": frozenset({"viewer", "operator"}),
+}
+
+
+class Visitor(Protocol):
+    """Somebody who has signed in."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+
+
+class Desk(Protocol):
+    """What signing in asks of the deployment; each attempt is on record."""
+
+    def any_account(self) -> bool: ...
+
+    def sign_in(self, name: str, password: str, address: str) -> str:
+        """A session's token; empty where the password is wrong or the account locked."""
+        ...
+
+    def visitor(self, token: str) -> Visitor | None: ...
+
+    def sign_out(self, token: str, address: str) -> None: ...
+
+
+def pages(desk: Desk, *, secure: bool) -> Blueprint:
+    """The pages, and the guard of all others; ``secure``: browsers reach the server by https."""
+    blueprint = Blueprint("signing_in", __name__)
+
+    @blueprint.before_app_request
+    def guard() -> Any:
+        path = request.path
+        g.visitor = None
+        if not path.startswith("/console") or path.startswith(OPEN):
+            return None
+        g.visitor = desk.visitor(request.cookies.get(COOKIE, ""))
+        wanted = next((roles for begin, roles in ROLES.items() if path.startswith(begin)), frozenset())
+        if g.visitor is None:
+            if not desk.any_account() and "auditor" not in wanted:
+                return None
+            target = path + (f"?{request.query_string.decode()}" if request.query_string else "")
+            return redirect(f"/console/sign-in?{urlencode({'next': target})}")
+        if wanted and g.visitor.role not in wanted:
+            return Response(render_template("trouble.html", reason="This page is for another role than yours."), 403)
+        return None
+
+    @blueprint.after_app_request
+    def private(response: Response) -> Response:
+        if g.get("visitor") is not None:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @blueprint.app_context_processor
+    def visiting() -> dict[str, Any]:
+        return {"visitor": g.get("visitor"), "form_token": request.cookies.get(FORM, "")}
+
+    @blueprint.get("/console/sign-in")
+    def form() -> Response:
+        return _form("", 200)
+
+    def _form(wrong: str, status: int) -> Response:
+        token = secrets.token_urlsafe(24)
+        page = render_template(
+            "sign_in.html", token=token, next=_local(request.values.get("next", "")), wrong=wrong,
+            no_account=not desk.any_account(),
+        )  # fmt: skip
+        response = Response(page, status)
+        response.set_cookie(FORM, token, httponly=True, samesite="Strict", secure=secure, path="/console")
+        return response
+
+    @blueprint.post("/console/sign-in")
+    def sign_in() -> Any:
+        if not _from_our_form():
+            return _form("The form was too old. Please try again.", 400)
+        name, password = request.form.get("name", "")[:64], request.form.get("password", "")[:1024]
+        token = desk.sign_in(name, password, request.remote_addr or "")
+        if not token:
+            return _form("The name or the password is wrong, or the account is locked for a while.", 403)
+        response = redirect(_local(request.form.get("next", "")), 303)
+        # A session is always a new one: what a browser had before is worth nothing.
+        response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", secure=secure, path="/console")
+        return response
+
+    @blueprint.post("/console/sign-in/out")
+    def sign_out() -> Any:
+        if not _from_our_form():
+            return _form("The form was too old. Please try again.", 400)
+        desk.sign_out(request.cookies.get(COOKIE, ""), request.remote_addr or "")
+        response = redirect("/console/sign-in", 303)
+        response.delete_cookie(COOKIE, path="/console")
+        return response
+
+    return blueprint
+
+
+def _from_our_form() -> bool:
+    """Whether a form is one that this browser was given: the token is in it and in a cookie (against CSRF)."""
+    kept, sent = request.cookies.get(FORM, ""), request.form.get("token", "")
+    return bool(kept) and hmac.compare_digest(kept.encode(), sent.encode())
+
+
+def _local(target: str) -> str:
+    """A page of the console, and never another site."""
+    fine = target.startswith("/console") and not target.startswith(("//", "/\\")) and "\n" not in target
+    return target if fine else "/console"

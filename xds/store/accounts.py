@@ -1,0 +1,92 @@
+"""Who may sign in at the console, and who has."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from xds.store.audit import now_microseconds
+from xds.store.engine import insert_ignoring
+from xds.store.tables import account, session
+
+ROLES = ("auditor", "operator", "viewer")
+IDLE_SECONDS, LONGEST_SECONDS = 20 * 60, 10 * 3600
+"""Until a session ends that nobody uses, and any."""
+
+TRIES = 5
+"""Wrong passwords until an account is locked: for a minute, and each time twice as long, up to an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Times in microseconds since 1970, UTC."""
+
+    name: str
+    role: str
+    password: str  # Argon2id, as PHC writes it
+    failed: int = 0
+    locked_until: int = 0
+
+
+def add(connection: sa.Connection, name: str, role: str, password: str) -> bool:
+    """Make an account; False if there is one of the name."""
+    values = {"role": role, "password": password, "failed": 0, "locked_until": 0}
+    return insert_ignoring(connection, account, name=name, **values)
+
+
+def remove(connection: sa.Connection, name: str) -> bool:
+    """Remove an account and its sessions; False if there is none of the name."""
+    connection.execute(sa.delete(session).where(session.c.account == name))
+    return bool(connection.execute(sa.delete(account).where(account.c.name == name)).rowcount)
+
+
+def all_of(connection: sa.Connection) -> list[Account]:
+    return [Account(**dict(row._mapping)) for row in connection.execute(sa.select(account).order_by(account.c.name))]
+
+
+def one(connection: sa.Connection, name: str) -> Account | None:
+    row = connection.execute(sa.select(account).where(account.c.name == name)).first()
+    return None if row is None else Account(**dict(row._mapping))
+
+
+def tried(connection: sa.Connection, name: str, *, right: bool) -> None:
+    """Note a password that was right or wrong."""
+    if right:
+        connection.execute(sa.update(account).where(account.c.name == name).values(failed=0, locked_until=0))
+        return
+    connection.execute(sa.update(account).where(account.c.name == name).values(failed=account.c.failed + 1))
+    known = one(connection, name)
+    if known is not None and known.failed >= TRIES:
+        seconds = min(60 * 2 ** min(known.failed - TRIES, 10), 3600)
+        until = now_microseconds() + seconds * 1_000_000
+        connection.execute(sa.update(account).where(account.c.name == name).values(locked_until=until))
+
+
+def begin(connection: sa.Connection, name: str) -> str:
+    """A session of an account's: its token, which is kept nowhere but with who has it."""
+    token, now = secrets.token_urlsafe(32), now_microseconds()
+    connection.execute(sa.delete(session).where(session.c.started < now - LONGEST_SECONDS * 1_000_000))
+    connection.execute(sa.insert(session).values(token=_hashed(token), account=name, started=now, seen=now))
+    return token
+
+
+def who(connection: sa.Connection, token: str) -> Account | None:
+    """Whose session it is, if it lives; using it keeps it alive."""
+    now = now_microseconds()
+    row = connection.execute(sa.select(session).where(session.c.token == _hashed(token))).first()
+    if row is None or row.seen < now - IDLE_SECONDS * 1_000_000 or row.started < now - LONGEST_SECONDS * 1_000_000:
+        return None
+    if row.seen < now - 60 * 1_000_000:
+        connection.execute(sa.update(session).where(session.c.token == row.token).values(seen=now))
+    return one(connection, row.account)
+
+
+def end(connection: sa.Connection, token: str) -> None:
+    connection.execute(sa.delete(session).where(session.c.token == _hashed(token)))
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
