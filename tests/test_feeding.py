@@ -24,7 +24,7 @@ from xds.metadata import to_ebxml
 from xds.metadata.identifiers import Oid, PatientId
 from xds.settings import DEFAULT_DOMAIN
 from xds.store import patients
-from xds.store.audit import Recorded, newest
+from xds.store.audit import Recorded, Wanted, found
 from xds.store.deployment import with_identity
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.wire.mllp import send
@@ -60,7 +60,7 @@ def merged(site: Site) -> list[tuple[PatientId, PatientId]]:
 
 def records(site: Site, transaction: str) -> list[Recorded]:
     with site.application.engine.connect() as connection:
-        return newest(connection, 10, transaction=transaction)
+        return found(connection, Wanted(transaction=transaction), 10)
 
 
 def outcomes(site: Site, transaction: str) -> list[tuple[str, str, int]]:

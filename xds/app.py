@@ -13,13 +13,11 @@ from xds import console
 from xds.console import auditing, signing_in
 from xds.console.region import Places
 from xds.console.region import pages as region_pages
-from xds.consuming import Unavailable
 from xds.desk import AuditDesk, Desk
 from xds.domain import AffinityDomain
 from xds.fhir import search
 from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import audit as audit_store
-from xds.store.audit import Recorded, Wanted
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine, reading
 from xds.store.objects import open_blobs
@@ -56,19 +54,15 @@ class Application:
         consumer = default.consuming(self.reply)
         desk = Desk(self.engine, default.node, default.record)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
-        log_pages = auditing.pages(AuditDesk(self.engine, settings), desk.looked)
-        blueprints = [signing_in.pages(desk, secure=secure), log_pages]
+        audit_desk = AuditDesk(self.engine, settings)
+        blueprints = [signing_in.pages(desk, secure=secure), auditing.pages(audit_desk, desk.looked)]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
-            blueprints.append(region_pages(consumer, places, Unavailable))
+            blueprints.append(region_pages(consumer, places))
         if settings.audit.readers:
-            blueprints.append(search.pages(settings.audit.readers, self._records, default.audit_searched))
+            blueprints.append(search.pages(settings.audit.readers, audit_desk.found, default.audit_searched))
         problems = lambda: not_ready(self.database)  # noqa: E731
         self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints)
-
-    def _records(self, wanted: Wanted, most: int) -> list[Recorded]:
-        with reading(self.engine) as connection:
-            return audit_store.found(connection, wanted, most)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import argon2
 import sqlalchemy as sa
 
 from xds.audit.events import AuditEvent, Party
-from xds.audit.keys import load_certificates
+from xds.audit.keys import log_certificates
 from xds.audit.message import AuditSource
 from xds.audit.proof import Proof, proof
 from xds.settings import Settings
@@ -21,8 +21,12 @@ from xds.store.audit import Recorded, Wanted, now_microseconds
 from xds.store.engine import reading
 
 _HASHER = argon2.PasswordHasher()
-_NOBODY = _HASHER.hash("nobody's")
-"""Compared with where there is no such account, which must take as long."""
+
+
+@functools.cache
+def _nobodys() -> str:
+    """Compared with where there is no such account, which must take as long."""
+    return _HASHER.hash("nobody's")
 
 
 def hashed(password: str) -> str:
@@ -38,14 +42,14 @@ class Desk:
 
     def any_account(self) -> bool:
         with reading(self._engine) as connection:
-            return bool(accounts.all_of(connection))
+            return accounts.any_at_all(connection)
 
     def sign_in(self, name: str, password: str, address: str) -> str:
         """A session's token; empty where the password is wrong or the account locked."""
         with reading(self._engine) as connection:
             known = accounts.one(connection, name)
         locked = known is not None and known.locked_until > now_microseconds()
-        right = not locked and _right(known.password if known else _NOBODY, password) and known is not None
+        right = not locked and _right(known.password if known else _nobodys(), password) and known is not None
         why = "the account is locked" if locked else "" if right else "the name or the password is wrong"
         # What was typed as a name may be a password typed in the wrong field: unknown ones are not recorded.
         who = Party(name if known else "unknown", address, requestor=True)
@@ -56,17 +60,24 @@ class Desk:
             return accounts.begin(connection, name) if right else ""
 
     def visitor(self, token: str) -> Account | None:
+        """Whose session it is, if it lives; using it keeps it alive."""
         if not token:
             return None
-        with self._engine.begin() as connection:
-            return accounts.who(connection, token)
+        with reading(self._engine) as connection:
+            living = accounts.living(connection, token)
+        if living is None:
+            return None
+        if living.is_due:
+            with self._engine.begin() as connection:
+                accounts.keep_alive(connection, token)
+        return living.account
 
     def sign_out(self, token: str, address: str) -> None:
         with self._engine.begin() as connection:
-            who = accounts.who(connection, token)
+            living = accounts.living(connection, token)
             accounts.end(connection, token)
-            if who is not None:
-                party = Party(who.name, address, requestor=True)
+            if living is not None:
+                party = Party(living.account.name, address, requestor=True)
                 event = AuditEvent.signed_in(self._node, party, _here(), "", out=True)
                 store.record(connection, event.records())
 
@@ -105,6 +116,4 @@ class AuditDesk:
             return store.one(connection, id_)
 
     def proof(self, record: Recorded) -> Proof:
-        configured, data = self._settings.audit.certificate, self._settings.data
-        path = Path(configured) if configured else data / "keys" / "audit-signing.crt"
-        return proof(self._engine, data / "audit", load_certificates(path), record)
+        return proof(self._engine, self._settings.data / "audit", log_certificates(self._settings), record)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from xds.store import audit as store
 from xds.store.audit import Recorded, Value
 from xds.store.engine import reading
-from xds.wire.syslog import DATAGRAM_BYTES, SECONDS, NotSent, framed, message, named
+from xds.wire.syslog import DATAGRAM_BYTES, SECONDS, NotSent, connected, framed, message, named
 
 log = logging.getLogger("xds.forwarding")
 
@@ -110,23 +110,15 @@ class Forwarder:
 
     def _streamed(self, frames: Sequence[bytes]) -> list[Value]:
         try:
-            stream = self._stream = self._stream or self._connected()
+            if self._stream is None:
+                self._stream = connected(self._scheme, self._host, self._port, self._context)
+            stream = self._stream
             stream.sendall(framed(frames))
             self._await_taken(stream)
         except OSError as problem:
             self.close()
             raise NotSent(f"{self._url}: {problem.strerror or type(problem).__name__}") from None
         return []
-
-    def _connected(self) -> socket.socket:
-        plain = socket.create_connection((self._host, self._port), SECONDS)
-        if self._scheme == "tcp":
-            return plain
-        try:
-            return (self._context or ssl.create_default_context()).wrap_socket(plain, server_hostname=self._host)
-        except OSError:
-            plain.close()
-            raise
 
     def _await_taken(self, stream: socket.socket) -> None:
         """Until the other side's TCP has acknowledged every byte, and has not closed.

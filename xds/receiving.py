@@ -151,7 +151,7 @@ class AuditReceiver:
                 self._frames(transport, stream, peer)
         except (OSError, ssl.SSLError) as problem:
             log.info("syslog.connection_lost", extra={"peer": peer, "reason": type(problem).__name__})
-        except Exception:
+        except Exception:  # one sender's connection ends here, and no other's
             log.exception("syslog.failed", extra={"peer": peer})
         finally:
             connection.close()

@@ -24,7 +24,7 @@ from xds.audit.sequencer import Sequencer, folder
 from xds.cli.common import database, settings
 from xds.errors import Unusable
 from xds.store import audit as store
-from xds.store.audit import Recorded
+from xds.store.audit import Recorded, Wanted
 from xds.store.tables import audit_record
 
 GOLDEN = Path(__file__).parent / "messages"
@@ -56,7 +56,7 @@ class Site:
 
     def newest(self) -> Recorded:
         with database(self.loaded) as engine, engine.connect() as connection:
-            return store.newest(connection, 1)[0]
+            return store.found(connection, Wanted(), 1)[0]
 
     def change(self, **values: object) -> None:
         """The database's first row."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.audit.logs import a_log, a_record, other_key, our_key, records
-from tests.audit.test_tamper import CHECKPOINT_ATTACKS, RECORD_ATTACKS, check
+from tests.audit.logs import a_record, other_key, our_key, records
+from tests.audit.test_tamper import CHECKPOINT_ATTACKS, RECORD_ATTACKS, check, log, written
 from xds.audit import bundle
 from xds.audit.checkpoint import CheckpointLog
 from xds.audit.keys import SigningKey
@@ -38,15 +37,7 @@ def loaded() -> Any:
 standalone = loaded()
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return a_log(tmp_path_factory.mktemp("written"))
-
-
-@pytest.fixture
-def log(written: Path, tmp_path: Path) -> Path:
-    shutil.copytree(written, tmp_path / "log")
-    return tmp_path / "log"
+__all__ = ["log", "written"]  # fixtures
 
 
 def test_it_knows_nothing_of_the_package() -> None:

@@ -18,7 +18,7 @@ from tests.bench.figures import Broken, Figure, Reach, Result, Skipped, judged
 from tests.bench.processes import cpu_seconds, ends_with_us, used
 from tests.bench.run import POSTGRESQL, Run, Server, need
 from tests.bench.templates import plain_template
-from xds.store.audit import Recorded, newest
+from xds.store.audit import Recorded, Wanted, found
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 from xds.store.tables import submission_set
@@ -89,7 +89,7 @@ def _submissions(site: Server) -> int:
 
 
 def _an_audit_record(site: Server) -> Recorded:
-    record: Recorded = _asked(site, lambda c: newest(c, 1, transaction="ITI-42"))[0]
+    record: Recorded = _asked(site, lambda c: found(c, Wanted(transaction="ITI-42"), 1))[0]
     return record
 
 

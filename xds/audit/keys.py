@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from xds.durable import sync_folder
 from xds.errors import Unusable
+from xds.settings import Settings
 
 LIFETIME = timedelta(days=730)
 """ITI-19 recommends two years at most."""
@@ -44,7 +45,7 @@ def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> Signi
     if bool(key) != bool(certificate):
         raise Unusable("audit.key and audit.certificate are set together or not at all")
     key_path = Path(key) if key else folder / "audit-signing.pem"
-    certificate_path = Path(certificate) if certificate else folder / "audit-signing.crt"
+    certificate_path = _certificate_path(folder, certificate)
     try:
         if not key:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,6 +55,19 @@ def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> Signi
         return _load(key_path, certificate_path)
     except OSError as problem:
         raise Unusable(f"the audit log's signing key: {problem}") from None
+
+
+def log_certificates(settings: Settings) -> list[x509.Certificate]:
+    """The certificates of a deployment's log: whom its checkpoints are trusted of.
+
+    Raises:
+        Unusable: see ``load_certificates``.
+    """
+    return load_certificates(_certificate_path(settings.data / "keys", settings.audit.certificate))
+
+
+def _certificate_path(folder: Path, configured: str) -> Path:
+    return Path(configured) if configured else folder / "audit-signing.crt"
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,7 +11,7 @@ from cryptography import x509
 
 from xds.audit import verify as checks
 from xds.audit.merkle import HashTree
-from xds.audit.segments import Record
+from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
 from xds.store import audit as store
 from xds.store.engine import reading
@@ -35,10 +34,9 @@ def proof(engine: sa.Engine, folder: Path, certificates: Sequence[x509.Certifica
         signed = store.last_checkpoint(connection)
     if signed is None or signed[0] <= record.leaf_number:
         return waits
-    time = datetime.fromtimestamp(record.recorded / 1e6, UTC)
     try:
         path = HashTree(folder / "tree").inclusion_proof(record.leaf_number, signed[0])
-        sealed = checks.verify_record(Record(record.leaf_number, time, record.message), path, signed[1], certificates)
+        sealed = checks.verify_record(as_leaf(record), path, signed[1], certificates)
     except (Tampered, ValueError) as problem:
         return Proof(False, f"DOES NOT HOLD: {problem}")
     text = f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC"

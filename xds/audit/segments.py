@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xds.audit.framing import BadFrame, FramedFiles
+from xds.store.audit import Recorded
 
 WORD = "XDS-AUDIT-1"
 
@@ -79,3 +80,9 @@ def read_time(leaf: int, said: bytes) -> datetime:
         return datetime.strptime(said.decode("ascii"), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
         raise BadFrame(leaf, "a record's time is malformed") from None
+
+
+def as_leaf(row: Recorded) -> Record:
+    """A numbered row of the database as the log has it."""
+    assert row.leaf_number is not None  # noqa: S101  the caller has seen that it is numbered
+    return Record(row.leaf_number, row.time, row.message)

@@ -21,7 +21,7 @@ from xds.audit import checkpoint as signing
 from xds.audit.checkpoint import BadCheckpoint
 from xds.audit.indexing import index
 from xds.audit.keys import SigningKey, load_or_make
-from xds.audit.segments import Record
+from xds.audit.segments import as_leaf
 from xds.audit.writer import LogWriter
 from xds.errors import Unusable
 from xds.settings import Loaded
@@ -74,7 +74,7 @@ class Sequencer:
                 return
             try:
                 sealed = signing.read(kept[1])
-                rows = map(_record, store.all_numbered(connection, BATCH, self._size))
+                rows = map(as_leaf, store.all_numbered(connection, BATCH, self._size))
                 same = self._writer.root_at(sealed.size, rows) == sealed.root
             except (BadCheckpoint, ValueError) as problem:
                 raise Unusable(f"the audit log's last checkpoint in the database: {problem}") from None
@@ -90,7 +90,7 @@ class Sequencer:
         sealed = 0
         while rows := self._next():
             now = datetime.now(UTC)
-            signed = self._writer.append([_record(row) for row in rows], now)
+            signed = self._writer.append([as_leaf(row) for row in rows], now)
             self._size += len(rows)
             sealed += len(rows)
             with self._engine.begin() as connection:
@@ -115,11 +115,6 @@ class Sequencer:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def _record(row: Recorded) -> Record:
-    assert row.leaf_number is not None  # noqa: S101  numbered_from gives numbered rows only
-    return Record(row.leaf_number, datetime.fromtimestamp(row.recorded / 1e6, UTC), row.message)
 
 
 def _end_the_dead(connection: sa.Connection) -> None:

@@ -19,11 +19,11 @@ from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.audit.indexing import folded
-from xds.audit.keys import load_certificates
+from xds.audit.keys import load_certificates, log_certificates
 from xds.audit.merkle import BadProof, HashTree
 from xds.audit.plain import indented, summary, words
 from xds.audit.proof import proof
-from xds.audit.segments import Record
+from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
 from xds.cli.common import as_json, database, deployment, print_json, settings
 from xds.errors import Unusable
@@ -150,9 +150,7 @@ def _kept(signed: bytes) -> Checkpoint:
 
 
 def _certificates(loaded: Loaded, given: Path | None) -> list[x509.Certificate]:
-    configured = loaded.settings.audit.certificate
-    default = Path(configured) if configured else loaded.settings.data / "keys" / "audit-signing.crt"
-    return load_certificates(given or default)
+    return load_certificates(given) if given else log_certificates(loaded.settings)
 
 
 @audit.command(epilog="Example: xds audit export --to court.zip --patient 'anna^^^&1.2.3.4&ISO' --data ./xds-data")
@@ -173,9 +171,7 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
         if signed is None:
             raise Unusable("nothing is sealed yet")
         records = [
-            Record(one.leaf_number, datetime.fromtimestamp(one.recorded / 1e6, UTC), one.message)
-            for one in reversed(found)
-            if one.leaf_number is not None and one.leaf_number < signed[0]
+            as_leaf(one) for one in reversed(found) if one.leaf_number is not None and one.leaf_number < signed[0]
         ]
         tree, certificates = HashTree(loaded.settings.data / "audit" / "tree"), _certificates(loaded, None)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, abort, g, render_template, request
@@ -12,7 +12,7 @@ from flask import Blueprint, abort, g, render_template, request
 from xds.audit.codes import EVENT_TYPES
 from xds.audit.indexing import folded
 from xds.audit.plain import indented, summary, words
-from xds.audit.proof import Proof
+from xds.desk import AuditDesk
 from xds.store.audit import Recorded, Wanted
 
 PAGE = 50
@@ -27,19 +27,7 @@ _NAMED = ("patient", "user", "study", "source", "address")
 _OUTCOMES = {"0": "success", "4": "minor failure", "8": "serious failure", "12": "major failure"}
 
 
-class Log(Protocol):
-    """What the desk asks of the deployment's audit log."""
-
-    def found(self, wanted: Wanted, most: int) -> list[Recorded]: ...
-
-    def by_time(self, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]: ...
-
-    def one(self, id_: int) -> Recorded | None: ...
-
-    def proof(self, record: Recorded) -> Proof: ...
-
-
-def pages(log: Log, looked: Callable[[str, str], None]) -> Blueprint:
+def pages(log: AuditDesk, looked: Callable[[str, str], None]) -> Blueprint:
     """The pages; ``looked`` records that a user has read the log."""
     blueprint = Blueprint("auditing", __name__)
 
@@ -95,7 +83,7 @@ def _day(text: str) -> int:
     return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1_000_000 if text else 0
 
 
-def _chart(wanted: Wanted, log: Log) -> dict[str, Any] | None:
+def _chart(wanted: Wanted, log: AuditDesk) -> dict[str, Any] | None:
     """Bars by time, of those found: each leads to its day."""
     width = 86_400_000_000
     counted = log.by_time(wanted, width, DRAWN)
@@ -123,7 +111,7 @@ def _row(one: Recorded) -> dict[str, Any]:
         "outcome": _OUTCOMES.get(said.get("outcome", ""), ""), "failed": said.get("outcome", "0") != "0",
         "source": said.get("source", ""), "destination": said.get("destination", ""),
         "patient": said.get("patient", ""), "why": said.get("why", ""),
-        "time": datetime.fromtimestamp(one.recorded / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        "time": f"{one.time:%Y-%m-%d %H:%M:%S}",
     }  # fmt: skip
 
 

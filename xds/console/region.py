@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request
 from pydicom.uid import UID
 
+from xds.consuming import Consuming, Unavailable
 from xds.dicomweb import render
 from xds.imaging.manifest import MANIFEST_TITLE, Manifest, SeriesReference
 from xds.metadata import vocabulary as v
@@ -30,16 +29,6 @@ KEPT = 64
 
 LISTED = 500
 """Instances of a series that are listed in the tree."""
-
-
-class Consumer(Protocol):
-    """What the pages ask: see ``consuming.Consuming``."""
-
-    def studies(self, patient_id: PatientId) -> list[DocumentEntry]: ...
-
-    def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest: ...
-
-    def instance(self, manifest: Manifest, sop_instance_uid: str) -> AbstractContextManager[Path]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +69,7 @@ class _Manifests:
         return found
 
 
-def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> Blueprint:
-    """The pages; ``unavailable`` is what the consumer raises for people to read."""
+def pages(consumer: Consuming, places: Places) -> Blueprint:
     blueprint = Blueprint("region", __name__)
     manifests = _Manifests(consumer.manifest)
     where = "/console/manifests/<repository>/<path:document>"
@@ -104,10 +92,8 @@ def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> B
     def tree(repository: str, document: str) -> str:
         manifest = manifests.fresh(repository, document)
         return render_template(
-            "manifest.html", manifest=manifest, series=[_series(one, places) for one in manifest.series],
-            repository=places.name(repository), base=f"/console/manifests/{repository}/{document}",
-            patient=request.args.get("patient", ""), name=manifest.patient.name.replace("^", " ").strip(),
-            day=_day(manifest.study_date), listed=LISTED,
+            "manifest.html", series=[_series(one, places) for one in manifest.series], listed=LISTED,
+            repository=places.name(repository), base=f"/console/manifests/{repository}/{document}", **_about(manifest),
         )  # fmt: skip
 
     @blueprint.get(f"{where}/series/<series>")
@@ -117,9 +103,7 @@ def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> B
         base = f"/console/manifests/{repository}/{document}"
         frames = list(_frames(one, base))
         return render_template(
-            "remote_series.html", manifest=manifest, series=_series(one, places), frames=frames, base=base,
-            name=manifest.patient.name.replace("^", " ").strip(), day=_day(manifest.study_date),
-            patient=request.args.get("patient", ""),
+            "remote_series.html", series=_series(one, places), frames=frames, base=base, **_about(manifest)
         )  # fmt: skip
 
     @blueprint.get(f"{where}/series/<series>/thumbnail")
@@ -143,11 +127,19 @@ def pages(consumer: Consumer, places: Places, unavailable: type[Exception]) -> B
                 abort(404)
         return Response(data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
 
-    @blueprint.errorhandler(unavailable)
+    @blueprint.errorhandler(Unavailable)
     def not_answered(problem: Exception) -> Response:
         return Response(render_template("trouble.html", reason=f"{problem}."), 502)
 
     return blueprint
+
+
+def _about(manifest: Manifest) -> dict[str, Any]:
+    """What every page of a manifest is headed by."""
+    return {
+        "manifest": manifest, "name": manifest.patient.name.replace("^", " ").strip(),
+        "day": _day(manifest.study_date), "patient": request.args.get("patient", ""),
+    }  # fmt: skip
 
 
 def _only(manifest: Manifest, series: str) -> SeriesReference:

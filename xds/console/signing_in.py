@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, g, redirect, render_template, request
+from werkzeug.wrappers import Response as Reply
+
+from xds.desk import Desk
 
 COOKIE, FORM = "xds-session", "xds-form"
 OPEN = ("/console/static/", "/console/sign-in")
@@ -23,29 +26,6 @@ ROLES = {
     "/console/patients": frozenset({"viewer", "operator"}),
     "/console/manifests": frozenset({"viewer", "operator"}),
 }
-
-
-class Visitor(Protocol):
-    """Somebody who has signed in."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-
-
-class Desk(Protocol):
-    """What signing in asks of the deployment; each attempt is on record."""
-
-    def any_account(self) -> bool: ...
-
-    def sign_in(self, name: str, password: str, address: str) -> str:
-        """A session's token; empty where the password is wrong or the account locked."""
-        ...
-
-    def visitor(self, token: str) -> Visitor | None: ...
-
-    def sign_out(self, token: str, address: str) -> None: ...
 
 
 def pages(desk: Desk, *, secure: bool) -> Blueprint:
@@ -80,17 +60,20 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         return {"visitor": g.get("visitor"), "form_token": request.cookies.get(FORM, "")}
 
     @blueprint.get("/console/sign-in")
-    def form() -> Response:
+    def form() -> Reply:
         return _form("", 200)
 
-    def _form(wrong: str, status: int) -> Response:
+    def _form(wrong: str, status: int) -> Reply:
         token = secrets.token_urlsafe(24)
         page = render_template(
             "sign_in.html", token=token, next=_local(request.values.get("next", "")), wrong=wrong,
             no_account=not desk.any_account(),
         )  # fmt: skip
-        response = Response(page, status)
-        response.set_cookie(FORM, token, httponly=True, samesite="Strict", secure=secure, path="/console")
+        return with_cookie(Response(page, status), FORM, token)
+
+    def with_cookie(response: Reply, name: str, value: str) -> Reply:
+        """With a cookie that goes to this console alone, and that no script can read."""
+        response.set_cookie(name, value, httponly=True, samesite="Strict", secure=secure, path="/console")
         return response
 
     @blueprint.post("/console/sign-in")
@@ -101,10 +84,8 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         token = desk.sign_in(name, password, request.remote_addr or "")
         if not token:
             return _form("The name or the password is wrong, or the account is locked for a while.", 403)
-        response = redirect(_local(request.form.get("next", "")), 303)
         # A session is always a new one: what a browser had before is worth nothing.
-        response.set_cookie(COOKIE, token, httponly=True, samesite="Strict", secure=secure, path="/console")
-        return response
+        return with_cookie(redirect(_local(request.form.get("next", "")), 303), COOKIE, token)
 
     @blueprint.post("/console/sign-in/out")
     def sign_out() -> Any:

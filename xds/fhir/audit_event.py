@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from xds.audit.codes import Coded
@@ -42,11 +41,10 @@ def resource(record: Recorded) -> dict[str, Any]:
 
 
 def _unreadable(record: Recorded) -> dict[str, Any]:
-    arrived = datetime.fromtimestamp(record.recorded / 1e6, UTC)
     return {
         "resourceType": "AuditEvent", "id": str(record.id),
         "type": {"system": "urn:xds:audit", "code": "unreadable", "display": "No audit message, kept as it came"},
-        "recorded": arrived.isoformat(timespec="milliseconds"), "agent": [{"requestor": False}],
+        "recorded": record.time.isoformat(timespec="milliseconds"), "agent": [{"requestor": False}],
         "source": {"observer": {"display": record.origin or "this node"}},
         "entity": [{"detail": [{"type": "message", "valueBase64Binary": _base64(record.message)}]}],
     }  # fmt: skip

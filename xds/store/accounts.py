@@ -16,6 +16,9 @@ ROLES = ("auditor", "operator", "viewer")
 IDLE_SECONDS, LONGEST_SECONDS = 20 * 60, 10 * 3600
 """Until a session ends that nobody uses, and any."""
 
+NOTED_SECONDS = 60
+"""How exactly it is known when a session was used last: not every look at a page writes."""
+
 TRIES = 5
 """Wrong passwords until an account is locked: for a minute, and each time twice as long, up to an hour."""
 
@@ -47,6 +50,10 @@ def all_of(connection: sa.Connection) -> list[Account]:
     return [Account(**dict(row._mapping)) for row in connection.execute(sa.select(account).order_by(account.c.name))]
 
 
+def any_at_all(connection: sa.Connection) -> bool:
+    return bool(connection.scalar(sa.select(sa.exists(sa.select(account.c.name)))))
+
+
 def one(connection: sa.Connection, name: str) -> Account | None:
     row = connection.execute(sa.select(account).where(account.c.name == name)).first()
     return None if row is None else Account(**dict(row._mapping))
@@ -73,15 +80,27 @@ def begin(connection: sa.Connection, name: str) -> str:
     return token
 
 
-def who(connection: sa.Connection, token: str) -> Account | None:
-    """Whose session it is, if it lives; using it keeps it alive."""
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A session that has not ended; ``is_due``: it is time to note that it is used."""
+
+    account: Account
+    is_due: bool
+
+
+def living(connection: sa.Connection, token: str) -> Living | None:
+    """The session of a token, if it lives."""
     now = now_microseconds()
     row = connection.execute(sa.select(session).where(session.c.token == _hashed(token))).first()
     if row is None or row.seen < now - IDLE_SECONDS * 1_000_000 or row.started < now - LONGEST_SECONDS * 1_000_000:
         return None
-    if row.seen < now - 60 * 1_000_000:
-        connection.execute(sa.update(session).where(session.c.token == row.token).values(seen=now))
-    return one(connection, row.account)
+    found = one(connection, row.account)
+    return None if found is None else Living(found, row.seen < now - NOTED_SECONDS * 1_000_000)
+
+
+def keep_alive(connection: sa.Connection, token: str) -> None:
+    """Note that a session is used."""
+    connection.execute(sa.update(session).where(session.c.token == _hashed(token)).values(seen=now_microseconds()))
 
 
 def end(connection: sa.Connection, token: str) -> None:

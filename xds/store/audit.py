@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -43,6 +44,10 @@ class Recorded:
     id: int = 0
     leaf_number: int | None = None
     origin: str = ""
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.recorded / 1e6, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +175,6 @@ def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -
     while rows := numbered_from(connection, leaf, batch):
         yield from rows
         leaf = (rows[-1].leaf_number or 0) + 1
-
-
-def newest(connection: sa.Connection, most: int, *, transaction: str = "", patient_id: str = "") -> list[Recorded]:
-    """The last records, newest first, of a transaction or patient where one is named."""
-    statement = sa.select(audit_record).order_by(audit_record.c.id.desc()).limit(most)
-    if transaction:
-        statement = statement.where(audit_record.c.transaction == transaction)
-    if patient_id:
-        statement = statement.where(audit_record.c.patient_id == patient_id)
-    return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
 
 
 def found(connection: sa.Connection, wanted: Wanted, most: int) -> list[Recorded]:

@@ -135,17 +135,29 @@ def send(url: str, audit_message: bytes, context: ssl.SSLContext | None = None) 
         if scheme == "udp":
             _datagram(data, address)
             return
-        with socket.create_connection(address, SECONDS) as plain:
-            frame = framed([data])
-            if scheme == "tcp":
-                plain.sendall(frame)
-                return
-            with (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host) as tls:
-                tls.sendall(frame)
+        with connected(scheme, host, port, context) as stream:
+            stream.sendall(framed([data]))
+            if isinstance(stream, ssl.SSLSocket):
                 with contextlib.suppress(OSError):  # it has been handed over, however the other side takes its leave
-                    tls.unwrap()
+                    stream.unwrap()
     except OSError as problem:
         raise NotSent(f"{url}: {problem.strerror or type(problem).__name__}") from None
+
+
+def connected(scheme: str, host: str, port: int, context: ssl.SSLContext | None) -> socket.socket:
+    """A stream to an audit repository, by ``tls`` or ``tcp``.
+
+    Raises:
+        OSError: it cannot be reached, or not be trusted.
+    """
+    plain = socket.create_connection((host, port), SECONDS)
+    if scheme == "tcp":
+        return plain
+    try:
+        return (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host)
+    except OSError:
+        plain.close()
+        raise
 
 
 def framed(frames: Iterable[bytes]) -> bytes:
