@@ -26,7 +26,7 @@ from xds.audit.message import AuditSource
 from xds.audit.segments import Record
 from xds.audit.verify import verify
 from xds.audit.writer import LogWriter
-from xds.store.audit import Recorded
+from xds.store.audit import Recorded, row_of
 from xds.store.tables import audit_record
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 
@@ -96,7 +96,7 @@ def _round(bench: Run, site: Server, *, audited: bool) -> _Seen:
 def _insert_ms(url: str, rounds: int = 5, count: int = 50) -> float:
     """One audit row by the raw driver, committed: milliseconds, the lowest of a few medians."""
     record = _message(0)
-    values = rows.audit_values(Recorded(record, "110107", "ITI-42", 0, str(ANNA), 1))
+    values = row_of(Recorded(record, "110107", "ITI-42", 0, str(ANNA), 1))
     where = rows.into(audit_record, values)
     with rows.raw(url) as (connection, dialect):
         cursor, statement = connection.cursor(), rows.insert(where, dialect)

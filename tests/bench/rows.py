@@ -11,21 +11,12 @@ import sqlalchemy as sa
 
 from tests.bench.load import patient
 from tests.builders import AUTHORITY
-from xds.store.audit import Recorded
 from xds.store.engine import make_engine
 
 DOMAIN = "default"
 
 Row = tuple[str, tuple[Any, ...]]
 """Where it goes, as ``table ("a", "b")``, and its values."""
-
-
-def audit_values(audit: Recorded) -> dict[str, Any]:
-    """An audit record's row."""
-    return {
-        "recorded": audit.recorded, "event": audit.event, "transaction": audit.transaction,
-        "outcome": audit.outcome, "patient_id": audit.patient_id, "message": audit.message,
-    }  # fmt: skip
 
 
 def into(table: sa.Table, values: Iterable[str]) -> str:

@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.bench.documents import Document, entry_uuid
 from tests.bench.load import patient
-from tests.bench.rows import DOMAIN, Row, audit_values, into
+from tests.bench.rows import DOMAIN, Row, into
 from tests.builders import AUTHORITY, LOINC, a_folder, a_submission, an_association, an_entry
 from xds.actors.document_registry import _new_ids, _resolved
 from xds.metadata.datatypes import Code, Dtm, ReferenceId
 from xds.metadata.identifiers import PatientId, UniqueId, new_entry_uuid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import REFERENCE_STUDY, AssociationType, AvailabilityStatus
-from xds.store.audit import Recorded
+from xds.store.audit import Recorded, row_of
 from xds.store.compression import pack, unpack
 from xds.store.rows import rows
 from xds.store.tables import audit_record, locator
@@ -98,7 +98,7 @@ def marks(submission: Submission) -> dict[str, _Make]:
 
 def plain_template(audit: Recorded) -> Template:
     """Of a document alone, and an audit record kept with it; the ebXML is not exact."""
-    made, record = _registered(a_kind_of_submission(founds=False, filed=False)), audit_values(audit)
+    made, record = _registered(a_kind_of_submission(founds=False, filed=False)), row_of(audit)
     return Template(made, [(into(audit_record, record), tuple(record.values()))], exact=False)
 
 

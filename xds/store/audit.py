@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -83,20 +84,22 @@ def now_microseconds() -> int:
 
 def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     """Insert records; they are durable when the caller's transaction is."""
-    rows = [
-        {
-            "recorded": item.recorded or now_microseconds(),
-            "event": item.event,
-            "transaction": item.transaction,
-            "outcome": item.outcome,
-            "patient_id": item.patient_id,
-            "origin": item.origin,
-            "message": item.message,
-        }
-        for item in records
-    ]
+    rows = list(map(row_of, records))
     if rows:
         connection.execute(sa.insert(audit_record), rows)
+
+
+def row_of(item: Recorded) -> dict[str, Any]:
+    """A record's row, without what the database gives."""
+    return {
+        "recorded": item.recorded or now_microseconds(),
+        "event": item.event,
+        "transaction": item.transaction,
+        "outcome": item.outcome,
+        "patient_id": item.patient_id,
+        "origin": item.origin,
+        "message": item.message,
+    }
 
 
 def open_stream(connection: sa.Connection, id_: str, owner: str, if_it_dies: Sequence[Recorded]) -> None:
