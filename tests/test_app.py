@@ -60,7 +60,7 @@ from xds.transactions import (
 from xds.transactions.transaction import Attachment
 from xds.wire.client import Answer, Client, Faulted
 from xds.wire.spool import Spool
-from xds.wire.xml import parse
+from xds.wire.xml import Element, parse
 
 APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"
 
@@ -94,6 +94,7 @@ class Site:
 
     def __init__(self, url: str, application: Application, spool: Spool) -> None:
         self.url, self.application, self.spool = url, application, spool
+        self.header_blocks: tuple[Element, ...] = ()
 
     @property
     def repository_unique_id(self) -> str:
@@ -112,7 +113,7 @@ class Site:
         return self.send(path, iti41.TRANSACTION.action, pieces, mtom=mtom)
 
     def send(self, path: str, action: str, pieces: list[object], *, mtom: bool) -> Answer:
-        return Client(self.url + path).send(action, pieces, self.spool, as_mtom=mtom)  # type: ignore[arg-type]
+        return Client(self.url + path, header_blocks=self.header_blocks).send(action, pieces, self.spool, as_mtom=mtom)  # type: ignore[arg-type]
 
     def retrieve(self, *unique_ids: str, mtom: bool = True, repository: str = "", path: str = "/repository") -> Answer:
         repository = repository or self.repository_unique_id

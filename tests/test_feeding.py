@@ -24,7 +24,8 @@ from xds.metadata import to_ebxml
 from xds.metadata.identifiers import Oid, PatientId
 from xds.settings import DEFAULT_DOMAIN
 from xds.store import patients
-from xds.store.audit import Recorded, Wanted, found
+from xds.store.audit import Recorded
+from xds.store.audit_search import Wanted, found
 from xds.store.deployment import with_identity
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.wire.mllp import send

@@ -26,8 +26,9 @@ from xds.audit.events import AuditEvent, Party
 from xds.audit.message import AuditSource
 from xds.audit.plain import summary
 from xds.receiving import AuditReceiver, received
-from xds.store import audit as store
-from xds.store.audit import Recorded, Wanted
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Wanted
 from xds.wire import syslog
 from xds.wire.client import client_context
 from xds.wire.metrics import Metrics
@@ -57,7 +58,7 @@ def listening(engine: sa.Engine, **where: Any) -> Iterator[AuditReceiver]:
 def kept(engine: sa.Engine) -> list[Recorded]:
     """All records, the oldest first."""
     with engine.connect() as connection:
-        return store.found(connection, Wanted(), 10_000)[::-1]
+        return search.found(connection, Wanted(), 10_000)[::-1]
 
 
 def sent(port: int, data: bytes) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xds import console
-from xds.console import auditing, signing_in
+from xds.audit.people import asked_by
+from xds.console import auditing, reporting, reviewing, signing_in
 from xds.console.region import Places
 from xds.console.region import pages as region_pages
 from xds.desk import AuditDesk, Desk
@@ -54,20 +55,24 @@ class Application:
         consumer = default.consuming(self.reply)
         desk = Desk(self.engine, default.node, default.record)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
-        audit_desk = AuditDesk(self.engine, settings)
-        blueprints = [signing_in.pages(desk, secure=secure), auditing.pages(audit_desk, desk.looked)]
+        audit_desk = AuditDesk(self.engine, settings, default.node, default.record)
+        blueprints = [
+            signing_in.pages(desk, secure=secure),
+            *(page.pages(audit_desk) for page in (auditing, reporting, reviewing)),
+        ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             blueprints.append(region_pages(consumer, places))
         if settings.audit.readers:
-            blueprints.append(search.pages(settings.audit.readers, audit_desk.found, default.audit_searched))
+            blueprints.append(search.pages(settings.audit.readers, audit_desk.page, default.audit_searched))
         problems = lambda: not_ready(self.database)  # noqa: E731
         self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        reply = self.reply(request)
-        return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
+        with asked_by(None):
+            reply = self.reply(request)
+            return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
 
     def reply(self, request: HttpRequest) -> HttpReply | None:
         """The answer of a SOAP address; None when the request is for none."""

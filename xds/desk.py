@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import functools
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import argon2
 import sqlalchemy as sa
 
+from xds.audit import indexing
 from xds.audit.events import AuditEvent, Party
 from xds.audit.keys import log_certificates
 from xds.audit.message import AuditSource
 from xds.audit.proof import Proof, proof
 from xds.settings import Settings
-from xds.store import accounts
+from xds.store import accounts, review
 from xds.store import audit as store
+from xds.store import audit_search as search
 from xds.store.accounts import Account
-from xds.store.audit import Recorded, Wanted, now_microseconds
+from xds.store.audit import Recorded, now_microseconds
+from xds.store.audit_search import Page, Wanted
 from xds.store.engine import reading
+from xds.store.review import Saved, Unusual
 
-_HASHER = argon2.PasswordHasher()
+PATIENCE_SECONDS = 0.7
+"""How long a search of the log goes on until it shows what it has found so far."""
+
+# One lane, and two at once in a process: a password costs 64 MiB and a tenth of a second to compare, whoever tries it.
+_HASHER = argon2.PasswordHasher(parallelism=1)
+_COMPARING = threading.BoundedSemaphore(2)
+WAITING_SECONDS = 2.0
+"""How long a sign-in waits for others."""
+
+
+class Busy(Exception):
+    """Too many are signing in just now."""
 
 
 @functools.cache
@@ -44,20 +62,31 @@ class Desk:
         with reading(self._engine) as connection:
             return accounts.any_at_all(connection)
 
-    def sign_in(self, name: str, password: str, address: str) -> str:
-        """A session's token; empty where the password is wrong or the account locked."""
+    def sign_in(self, name: str, password: str, address: str, before: str = "") -> str:
+        """A session's token; empty where the password is wrong or the account locked.
+
+        ``before`` is the token of a session that the browser had, which ends.
+
+        Raises:
+            Busy: too many are signing in just now; nothing was compared.
+        """
         with reading(self._engine) as connection:
-            known = accounts.one(connection, name)
-        locked = known is not None and known.locked_until > now_microseconds()
-        right = not locked and _right(known.password if known else _nobodys(), password) and known is not None
-        why = "the account is locked" if locked else "" if right else "the name or the password is wrong"
-        # What was typed as a name may be a password typed in the wrong field: unknown ones are not recorded.
-        who = Party(name if known else "unknown", address, requestor=True)
+            seen = accounts.one(connection, name)
+        # A locked account, and one that is none, take as long as any.
+        right = _right(seen.password if seen else _nobodys(), password)
         with self._engine.begin() as connection:
-            if known is not None and not locked:
-                accounts.tried(connection, name, right=right)
+            # Read again: it may have been tried, locked, changed or removed meanwhile.
+            known = accounts.one(connection, name, to_change=True)
+            why = _refused(known, seen, right=right)
+            if known is not None and known.locked_until <= now_microseconds():
+                accounts.tried(connection, known, right=not why)
+            # What was typed as a name may be a password typed in the wrong field: unknown ones are not recorded.
+            who = Party(name if known else "unknown", address, requestor=True)
             store.record(connection, AuditEvent.signed_in(self._node, who, _here(), why).records())
-            return accounts.begin(connection, name) if right else ""
+            if why:
+                return ""
+            accounts.end(connection, before)
+            return accounts.begin(connection, name)
 
     def visitor(self, token: str) -> Account | None:
         """Whose session it is, if it lives; using it keeps it alive."""
@@ -81,39 +110,113 @@ class Desk:
                 event = AuditEvent.signed_in(self._node, party, _here(), "", out=True)
                 store.record(connection, event.records())
 
-    def looked(self, name: str, address: str) -> None:
-        """Record that somebody has read the audit log."""
-        self._record(AuditEvent.log_used(self._node, Party(name, address, requestor=True)))
-
 
 def _here() -> Party:
     return Party("xds console", socket.gethostname(), ours=True)
 
 
+def _refused(known: Account | None, seen: Account | None, *, right: bool) -> str:
+    """Why somebody is not let in; empty if they are."""
+    if known is not None and known.locked_until > now_microseconds():
+        return "the account is locked"
+    same = known is not None and seen is not None and known.password == seen.password
+    return "" if right and same else "the name or the password is wrong"
+
+
 def _right(kept: str, password: str) -> bool:
+    """Whether it is the password.
+
+    Raises:
+        Busy: too many are being compared.
+    """
+    if not _COMPARING.acquire(timeout=WAITING_SECONDS):
+        raise Busy
     try:
         return _HASHER.verify(kept, password)
-    except argon2.exceptions.VerificationError:
+    except argon2.exceptions.VerifyMismatchError:
         return False
+    finally:
+        _COMPARING.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who looks at the log, and from where."""
+
+    name: str
+    address: str
 
 
 class AuditDesk:
-    """The audit log, as the desk reads it."""
+    """The audit log, as the desk reads it; each look is on record, with what was looked for."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
-        self._engine, self._settings = engine, settings
+    def __init__(
+        self, engine: sa.Engine, settings: Settings, node: AuditSource, record: Callable[[AuditEvent], None]
+    ) -> None:
+        self._engine, self._settings, self._node, self._record = engine, settings, node, record
 
-    def found(self, wanted: Wanted, most: int) -> list[Recorded]:
+    def looked(self, look: Look, given: Mapping[str, str], patient_id: str = "") -> None:
+        """Record that somebody has read the log: what was asked, and about whom."""
+        reader = Party(look.name, look.address, requestor=True)
+        patient = given.get("patient", "") or patient_id
+        self._record(AuditEvent.log_used(self._node, reader, asked=urlencode(given), patient_id=patient))
+
+    def page(self, wanted: Wanted, most: int) -> Page:
+        """What is found within a time in which a person waits."""
         with reading(self._engine) as connection:
-            return store.found(connection, wanted, most)
+            return search.page(connection, wanted, most, PATIENCE_SECONDS)
 
     def by_time(self, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
         with reading(self._engine) as connection:
-            return store.by_time(connection, wanted, width, most)
+            return search.by_time(connection, wanted, width, most)
+
+    def all_of(self, wanted: Wanted, most: int) -> list[Recorded]:
+        """The newest, however long it takes: to be taken away, and not waited for at a page."""
+        with reading(self._engine) as connection:
+            return search.found(connection, wanted, most)
+
+    def unusual(self, *, decided: bool, before: int, most: int) -> list[Unusual]:
+        with reading(self._engine) as connection:
+            return review.unusual(connection, decided=decided, before=before, most=most)
+
+    def open_count(self) -> int:
+        with reading(self._engine) as connection:
+            return review.open_count(connection)
+
+    def decide(self, look: Look, id_: int, decision: str, note: str) -> bool:
+        """Keep a decision on what is unusual, on record in the same commit; False if there is nothing of the id."""
+        with self._engine.begin() as connection:
+            decided = review.decide(connection, id_, decision, note, look.name)
+            if decided is None:
+                return False
+            reader = Party(look.name, look.address, requestor=True)
+            said = urlencode({"decision": decision, "reason": decided.reason, "record": decided.record_id})
+            event = AuditEvent.log_used(self._node, reader, asked=said, patient_id=decided.patient_id)
+            store.record(connection, event.records())
+        return True
+
+    def searches(self, name: str) -> Sequence[Saved]:
+        with reading(self._engine) as connection:
+            return review.searches(connection, name)
+
+    def save_search(self, name: str, title: str, query: str) -> bool:
+        with self._engine.begin() as connection:
+            return review.save_search(connection, name, title, query)
+
+    def forget_search(self, name: str, id_: int) -> None:
+        with self._engine.begin() as connection:
+            review.forget_search(connection, name, id_)
 
     def one(self, id_: int) -> Recorded | None:
+        if id_ >= 2**63:
+            return None
         with reading(self._engine) as connection:
             return store.one(connection, id_)
+
+    def patients(self, records: Sequence[Recorded]) -> dict[int, list[str]]:
+        """Whom records are about, by their ids; of a retrieval that names nobody, whose its documents are."""
+        with reading(self._engine) as connection:
+            return {record.id: indexing.patients(connection, record) for record in records}
 
     def proof(self, record: Recorded) -> Proof:
         return proof(self._engine, self._settings.data / "audit", log_certificates(self._settings), record)

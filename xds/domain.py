@@ -68,6 +68,7 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Call, Transaction
+from xds.users import Users
 from xds.wire.client import Client, LocalClient
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
@@ -323,6 +324,7 @@ class AffinityDomain:
         settings, senders = self.settings, Senders(self.settings.senders)
         captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
+        users = Users(settings.xua) if settings.xua.trusted else None
         return {
             f"{self.path}/{actor}": Exchange(
                 title,
@@ -335,6 +337,7 @@ class AffinityDomain:
                 metrics,
                 senders,
                 captures,
+                users,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

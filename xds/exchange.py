@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.audit.events import AuditEvent, Side
+from xds.audit.people import Person, asked_by, asking
 from xds.captures import Captures
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
@@ -25,6 +26,7 @@ from xds.store.work import Database
 from xds.streaming import Stream
 from xds.transactions.bodies import schema_findings, taken_out
 from xds.transactions.transaction import Call, Reply, Transaction
+from xds.users import Users
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
@@ -34,6 +36,7 @@ from xds.wire.mime import Limits, Malformed, Package, read_package
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
+from xds.wire.xua import SECURITY
 
 log = logging.getLogger("xds.exchange")
 
@@ -65,14 +68,16 @@ class Exchange:
         metrics: Metrics,
         senders: Senders,
         captures: Captures,
+        users: Users | None = None,
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
-        self._captures = captures
+        self._captures, self._users = captures, users
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
-        self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions})
+        self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions},
+                                  [SECURITY] if users else [])  # fmt: skip
 
     def answer(self, request: HttpRequest) -> HttpReply:
         """Take one message and answer it, in the packaging it came in."""
@@ -104,7 +109,8 @@ class Exchange:
         def operation(message: Message, incoming: _Incoming) -> str:
             started, outcome = time.monotonic(), "fault"
             try:
-                incoming.reply = self._performed(transaction, message, incoming)
+                with asked_by(self._user(transaction, message, incoming)):
+                    incoming.reply = self._performed(transaction, message, incoming)
                 outcome = "refused" if incoming.reply.failed else "done"
             finally:
                 self._metrics.transactions.labels(transaction.number, outcome).inc()
@@ -112,6 +118,23 @@ class Exchange:
             return "sent"
 
         return operation
+
+    def _user(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Person | None:
+        """For whom a message is sent (ITI-40); what is not believed is on record as that, and as the transaction.
+
+        Raises:
+            Fault: see ``Trust.asserted``.
+        """
+        if self._users is None or asking():  # who has signed in at this process needs no assertion
+            return asking()
+        try:
+            return self._users.person(message.header)
+        except Fault as fault:
+            event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
+            event.refused("user not authenticated")
+            with self._database.engine.begin() as connection:
+                record(connection, [*event.records(), *self._users.refused(event, fault.reason).records()])
+            raise
 
     def _performed(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Reply:
         """Effect and audit records in one commit; or nothing but the failure's record."""

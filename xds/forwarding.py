@@ -21,7 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.store import audit as store
-from xds.store.audit import Recorded, Value
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Value
 from xds.store.engine import reading
 from xds.wire.syslog import DATAGRAM_BYTES, SECONDS, NotSent, connected, framed, message, named
 
@@ -87,7 +89,7 @@ class Forwarder:
         frames = [row.message if row.origin else message(row.message) for row in rows]
         unsent = self._datagrams(rows, frames) if self._scheme == "udp" else self._streamed(frames)
         with self._engine.begin() as connection:
-            store.keep_values(connection, unsent)
+            search.keep_values(connection, unsent)
             store.move(connection, self._url, begin + len(rows))
         return len(rows)
 
@@ -101,7 +103,7 @@ class Forwarder:
                 for row, frame in zip(rows, frames, strict=True):
                     if len(frame) > DATAGRAM_BYTES:
                         log.error("audit.too_long_to_forward", extra={"to": self._url, "record": row.id})
-                        unsent.append(Value(UNSENT, self._url, row.id))
+                        unsent.append(Value(UNSENT, self._url, row.id, row.recorded))
                     else:
                         sock.sendto(frame, (host, port))
         except OSError as problem:
@@ -157,4 +159,4 @@ def waiting(connection: sa.Connection, url: str) -> tuple[int, int]:
     """How many records wait to be sent to a repository, and how many could not be."""
     position = store.position(connection, url)
     waits = 0 if position is None else max(store.head(connection) - position, 0)
-    return waits, store.valued(connection, UNSENT, url)
+    return waits, search.valued(connection, UNSENT, url)

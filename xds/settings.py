@@ -96,6 +96,16 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Xua:
+    """ITI-40: SAML 2.0 assertions of the person that a SOAP message is sent for."""
+
+    trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
+    audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
+    required: bool = False  # a message without one is refused
+    override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """The Document Registry."""
 
@@ -157,6 +167,16 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """Accesses by people that an auditor is shown as unusual, beside namesakes, flagged patients and overrides."""
+
+    office_hours: str = ""  # such as 07:00-19:00, Monday to Friday: an access at another time is shown; empty: none is
+    timezone: str = "UTC"  # of these
+    peer_factor: float = 5.0  # who accesses so many times more patients in a day than the median of their role is shown
+    least_patients: int = 20  # and more than these
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """What a named sender really sends, kept for a limited time, sealed to who may read it; ``xds capture``."""
 
@@ -210,10 +230,12 @@ class Settings:
     s3: S3 = field(default_factory=S3)
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
+    xua: Xua = field(default_factory=Xua)
     registry: Registry = field(default_factory=Registry)
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)
     audit: Audit = field(default_factory=Audit)
+    review: Review = field(default_factory=Review)
     capture: Capture = field(default_factory=Capture)
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)

@@ -24,7 +24,9 @@ from xds.audit.sequencer import Sequencer, folder
 from xds.cli.common import database, settings
 from xds.errors import Unusable
 from xds.store import audit as store
-from xds.store.audit import Recorded, Wanted
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Wanted
 from xds.store.tables import audit_record
 
 GOLDEN = Path(__file__).parent / "messages"
@@ -56,7 +58,7 @@ class Site:
 
     def newest(self) -> Recorded:
         with database(self.loaded) as engine, engine.connect() as connection:
-            return store.found(connection, Wanted(), 1)[0]
+            return search.found(connection, Wanted(), 1)[0]
 
     def change(self, **values: object) -> None:
         """The database's first row."""
@@ -112,6 +114,25 @@ def test_a_list_is_narrowed_by_number_transaction_and_patient(
     site: Site, arguments: list[str], found: list[str]
 ) -> None:
     assert [row["transaction"] for row in site.json("list", *arguments)] == found  # type: ignore[attr-defined]
+
+
+def test_reports_are_printed_and_the_look_is_on_record_with_whom_it_was_about(site: Site) -> None:
+    patient = "anna^^^&1.2.3.4.5&ISO"
+    (line, *_) = site.json("report", "patient", patient)  # type: ignore[misc]
+    assert (line["what"], line["records"]) == ("192.0.2.7", 2)
+    assert site.newest().patient_id == patient
+    assert b'UserID="xds audit, ' in site.newest().message
+    (line, *_) = site.json("report", "person", "192.0.2.7", "--since", "2026-01-01")  # type: ignore[misc]
+    assert line["what"] == patient
+    for what in ("failures", "overrides", "unusual"):
+        assert site.json("report", what) == []
+        assert site.audit("report", what).exit_code == 0
+    assert "ITI-18 Registry Stored Query × 1" in site.audit("report", "patient", patient).stdout
+
+
+@pytest.mark.parametrize("arguments", [("patient",), ("person",), ("failures", "anna"), ("nothing",)])
+def test_a_report_that_is_asked_for_wrongly_is_wrong_use(site: Site, arguments: tuple[str, ...]) -> None:
+    assert site.audit("report", *arguments).exit_code == 2
 
 
 def test_records_are_exported_for_a_court_and_checked_there(site: Site, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from xds.app import Application
 from xds.audit.codes import EVENT_IDS, REPORT_NUMBER
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.message import AuditSource, Detail, ParticipantObject
+from xds.audit.people import Person, asked_by
 from xds.configuration import load
 from xds.ebxml import lcm
 from xds.ebxml.query import AdhocQuery
@@ -41,6 +42,7 @@ from xds.wire.addressing import Addressing
 from xds.wire.http import HttpRequest
 from xds.wire.soap import Message
 from xds.wire.xml import Element, parse, schema
+from xds.wire.xua import Assertion, Code
 
 GOLDEN = Path(__file__).parent / "messages"
 STARTED = int(NOW.timestamp() * 1_000_000)
@@ -134,6 +136,32 @@ def valid(message: bytes) -> Element:
         for attribute in ("UserID", "AuditSourceID", "csd-code", "codeSystemName"):
             assert element.get(attribute) != ""
     return root
+
+
+def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_use(application: Application) -> None:
+    person = Person.of(Assertion(
+        "https://idp.hospital.example", "anna.meier", "am", "Dr. Anna Meier", "North Hospital", "urn:oid:1.2.3.9",
+        (Code("223366009", "2.16.840.1.113883.6.96", "SNOMED_CT", "Radiologist"),),
+        (Code("TREATMENT", "2.16.840.1.113883.1.11.20448", "PurposeOfUse", "Treatment"),),
+    ))  # fmt: skip
+    with asked_by(person):
+        event = an_event(application, "iti18", Side.RESPONDER)
+    event.end(failed=False)
+    (record,) = event.records()
+    assert same(record.message, "iti18_responder_xua")
+    valid(record.message)
+
+
+def test_what_is_done_in_an_emergency_raises_an_alert_about_the_same_patient(application: Application) -> None:
+    with asked_by(Person("anna", overrides=True)):
+        event = an_event(application, "iti18", Side.RESPONDER)
+    event.end(failed=True)
+    query, alert = event.records()
+    assert (query.event, alert.event) == ("110112", "110113")
+    assert alert.patient_id == query.patient_id == str(ANNA)
+    assert (query.outcome, alert.outcome) == (8, 8)
+    root = valid(alert.message)
+    assert root.find(".//EventTypeCode").get("csd-code") == "110127"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("side", Side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,20 @@ from xds.audit import indexing
 from xds.audit.indexing import folded, index, values
 from xds.audit.message_xml import read
 from xds.store import audit as store
-from xds.store.audit import Recorded, Wanted, now_microseconds
-from xds.store.tables import audit_value, document, locator, patient, publication
+from xds.store import audit_search as search
+from xds.store.audit import Recorded, now_microseconds
+from xds.store.audit_search import HOUR, Position, Wanted
+from xds.store.tables import (
+    audit_cursor,
+    audit_hour,
+    audit_record,
+    audit_value,
+    document,
+    locator,
+    metadata,
+    patient,
+    publication,
+)
 
 GOLDEN = Path(__file__).parent / "messages"
 ANNA = "anna^^^&1.2.3.4.5&ISO"
@@ -29,17 +42,17 @@ def kept(engine: sa.Engine, *messages: bytes, outcome: int = 0) -> None:
     with engine.begin() as connection:
         before = store.count(connection)
         store.record(connection, [
-            Recorded(message, "110112", "ITI-18", outcome, recorded=1_000_000 * (before + n))
+            Recorded(message, "110112", "ITI-18", outcome, recorded=HOUR * (before + n))
             for n, message in enumerate(messages, 1)
         ])  # fmt: skip
-        rows = store.found(connection, Wanted(), 1000)
+        rows = search.found(connection, Wanted(), 1000)
         index(connection, [row for row in rows if row.id > before])
 
 
 def found(engine: sa.Engine, *wanted: tuple[str, str], **more: object) -> list[int]:
     with engine.connect() as connection:
         folded_ = tuple((kind, folded(kind, value)) for kind, value in wanted)
-        return [row.id for row in store.found(connection, Wanted(folded_, **more), 100)]  # type: ignore[arg-type]
+        return [row.id for row in search.found(connection, Wanted(folded_, **more), 100)]  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +119,8 @@ def test_a_retrieval_of_a_published_study_is_found_under_its_patient(engine: sa.
 def test_what_is_no_message_is_found_by_its_time_alone(engine: sa.Engine) -> None:
     kept(engine, b"nonsense", golden("iti18_responder"))
     assert found(engine) == [2, 1]
-    assert found(engine, since=1_000_000, until=2_000_000) == [1]
-    assert found(engine, before=2) == [1]
+    assert found(engine, since=HOUR, until=2 * HOUR) == [1]
+    assert found(engine, before=Position(2 * HOUR, 2)) == [1]
 
 
 def test_failures_and_kinds_are_found(engine: sa.Engine) -> None:
@@ -122,7 +135,83 @@ def test_records_are_counted_by_time(engine: sa.Engine) -> None:
     kept(engine, golden("iti18_responder"), golden("iti18_responder"))
     kept(engine, golden("iti18_responder"), outcome=8)
     with engine.connect() as connection:
-        assert store.by_time(connection, Wanted(), 2_000_000, 100) == {0: (1, 0), 2_000_000: (2, 1)}
+        assert search.by_time(connection, Wanted(), 2 * HOUR, 100) == {0: (1, 0), 2 * HOUR: (2, 1)}
+
+
+def test_records_that_have_a_value_are_counted_by_time(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder"), golden("iti43_responder"))
+    kept(engine, golden("iti18_responder"), outcome=8)
+    of_anna = Wanted((("patient", ANNA),))
+    with engine.connect() as connection:
+        assert search.by_time(connection, of_anna, 2 * HOUR, 100) == {0: (1, 0), 2 * HOUR: (1, 1)}
+        assert search.by_time(connection, of_anna, 2 * HOUR, 1) == {2 * HOUR: (1, 1)}
+
+
+def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder"), b"<AuditMessage>Miller &amp; Sons</AuditMessage>")
+    assert found(engine, text="miller & SONS") == [2]
+    assert found(engine, text="hospital", transaction="ITI-18") == [1]
+    assert found(engine, ("patient", ANNA), text="nobody") == []
+
+
+def test_a_search_whose_time_is_over_says_where_to_go_on(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_TEXTS", 2)
+    kept(engine, *[golden("iti18_responder")] * 4, b"needle")
+    seen, before, pages = [], None, 0
+    with engine.connect() as connection:
+        while pages == 0 or before:
+            page = search.page(connection, Wanted(text="AuditMessage", before=before), 10, seconds=0)
+            seen += [one.id for one in page.records]
+            before, pages = page.end, pages + 1
+    assert seen == [4, 3, 2, 1]
+    assert pages > 2
+
+
+def test_what_is_not_indexed_yet_is_found_by_its_kind(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder"))
+    with engine.begin() as connection:
+        store.record(connection, [Recorded(golden("iti18_responder"), "110112", "ITI-18", 8)])
+    assert len(found(engine, transaction="ITI-18")) == 2
+    assert len(found(engine, failed=True)) == 1
+
+
+_KINDS = st.tuples(st.integers(0, 5), st.sampled_from(["110112", "110106"]), st.sampled_from([0, 0, 0, 8]),
+                   st.sets(st.sampled_from("abc")))  # fmt: skip
+
+
+@given(st.lists(_KINDS, max_size=40), st.sets(st.sampled_from("abc")), st.integers(0, 3), st.integers(0, 6),
+       st.sampled_from(["", "110112"]), st.booleans(), st.integers(1, 7))  # fmt: skip
+def test_pages_hold_every_record_as_wanted_once_and_in_order(
+    records: list[tuple[int, str, int, set[str]]], wanted_values: set[str], since: int, until: int, event: str,
+    failed: bool, most: int,
+) -> None:  # fmt: skip
+    engine = sa.create_engine("sqlite://")
+    metadata.create_all(engine, [audit_record, audit_value, audit_hour, audit_cursor])
+    wanted = Wanted(tuple(("user", v) for v in sorted(wanted_values)), since * HOUR, until * HOUR, event, failed=failed)
+    with engine.begin() as connection:
+        store.record(connection, [Recorded(b"", event_, "", outcome, recorded=hour * HOUR + 5)
+                                  for hour, event_, outcome, _ in records])  # fmt: skip
+        rows = sorted(search.found(connection, Wanted(), 100), key=lambda row: row.id)
+        search.count_hours(connection, rows)
+        both = [(row, held) for row, (*_, held) in zip(rows, records, strict=True)]
+        search.keep_values(
+            connection, [search.Value("user", v, row.id, row.recorded) for row, held in both for v in held]
+        )
+        expected = [
+            row.id for row, held in both
+            if wanted_values <= held and row.recorded >= wanted.since and (not until or row.recorded < wanted.until)
+            and event in ("", row.event) and (row.outcome > 0 or not failed)
+        ]  # fmt: skip
+        seen, end = [], None
+        while not seen or end:
+            page = search.page(connection, replace(wanted, before=end), most)
+            seen += [(one.recorded, one.id) for one in page.records]
+            end = page.end
+            if not page.records:
+                break
+    engine.dispose()
+    assert sorted(id_ for _, id_ in seen) == sorted(expected)
+    assert seen == sorted(seen, reverse=True)
 
 
 def test_one_record_is_not_found_by_more_than_a_limit(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from xds.audit.plain import UNREADABLE, indented, summary, words
 from xds.wire.xml import parse
 
 GOLDEN = Path(__file__).parent / "messages"
-FIELDS = {"time", "event", "transaction", "outcome", "why", "source", "destination", "patient"}
+FIELDS = {"time", "event", "transaction", "outcome", "why", "source", "destination", "patient", "person"}
 
 
 def golden(name: str) -> bytes:
@@ -46,6 +46,7 @@ def test_a_summary_has_what_a_list_shows() -> None:
         "source": "https://peer.example/repository",
         "destination": "https://xds.hospital.example",
         "patient": "anna^^^&1.2.3.4.5&ISO",
+        "person": "",
     }
 
 
@@ -90,7 +91,7 @@ def test_who_asked_and_why_is_said() -> None:
     good = read(golden("iti18_responder"))
     event = replace(good.event, purposes_of_use=(Coded("TREAT", "2.16.840.1.113883.5.8", "treatment"),))
     said = words(write(replace(good, event=event, participants=(*good.participants, person))))
-    assert "It was asked for by Dr. Weber. The purpose was treatment." in said
+    assert "It was asked for by Dr. Weber (dr, Doctor). The purpose was treatment." in said
 
 
 def test_reading_the_log_reads_as_a_sentence_without_gaps() -> None:

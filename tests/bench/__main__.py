@@ -31,12 +31,13 @@ BENCHMARKS = {
     "wado": ("wado", "WADO-RS of 5,000 instances beside Orthanc's"),
     "manifest": ("manifests", "a manifest of 10,000 instances, written and read"),
     "audit": ("auditing", "what recording and signing cost, and verifying"),
+    "audit-search": ("audit_searching", "how long the desk searches a large audit log"),
     "bulk": ("bulk", "bulk load against PostgreSQL COPY"),
 }
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    listed = "\n".join(f"  {name:10}{what}" for name, (_, what) in BENCHMARKS.items())
+    listed = "\n".join(f"  {name:14}{what}" for name, (_, what) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, epilog=f"benchmarks:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,10 +46,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a minute instead of six; smaller sizes")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, too")
     parser.add_argument("--documents", metavar="N", type=int, default=0, help="documents of iti-18 (100000)")
+    parser.add_argument("--records", metavar="N", type=int, default=0, help="records of audit-search (1000000)")
     parsed = parser.parse_args(given)
     unknown = [name for name in parsed.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    parsed.records = parsed.records or (20_000 if parsed.quick else 1_000_000)
     parsed.documents = parsed.documents or (10_000 if parsed.quick else 100_000)
     return parsed
 
@@ -84,7 +87,7 @@ def main(given: list[str] | None = None) -> int:
         )
     try:
         with ExitStack() as stack:
-            bench = Run(folder, options.quick, options.documents, stack)
+            bench = Run(folder, options.quick, options.documents, stack, options.records)
             for name in options.names or BENCHMARKS:
                 started = time.monotonic()
                 print(f"{name}: {BENCHMARKS[name][1]} …", file=sys.stderr, end=" ", flush=True)

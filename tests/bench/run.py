@@ -60,6 +60,7 @@ class Run:
     quick: bool
     documents: int
     stack: ExitStack
+    records: int = 0
     _postgres: Postgres | None = field(default=None, init=False)
 
     def of(self, full: Any, quick: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar
@@ -11,11 +12,13 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
+import argon2
 import pytest
 import sqlalchemy as sa
 
 from tests.builders import a_submission, an_entry
 from tests.test_app import ANNA, Site, of_bytes, serving
+from xds import desk
 from xds.audit.sequencer import Sequencer
 from xds.desk import hashed
 from xds.settings import Loaded
@@ -130,6 +133,73 @@ def test_after_five_wrong_passwords_the_right_one_does_not_help_until_the_lock_e
     assert browser.sign_in("anna")[0] == 200
 
 
+def test_wrong_passwords_are_forgotten_after_a_day(site: Site) -> None:
+    browser = Browser(site)
+    for _ in range(accounts.TRIES - 1):
+        browser.sign_in("anna", "wrong")
+    with site.application.engine.begin() as connection:
+        connection.execute(sa.update(account).values(failed_at=now_microseconds() - 25 * 3600 * 1_000_000))
+    browser.sign_in("anna", "wrong")
+    assert browser.sign_in("anna")[0] == 200
+
+
+def test_an_account_that_is_changed_while_its_password_is_compared_lets_nobody_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def right(kept: str, password: str) -> bool:
+        with site.application.engine.begin() as connection:
+            accounts.set_password(connection, "anna", "another")
+        return True
+
+    monkeypatch.setattr("xds.desk._right", right)
+    assert Browser(site).sign_in("anna")[0] == 403
+
+
+def test_many_who_sign_in_at_once_are_asked_to_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xds.desk.WAITING_SECONDS", 0.01)
+    monkeypatch.setattr("xds.desk._COMPARING", threading.BoundedSemaphore(1))
+    with desk._COMPARING:
+        status, page, _ = Browser(site).sign_in("anna")
+    assert (status, "Many people are signing in" in page) == (503, True)
+    assert sign_ins(site) == []
+
+
+def test_a_password_that_cannot_be_compared_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bool:
+        raise argon2.exceptions.VerificationError("Memory allocation error")
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", fails)
+    for _ in range(accounts.TRIES):
+        assert Browser(site).sign_in("anna")[0] == 500
+    with site.application.engine.connect() as connection:
+        assert connection.scalar(sa.select(account.c.failed).where(account.c.name == "anna")) == 0
+
+
+def test_who_signs_in_again_has_one_session(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    browser.sign_in("anna")
+    with site.application.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(session)) == 1
+
+
+def test_another_page_of_the_browser_signs_out_though_the_form_was_shown_again(site: Site) -> None:
+    browser = Browser(site)
+    page = browser.sign_in("anna")[1]
+    browser.got("/console/sign-in")
+    assert browser.got("/console/sign-in/out", hidden(page))[0] == 200
+    assert "/console/sign-in" in browser.got("/console/audit")[2]
+
+
+@pytest.mark.parametrize("path", ["/console/audit?patient=%00", "/console/audit/99999999999999999999999",
+                                  "/console/audit?before=99999999999999999999-1"])  # fmt: skip
+def test_what_no_form_sends_breaks_nothing(site: Site, path: str) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    assert browser.got(path)[0] in (200, 404)
+    assert browser.sign_in("an\0na")[0] == 403
+
+
 def test_a_form_that_came_from_elsewhere_is_refused(site: Site) -> None:
     browser = Browser(site)
     browser.got("/console/sign-in")
@@ -197,12 +267,12 @@ def test_a_record_is_shown_in_plain_words_with_its_proof(site: Site) -> None:
 def test_the_log_is_searched_by_patient_and_drawn_by_day(site: Site) -> None:
     browser = Browser(site)
     browser.sign_in("anna")
-    page = browser.got(f"/console/audit?patient={quote(str(ANNA))}&transaction=ITI-18")[1]
+    page = browser.got(f"/console/audit?patient={quote(str(ANNA))}&event=ITI-18")[1]
     assert page.count('<tr><td class="day">') == 1
     today = datetime.now(UTC).date().isoformat()
-    assert f'aria-label="{today}: 1 records, 0 failed"' in page
+    assert re.search(rf'aria-label="{today}T\d\d:00: 1 records, 0 failed"', page)
     assert "No record meets this" in browser.got("/console/audit?patient=nobody")[1]
-    assert "A day is written as" in browser.got("/console/audit?since=yesterday")[1]
+    assert "A time is written as" in browser.got("/console/audit?since=yesterday")[1]
 
 
 def test_without_any_account_images_are_open_and_the_log_is_closed(database_url: str, tmp_path: Path) -> None:

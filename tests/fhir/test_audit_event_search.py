@@ -22,7 +22,9 @@ from xds.audit.indexing import index
 from xds.fhir.audit_event import resource
 from xds.fhir.search import BadSearch, allowed, wanted
 from xds.store import audit as store
-from xds.store.audit import Recorded, Wanted
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Wanted
 from xds.store.tables import audit_record
 from xds.wire.http import HttpRequest
 
@@ -46,7 +48,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
                 Recorded(golden("iti43_responder"), "110106", "ITI-43", 8, recorded=2 * DAY),
                 Recorded(b"nonsense", "unreadable", "", 0, recorded=3 * DAY, origin="udp 192.0.2.1"),
             ])  # fmt: skip
-            index(connection, store.found(connection, Wanted(), 10))
+            index(connection, search.found(connection, Wanted(), 10))
         yield site
 
 

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from tests.audit.databases import database_url, engine, shared_postgres
 from xds.store import audit as store
-from xds.store.audit import Recorded, Value, Wanted
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Value, Wanted
 from xds.store.tables import audit_record
 
 __all__ = ["database_url", "engine", "shared_postgres"]  # fixtures
@@ -32,7 +34,8 @@ def keep(engine: sa.Engine, records: list[Recorded]) -> None:
 
 def number(engine: sa.Engine, most: int = 1000) -> list[Recorded]:
     with engine.begin() as connection:
-        return store.number(connection, most)
+        count = store.number(connection, most)
+        return store.numbered_from(connection, store.head(connection) - count, count)
 
 
 def numbered(engine: sa.Engine, **more: int) -> list[Recorded]:
@@ -49,7 +52,7 @@ def test_a_record_comes_back_as_it_was(engine: sa.Engine) -> None:
     record = a_row(1, message=bytes(range(256)), outcome=8)
     keep(engine, [record])
     with engine.connect() as connection:
-        (found,) = store.found(connection, Wanted(), 10)
+        (found,) = search.found(connection, Wanted(), 10)
         assert replace(found, id=0) == record
         assert store.one(connection, found.id) == found
         assert store.one(connection, found.id + 1) is None
@@ -60,7 +63,7 @@ def test_a_record_without_a_time_is_of_now(engine: sa.Engine) -> None:
     before = store.now_microseconds()
     keep(engine, [a_row(1, recorded=0)])
     with engine.connect() as connection:
-        (found,) = store.found(connection, Wanted(), 10)
+        (found,) = search.found(connection, Wanted(), 10)
     assert before <= found.recorded <= store.now_microseconds()
 
 
@@ -155,14 +158,14 @@ def test_the_newest_are_listed_first_and_by_transaction_and_patient(engine: sa.E
     other = a_row(9, transaction="ITI-43", patient_id="bert^^^&1.2&ISO")
     keep(engine, [*rows(0, 3), other])
     with engine.begin() as connection:
-        everyone = store.found(connection, Wanted(), 9)
-        store.keep_values(connection, [Value("patient", one.patient_id, one.id) for one in everyone])
+        everyone = search.found(connection, Wanted(), 9)
+        search.keep_values(connection, [Value("patient", one.patient_id, one.id, one.recorded) for one in everyone])
     of_anna = (("patient", "anna^^^&1.2&ISO"),)
     with engine.connect() as connection:
-        assert [r.message for r in store.found(connection, Wanted(), 2)] == [other.message, a_row(2).message]
-        assert [r.message for r in store.found(connection, Wanted(transaction="ITI-43"), 9)] == [other.message]
-        assert len(store.found(connection, Wanted(of_anna), 9)) == 3
-        assert store.found(connection, Wanted(of_anna, transaction="ITI-43"), 9) == []
+        assert [r.message for r in search.found(connection, Wanted(), 2)] == [other.message, a_row(2).message]
+        assert [r.message for r in search.found(connection, Wanted(transaction="ITI-43"), 9)] == [other.message]
+        assert len(search.found(connection, Wanted(of_anna), 9)) == 3
+        assert search.found(connection, Wanted(of_anna, transaction="ITI-43"), 9) == []
 
 
 def test_how_long_the_oldest_record_has_waited_is_known(engine: sa.Engine) -> None:
@@ -193,7 +196,7 @@ def test_a_stream_that_ends_leaves_its_records_and_is_open_no_more(engine: sa.En
         assert store.close_stream(connection, "one", [a_row(0)])
     with engine.connect() as connection:
         assert [id_ for id_, _, _ in store.streams(connection)] == ["two"]
-        assert [r.outcome for r in store.found(connection, Wanted(), 9)] == [0]
+        assert [r.outcome for r in search.found(connection, Wanted(), 9)] == [0]
 
 
 def test_a_stream_is_ended_once(engine: sa.Engine) -> None:

@@ -20,6 +20,10 @@ class Coded:
     display_name: str = ""
 
 
+# The organisation that a person acts for, beside them; the system is the XSPA attribute's name (ITI TF-2: 3.40.4.1.2).
+ORGANISATION = Coded("organization", "urn:oasis:names:tc:xspa:1.0:subject", "Organization")
+
+
 class Action(StrEnum):
     """EventActionCode.  DICOM PS3.15: A.5.2."""
 

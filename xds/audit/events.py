@@ -36,6 +36,7 @@ from xds.audit.codes import (
 )
 from xds.audit.message import ActiveParticipant, AuditMessage, AuditSource, Detail, Event, ParticipantObject
 from xds.audit.message_xml import write
+from xds.audit.people import Person, asking
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import RegistryObjectList
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
@@ -44,6 +45,7 @@ from xds.metadata import vocabulary as v
 from xds.settings import Settings
 from xds.store.audit import Recorded, now_microseconds
 
+_OVERRIDE = EVENT_TYPES["110127"]
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
 
@@ -104,12 +106,14 @@ class AuditEvent:
     failed_ids: frozenset[str] = frozenset()
     settled: bool = False
     started: int = field(default_factory=now_microseconds)
+    person: Person | None = field(default_factory=asking)
 
     @classmethod
-    def log_used(cls, node: AuditSource, reader: Party) -> AuditEvent:
-        """Audit Log Used (DICOM PS3.15: A.5.3.2): somebody has read the log."""
-        event = cls(node, "110101", "R", ("", ""), reader, reader)
-        event.objects.append(_thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name="Security Audit Log"))
+    def log_used(cls, node: AuditSource, reader: Party, *, asked: str = "", patient_id: str = "") -> AuditEvent:
+        """Audit Log Used (DICOM PS3.15: A.5.3.2): somebody has read the log, and what of it."""
+        event = cls(node, "110101", "R", ("", ""), reader, reader, patient_id=patient_id, person=None)
+        name, details = "Security Audit Log", _details([("Search", asked)] if asked else [])
+        event.objects.append(_thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name=name, details=details))
         event.end(failed=False)
         return event
 
@@ -141,12 +145,32 @@ class AuditEvent:
     @classmethod
     def signed_in(cls, node: AuditSource, who: Party, here: Party, failed: str, *, out: bool = False) -> AuditEvent:
         """User Authentication (DICOM PS3.15: A.5.3.14): somebody signed in, or did not for a reason, or signed out."""
-        event = cls(node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110123" if out else "110122"],))
+        event = cls(
+            node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110123" if out else "110122"],), person=None
+        )
         if failed:
             event.refused(failed)
         else:
             event.end(failed=False)
         return event
+
+    @classmethod
+    def not_believed(cls, node: AuditSource, who: Party, here: Party, reason: str) -> AuditEvent:
+        """User Authentication, failed: an assertion that is not to be believed (ITI TF-2: 3.40)."""
+        event = cls(node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110122"],), person=None)
+        event.refused(reason)
+        return event
+
+    @classmethod
+    def override(cls, event: AuditEvent) -> AuditEvent:
+        """Security Alert, Emergency Override Started: what an event did was done in an emergency."""
+        alert = replace(
+            event, event_id="110113", action="E", transaction=("", ""), objects=list(event.objects), kinds=(_OVERRIDE,)
+        )
+        number, title = event.transaction
+        details = _details([("Alert Description", f"emergency override: {number} {title}".rstrip())])
+        alert.objects.append(_thing(number or "urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
+        return alert
 
     @classmethod
     def application(cls, node: AuditSource, *, starts: bool) -> AuditEvent:
@@ -260,12 +284,15 @@ class AuditEvent:
 
     def records(self) -> list[Recorded]:
         """The records of this event: what failed of it is a record of its own (ITI TF-2: 3.43.5)."""
+        overriding = self.person is not None and self.person.overrides and self.event_id != "110113"
+        alerts = [AuditEvent.override(self).recorded()] if overriding else []
         if self.outcome is not Outcome.SUCCESS or not self.outcome_description:
-            return [self.recorded()]
+            return [self.recorded(), *alerts]
         good, failed = self._parted()
         return [
             self._recorded(good, Outcome.SUCCESS, ""),
             self._recorded(failed, Outcome.MINOR_FAILURE, self.outcome_description),
+            *alerts,
         ]
 
     def _parted(self) -> tuple[list[ParticipantObject], list[ParticipantObject]]:
@@ -298,11 +325,14 @@ class AuditEvent:
             Action(self.action),
             (Coded(number, IHE_TRANSACTIONS, title),) if number else self.kinds,
             description,
+            self.person.purposes if self.person else (),
         )
         roles = (APPLICATION,) if self.event_id == "110100" else ()
         parties: tuple[ActiveParticipant, ...] = (self.source.participant(*roles),)
         if self.source is not self.destination:
             parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
+        if self.person:  # they are the requestor then, and no machine is
+            parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
         patient = self.patient_id if self.names_patient else ""
         about = (*_patient(patient, self.patient_details), *objects)
         return AuditMessage(event, parties, self.node, about)

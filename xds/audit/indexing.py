@@ -6,15 +6,21 @@ would miss every retrieval.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
-from xds.audit.codes import REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
+from xds.audit import watching
+from xds.audit.codes import ORGANISATION, REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
 from xds.audit.message import AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
+from xds.audit.people import is_person
+from xds.audit.watching import Watcher
 from xds.store import audit as store
-from xds.store.audit import Recorded, Value
+from xds.store import audit_search as search
+from xds.store.audit import Recorded
+from xds.store.audit_search import Value
+from xds.store.review import Access
 from xds.wire.addressing import ANONYMOUS
 
 LENGTH = 512
@@ -22,6 +28,11 @@ LENGTH = 512
 
 VALUES = 1000
 """Values of one record."""
+
+PATIENTS = 20
+"""Patients of one record whose accesses are watched; a record is about one (ITI TF-2: 3.20.8)."""
+
+OVERRIDE = "110127"
 
 _IDS = {
     (STUDY_INSTANCE_UID.code, STUDY_INSTANCE_UID.system): "study",
@@ -43,17 +54,21 @@ def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
         elif kind := _IDS.get((item.id_type.code, item.id_type.system)):
             yield kind, item.id
     for participant in message.participants:
-        yield "user", participant.user_name
+        kind = "organisation" if ORGANISATION in participant.role_ids else "user"
+        yield kind, participant.user_name
+        if is_person(participant):
+            yield "user", participant.alternative_user_id
         if participant.user_id != ANONYMOUS:
-            yield "user", participant.user_id
+            yield kind, participant.user_id
         yield "address", participant.network_access_point_id
     yield "source", message.source.source_id
     yield "site", message.source.enterprise_site_id
+    yield "organisation", message.source.enterprise_site_id
 
 
-def index(connection: sa.Connection, records: Iterable[Recorded]) -> None:
-    """Write what records are searched by; to be called once for each."""
-    found: list[Value] = []
+def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watcher | None = None) -> None:
+    """Write what records are searched by, and have accesses watched; to be called once for each."""
+    found, accesses, alerts = list[Value](), list[Access](), set[int]()
     for record in records:
         assert record.id  # noqa: S101  it comes from the table
         try:
@@ -63,8 +78,24 @@ def index(connection: sa.Connection, records: Iterable[Recorded]) -> None:
         kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
         if not any(kind == "patient" for kind, _ in kept):
             kept |= {("patient", one) for one in _patients(connection, message)}
-        found += [Value(kind, value, record.id) for kind, value in sorted(kept)[:VALUES]]
-    store.keep_values(connection, found)
+        found += [Value(kind, value, record.id, record.recorded) for kind, value in sorted(kept)[:VALUES]]
+        accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"][:PATIENTS])
+        if any(code.code == OVERRIDE for code in message.event.type_codes):
+            alerts.add(record.id)
+    search.keep_values(connection, found)
+    search.count_hours(connection, records)
+    if watcher is not None:
+        watcher.watch(connection, accesses, frozenset(alerts))
+
+
+def patients(connection: sa.Connection, record: Recorded) -> list[str]:
+    """Whom a record is about: as it says, else whose its documents and studies are."""
+    try:
+        message = read(record.message)
+    except NotAuditMessage:
+        return []
+    named = [item.id for item in message.objects if item.role is ObjectRole.PATIENT]
+    return named or sorted(_patients(connection, message))
 
 
 def _patients(connection: sa.Connection, message: AuditMessage) -> set[str]:

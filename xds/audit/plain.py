@@ -10,6 +10,8 @@ from lxml import etree
 from xds.audit.codes import DESTINATION, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
+from xds.audit.people import called, is_person
+from xds.wire.addressing import ANONYMOUS
 from xds.wire.syslog import content
 from xds.wire.xml import NotXml, parse
 
@@ -30,10 +32,16 @@ def summary(data: bytes) -> dict[str, str]:
         "transaction": event.type_codes[0].code if event.type_codes else "",
         "outcome": str(int(event.outcome)),
         "why": event.outcome_description,
-        "source": parties[0].user_id if parties else "",
-        "destination": parties[1].user_id if len(parties) > 1 else "",
+        "person": _list(called(p) for p in parties if is_person(p)),
+        "source": _machine(parties[0]) if parties else "",
+        "destination": _machine(parties[1]) if len(parties) > 1 else "",
         "patient": patients[0] if patients else "",
     }
+
+
+def _machine(participant: ActiveParticipant) -> str:
+    """What a system calls itself; its address where it says no more than that the reply goes back to it."""
+    return participant.network_access_point_id if participant.user_id == ANONYMOUS else participant.user_id
 
 
 def indented(data: bytes) -> str:
@@ -81,9 +89,9 @@ def words(data: bytes) -> str:
         return UNREADABLE
     event = message.event
     said = [f"At {event.date_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {_what(message)}."]
-    people = [p for p in message.participants if p.user_is_requestor and _is_person(p)]
+    people = [p for p in message.participants if is_person(p)]
     if people:
-        said.append(f"It was asked for by {_list(p.user_name or p.user_id for p in people)}.")
+        said.append(f"It was asked for by {_list(map(_person, people))}.")
     if event.purposes_of_use:
         said.append(f"The purpose was {_list(c.text or c.code for c in event.purposes_of_use)}.")
     patients = [o.id for o in message.objects if o.role is ObjectRole.PATIENT]
@@ -131,10 +139,12 @@ def _who(participants: Iterable[ActiveParticipant]) -> str:
     return _list(f"{p.user_name or p.user_id or 'somebody'}{_at(p)}" for p in participants)
 
 
-def _is_person(participant: ActiveParticipant) -> bool:
-    return not any(c.code.startswith("11015") for c in participant.role_ids) and bool(
-        participant.user_name or participant.role_ids
-    )
+def _person(participant: ActiveParticipant) -> str:
+    """``Dr. Anna Meier (anna.meier, Radiologist)``."""
+    roles = [code.text or code.code for code in participant.role_ids]
+    known = called(participant)
+    more = ", ".join(dict.fromkeys([*([participant.user_id] if participant.user_id != known else []), *roles]))
+    return f"{known} ({more})" if more else known
 
 
 def _thing(item: ParticipantObject) -> str:
@@ -147,6 +157,8 @@ def _thing(item: ParticipantObject) -> str:
 def _list(items: Iterable[str]) -> str:
     """``a, b and 3 more``."""
     found = list(items)
+    if not found:
+        return ""
     shown, more = found[:_MOST_OBJECTS], len(found) - _MOST_OBJECTS
     if more > 0:
         return f"{', '.join(shown)} and {more} more"

@@ -22,11 +22,13 @@ from xds.audit.checkpoint import BadCheckpoint
 from xds.audit.indexing import index
 from xds.audit.keys import SigningKey, load_or_make
 from xds.audit.segments import as_leaf
+from xds.audit.watching import Watcher
 from xds.audit.writer import LogWriter
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store.audit import Recorded
+from xds.store.audit_search import INDEX
 from xds.store.deployment import log_id
 from xds.store.engine import make_engine, reading
 
@@ -54,7 +56,7 @@ class Sequencer:
     """
 
     def __init__(self, engine: sa.Engine, loaded: Loaded) -> None:
-        self._engine = engine
+        self._engine, self._watcher = engine, Watcher(loaded.settings.review)
         self._writer = LogWriter(folder(loaded), signing_key(loaded), log_id(loaded.settings.data))
         try:
             self._size = self._writer.open()
@@ -102,12 +104,13 @@ class Sequencer:
         """Note what sealed records are searched by."""
         while True:
             with self._engine.begin() as connection:
-                begin = store.position(connection, "index") or 0
+                begin = store.position(connection, INDEX) or 0
                 rows = store.numbered_from(connection, begin, BATCH)
                 if not rows:
+                    self._watcher.compare(connection, store.now_microseconds())
                     return
-                index(connection, rows)
-                store.move(connection, "index", begin + len(rows))
+                index(connection, rows, self._watcher)
+                store.move(connection, INDEX, begin + len(rows))
 
     def _next(self) -> list[Recorded]:
         with self._engine.connect() as connection:

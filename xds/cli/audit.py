@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import getpass
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.progress import Progress
 
-from xds.audit import bundle
+from xds.audit import bundle, reports
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
 from xds.audit.events import AuditEvent, Party, source_of
@@ -25,12 +27,14 @@ from xds.audit.plain import indented, summary, words
 from xds.audit.proof import proof
 from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
-from xds.cli.common import as_json, database, deployment, print_json, settings
+from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.forwarding import waiting
 from xds.settings import Loaded
 from xds.store import audit as store
-from xds.store.audit import Wanted
+from xds.store import audit_search as search
+from xds.store import review
+from xds.store.audit_search import Wanted
 from xds.store.engine import reading
 
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
@@ -75,7 +79,7 @@ def list_(config: Path | None, data: str | None, json_: bool, most: int, **given
     loaded = settings(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
-            records = store.found(connection, _wanted(**given), most)
+            records = search.found(connection, _wanted(**given), most)
         _looked(engine, loaded)
     rows = [{"id": str(r.id), "leaf": "" if r.leaf_number is None else str(r.leaf_number)} | summary(r.message)
             for r in records]  # fmt: skip
@@ -94,11 +98,66 @@ def micros(time: datetime | None) -> int:
     return 0 if time is None else int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def _looked(engine: sa.Engine, loaded: Loaded) -> None:
+def _looked(engine: sa.Engine, loaded: Loaded, asked: str = "", patient_id: str = "") -> None:
     """Audit Log Used: who reads the log is in the log (ITI TF-2: 3.20; DICOM PS3.15: A.5.3.2)."""
-    event = AuditEvent.log_used(source_of(loaded.settings), Party("xds audit", "localhost", ours=True, requestor=True))
+    reader = Party(f"xds audit, {getpass.getuser()}", "localhost", ours=True, requestor=True)
+    event = AuditEvent.log_used(source_of(loaded.settings), reader, asked=asked, patient_id=patient_id)
     with engine.begin() as connection:
         store.record(connection, event.records())
+
+
+REPORTS = {"patient": reports.who_saw, "person": reports.what_was_seen, "failures": reports.failures,
+           "overrides": reports.overrides}  # fmt: skip
+
+
+@audit.command(epilog="Example: xds audit report patient 'anna^^^&1.2.3.4&ISO' --since 2026-03-01 --data ./xds-data")
+@click.argument("what", type=click.Choice([*REPORTS, "unusual"]))
+@click.argument("whom", required=False, default="")
+@deployment
+@as_json
+@click.option("--most", default=5000, show_default=True, help="Of the newest so many records.")
+@click.option("--since", type=TIME, default=None, help="Not before: 2026-03-01 or 2026-03-01T08:00 (UTC).")
+@click.option("--until", type=TIME, default=None, help="Before.")
+def report(
+    what: str, whom: str, config: Path | None, data: str | None, json_: bool, most: int, since: datetime | None,
+    until: datetime | None,
+) -> None:  # fmt: skip
+    """Print who saw a patient, what a person saw, what failed, emergency overrides, or unusual accesses to decide on.
+
+    WHOM is the patient as CX, or the person or system.
+    """
+    if (what in ("patient", "person")) != bool(whom):
+        raise click.UsageError("patient and person need a WHOM, and nothing else has one")
+    loaded, values = settings(config, data), list[tuple[str, str]]()
+    if whom:
+        kind = {"patient": "patient", "person": "user"}[what]
+        values.append((kind, folded(kind, whom)))
+    wanted = Wanted(tuple(values), micros(since), micros(until), failed=what == "failures",
+                    event="110113" if what == "overrides" else "")  # fmt: skip
+    with database(loaded) as engine:
+        with reading(engine) as connection:
+            found = [] if what == "unusual" else search.found(connection, wanted, most)
+            unusual = review.unusual(connection, most=most) if what == "unusual" else []
+        _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
+    if what == "unusual":
+        _print_unusual(unusual, json_)
+        return
+    lines = REPORTS[what](found)
+    if json_:
+        print_json([line.as_json() for line in lines])
+        return
+    for line in lines:
+        kinds = ", ".join(f"{kind} × {count}" for kind, count in line.kinds.items())
+        click.echo(f"{line.count:>6}  {time_of(line.last)}  {line.key}  {line.beside}  {kinds}")
+
+
+def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
+    if json_:
+        print_json([dataclasses.asdict(one) for one in found])
+        return
+    for one in found:
+        day = time_of(one.day * review.DAY)[:10]
+        click.echo(f"{day}  {one.reason:14}  {one.known_as}  {one.patient_id}  {one.detail}".rstrip())
 
 
 @audit.command(epilog="Example: xds audit forwarding --data ./xds-data")
@@ -167,7 +226,7 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
     loaded = settings(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
-            found, signed = store.found(connection, _wanted(**given), most), store.last_checkpoint(connection)
+            found, signed = search.found(connection, _wanted(**given), most), store.last_checkpoint(connection)
         if signed is None:
             raise Unusable("nothing is sealed yet")
         records = [

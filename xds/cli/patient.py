@@ -12,7 +12,7 @@ from xds.cli.common import affinity_domain, as_json, database, deployment, in_do
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
 from xds.settings import Loaded
-from xds.store import patients
+from xds.store import patients, review
 from xds.store.audit import record
 from xds.store.engine import reading
 
@@ -48,6 +48,28 @@ def add(cx: str, config: Path | None, data: str | None, domain: str) -> None:
         if new:
             _recorded(connection, loaded, ("C", id_))
     click.echo("added" if new else "known already")
+
+
+@patient.command(epilog="Example: xds patient watch 'anna^^^&1.2.3.4&ISO' --data ./xds-data")
+@click.argument("cx", required=False, default="")
+@click.option("--no-more", is_flag=True, help="Watch no more.")
+@deployment
+@as_json
+def watch(cx: str, no_more: bool, config: Path | None, data: str | None, json_: bool) -> None:
+    """Show the auditor every access to the patient CX by a person; without CX print who is watched so."""
+    loaded = settings(config, data)
+    with database(loaded) as engine, engine.begin() as connection:
+        if not cx:
+            found = review.vips(connection)
+            if json_:
+                print_json(found)
+            else:
+                click.echo("".join(f"{one}\n" for one in found), nl=False)
+            return
+        new = review.set_vip(connection, str(patient_id(cx)), vip=not no_more)
+        if new:
+            _recorded(connection, loaded, ("U", patient_id(cx)))
+    click.echo("done" if new else "nothing to change")
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, PatientId]) -> None:

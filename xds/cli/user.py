@@ -21,6 +21,10 @@ from xds.store.engine import reading
 SHORTEST = 12
 """Characters of a password (NIST SP 800-63B asks for eight)."""
 
+LEAST_KINDS = 5
+"""Different characters of a password."""
+
+_NONE = "there is no account of this name"
 _CHANGED = "110137"  # User Security Attributes Changed
 
 
@@ -37,18 +41,56 @@ def add(name: str, role: str, config: Path | None, data: str | None) -> None:
     """Make the account NAME; the password is asked for, or read from standard input's first line."""
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise Unusable("a name has 1 to 64 printable characters")
-    if sys.stdin.isatty():
-        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        password = sys.stdin.readline().rstrip("\n")
-    if len(password) < SHORTEST:
-        raise Unusable(f"a password has {SHORTEST} characters at the least")
+    password = _password(name)
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.add(connection, name, role, hashed(password)):
             raise Unusable("there is an account of this name")
         _recorded(connection, loaded, name, f"account made, role {role}")
     click.echo("added")
+
+
+def _password(name: str) -> str:
+    """A new password for an account, asked for or read.
+
+    Raises:
+        Unusable: it would soon be guessed.
+    """
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if len(password) < SHORTEST:
+        raise Unusable(f"a password has {SHORTEST} characters at the least")
+    if len(set(password)) < LEAST_KINDS or name.casefold() in password.casefold():
+        raise Unusable("a password has the account's name not in it, and more than a few characters again and again")
+    return password
+
+
+@user.command(epilog="Example: xds user password anna --data ./xds-data")
+@click.argument("name")
+@deployment
+def password(name: str, config: Path | None, data: str | None) -> None:
+    """Give the account NAME another password, which is asked for; it is unlocked, and its sessions end."""
+    new, loaded = _password(name), settings(config, data)
+    with database(loaded) as engine, engine.begin() as connection:
+        if not accounts.set_password(connection, name, hashed(new)):
+            raise Unusable(_NONE)
+        _recorded(connection, loaded, name, "password changed")
+    click.echo("changed")
+
+
+@user.command(epilog="Example: xds user unlock anna --data ./xds-data")
+@click.argument("name")
+@deployment
+def unlock(name: str, config: Path | None, data: str | None) -> None:
+    """Let the account NAME sign in again at once after wrong passwords."""
+    loaded = settings(config, data)
+    with database(loaded) as engine, engine.begin() as connection:
+        if not accounts.unlock(connection, name):
+            raise Unusable(_NONE)
+        _recorded(connection, loaded, name, "account unlocked")
+    click.echo("unlocked")
 
 
 @user.command("list", epilog="Example: xds user list --data ./xds-data")
@@ -73,13 +115,16 @@ def list_(config: Path | None, data: str | None, json_: bool) -> None:
 
 @user.command(epilog="Example: xds user remove anna --data ./xds-data")
 @click.argument("name")
+@click.option("--last", is_flag=True, help="Even if it is the last: the pages with images are then open to everybody.")
 @deployment
-def remove(name: str, config: Path | None, data: str | None) -> None:
+def remove(name: str, last: bool, config: Path | None, data: str | None) -> None:
     """Remove the account NAME, and end its sessions."""
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.remove(connection, name):
-            raise Unusable("there is no account of this name")
+            raise Unusable(_NONE)
+        if not last and not accounts.any_at_all(connection):
+            raise Unusable("it is the last account; without any the pages with images are open to everybody (--last)")
         _recorded(connection, loaded, name, "account removed")
     click.echo("removed")
 

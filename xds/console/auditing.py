@@ -2,119 +2,245 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
-from flask import Blueprint, abort, g, render_template, request
+from flask import Blueprint, Response, abort, g, redirect, render_template, request
 
-from xds.audit.codes import EVENT_TYPES
+from xds.audit import listing
+from xds.audit.codes import EVENT_IDS, EVENT_TYPES, TRANSACTIONS
 from xds.audit.indexing import folded
 from xds.audit.plain import indented, summary, words
-from xds.desk import AuditDesk
-from xds.store.audit import Recorded, Wanted
+from xds.console.signing_in import from_our_form
+from xds.desk import AuditDesk, Look
+from xds.store.audit import Recorded
+from xds.store.audit_search import HOUR, Page, Position, Wanted
 
 PAGE = 50
 """Records on one page."""
 
-DRAWN = 100_000
-"""Records, the newest, that the chart counts."""
+DRAWN = 50_000
+"""Records, the newest, that the chart counts where it is of a patient, user or other value."""
 
 BARS = 60
+DAY = 24 * HOUR
+WIDTHS = (HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY)
+"""What one bar may stand for: the narrowest is taken that shows the whole time in so many bars."""
 
-_NAMED = ("patient", "user", "study", "source", "address")
+NAMED = ("patient", "user", "organisation", "study", "source", "address")
+"""What a form asks for by a record's values, beside kind, outcome, time and text."""
+
+# What a search may be taken away as: its type, and how many records at the most.
+_EXPORTS = {
+    "csv": ("text/csv; charset=utf-8", 10_000), "jsonl": ("application/x-ndjson", 10_000),
+    "pdf": ("application/pdf", listing.MOST_ON_PAPER),
+}  # fmt: skip
 _OUTCOMES = {"0": "success", "4": "minor failure", "8": "serious failure", "12": "major failure"}
 
 
-def pages(log: AuditDesk, looked: Callable[[str, str], None]) -> Blueprint:
-    """The pages; ``looked`` records that a user has read the log."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a form asks for: as it was given, as it is looked for, and what of it is wrong."""
+
+    given: Mapping[str, str]
+    wanted: Wanted
+    wrong: str = ""
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, str]) -> Search:
+        """Read a form; what cannot be read restricts nothing, and is said."""
+        given = {key: text for key in (*NAMED, "event", "outcome", "text", "since", "until")
+                 if (text := arguments.get(key, "").replace("\0", "").strip()[:300])}  # fmt: skip
+        wanted = Wanted(tuple((key, folded(key, given[key])) for key in NAMED if key in given))
+        event, transaction = _kind(given.get("event", ""))
+        wanted = replace(wanted, event=event, transaction=transaction, text=given.get("text", ""))
+        if given.get("outcome") == "failed":
+            wanted = replace(wanted, failed=True)
+        elif given.get("outcome") in _OUTCOMES:
+            wanted = replace(wanted, outcomes=(int(given["outcome"]),))
+        try:
+            since, (until, width) = time_of(given.get("since", ""))[0], time_of(given.get("until", ""))
+            before = Position.parse(arguments["before"]) if "before" in arguments else None
+        except ValueError:
+            return cls(given, wanted, "A time is written as 2026-03-01 or 2026-03-01T08:00.")
+        return cls(given, replace(wanted, since=since, until=until and until + width, before=before))
+
+    def with_(self, **more: str) -> str:
+        """The address of the same search with something else in it."""
+        return urlencode({key: text for key, text in {**self.given, **more}.items() if text})
+
+
+def _kind(text: str) -> tuple[str, str]:
+    """An event by its code, or a transaction by its number."""
+    return (text, "") if text in EVENT_IDS else ("", text.upper()[:16])
+
+
+def time_of(text: str) -> tuple[int, int]:
+    """Microseconds since 1970 of a day or a minute in UTC, and how long it is; 0 of none.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    for form, width in (("%Y-%m-%d", DAY), ("%Y-%m-%dT%H:%M", 60_000_000)):
+        try:
+            moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        return max(int(moment.timestamp()) * 1_000_000, 1), width
+    if text:
+        raise ValueError("no time")
+    return 0, 0
+
+
+def look() -> Look:
+    """Who is looking."""
+    visitor = g.get("visitor")
+    return Look(visitor.name if visitor else "somebody", request.remote_addr or "")
+
+
+def pages(log: AuditDesk) -> Blueprint:
+    """The pages; each look is recorded before it is answered."""
     blueprint = Blueprint("auditing", __name__)
+
+    @blueprint.app_context_processor
+    def waiting() -> dict[str, Any]:
+        return {"unusual_count": log.open_count}
+
+    def rows(found: Sequence[Recorded]) -> list[dict[str, Any]]:
+        about = log.patients(found)
+        return [row(one, about[one.id]) for one in found]
 
     @blueprint.get("/console/audit")
     def search() -> str:
-        given = {key: text for key in (*_NAMED, "transaction", "since", "until", "failed")
-                 if (text := request.args.get(key, "").strip()[:300])}  # fmt: skip
-        wanted, wrong = _wanted(given)
-        found = log.found(wanted, PAGE + 1)
-        chart = _chart(wanted, log)
-        looked(_name(), request.remote_addr or "")
-        last = found[PAGE - 1].id if len(found) > PAGE else 0
+        asked = Search.of(request.args)
+        found = log.page(asked.wanted, PAGE)
+        chart = None if asked.given.get("text") else _chart(asked, log)
+        log.looked(look(), asked.given)
         return render_template(
-            "audit.html", rows=[_row(one) for one in found[:PAGE]], given=given, wrong=wrong, chart=chart,
-            following=urlencode([*given.items(), ("before", last)]) if last else "",
+            "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
+            following=asked.with_(before=str(found.end)) if found.end else "", searched=_searched(found),
+            kinds=_kinds(), outcomes=_OUTCOMES, desk="search", saved=log.searches(look().name),
         )  # fmt: skip
+
+    @blueprint.get("/console/audit/export.<form>")
+    def export(form: str) -> Response:
+        """What a search finds, to take away."""
+        if form not in _EXPORTS:
+            abort(404)
+        asked = Search.of(request.args)
+        content_type, most = _EXPORTS[form]
+        found = log.all_of(asked.wanted, most)
+        log.looked(look(), {"export": form, **asked.given})
+        disposition = f'attachment; filename="audit.{form}"'
+        data = _taken(form, found, ", ".join(f"{key}: {text}" for key, text in asked.given.items()))
+        return Response(data, content_type=content_type, headers={"Content-Disposition": disposition})
+
+    @blueprint.post("/console/audit/searches")
+    def save() -> Any:
+        name, query = request.form.get("name", "").replace("\0", "").strip(), request.form.get("query", "")
+        if not from_our_form() or not name:
+            abort(400)
+        asked = Search.of(dict(parse_qsl(query)))
+        if not log.save_search(look().name, name, urlencode(asked.given)):
+            return Response(render_template("trouble.html", reason="You keep as many searches as can be kept."), 409)
+        return redirect(f"/console/audit?{urlencode(asked.given)}", 303)
+
+    @blueprint.post("/console/audit/searches/<int:id_>/forget")
+    def forget(id_: int) -> Any:
+        if not from_our_form() or id_ >= 2**63:
+            abort(400)
+        log.forget_search(look().name, id_)
+        return redirect("/console/audit", 303)
 
     @blueprint.get("/console/audit/<int:id_>")
     def record(id_: int) -> str:
         found = log.one(id_)
         if found is None:
             abort(404)
-        looked(_name(), request.remote_addr or "")
+        (shown,) = rows([found])
+        log.looked(look(), {"record": str(id_)}, shown["patient"])
         return render_template(
-            "audit_record.html", row=_row(found), words=words(found.message), xml=indented(found.message),
-            proof=log.proof(found), origin=found.origin,
+            "audit_record.html", row=shown, words=words(found.message), xml=indented(found.message),
+            proof=log.proof(found), origin=found.origin, desk="search",
         )  # fmt: skip
 
     return blueprint
 
 
-def _name() -> str:
-    visitor = g.get("visitor")
-    return visitor.name if visitor else "somebody"
+def _taken(form: str, found: Sequence[Recorded], asked: str) -> Iterable[bytes]:
+    """Records as one of the forms that they may be taken away in."""
+    if form == "csv":
+        return listing.as_csv(found)
+    if form == "jsonl":
+        return listing.as_json_lines(found)
+    return [listing.as_pdf(found, "Audit records", asked)]
 
 
-def _wanted(given: dict[str, str]) -> tuple[Wanted, str]:
-    """What a form asks for, and what of it is wrong."""
-    values = tuple((key, folded(key, given[key])) for key in _NAMED if key in given)
-    try:
-        since, until = (_day(given.get(key, "")) for key in ("since", "until"))
-    except ValueError:
-        return Wanted(values), "A day is written as 2026-03-01."
-    before = request.args.get("before", "0")
-    number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else 0
-    return Wanted(
-        values, since, until and until + 86_400_000_000, transaction=given.get("transaction", "").upper(),
-        failed="failed" in given, before=number,
-    ), ""  # fmt: skip
+def _searched(found: Page) -> str:
+    """Until when was looked back, where a search was ended by its time and not by its page."""
+    if found.end is None or len(found.records) >= PAGE:
+        return ""
+    return f"{datetime.fromtimestamp(found.end.recorded / 1e6, UTC):%Y-%m-%d %H:%M}"
 
 
-def _day(text: str) -> int:
-    return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1_000_000 if text else 0
+def _kinds() -> dict[str, dict[str, str]]:
+    """What the form offers: transactions by number, other events by code."""
+    return {
+        "Transactions": {number: f"{number}, {one.title}" for number, one in TRANSACTIONS.items()},
+        "Events": {code: one.text for code, one in EVENT_IDS.items()},
+    }
 
 
-def _chart(wanted: Wanted, log: AuditDesk) -> dict[str, Any] | None:
-    """Bars by time, of those found: each leads to its day."""
-    width = 86_400_000_000
-    counted = log.by_time(wanted, width, DRAWN)
+def _chart(asked: Search, log: AuditDesk) -> dict[str, Any] | None:
+    """Bars by time, of those found: each leads to its span, and two of them to what lies between."""
+    counted = log.by_time(asked.wanted, HOUR, DRAWN)
     if not counted:
         return None
-    last = max(counted)
-    days = [last - width * n for n in reversed(range(BARS))]
-    most = max(counted.get(day, (0, 0))[0] for day in days)
-    return {"bars": [_bar(day, *counted.get(day, (0, 0)), most) for day in days], "most": most}
+    first, last = max(min(counted), asked.wanted.since), max(counted)
+    width = next((one for one in WIDTHS if (last - first) // one < BARS), WIDTHS[-1])
+    spans: dict[int, tuple[int, int]] = {}
+    for hour, (count, failed) in counted.items():
+        before = spans.get(hour // width, (0, 0))
+        spans[hour // width] = before[0] + count, before[1] + failed
+    begins = range(max(first // width, last // width - BARS + 1), last // width + 1)
+    most = max(spans.get(span, (0, 0))[0] for span in begins)
+    bars = [_bar(asked, span * width, width, *spans.get(span, (0, 0)), most) for span in begins]
+    return {"bars": bars, "most": most, "unit": _UNITS[width]}
 
 
-def _bar(day: int, count: int, failed: int, most: int) -> dict[str, Any]:
-    date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=day)).date().isoformat()
+_UNITS = dict(zip(WIDTHS, ("an hour", "six hours", "a day", "a week", "thirty days"), strict=True))
+
+
+def _bar(asked: Search, begin: int, width: int, count: int, failed: int, most: int) -> dict[str, Any]:
+    since, until = (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).strftime(
+            "%Y-%m-%d" if width >= DAY else "%Y-%m-%dT%H:%M"
+        )
+        for at in (begin, begin + width - (DAY if width >= DAY else 60_000_000))
+    )
     return {
-        "date": date, "count": count, "failed": failed, "height": round(100 * count / most, 1) if most else 0,
-        "bad": round(100 * failed / most, 1) if most else 0,
+        "since": since, "until": until, "count": count, "failed": failed,
+        "query": asked.with_(since=since, until=until),
+        "height": round(100 * count / most, 1) if most else 0, "bad": round(100 * failed / count, 1) if count else 0,
     }  # fmt: skip
 
 
-def _row(one: Recorded) -> dict[str, Any]:
+def row(one: Recorded, patients: Sequence[str]) -> dict[str, Any]:
+    """What a list shows of a record, and whom it is about."""
     said = summary(one.message)
     return {
         "id": one.id, "leaf": one.leaf_number, "event": said["event"],
-        "transaction": _kind(said.get("transaction", "")),
+        "transaction": _meaning(said.get("transaction", "")),
         "outcome": _OUTCOMES.get(said.get("outcome", ""), ""), "failed": said.get("outcome", "0") != "0",
-        "source": said.get("source", ""), "destination": said.get("destination", ""),
-        "patient": said.get("patient", ""), "why": said.get("why", ""),
+        "source": said.get("source", ""), "destination": said.get("destination", ""), "person": said.get("person", ""),
+        "patient": patients[0] if patients else one.patient_id, "why": said.get("why", ""),
         "time": f"{one.time:%Y-%m-%d %H:%M:%S}",
     }  # fmt: skip
 
 
-def _kind(code: str) -> str:
+def _meaning(code: str) -> str:
     """A transaction's number, or what the code of another kind of event means."""
     return EVENT_TYPES[code].text if code in EVENT_TYPES else code

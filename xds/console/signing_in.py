@@ -14,7 +14,9 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, redirect, render_template, request
 from werkzeug.wrappers import Response as Reply
 
-from xds.desk import Desk
+from xds.audit.codes import Coded
+from xds.audit.people import Person, asked_by
+from xds.desk import Busy, Desk
 
 COOKIE, FORM = "xds-session", "xds-form"
 OPEN = ("/console/static/", "/console/sign-in")
@@ -45,14 +47,22 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
                 return None
             target = path + (f"?{request.query_string.decode()}" if request.query_string else "")
             return redirect(f"/console/sign-in?{urlencode({'next': target})}")
+        # Whatever is looked at for them names them in its records.
+        g.asked = asked_by(Person(g.visitor.name, roles=(Coded(g.visitor.role, "xds", g.visitor.role),)))
+        g.asked.__enter__()
         if wanted and g.visitor.role not in wanted:
             return Response(render_template("trouble.html", reason="This page is for another role than yours."), 403)
         return None
 
+    @blueprint.teardown_app_request
+    def nobody(_problem: BaseException | None) -> None:
+        if "asked" in g:
+            g.pop("asked").__exit__(None, None, None)
+
     @blueprint.after_app_request
     def private(response: Response) -> Response:
-        if g.get("visitor") is not None:
-            response.headers.setdefault("Cache-Control", "no-store")
+        if request.path.startswith("/console") and not request.path.startswith("/console/static/"):
+            response.headers.setdefault("Cache-Control", "no-store")  # pictures stay a while, until the sign-out
         return response
 
     @blueprint.app_context_processor
@@ -64,7 +74,8 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         return _form("", 200)
 
     def _form(wrong: str, status: int) -> Reply:
-        token = secrets.token_urlsafe(24)
+        # One that the browser has stays: its other pages sign out with it.
+        token = request.cookies.get(FORM, "") or secrets.token_urlsafe(24)
         page = render_template(
             "sign_in.html", token=token, next=_local(request.values.get("next", "")), wrong=wrong,
             no_account=not desk.any_account(),
@@ -73,15 +84,21 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
 
     def with_cookie(response: Reply, name: str, value: str) -> Reply:
         """With a cookie that goes to this console alone, and that no script can read."""
-        response.set_cookie(name, value, httponly=True, samesite="Strict", secure=secure, path="/console")
+        response.set_cookie(
+            name, value, httponly=True, samesite="Strict", secure=secure or _by_https(), path="/console"
+        )
         return response
 
     @blueprint.post("/console/sign-in")
     def sign_in() -> Any:
-        if not _from_our_form():
+        if not from_our_form():
             return _form("The form was too old. Please try again.", 400)
         name, password = request.form.get("name", "")[:64], request.form.get("password", "")[:1024]
-        token = desk.sign_in(name, password, request.remote_addr or "")
+        try:
+            before = request.cookies.get(COOKIE, "")
+            token = "" if "\0" in name else desk.sign_in(name, password, request.remote_addr or "", before)
+        except Busy:
+            return _form("Many people are signing in just now. Please try again.", 503)
         if not token:
             return _form("The name or the password is wrong, or the account is locked for a while.", 403)
         # A session is always a new one: what a browser had before is worth nothing.
@@ -89,20 +106,31 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
 
     @blueprint.post("/console/sign-in/out")
     def sign_out() -> Any:
-        if not _from_our_form():
+        if not from_our_form():
             return _form("The form was too old. Please try again.", 400)
         desk.sign_out(request.cookies.get(COOKIE, ""), request.remote_addr or "")
         response = redirect("/console/sign-in", 303)
         response.delete_cookie(COOKIE, path="/console")
+        response.headers["Clear-Site-Data"] = '"cache"'
         return response
 
     return blueprint
 
 
-def _from_our_form() -> bool:
-    """Whether a form is one that this browser was given: the token is in it and in a cookie (against CSRF)."""
+def from_our_form() -> bool:
+    """Whether a form is one that this browser was given: the token is in it and in a cookie (against CSRF).
+
+    Somebody at a neighbouring host could plant that cookie: a browser says where a form stands.
+    """
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return False
     kept, sent = request.cookies.get(FORM, ""), request.form.get("token", "")
     return bool(kept) and hmac.compare_digest(kept.encode(), sent.encode())
+
+
+def _by_https() -> bool:
+    """Whether the browser reached us, or a proxy of ours, by https."""
+    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 def _local(target: str) -> str:

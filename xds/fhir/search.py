@@ -18,7 +18,8 @@ from flask import Blueprint, Response, json, request
 from xds.audit.indexing import folded
 from xds.fhir.audit_event import resource
 from xds.metadata.identifiers import PatientId, is_oid
-from xds.store.audit import Recorded, Wanted
+from xds.store.audit import Recorded
+from xds.store.audit_search import Page, Position, Wanted
 from xds.wire.http import HttpRequest
 
 ITI_81 = ("ITI-81", "Retrieve ATNA Audit Event")
@@ -66,7 +67,7 @@ def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
         elif name == "_count":
             most = min(max(_number(name, value), 1), MOST)
         elif name == "_before":
-            found = replace(found, before=_number(name, value))
+            found = replace(found, before=_position(name, value))
     if not found.since and not found.until:
         raise BadSearch("date is required (ITI TF-2: 3.81.4.1.2)")
     return replace(found, values=tuple(values)), most
@@ -129,6 +130,13 @@ def _entity(value: str) -> tuple[str, str]:
     return "study" if system.endswith("dicom:uid") else "document", id_
 
 
+def _position(name: str, value: str) -> Position:
+    try:
+        return Position.parse(value)
+    except ValueError:
+        raise BadSearch(f"{name} is not what a link of ours said") from None
+
+
 def _number(name: str, value: str) -> int:
     if re.fullmatch(r"[0-9]{1,18}", value) is None:
         raise BadSearch(f"{name} is no number")
@@ -149,7 +157,7 @@ def _is_in(address: str, network: str) -> bool:
 
 def pages(
     readers: Sequence[str],
-    find: Callable[[Wanted, int], list[Recorded]],
+    find: Callable[[Wanted, int], Page],
     looked: Callable[[HttpRequest, str, str], None],
 ) -> Blueprint:
     """The resource's addresses; ``looked`` records a search and what became of it, before it is answered."""
@@ -167,19 +175,24 @@ def pages(
         except BadSearch as problem:
             looked(caller, asked, "not understood")
             return _outcome(400, "invalid", str(problem))
-        found = find(what, most + 1)
+        found = find(what, most)
         looked(caller, asked, "")
-        return _json(200, _bundle(found[:most], len(found) > most, caller))
+        return _json(200, _bundle(found, caller))
 
     return blueprint
 
 
-def _bundle(found: Sequence[Recorded], more: bool, caller: HttpRequest) -> dict[str, Any]:
+def _bundle(found: Page, caller: HttpRequest) -> dict[str, Any]:
     links = [{"relation": "self", "url": f"{caller.url}?{caller.query}"}]
-    if more:
+    if found.end:
         kept = [(name, value) for name, value in request.args.items(multi=True) if name != "_before"]
-        links.append({"relation": "next", "url": f"{caller.url}?{urlencode([*kept, ('_before', found[-1].id)])}"})
-    return {"resourceType": "Bundle", "type": "searchset", "link": links, "entry": list(_entries(found, caller.url))}
+        links.append({"relation": "next", "url": f"{caller.url}?{urlencode([*kept, ('_before', str(found.end))])}"})
+    return {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "link": links,
+        "entry": list(_entries(found.records, caller.url)),
+    }
 
 
 def _entries(found: Sequence[Recorded], base: str) -> Iterator[dict[str, Any]]:

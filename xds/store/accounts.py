@@ -20,7 +20,10 @@ NOTED_SECONDS = 60
 """How exactly it is known when a session was used last: not every look at a page writes."""
 
 TRIES = 5
-"""Wrong passwords until an account is locked: for a minute, and each time twice as long, up to an hour."""
+"""Wrong passwords until an account is locked: for a minute, and each time twice as long, up to five."""
+
+LOCKED_SECONDS, FORGOTTEN_SECONDS = 300, 24 * 3600
+"""The longest lock: whoever knows a name can bring one about.  And when wrong passwords are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +34,13 @@ class Account:
     role: str
     password: str  # Argon2id, as PHC writes it
     failed: int = 0
+    failed_at: int = 0
     locked_until: int = 0
 
 
 def add(connection: sa.Connection, name: str, role: str, password: str) -> bool:
     """Make an account; False if there is one of the name."""
-    values = {"role": role, "password": password, "failed": 0, "locked_until": 0}
+    values = {"role": role, "password": password, **_UNTRIED}
     return insert_ignoring(connection, account, name=name, **values)
 
 
@@ -44,6 +48,21 @@ def remove(connection: sa.Connection, name: str) -> bool:
     """Remove an account and its sessions; False if there is none of the name."""
     connection.execute(sa.delete(session).where(session.c.account == name))
     return bool(connection.execute(sa.delete(account).where(account.c.name == name)).rowcount)
+
+
+_UNTRIED = {"failed": 0, "failed_at": 0, "locked_until": 0}
+
+
+def set_password(connection: sa.Connection, name: str, password: str) -> bool:
+    """Give an account another password, unlock it and end its sessions; False if there is none of the name."""
+    connection.execute(sa.delete(session).where(session.c.account == name))
+    values = {"password": password, **_UNTRIED}
+    return bool(connection.execute(sa.update(account).where(account.c.name == name).values(**values)).rowcount)
+
+
+def unlock(connection: sa.Connection, name: str) -> bool:
+    """Forget an account's wrong passwords; False if there is none of the name."""
+    return bool(connection.execute(sa.update(account).where(account.c.name == name).values(**_UNTRIED)).rowcount)
 
 
 def all_of(connection: sa.Connection) -> list[Account]:
@@ -54,22 +73,24 @@ def any_at_all(connection: sa.Connection) -> bool:
     return bool(connection.scalar(sa.select(sa.exists(sa.select(account.c.name)))))
 
 
-def one(connection: sa.Connection, name: str) -> Account | None:
-    row = connection.execute(sa.select(account).where(account.c.name == name)).first()
+def one(connection: sa.Connection, name: str, *, to_change: bool = False) -> Account | None:
+    """An account by its name; ``to_change``: nobody else changes it until the transaction ends."""
+    statement = sa.select(account).where(account.c.name == name)
+    row = connection.execute(statement.with_for_update() if to_change else statement).first()
     return None if row is None else Account(**dict(row._mapping))
 
 
-def tried(connection: sa.Connection, name: str, *, right: bool) -> None:
-    """Note a password that was right or wrong."""
+def tried(connection: sa.Connection, known: Account, *, right: bool) -> None:
+    """Note a password that was right or wrong of an account that was read to be changed."""
+    now = now_microseconds()
     if right:
-        connection.execute(sa.update(account).where(account.c.name == name).values(failed=0, locked_until=0))
+        unlock(connection, known.name)
         return
-    connection.execute(sa.update(account).where(account.c.name == name).values(failed=account.c.failed + 1))
-    known = one(connection, name)
-    if known is not None and known.failed >= TRIES:
-        seconds = min(60 * 2 ** min(known.failed - TRIES, 10), 3600)
-        until = now_microseconds() + seconds * 1_000_000
-        connection.execute(sa.update(account).where(account.c.name == name).values(locked_until=until))
+    failed = 1 if known.failed_at < now - FORGOTTEN_SECONDS * 1_000_000 else known.failed + 1
+    values = {"failed": failed, "failed_at": now}
+    if failed >= TRIES:
+        values["locked_until"] = now + min(60 * 2 ** (failed - TRIES), LOCKED_SECONDS) * 1_000_000
+    connection.execute(sa.update(account).where(account.c.name == known.name).values(**values))
 
 
 def begin(connection: sa.Connection, name: str) -> str:

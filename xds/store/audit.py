@@ -24,7 +24,6 @@ from xds.store.tables import (
     audit_head,
     audit_open,
     audit_record,
-    audit_value,
     document,
     locator,
     patient,
@@ -49,33 +48,6 @@ class Recorded:
     @property
     def time(self) -> datetime:
         return datetime.fromtimestamp(self.recorded / 1e6, UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One thing that a record is searched by."""
-
-    kind: str
-    value: str
-    record_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What records must be to be found; what is empty does not restrict.
-
-    ``values`` are kinds with what they must be, all of them; times are microseconds since 1970, UTC, ``until`` not
-    included; ``before`` is the id that the page before ended with.
-    """
-
-    values: tuple[tuple[str, str], ...] = ()
-    since: int = 0
-    until: int = 0
-    event: str = ""
-    transaction: str = ""
-    failed: bool = False
-    outcomes: tuple[int, ...] = ()
-    before: int = 0
 
 
 def now_microseconds() -> int:
@@ -132,28 +104,22 @@ def _unpacked(data: bytes) -> list[Recorded]:
     return [Recorded(**{**row, "message": base64.b64decode(row["message"])}) for row in json.loads(data)]
 
 
-def number(connection: sa.Connection, most: int) -> list[Recorded]:
-    """Give leaf numbers to records that have none, in one locked step; return them in order."""
+def number(connection: sa.Connection, most: int) -> int:
+    """Give leaf numbers to records that have none, in one locked step; return how many."""
     if connection.dialect.name != "sqlite":
         head = sa.select(audit_head.c.size).where(audit_head.c.id == 1).with_for_update()
     else:
         head = sa.select(audit_head.c.size).where(audit_head.c.id == 1)
     insert_ignoring(connection, audit_head, id=1, size=0)
     size = int(connection.scalar(head) or 0)
-    rows = connection.execute(
-        sa.select(audit_record).where(audit_record.c.leaf_number.is_(None)).order_by(audit_record.c.id).limit(most)
-    ).all()
-    if not rows:
-        return []
-    numbers = [{"row": row.id, "leaf": size + n} for n, row in enumerate(rows)]
-    connection.execute(
-        sa.update(audit_record)
-        .where(audit_record.c.id == sa.bindparam("row"))
-        .values(leaf_number=sa.bindparam("leaf")),
-        numbers,
-    )
-    connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(size=size + len(rows)))
-    return [_recorded(row, size + n) for n, row in enumerate(rows)]
+    table = audit_record
+    waiting = sa.select(table.c.id).where(table.c.leaf_number.is_(None)).order_by(table.c.id).limit(most).subquery()
+    numbered = sa.select(waiting.c.id, (sa.func.row_number().over(order_by=waiting.c.id) - 1).label("nth")).subquery()
+    update = sa.update(table).where(table.c.id == numbered.c.id).values(leaf_number=size + numbered.c.nth)
+    count: int = connection.execute(update).rowcount
+    if count:
+        connection.execute(sa.update(audit_head).where(audit_head.c.id == 1).values(size=size + count))
+    return count
 
 
 def head(connection: sa.Connection) -> int:
@@ -169,7 +135,7 @@ def numbered_from(connection: sa.Connection, leaf: int, most: int) -> list[Recor
         .order_by(audit_record.c.leaf_number)
         .limit(most)
     )
-    return [_recorded(row, row.leaf_number) for row in rows]
+    return [recorded_of(row, row.leaf_number) for row in rows]
 
 
 def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -> Iterator[Recorded]:
@@ -178,59 +144,6 @@ def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -
     while rows := numbered_from(connection, leaf, batch):
         yield from rows
         leaf = (rows[-1].leaf_number or 0) + 1
-
-
-def found(connection: sa.Connection, wanted: Wanted, most: int) -> list[Recorded]:
-    """The newest records that are as wanted, newest first."""
-    table = audit_record
-    statement = sa.select(table).where(*_conditions(wanted)).order_by(table.c.id.desc()).limit(most)
-    return [_recorded(row, row.leaf_number) for row in connection.execute(statement)]
-
-
-def by_time(connection: sa.Connection, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
-    """How many of the newest ``most`` records as wanted, and how many of them failed, by spans of ``width`` micros."""
-    table = audit_record
-    newest_ = sa.select(table.c.recorded, table.c.outcome).where(*_conditions(wanted))
-    rows = newest_.order_by(table.c.id.desc()).limit(most).subquery()
-    span = rows.c.recorded // width
-    failed = sa.func.sum(sa.case((rows.c.outcome > 0, 1), else_=0))
-    statement = sa.select(span.label("span"), sa.func.count().label("all"), failed.label("failed")).group_by(span)
-    return {int(row.span) * width: (int(row.all), int(row.failed)) for row in connection.execute(statement)}
-
-
-def _conditions(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
-    table, conditions = audit_record, list[sa.ColumnElement[bool]]()
-    for kind, value in wanted.values:
-        held = sa.select(audit_value.c.record_id).where(audit_value.c.kind == kind, audit_value.c.value == value)
-        conditions.append(table.c.id.in_(held))
-    if wanted.since:
-        conditions.append(table.c.recorded >= wanted.since)
-    if wanted.until:
-        conditions.append(table.c.recorded < wanted.until)
-    if wanted.event:
-        conditions.append(table.c.event == wanted.event)
-    if wanted.transaction:
-        conditions.append(table.c.transaction == wanted.transaction)
-    if wanted.failed:
-        conditions.append(table.c.outcome > 0)
-    if wanted.outcomes:
-        conditions.append(table.c.outcome.in_(wanted.outcomes))
-    if wanted.before:
-        conditions.append(table.c.id < wanted.before)
-    return conditions
-
-
-def keep_values(connection: sa.Connection, values: Iterable[Value]) -> None:
-    """Keep what records are searched by."""
-    rows = [dataclasses.asdict(value) for value in values]
-    if rows:
-        connection.execute(sa.insert(audit_value), rows)
-
-
-def valued(connection: sa.Connection, kind: str, value: str) -> int:
-    """How many records have a value."""
-    where = (audit_value.c.kind == kind, audit_value.c.value == value)
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(audit_value).where(*where)) or 0)
 
 
 def position(connection: sa.Connection, name: str) -> int | None:
@@ -273,7 +186,7 @@ def count(connection: sa.Connection) -> int:
 
 def one(connection: sa.Connection, id_: int) -> Recorded | None:
     row = connection.execute(sa.select(audit_record).where(audit_record.c.id == id_)).first()
-    return None if row is None else _recorded(row, row.leaf_number)
+    return None if row is None else recorded_of(row, row.leaf_number)
 
 
 def oldest_unnumbered_seconds(connection: sa.Connection) -> float:
@@ -295,7 +208,8 @@ def last_checkpoint(connection: sa.Connection) -> tuple[int, bytes] | None:
     return None if row is None else (row.size, bytes(row.signed))
 
 
-def _recorded(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:
+def recorded_of(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:
+    """A row of the table, with the leaf number that it has or is given."""
     values = row._mapping
     return Recorded(
         bytes(values["message"]), values["event"], values["transaction"], values["outcome"], values["patient_id"],

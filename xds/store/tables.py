@@ -202,15 +202,27 @@ audit_record = sa.Table(
     sa.Column("patient_id", sa.String(512), nullable=False),
     sa.Column("origin", sa.String(512), nullable=False),  # how it came, and from whom; empty: it is this node's own
     sa.Column("message", sa.LargeBinary, nullable=False),
-    sa.Index("audit_record_recorded", "recorded"),
+    sa.Index("audit_record_recorded", "recorded", "id"),
 )
-# What a record is searched by, one narrow row a value: patient, user, address, source, site, study, document, set.
+# What a record is found by, one narrow row a value: patient, user, address, source, site, study, document, set …
 audit_value = sa.Table(
     "audit_value",
     metadata,
-    sa.Column("kind", sa.String(10), primary_key=True),
-    sa.Column("value", sa.String(512), primary_key=True),
-    sa.Column("record_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("term", sa.BigInteger, primary_key=True, autoincrement=False),  # audit_search.term of kind and value
+    sa.Column("recorded", sa.BigInteger, primary_key=True, autoincrement=False),  # the record's
+    sa.Column("record_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+# How many records of a kind there are in each hour.
+audit_hour = sa.Table(
+    "audit_hour",
+    metadata,
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, UTC
+    sa.Column("event", sa.String(16), primary_key=True),
+    sa.Column("transaction", sa.String(16), primary_key=True),
+    sa.Column("outcome", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 # How far those have come that go through the records in order: the index, and each repository they are sent on to.
 audit_cursor = sa.Table(
@@ -227,6 +239,7 @@ account = sa.Table(
     sa.Column("role", sa.String(16), nullable=False),
     sa.Column("password", sa.String(256), nullable=False),  # Argon2id
     sa.Column("failed", sa.Integer, nullable=False),  # wrong passwords since the last right one
+    sa.Column("failed_at", sa.BigInteger, nullable=False),  # the last of them
     sa.Column("locked_until", sa.BigInteger, nullable=False),
 )
 session = sa.Table(
@@ -321,4 +334,69 @@ audit_open = sa.Table(
     sa.Column("owner", sa.String(128), nullable=False),  # host, process id and its start
     sa.Column("started", _Id, nullable=False),
     sa.Column("messages", sa.LargeBinary, nullable=False),
+)
+
+# Accesses to a patient's data by a person who is known (XUA, or signed in at the console), for who watches over them.
+audit_access = sa.Table(
+    "audit_access",
+    metadata,
+    sa.Column("recorded", sa.BigInteger, primary_key=True, autoincrement=False),  # the record's
+    sa.Column("record_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("person", sa.String(512), primary_key=True),  # UserID
+    sa.Column("known_as", sa.String(512), nullable=False),
+    sa.Column("role", sa.String(128), nullable=False),
+    sa.Column("organisation", sa.String(512), nullable=False),
+    sa.Column("patient_id", sa.String(512), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# Accesses that are out of the ordinary, one row a day, person, patient and reason; to be looked at, and decided on.
+audit_unusual = sa.Table(
+    "audit_unusual",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("day", sa.BigInteger, nullable=False),  # since 1970, UTC
+    sa.Column("person", sa.String(512), nullable=False),
+    sa.Column("known_as", sa.String(512), nullable=False),
+    sa.Column("organisation", sa.String(512), nullable=False),
+    sa.Column("patient_id", sa.String(512), nullable=False),  # empty: it is about all of the day
+    sa.Column("reason", sa.String(16), nullable=False),
+    sa.Column("detail", sa.String(256), nullable=False),
+    sa.Column("record_id", sa.BigInteger, nullable=False),  # the first of them
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),  # empty: none yet
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.String(64), nullable=False),
+    sa.Column("decided", sa.BigInteger, nullable=False),  # microseconds since 1970, UTC
+    sa.UniqueConstraint("day", "person", "patient_id", "reason", name="audit_unusual_once"),
+)
+sa.Index("audit_unusual_open", audit_unusual.c.decision, audit_unusual.c.id)
+
+# Patients whose accesses are all looked at.
+audit_vip = sa.Table("audit_vip", metadata, sa.Column("patient_id", sa.String(512), primary_key=True))
+
+# Searches of the desk that somebody wants to make again.
+saved_search = sa.Table(
+    "saved_search",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("account", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("query", sa.Text, nullable=False),
+    sa.UniqueConstraint("account", "name", name="saved_search_once"),
+)
+
+# Records that are kept whatever their time: of a patient, of a time, or all.
+audit_hold = sa.Table(
+    "audit_hold",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=True),
+    sa.Column("made", sa.BigInteger, nullable=False),  # microseconds since 1970, UTC, as all times here
+    sa.Column("made_by", sa.String(256), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("patient_id", sa.String(512), nullable=False),  # empty: of any
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("released", sa.BigInteger, nullable=False),  # 0: it holds
+    sa.Column("released_by", sa.String(256), nullable=False),
 )

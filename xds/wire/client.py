@@ -45,9 +45,11 @@ class Client:
     """A peer's address, and what to present there."""
 
     def __init__(
-        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0
-    ) -> None:
-        self.url = url
+        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0,
+        header_blocks: Sequence[Element] = (),
+    ) -> None:  # fmt: skip
+        """``header_blocks`` go with each message, beside WS-Addressing's."""
+        self.url, self._header_blocks = url, header_blocks
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
@@ -61,7 +63,7 @@ class Client:
             NoReply: see there.
             Faulted: see there.
         """
-        head, tail = around(request_headers(action, self.url, new_message_id()))
+        head, tail = around([*request_headers(action, self.url, new_message_id()), *self._header_blocks])
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
         response = self._posted(message)
         try:
@@ -83,7 +85,7 @@ class LocalClient(Client):
 
     def __init__(self, url: str, path: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
         """``url`` is what others call the actor, ``path`` where it is in this process."""
-        self.url, self._path, self._reply_to = url, path, answer
+        self.url, self._path, self._reply_to, self._header_blocks = url, path, answer, ()
 
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")

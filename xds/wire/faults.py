@@ -40,13 +40,26 @@ class AddressingFault(StrEnum):
     ACTION_NOT_SUPPORTED = "ActionNotSupported"
 
 
+class SecurityFault(StrEnum):
+    """Subcodes of WS-Security 1.1: 12."""
+
+    UNSUPPORTED_SECURITY_TOKEN = "UnsupportedSecurityToken"  # noqa: S105
+    UNSUPPORTED_ALGORITHM = "UnsupportedAlgorithm"
+    INVALID_SECURITY = "InvalidSecurity"
+    INVALID_SECURITY_TOKEN = "InvalidSecurityToken"  # noqa: S105
+    FAILED_AUTHENTICATION = "FailedAuthentication"
+    FAILED_CHECK = "FailedCheck"
+    SECURITY_TOKEN_UNAVAILABLE = "SecurityTokenUnavailable"  # noqa: S105
+    MESSAGE_EXPIRED = "MessageExpired"
+
+
 @dataclass(slots=True)
 class Fault(Exception):
     """A message that could not be understood as a transaction at all.  The reason holds no patient data."""
 
     code: FaultCode
     reason: str
-    subcodes: tuple[AddressingFault, ...] = ()
+    subcodes: tuple[AddressingFault | SecurityFault, ...] = ()
     problem_header: str | None = None  # prefixed name of the header at fault
     problem_action: str | None = None
     not_understood: tuple[tuple[str, str], ...] = field(default=())  # (namespace, local name)
@@ -57,7 +70,12 @@ class Fault(Exception):
 
     @property
     def action(self) -> str:
-        return ADDRESSING_FAULT_ACTION if self.subcodes else SOAP_FAULT_ACTION
+        addressing = any(isinstance(subcode, AddressingFault) for subcode in self.subcodes)
+        return ADDRESSING_FAULT_ACTION if addressing else SOAP_FAULT_ACTION
+
+    @property
+    def is_about_security(self) -> bool:
+        return any(isinstance(subcode, SecurityFault) for subcode in self.subcodes)
 
     def header_blocks(self) -> list[Element]:
         """What a fault adds to the Header: NotUnderstood and Upgrade (SOAP 1.2 part 1: 5.4.7, 5.4.8).
@@ -78,12 +96,14 @@ class Fault(Exception):
 
     def element(self) -> Element:
         """The ``soap:Fault``."""
-        fault = etree.Element(name("soap:Fault"), nsmap={"soap": NAMESPACES["soap"], "wsa": NAMESPACES["wsa"]})
+        prefixes = ("soap", "wsa", "wsse") if self.is_about_security else ("soap", "wsa")
+        fault = etree.Element(name("soap:Fault"), nsmap={prefix: NAMESPACES[prefix] for prefix in prefixes})
         code = etree.SubElement(fault, name("soap:Code"))
         etree.SubElement(code, name("soap:Value")).text = f"soap:{self.code}"
         for subcode in self.subcodes:
             code = etree.SubElement(code, name("soap:Subcode"))
-            etree.SubElement(code, name("soap:Value")).text = f"wsa:{subcode}"
+            prefix = "wsse" if isinstance(subcode, SecurityFault) else "wsa"
+            etree.SubElement(code, name("soap:Value")).text = f"{prefix}:{subcode}"
         reason = etree.SubElement(etree.SubElement(fault, name("soap:Reason")), name("soap:Text"))
         reason.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
         reason.text = self.reason

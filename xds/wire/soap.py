@@ -7,7 +7,7 @@ wsa:Action, operation called, finished bytes out.  Bodies pass as bare XML; none
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,7 +67,7 @@ class _Bare(_soap12):  # type: ignore[misc]
             ctx.in_header_doc, ctx.in_body_doc = _opened(ctx.in_document)
             ctx.udc.relates_to = message_id_of(ctx.in_header_doc)
             ctx.udc.message = Message(read_addressing(ctx.in_header_doc), ctx.in_body_doc, ctx.in_header_doc)
-            _understood(ctx.in_header_doc)
+            _understood(ctx.in_header_doc, ctx.udc.understood)
             _encoding_known(ctx.in_body_doc)
             action = ctx.udc.message.addressing.action
             operation = ctx.udc.operations.get(action)
@@ -89,6 +89,7 @@ class _Call:
 
     operations: Mapping[str, str]
     caller: Any
+    understood: Collection[str]
     message: Message | None = None
     relates_to: str = ""
 
@@ -104,7 +105,9 @@ class NotAnswered(Exception):
 class Endpoint:
     """The operations of one SOAP address, by wsa:Action."""
 
-    def __init__(self, title: str, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, title: str, operations: Mapping[str, Operation], understood: Collection[str] = ()) -> None:
+        """``understood`` are the header blocks that operations read, beside WS-Addressing's: ``{namespace}name``."""
+        self._understood = frozenset(understood)
         self._names = {action: f"operation{number}" for number, action in enumerate(operations)}
         methods = {self._names[action]: _method(self._names[action], do) for action, do in operations.items()}
         service = type(title, (_spyne.ServiceBase,), methods)
@@ -117,7 +120,7 @@ class Endpoint:
         Raises:
             NotAnswered: the message is no SOAP 1.2 request that this endpoint knows.
         """
-        call = _Call(self._names, caller)
+        call = _Call(self._names, caller, self._understood)
         context = _method_context(self._server, _method_context.SERVER)
         context.in_string, context.udc = [envelope], call
         (context,) = self._server.generate_contexts(context)
@@ -163,7 +166,7 @@ def _opened(envelope: Element) -> tuple[Element | None, Element]:
     return envelope.find(name("soap:Header")), body[0]
 
 
-def _understood(header: Element | None) -> None:
+def _understood(header: Element | None, others: Collection[str]) -> None:
     """Every header block that must be understood is (SOAP 1.2 part 1: 5.2.3)."""
     unknown = []
     for block in () if header is None else header:
@@ -172,7 +175,7 @@ def _understood(header: Element | None) -> None:
         role = block.get(name("soap:role"), "")
         mine = role in ("", NAMESPACES["soap"] + "/role/next", NAMESPACES["soap"] + "/role/ultimateReceiver")
         namespace, local = etree.QName(block).namespace or "", etree.QName(block).localname
-        if must and mine and not (namespace == NAMESPACES["wsa"] and local in HEADERS):
+        if must and mine and block.tag not in others and not (namespace == NAMESPACES["wsa"] and local in HEADERS):
             unknown.append((namespace, local))
     if unknown:
         raise Fault(FaultCode.MUST_UNDERSTAND, "a header that must be understood is not", not_understood=tuple(unknown))

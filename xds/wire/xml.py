@@ -30,6 +30,8 @@ NAMESPACES = {
     "xdsi": "urn:ihe:rad:xdsi-b:2009",
     "rmd": "urn:ihe:iti:rmd:2017",
     "hl7": "urn:hl7-org:v3",
+    "ds": "http://www.w3.org/2000/09/xmldsig#",
+    "wsse": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
 }
 
 DEPTH_LIMIT = 256

@@ -59,18 +59,29 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('leaf_number')
     )
-    op.create_index('audit_record_recorded', 'audit_record', ['recorded'], unique=False)
+    op.create_index('audit_record_recorded', 'audit_record', ['recorded', 'id'], unique=False)
     op.create_table('audit_value',
-    sa.Column('kind', sa.String(length=10), nullable=False),
-    sa.Column('value', sa.String(length=512), nullable=False),
-    sa.Column('record_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
-    sa.PrimaryKeyConstraint('kind', 'value', 'record_id')
+    sa.Column('term', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('recorded', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('record_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.PrimaryKeyConstraint('term', 'recorded', 'record_id'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('audit_hour',
+    sa.Column('hour', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('event', sa.String(length=16), nullable=False),
+    sa.Column('transaction', sa.String(length=16), nullable=False),
+    sa.Column('outcome', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('count', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('hour', 'event', 'transaction', 'outcome'),
+    sqlite_with_rowid=False
     )
     op.create_table('account',
     sa.Column('name', sa.String(length=64), nullable=False),
     sa.Column('role', sa.String(length=16), nullable=False),
     sa.Column('password', sa.String(length=256), nullable=False),
     sa.Column('failed', sa.Integer(), nullable=False),
+    sa.Column('failed_at', sa.BigInteger(), nullable=False),
     sa.Column('locked_until', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('name')
     )
@@ -251,6 +262,60 @@ def upgrade() -> None:
                     f"CREATE TABLE {table}_{number:02d} PARTITION OF {table} "
                     f"FOR VALUES WITH (MODULUS 16, REMAINDER {number})"
                 )
+    op.create_table('audit_access',
+    sa.Column('recorded', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('record_id', sa.BigInteger(), autoincrement=False, nullable=False),
+    sa.Column('person', sa.String(length=512), nullable=False),
+    sa.Column('known_as', sa.String(length=512), nullable=False),
+    sa.Column('role', sa.String(length=128), nullable=False),
+    sa.Column('organisation', sa.String(length=512), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.PrimaryKeyConstraint('recorded', 'record_id', 'person', 'patient_id'),
+    sqlite_with_rowid=False
+    )
+    op.create_table('audit_hold',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('made', sa.BigInteger(), nullable=False),
+    sa.Column('made_by', sa.String(length=256), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('since', sa.BigInteger(), nullable=False),
+    sa.Column('until', sa.BigInteger(), nullable=False),
+    sa.Column('released', sa.BigInteger(), nullable=False),
+    sa.Column('released_by', sa.String(length=256), nullable=False),
+    sa.PrimaryKeyConstraint('id')
+    )
+    op.create_table('audit_unusual',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('day', sa.BigInteger(), nullable=False),
+    sa.Column('person', sa.String(length=512), nullable=False),
+    sa.Column('known_as', sa.String(length=512), nullable=False),
+    sa.Column('organisation', sa.String(length=512), nullable=False),
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.Column('reason', sa.String(length=16), nullable=False),
+    sa.Column('detail', sa.String(length=256), nullable=False),
+    sa.Column('record_id', sa.BigInteger(), nullable=False),
+    sa.Column('count', sa.BigInteger(), nullable=False),
+    sa.Column('decision', sa.String(length=16), nullable=False),
+    sa.Column('note', sa.Text(), nullable=False),
+    sa.Column('decided_by', sa.String(length=64), nullable=False),
+    sa.Column('decided', sa.BigInteger(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('day', 'person', 'patient_id', 'reason', name='audit_unusual_once')
+    )
+    op.create_index('audit_unusual_open', 'audit_unusual', ['decision', 'id'], unique=False)
+    op.create_table('audit_vip',
+    sa.Column('patient_id', sa.String(length=512), nullable=False),
+    sa.PrimaryKeyConstraint('patient_id')
+    )
+    op.create_table('saved_search',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('account', sa.String(length=64), nullable=False),
+    sa.Column('name', sa.String(length=100), nullable=False),
+    sa.Column('query', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    sa.UniqueConstraint('account', 'name', name='saved_search_once')
+    )
 
 
 def downgrade() -> None:
@@ -280,9 +345,15 @@ def downgrade() -> None:
     op.drop_table('account')
     op.drop_table('audit_cursor')
     op.drop_table('audit_value')
+    op.drop_table('audit_hour')
     op.drop_table('audit_open')
     op.drop_table('audit_head')
     op.drop_table('audit_checkpoint')
     op.drop_index('association_by_target', table_name='association')
     op.drop_index('association_by_source', table_name='association')
     op.drop_table('association')
+    op.drop_table('audit_access')
+    op.drop_table('audit_unusual')
+    op.drop_table('audit_vip')
+    op.drop_table('saved_search')
+    op.drop_table('audit_hold')

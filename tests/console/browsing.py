@@ -1,0 +1,43 @@
+"""A real browser: Debian's Chromium, driven by Playwright; screenshots go where XDS_SCREENSHOTS says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.conftest import CI
+
+
+@contextmanager
+def a_browser(*, dark: bool = False, scripts: bool = True) -> Iterator[Page]:
+    """A page of a browser that has nothing of another's."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        assert not CI, "chromium is not installed"
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(
+            viewport={"width": 1280, "height": 900}, color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts, accept_downloads=True,
+        )  # fmt: skip
+        page.set_default_timeout(20_000)
+        wrong: list[str] = []
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda problem: wrong.append(str(problem)))
+        yield page
+        browser.close()
+        assert wrong == []
+
+
+def shot(page: Page, name: str) -> None:
+    """Keep what the page looks like, where somebody wants to see it."""
+    folder = os.environ.get("XDS_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -1,0 +1,143 @@
+"""ITI-40: a good assertion is read whole; each part that is spoilt is refused with WS-Security's own subcode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from lxml import etree
+
+from tests.assertions import AUDIENCE, ISSUER, Claims, an_issuer, signed, unsigned
+from xds.wire.faults import Fault, SecurityFault
+from xds.wire.xml import NAMESPACES, Element, name
+from xds.wire.xua import Code, Trust
+
+SAML = "{urn:oasis:names:tc:SAML:2.0:assertion}"
+
+
+def trust(*, required: bool = False, audiences: tuple[str, ...] = (AUDIENCE,)) -> Trust:
+    return Trust([an_issuer("another").certificate, an_issuer().certificate], audiences, required=required)
+
+
+def header(*assertions: bytes) -> Element:
+    block = etree.Element(name("soap:Header"), nsmap={"soap": NAMESPACES["soap"]})
+    security = etree.SubElement(block, name("wsse:Security"))
+    for assertion in assertions:
+        security.append(etree.fromstring(assertion))
+    return block
+
+
+def refused(given: Element | None, trust_: Trust | None = None, now: datetime | None = None) -> SecurityFault:
+    with pytest.raises(Fault) as fault:
+        (trust_ or trust()).asserted(given, now)
+    assert b"wsse:" in etree.tostring(fault.value.element())
+    assert not any(word in fault.value.reason for word in ("anna", "Meier"))
+    (subcode,) = fault.value.subcodes
+    assert isinstance(subcode, SecurityFault)
+    return subcode
+
+
+def test_a_good_assertion_says_who_asks_in_which_role_and_for_what() -> None:
+    found = trust().asserted(header(signed()))
+    assert found is not None
+    assert found.user_name == f"am<anna.meier@{ISSUER}>"
+    assert (found.subject_id, found.organisation, found.organisation_id) == (
+        "Dr. Anna Meier", "North Hospital", "urn:oid:1.2.3.9"
+    )  # fmt: skip
+    assert found.roles == (Code("223366009", "2.16.840.1.113883.6.96", "SNOMED_CT", "Radiologist"),)
+    assert found.purposes == (Code("TREATMENT", "2.16.840.1.113883.1.11.20448", "PurposeOfUse", "Treatment"),)
+
+
+def test_a_message_without_an_assertion_is_of_nobody_unless_one_is_required() -> None:
+    for given in (None, etree.Element(name("soap:Header")), header()):
+        assert trust().asserted(given) is None
+        assert refused(given, trust(required=True)) is SecurityFault.INVALID_SECURITY
+
+
+def test_an_audience_is_not_looked_at_where_none_is_set() -> None:
+    assert trust(audiences=()).asserted(header(signed(Claims(audience="https://elsewhere.example"))))
+
+
+@pytest.mark.parametrize(("claims", "subcode"), [
+    (Claims(by=an_issuer("stranger")), SecurityFault.FAILED_AUTHENTICATION),
+    (Claims(audience="https://elsewhere.example"), SecurityFault.FAILED_AUTHENTICATION),
+    (Claims(end=-120), SecurityFault.MESSAGE_EXPIRED),
+    (Claims(begin=120), SecurityFault.MESSAGE_EXPIRED),
+    (Claims(method="holder-of-key"), SecurityFault.UNSUPPORTED_SECURITY_TOKEN),
+    (Claims(user=""), SecurityFault.INVALID_SECURITY_TOKEN),
+    (Claims(issuer=""), SecurityFault.INVALID_SECURITY_TOKEN),
+])  # fmt: skip
+def test_an_assertion_that_is_not_to_be_believed_is_refused(claims: Claims, subcode: SecurityFault) -> None:
+    assert refused(header(signed(claims))) is subcode
+
+
+def test_a_clock_that_is_a_little_off_does_no_harm() -> None:
+    late = datetime.now(UTC) + timedelta(seconds=320)
+    assert trust().asserted(header(signed()), late)
+    assert refused(header(signed()), now=late + timedelta(seconds=60)) is SecurityFault.MESSAGE_EXPIRED
+
+
+def test_an_assertion_without_a_signature_is_refused() -> None:
+    without = etree.fromstring(unsigned(Claims()))
+    without.remove(without.find(name("ds:Signature")))
+    assert refused(header(etree.tostring(without))) is SecurityFault.FAILED_CHECK
+
+
+def changed(change: Callable[[Element], None]) -> bytes:
+    root = etree.fromstring(signed())
+    change(root)
+    return bytes(etree.tostring(root))
+
+
+def _another_name(root: Element) -> None:
+    root.find(f"{SAML}Subject/{SAML}NameID").text = "bert"  # type: ignore[union-attr]
+
+
+def _longer_life(root: Element) -> None:
+    root.find(f"{SAML}Conditions").set("NotOnOrAfter", "2099-01-01T00:00:00Z")  # type: ignore[union-attr]
+
+
+def _another_role(root: Element) -> None:
+    next(root.iter(name("hl7:Role"))).set("code", "1")
+
+
+@pytest.mark.parametrize("change", [_another_name, _longer_life, _another_role])
+def test_a_changed_assertion_is_refused(change: Callable[[Element], None]) -> None:
+    assert refused(header(changed(change))) is SecurityFault.FAILED_CHECK
+
+
+def test_a_signed_assertion_wrapped_in_a_forged_one_vouches_for_nothing() -> None:
+    """XML signature wrapping: the signature is good, and of something else than what would be read."""
+    forged = etree.fromstring(signed(Claims(user="mallory", by=an_issuer("stranger"), id="_forged")))
+    real = etree.fromstring(signed())
+    signature = forged.find(name("ds:Signature"))
+    assert signature is not None
+    forged.replace(signature, real.find(name("ds:Signature")))  # type: ignore[arg-type]
+    etree.SubElement(forged, "Object").append(real)
+    assert refused(header(etree.tostring(forged))) in (SecurityFault.FAILED_CHECK, SecurityFault.UNSUPPORTED_ALGORITHM)
+
+
+def test_two_assertions_and_other_tokens_are_refused() -> None:
+    assert refused(header(signed(), signed())) is SecurityFault.INVALID_SECURITY
+    assert refused(header(b"<UsernameToken/>")) is SecurityFault.UNSUPPORTED_SECURITY_TOKEN
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda text: text.replace("NotOnOrAfter=", "Ignored=", 2),
+    lambda text: text.replace("saml:AuthnStatement", "saml:Other"),
+    lambda text: text.replace('NotBefore="', 'NotBefore="never'),
+])  # fmt: skip
+def test_an_assertion_that_lacks_what_it_needs_is_refused(
+    spoil: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = spoil(unsigned(Claims()))
+    monkeypatch.setattr("tests.assertions.unsigned", lambda _: text)
+    assert refused(header(signed())) is SecurityFault.INVALID_SECURITY_TOKEN
+
+
+def test_an_assertion_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xds.wire.xua.ATTRIBUTES", 3)
+    assert refused(header(signed())) is SecurityFault.INVALID_SECURITY_TOKEN
+    monkeypatch.setattr("xds.wire.xua.BYTES", 100)
+    assert refused(header(signed())) is SecurityFault.INVALID_SECURITY_TOKEN

@@ -1,0 +1,49 @@
+"""The auditor's list of unusual accesses, each to be decided on; a decision is kept, with who made it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request
+
+from xds.audit.watching import REASONS
+from xds.console.auditing import DAY, look
+from xds.console.signing_in import from_our_form
+from xds.desk import AuditDesk
+from xds.store.review import DECISIONS, Unusual
+
+PAGE = 50
+
+
+def pages(log: AuditDesk) -> Blueprint:
+    """The pages; each look, and each decision, is recorded before it is answered."""
+    blueprint = Blueprint("reviewing", __name__)
+
+    @blueprint.get("/console/audit/unusual")
+    def unusual() -> str:
+        decided, before = request.args.get("decided") == "1", request.args.get("before", 0, int)
+        found = log.unusual(decided=decided, before=before if 0 < before < 2**63 else 0, most=PAGE + 1)
+        log.looked(look(), {"report": "unusual"})
+        return render_template(
+            "unusual.html", rows=list(map(_row, found[:PAGE])), decided=decided, desk="unusual", decisions=DECISIONS,
+            following=found[PAGE - 1].id if len(found) > PAGE else 0, reasons=REASONS,
+        )  # fmt: skip
+
+    @blueprint.post("/console/audit/unusual/<int:id_>")
+    def decide(id_: int) -> Any:
+        decision, note = request.form.get("decision", ""), request.form.get("note", "").replace("\0", "")[:2000]
+        if not from_our_form() or decision not in DECISIONS or id_ >= 2**63:
+            abort(400)
+        if not log.decide(look(), id_, decision, note):
+            abort(404)
+        return redirect("/console/audit/unusual", 303)
+
+    return blueprint
+
+
+def _row(one: Unusual) -> dict[str, Any]:
+    return {
+        "one": one, "day": f"{datetime.fromtimestamp(one.day * DAY / 1e6, UTC):%Y-%m-%d}",
+        "decided": f"{datetime.fromtimestamp(one.decided / 1e6, UTC):%Y-%m-%d %H:%M}" if one.decided else "",
+    }  # fmt: skip
