@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Checks an xds audit log, or a bundle of its records, without xds: standard library, cryptography and lxml alone.
 
-    verify_audit_log.py log FOLDER CERTIFICATE.pem …      the folder has segments/ and checkpoints/
+    verify_audit_log.py log FOLDER CERTIFICATE.pem … [--witness FILE …]   the folder has segments/ and checkpoints/
     verify_audit_log.py bundle FILE.zip CERTIFICATE.pem …
+
+A witness's FILE is what it has seen of the log: a line a checkpoint, base64, the newest last; or one checkpoint as XML.
 
 It is written apart from the package's own verifier, from this description, so that each is a check of the other:
 
@@ -15,6 +17,10 @@ It is written apart from the package's own verifier, from this description, so t
 (4) A checkpoint is signed: enveloped XML signature, exclusive canonicalisation, ECDSA P-256 with SHA-256, by the
     certificate whose SHA-256 is its KeyName, valid at its Time.
 (5) No record is missing that a checkpoint counts.
+(7) The log begins with what a witness has seen: where its checkpoint's Size is reached, the root is its Root.
+(8) Records may be erased when their time is over.  FIRST.erased then stands for a file of segments/: a line
+    ``XDS-ERASED-1 FIRST END LENGTH``, LENGTH bytes of a signed statement, a line end, and the 32 bytes of the hash of
+    each leaf.  The statement is signed as a checkpoint is, and names LogId, First, End, and the Root over these hashes.
 
 Exit code 0: it holds; 1: it does not, and the first step and record that does not hold is printed; 2: wrong use.
 """
@@ -37,7 +43,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 
-CHECKPOINT = "{urn:xds:audit:checkpoint:1}"
 SIGNATURE = "{http://www.w3.org/2000/09/xmldsig#}"
 EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
 ECDSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
@@ -54,14 +59,20 @@ class DoesNotHold(Exception):
         self.step = step
 
 
-def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, what the header says, and bytes of each entry; stops before one at the end that is half written."""
+def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Number, what the header says, and bytes of each entry; of an erased one its hash, and no bytes."""
     expected = 0
     files = sorted(folder.glob("*.log"))
-    for place, path in enumerate(files):
+    gone = [path for path in folder.glob("*.erased") if not path.with_suffix(".log").exists()]
+    for place, path in enumerate(files := sorted([*files, *gone])):
         with path.open("rb") as file:
             if int(path.stem) != expected:
                 raise DoesNotHold(step, f"{path.name}", f"begins with {int(path.stem)}, not {expected}")
+            if path.suffix == ".erased":
+                for hash_ in erased(path)[2]:
+                    yield expected, hash_, None
+                    expected += 1
+                continue
             while header := file.readline(200):
                 parts = header.rstrip(b"\n").split(b" ")
                 whole = header.endswith(b"\n") and len(parts) == 4 and parts[0] == word and parts[3].isdigit()
@@ -72,6 +83,24 @@ def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, 
                     raise DoesNotHold(step, f"entry {expected}", "cut off" if at_end else "not what was written")
                 yield expected, parts[2], data[:-1]
                 expected += 1
+
+
+def erased(path: Path) -> tuple[int, bytes, list[bytes]]:
+    """Where an erased part ends, its statement, and the hashes."""
+    header, _, rest = path.read_bytes().partition(b"\n")
+    parts = header.split(b" ")
+    if len(parts) != 4 or parts[0] != b"XDS-ERASED-1" or not all(part.isdigit() for part in parts[1:]):
+        raise DoesNotHold(1, path.name, "not an erased part")
+    first, end, length = map(int, parts[1:])
+    hashes_ = rest[length + 1 :]
+    if (
+        first != int(path.stem)
+        or end <= first
+        or rest[length : length + 1] != b"\n"
+        or len(hashes_) != 32 * (end - first)
+    ):
+        raise DoesNotHold(1, path.name, "an erased part is not whole")
+    return end, rest[:length], [hashes_[at : at + 32] for at in range(0, len(hashes_), 32)]
 
 
 def leaf(number: int, said: bytes, message: bytes) -> bytes:
@@ -105,19 +134,26 @@ class Tree:
         return root
 
 
-def checkpoint(signed: bytes, certificates: list[x509.Certificate], where: str, believe: bool) -> dict[str, str]:
-    """What a checkpoint says; where it is to be believed, its signature holds."""
+def read(signed: bytes, kind: str, fields: list[str], where: str, step: int) -> tuple[etree._Element, dict[str, str]]:
+    """What a statement says."""
+    name = f"{{urn:xds:audit:{kind.lower()}:1}}"
     try:
         root = etree.fromstring(signed, etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False))
     except etree.XMLSyntaxError:
-        raise DoesNotHold(3, where, "not XML") from None
-    fields = ["LogId", "Size", "Root", "Time", "Previous"]
-    if root.tag != CHECKPOINT + "Checkpoint" or [c.tag for c in root] != [
-        *(CHECKPOINT + field for field in fields), SIGNATURE + "Signature",
-    ]:  # fmt: skip
-        raise DoesNotHold(3, where, "not a checkpoint")
-    said = {field: root.findtext(CHECKPOINT + field) or "" for field in fields}
+        raise DoesNotHold(step, where, "not XML") from None
+    if root.tag != name + kind or [c.tag for c in root] != [
+        *(name + field for field in fields),
+        SIGNATURE + "Signature",
+    ]:
+        raise DoesNotHold(step, where, f"not a {kind.lower()}")
+    said = {field: root.findtext(name + field) or "" for field in fields}
     said["Signer"] = root.findtext(f".//{SIGNATURE}KeyName") or ""
+    return root, said
+
+
+def checkpoint(signed: bytes, certificates: list[x509.Certificate], where: str, believe: bool) -> dict[str, str]:
+    """What a checkpoint says; where it is to be believed, its signature holds."""
+    root, said = read(signed, "Checkpoint", ["LogId", "Size", "Root", "Time", "Previous"], where, 3)
     try:
         lengths = [len(bytes.fromhex(said[field])) for field in ("Root", "Previous")]
         whole = int(said["Size"]) >= 0 and lengths == [32, 32] and datetime.fromisoformat(said["Time"]).tzinfo
@@ -169,10 +205,45 @@ def signature_holds(
         raise DoesNotHold(4, where, "what was signed is another checkpoint")
 
 
-def check_log(folder: Path, certificates: list[x509.Certificate]) -> str:
-    """Steps (1) to (5) over a whole log."""
+def check_erased(folder: Path, certificates: list[x509.Certificate], last: dict[str, str] | None) -> None:
+    """Step (8)."""
+    for path in sorted(folder.glob("*.erased")):
+        if path.with_suffix(".log").exists():
+            continue
+        end, signed, leaves = erased(path)
+        fields = ["LogId", "First", "End", "Root", "Time", "Sha256", "Reason"]
+        root, said = read(signed, "Erasure", fields, path.name, 8)
+        try:
+            signature_holds(root, said, certificates, path.name)
+        except (DoesNotHold, ValueError) as problem:
+            raise DoesNotHold(8, path.name, str(problem)) from None
+        tree = Tree()
+        for hash_ in leaves:
+            tree.add(hash_)
+        stated = (said["LogId"], said["First"], said["End"], said["Root"])
+        if last is None or end > int(last["Size"]) or stated != (
+            last["LogId"], str(int(path.stem)), str(end), tree.root().hex(),
+        ):  # fmt: skip
+            raise DoesNotHold(8, path.name, "the statement is of something else")
+
+
+def witness_of(path: Path, certificates: list[x509.Certificate]) -> dict[str, str]:
+    """What a witness has seen last."""
+    data = path.read_bytes()
+    try:
+        signed = (
+            data if data.lstrip().startswith(b"<") else base64.b64decode(data[: data.rindex(b"\n")].split(b"\n")[-1])
+        )
+        return checkpoint(signed, certificates, path.name, believe=True)
+    except (DoesNotHold, ValueError) as problem:
+        raise DoesNotHold(7, path.name, str(problem)) from None
+
+
+def check_log(folder: Path, certificates: list[x509.Certificate], seen: list[dict[str, str]] | None = None) -> str:
+    """Steps (1) to (8) over a whole log."""
     tree, records = Tree(), entries(folder / "segments", b"XDS-AUDIT-1", 1)
     before, last, count = b"", None, 0
+    marks = {int(one["Size"]): one for one in seen or []}
     for number, _, signed in entries(folder / "checkpoints", b"XDS-CHECKPOINT-1", 3):
         where = f"checkpoint {number}"
         said = checkpoint(signed, certificates, where, believe=False)
@@ -189,12 +260,19 @@ def check_log(folder: Path, certificates: list[x509.Certificate]) -> str:
             found = next(records, None)
             if found is None:
                 raise DoesNotHold(5, f"record {tree.size}", "is missing, and a checkpoint counts it")
-            tree.add(leaf(*found))
+            number_, said_, message = found
+            tree.add(said_ if message is None else leaf(number_, said_, message))
+            if tree.size in marks and marks[tree.size]["Root"] != tree.root().hex():
+                raise DoesNotHold(7, f"records up to {tree.size - 1}", "not what a witness has seen")
         if tree.root().hex() != said["Root"]:
             raise DoesNotHold(2, f"{where}, records up to {tree.size - 1}", "not what was sealed")
         before, last, count = signed, said, count + 1
     if last is None and next(records, None) is not None:
         raise DoesNotHold(5, "record 0", "there are records and no checkpoint")
+    for size, one in marks.items():
+        if size > tree.size or (last is not None and one["LogId"] != last["LogId"]):
+            raise DoesNotHold(7, f"record {tree.size}", "is missing, or the witness has seen another log")
+    check_erased(folder / "segments", certificates, last)
     return f"holds: {tree.size} records under {count} checkpoints"
 
 
@@ -236,9 +314,14 @@ def main(given: list[str]) -> int:
     if len(given) < 3 or given[0] not in ("log", "bundle"):
         print(__doc__, file=sys.stderr)
         return 2
-    certificates = [x509.load_pem_x509_certificate(Path(path).read_bytes()) for path in given[2:]]
+    at = given.index("--witness") if "--witness" in given else len(given)
+    certificates = [x509.load_pem_x509_certificate(Path(path).read_bytes()) for path in given[2:at]]
     try:
-        print((check_log if given[0] == "log" else check_bundle)(Path(given[1]), certificates))
+        if given[0] == "log":
+            seen = [witness_of(Path(path), certificates) for path in given[at + 1 :] if path != "--witness"]
+            print(check_log(Path(given[1]), certificates, seen))
+        else:
+            print(check_bundle(Path(given[1]), certificates))
     except DoesNotHold as problem:
         print(f"DOES NOT HOLD: {problem}")
         return 1

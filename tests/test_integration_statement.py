@@ -10,12 +10,12 @@ import pytest
 from tests.cli.command import xds
 from xds.domain import SERVED
 from xds.integration_statement import CLAIMS, claims, lines, markdown
-from xds.settings import Audit, ImagingSource, Mllp, Server, Settings, Syslog
+from xds.settings import Audit, ImagingSource, Mllp, Server, Settings, Syslog, Xua
 
 PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 EVERYTHING = replace(
     Settings(), mllp=Mllp(listen="127.0.0.1:2575"), syslog=Syslog(tls="127.0.0.1:6514", udp="127.0.0.1:5514"),
-    audit=Audit(readers=("127.0.0.1",), forward_to=("tls://a:6514",)),
+    audit=Audit(readers=("127.0.0.1",), forward_to=("tls://a:6514",)), xua=Xua(trusted="idp.pem"),
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from lxml import etree
 
 from tests.conftest import wait_for
@@ -25,10 +26,16 @@ from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.wire.conftest import A_QUERY
 from tests.wire.messages import AMessage, APart, an_envelope
 from xds.actors.document_consumer import Retrieved, retrieve_images
+from xds.audit.keys import log_certificates
+from xds.audit.message_xml import read
+from xds.audit.verify import verify
+from xds.audit.witness import newest
 from xds.configuration import load
 from xds.ebxml import xdsb
 from xds.errors import Unusable
 from xds.serving import check_listen
+from xds.store.engine import make_engine
+from xds.store.tables import audit_record
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.client import Client, NoReply
 from xds.wire.spool import Spool
@@ -224,6 +231,36 @@ def test_a_client_without_a_certificate_or_with_anothers_is_refused(
     foreign = Authority(tmp_path, "foreign").signed("foreigner")
     with pytest.raises(NoReply):
         secure.found(client=a_client(secure, "registry", authority, foreign))
+    wait_for(lambda: len(alerts(secure, "110126")) >= 2)
+    assert all("TLS: " in alert for alert in alerts(secure, "110126"))
+
+
+def alerts(served: Served, kind: str) -> list[str]:
+    """What the security alerts of a kind say."""
+    engine = make_engine(served.settings.database_url, connections=1)
+    with engine.connect() as connection:
+        messages = list(connection.scalars(sa.select(audit_record.c.message).where(audit_record.c.event == "110113")))
+    engine.dispose()
+    found = [read(message) for message in messages]
+    return [one.objects[0].details[0].text for one in found if one.event.type_codes[0].code == kind]
+
+
+def test_a_changed_setting_is_on_record_at_the_next_start_and_checkpoints_reach_a_witness(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    served = Served(tmp_path / "site", {"audit": {"witnesses": [f"file:{witness}"], "witness_seconds": 0.2}})
+    served.start()
+    served.found()
+    wait_for(lambda: witness.exists() and witness.read_bytes().count(b"\n") >= 1)
+    assert served.stop() == 0
+    assert alerts(served, "110129") == alerts(served, "110131") == []
+    served.sections = {**served.sections, "registry": {"most_results": 77}}
+    served.start()
+    assert alerts(served, "110131") == ["changed: registry.most_results"]
+    assert served.stop() == 0
+    seen = newest(witness)
+    assert seen is not None
+    folder = served.data / "audit"
+    assert verify(folder, log_certificates(served.settings), witnessed=[seen]).records >= 3
 
 
 def test_a_server_of_another_authority_is_not_spoken_to(secure: Served, ours: Signed, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from xds import console
+from xds import console, witnessing
 from xds.audit.people import asked_by
-from xds.console import auditing, reporting, reviewing, signing_in
+from xds.console import auditing, openid, reporting, reviewing, signing_in
 from xds.console.region import Places
 from xds.console.region import pages as region_pages
 from xds.desk import AuditDesk, Desk
@@ -57,12 +57,17 @@ class Application:
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         audit_desk = AuditDesk(self.engine, settings, default.node, default.record)
         blueprints = [
-            signing_in.pages(desk, secure=secure),
+            signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
             *(page.pages(audit_desk) for page in (auditing, reporting, reviewing)),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             blueprints.append(region_pages(consumer, places))
+        if settings.oidc.issuer:
+            provider = openid.Provider(settings.oidc)
+            blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
+        if settings.audit.witness_of:
+            blueprints.append(witnessing.pages(self.engine, settings.audit.witness_of, default.node, default.record))
         if settings.audit.readers:
             blueprints.append(search.pages(settings.audit.readers, audit_desk.page, default.audit_searched))
         problems = lambda: not_ready(self.database)  # noqa: E731

@@ -73,7 +73,7 @@ class Desk:
         with reading(self._engine) as connection:
             seen = accounts.one(connection, name)
         # A locked account, and one that is none, take as long as any.
-        right = _right(seen.password if seen else _nobodys(), password)
+        right = _right(seen.password if seen and seen.password else _nobodys(), password)
         with self._engine.begin() as connection:
             # Read again: it may have been tried, locked, changed or removed meanwhile.
             known = accounts.one(connection, name, to_change=True)
@@ -87,6 +87,19 @@ class Desk:
                 return ""
             accounts.end(connection, before)
             return accounts.begin(connection, name)
+
+    def vouched_for(self, name: str, role: str, address: str) -> str:
+        """A session's token of somebody whom a provider vouches for; empty if there is an own account of the name."""
+        with self._engine.begin() as connection:
+            fine = accounts.vouched_for(connection, name, role)
+            why = "" if fine else "there is an own account of the name"
+            event = AuditEvent.signed_in(self._node, Party(name, address, requestor=True), _here(), why)
+            store.record(connection, event.records())
+            return accounts.begin(connection, name) if fine else ""
+
+    def not_vouched_for(self, address: str, why: str) -> None:
+        """Record somebody whom a provider does not vouch for, or who has no role."""
+        self._record(AuditEvent.signed_in(self._node, Party("unknown", address, requestor=True), _here(), why))
 
     def visitor(self, token: str) -> Account | None:
         """Whose session it is, if it lives; using it keeps it alive."""

@@ -467,6 +467,11 @@ class AffinityDomain:
         )
         return Recording(self.database.engine, owner(), event)
 
+    def stranger(self, peer: str, reason: str) -> None:
+        """Record a node that could not be authenticated (ITI TF-2: 3.19)."""
+        here = Party(self._base(), urlsplit(self._base()).hostname or "localhost", ours=True)
+        self.record(AuditEvent.not_authenticated(self.node, here, Party(peer, peer), reason))
+
     def record(self, event: AuditEvent) -> None:
         with self.database.engine.begin() as connection:
             audit_store.record(connection, event.records())

@@ -49,6 +49,7 @@ def _of(*numbers: str) -> frozenset[str]:
 
 
 _ITI_20, _REPOSITORY = ("ITI-20", "Record Audit Event"), "Audit Record Repository"
+_ITI_40, _PROVIDER = ("ITI-40", "Provide X-User Assertion"), "X-Service Provider"
 _PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 
 # ITI TF-1: 10 (XDS.b), 29 (MPQ); the supplements XDS Metadata Update, RMU and RMD; RAD TF-1: 18 (XDS-I.b).
@@ -72,6 +73,7 @@ CLAIMS = (
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
     Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
           (Option("Retrieve Audit Message", _of("ITI-81")),)),
+    Claim("Cross-Enterprise User Assertion (XUA)", _PROVIDER, "", _of("ITI-40")),
     Claim("Patient Identifier Cross-referencing (PIX)", _PIX_CONSUMER, "imaging-source", _of("ITI-9")),
     Claim("Patient Identifier Cross-referencing HL7 V3 (PIXV3)", _PIX_CONSUMER, "imaging-source", _of("ITI-45")),
     Claim("Patient Identifier Cross-reference for Mobile (PIXm)", _PIX_CONSUMER, "imaging-source", _of("ITI-83")),
@@ -118,6 +120,8 @@ def lines(settings: Settings) -> list[Line]:
     syslog = settings.syslog
     if syslog.tls or syslog.tcp or syslog.udp:
         found.append(Line(*_ITI_20, "Responder", _REPOSITORY))
+    if settings.xua.trusted:
+        found.append(Line(*_ITI_40, "Responder", _PROVIDER))
     if settings.audit.forward_to:
         found.append(Line(*_ITI_20, "Initiator", "Audit Record Forwarder"))
     if settings.audit.readers:
@@ -145,7 +149,7 @@ def claims(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             continue
         if claim.actor == _REPOSITORY and not (settings.syslog.tls and settings.syslog.udp):
             continue  # it takes records by both (ITI TF-2: 3.20.4.1)
-        known = (answered | started) if claim.part else answered if claim.actor == _REPOSITORY else started
+        known = (answered | started) if claim.part else answered if claim.actor in (_REPOSITORY, _PROVIDER) else started
         if claim.needs <= known:
             yield claim.profile, claim.actor, _options(claim, known)
 

@@ -31,6 +31,9 @@ from xds.app import Application
 from xds.archives.interface import Gone, NotAnswering
 from xds.audit import sequencer
 from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.keys import load_certificates, log_certificates
+from xds.audit.watching import Watcher
+from xds.clock import Checked
 from xds.domain import archive, code_sets, intake
 from xds.errors import Refused, Unusable
 from xds.forwarding import Forwarder
@@ -39,10 +42,11 @@ from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.storage_scp import StorageScp
 from xds.store.audit import record
-from xds.store.deployment import prepare
+from xds.store.deployment import changed_settings, prepare
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine
 from xds.store.objects import open_blobs
+from xds.users import Users
 from xds.wire.client import client_context
 from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener, server_context
@@ -50,6 +54,7 @@ from xds.wire.sealing import certificate
 from xds.wire.spool import Spool
 from xds.wire.syslog import named
 from xds.wire.worker import Pace, ToRoot, Worker
+from xds.witnessing import Witnessing, witness_at
 
 log = logging.getLogger("xds.serving")
 
@@ -71,10 +76,14 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
             self.cfg.set(key, value)
 
     def load(self) -> Application:
-        application = Application(self._loaded)
+        application = self._application = Application(self._loaded)
         gc.collect()
         gc.freeze()  # what is there for good is not looked through again in the middle of a request
         return application
+
+    def tell_of_strangers(self, peer: str, reason: str) -> None:
+        """Record a peer that could not be authenticated."""
+        self._application.domains[DEFAULT_DOMAIN].stranger(peer, reason)
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -133,6 +142,15 @@ def check_listen(loaded: Loaded) -> None:
     Senders(settings.senders)
     for url in settings.audit.forward_to:
         named(url)
+    for where in settings.audit.witnesses:
+        witness_at(where, settings.tls, lambda: ())
+    for path in settings.audit.witness_of:
+        load_certificates(Path(path))
+    if settings.xua.trusted:
+        Users(settings.xua)
+    Watcher(settings.review)
+    if settings.oidc.issuer and not settings.oidc.client_id:
+        raise Unusable("oidc.issuer needs oidc.client_id")
     if settings.capture.certificate:
         certificate(Path(settings.capture.certificate))
 
@@ -213,7 +231,7 @@ def _mllp(loaded: Loaded, name: str) -> None:
     tls = loaded.settings.tls
     context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
     domain = application.domains[name]
-    listener = Listener(*_address(domain.own.mllp_listen), domain.feeding().answer, context)
+    listener = Listener(*_address(domain.own.mllp_listen), domain.feeding().answer, context, domain.stranger)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
 
@@ -266,6 +284,37 @@ def _forward(loaded: Loaded, url: str) -> None:
     engine = make_engine(loaded.settings.database_url, connections=1)
     context = client_context(tls.certificate, tls.key, tls.trusted) if url.startswith("tls:") else None
     Forwarder(engine, url, context).run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
+    engine.dispose()
+
+
+def _clock(loaded: Loaded) -> None:
+    """Compare the clock with a time server's until told to stop."""
+    stopping, audit, parent = _told_to_stop(), loaded.settings.audit, os.getppid()
+    engine = make_engine(loaded.settings.database_url, connections=1)
+
+    def alert(text: str) -> None:
+        with engine.begin() as connection:
+            record(connection, AuditEvent.clock_wrong(source_of(loaded.settings), text).records())
+
+    checked = Checked(audit.time_server, audit.most_offset_seconds, alert)
+    while os.getppid() == parent:
+        try:
+            checked.step()
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+        if stopping.wait(audit.time_seconds):
+            break
+    engine.dispose()
+
+
+def _show(loaded: Loaded, where: str) -> None:
+    """Show a witness the audit log's checkpoints until told to stop."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine = make_engine(settings.database_url, connections=1)
+    witness = witness_at(where, settings.tls, lambda: log_certificates(settings))
+    showing = Witnessing(engine, settings.data / "audit", where, witness, source_of(settings))
+    going_on = lambda seconds: os.getppid() == parent and not stopping.wait(seconds)  # noqa: E731
+    showing.run(settings.audit.witness_seconds, going_on)
     engine.dispose()
 
 
@@ -350,6 +399,10 @@ class Supervisor:
             self._children.append(_Child("syslog", lambda: _syslog(loaded)))
         for url in loaded.settings.audit.forward_to:
             self._children.append(_Child(f"forwarder {url}", partial(_forward, loaded, url)))
+        if loaded.settings.audit.time_server:
+            self._children.append(_Child("clock", lambda: _clock(loaded)))
+        for where in loaded.settings.audit.witnesses:
+            self._children.append(_Child(f"witness {where}", partial(_show, loaded, where)))
         if images:
             self._children.append(_Child("images", lambda: _images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: _web(loaded, images_socket)))
@@ -377,7 +430,12 @@ class Supervisor:
         engine = make_engine(self._loaded.settings.database_url, connections=1)
         try:
             with engine.begin() as connection:
-                record(connection, AuditEvent.application(source_of(self._loaded.settings), starts=starts).records())
+                node = source_of(self._loaded.settings)
+                record(connection, AuditEvent.application(node, starts=starts).records())
+                changed = changed_settings(connection, self._loaded.settings) if starts else {}
+                for kind, names in changed.items():
+                    event = AuditEvent.settings_changed(node, kind, names)
+                    record(connection, event.records())
         except SQLAlchemyError:
             log.exception("database.unreachable")
         finally:

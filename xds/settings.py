@@ -160,10 +160,33 @@ class Audit:
     source_id: str = "xds"  # AuditSourceID of this node
     enterprise_site_id: str = ""  # AuditEnterpriseSiteID
     certificate: str = ""  # PEM file that checkpoints are verified by; empty: one is made
-    key: str = ""  # PEM file that signs them
+    key: str = ""  # PEM file that signs them, or a key in a PKCS#11 token: pkcs11:token=…;object=…?module-path=…
     forward_to: tuple[str, ...] = ()  # ITI-20 out: tls://, tcp:// or udp://HOST:PORT of each repository
+    witnesses: tuple[str, ...] = ()  # who is shown checkpoints: URL of another node's /audit/witness, or file:PATH
+    witness_seconds: float = 60.0  # how often
+    witness_of: tuple[str, ...] = ()  # PEM files: the certificates of the logs that this node is a witness of
     readers: tuple[str, ...] = ()  # who may search it by ITI-81: subjects of client certificates, addresses, networks
+    time_server: str = ""  # HOST[:PORT] that the clock is compared with, by NTP; empty: it is not
+    most_offset_seconds: float = 1.0  # a clock that is further off is an alert
+    time_seconds: float = 900.0  # how often it is compared
+    keep_days: int = 3653  # records that are younger are never erased; xds audit erase
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """An OpenID provider by which people sign in at the console, beside its own accounts."""
+
+    issuer: str = ""  # its URL; empty: there is none
+    name: str = "your organisation"  # what the sign-in page calls it
+    client_id: str = ""  # as the provider knows this node
+    client_secret: str = ""  # better as XDS_OIDC_CLIENT_SECRET
+    scope: str = "openid profile"  # what the provider is asked for
+    name_claim: str = "preferred_username"  # what somebody is called in records
+    role_claim: str = "groups"  # whose values give roles:
+    auditor: tuple[str, ...] = ()  # reads the audit log
+    operator: tuple[str, ...] = ()  # runs the node, and sees its images
+    viewer: tuple[str, ...] = ()  # sees its images
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +258,7 @@ class Settings:
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)
     audit: Audit = field(default_factory=Audit)
+    oidc: Oidc = field(default_factory=Oidc)
     review: Review = field(default_factory=Review)
     capture: Capture = field(default_factory=Capture)
     syslog: Syslog = field(default_factory=Syslog)

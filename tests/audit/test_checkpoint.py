@@ -12,6 +12,7 @@ from lxml import etree
 
 from tests.audit.logs import LOG_ID, NOW, a_key, files, other_key, our_key
 from xds.audit import checkpoint as signing
+from xds.audit import statement
 from xds.audit.checkpoint import NAMESPACE, BadCheckpoint, Checkpoint, CheckpointLog
 from xds.audit.framing import BadFrame
 
@@ -291,7 +292,7 @@ def test_a_signature_that_holds_over_something_else_is_not_believed(
 ) -> None:
     """Should a way be found to make signxml verify one thing while we read another."""
     data = signed()
-    monkeypatch.setattr(signing.signxml.XMLVerifier, "verify", lambda *_, **__: verdict)
+    monkeypatch.setattr(statement.signxml.XMLVerifier, "verify", lambda *_, **__: verdict)
     with pytest.raises(BadCheckpoint, match=reason):
         believed(data)
 

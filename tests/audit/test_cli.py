@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -135,6 +136,37 @@ def test_a_report_that_is_asked_for_wrongly_is_wrong_use(site: Site, arguments: 
     assert site.audit("report", *arguments).exit_code == 2
 
 
+def test_a_log_is_verified_against_a_witness_and_on_from_what_was_kept(site: Site, tmp_path: Path) -> None:
+    kept, witness = tmp_path / "kept.xml", tmp_path / "witness"
+    site.json("verify", "--keep", str(kept))
+    witness.write_bytes(base64.b64encode(kept.read_bytes()) + b"\n")
+    found = site.json("verify", "--witness", str(witness), "--trusted", str(kept))
+    assert found == {"holds": True, "records": 3, "checkpoints": 1, "unsealed": 0, "erased": 0}
+    for option, reason in (("--witness", "has seen nothing"), ("--trusted", "No such file")):
+        assert reason in str(site.audit("verify", option, str(tmp_path / "nothing")).exception)
+    site.spoil()
+    assert site.json("verify", "--witness", str(witness), code=1)["step"] == 7  # type: ignore[index]
+
+
+def test_holds_are_made_listed_and_released_on_record(site: Site) -> None:
+    assert site.audit("hold", "add", "--patient", "anna^^^&1.2.3.4.5&ISO", "--reason", "case 17").output == "hold 1\n"
+    (hold,) = site.json("hold", "list")  # type: ignore[misc]
+    assert (hold["patient"], hold["reason"], hold["released"]) == ("anna^^^&1.2.3.4.5&ISO", "case 17", "")
+    assert site.newest().event == "110113"
+    assert site.newest().patient_id == "anna^^^&1.2.3.4.5&ISO"
+    assert site.audit("hold", "release", "1").exit_code == 0
+    assert site.audit("hold", "release", "1").exit_code == 1
+    assert site.json("hold", "list") == []
+    assert site.audit("hold", "list", "--all").output.count("case 17") == 1
+
+
+def test_what_is_younger_than_the_settings_say_is_not_erased(site: Site) -> None:
+    refused = site.audit("erase", "--before", "2026-11-01", "--reason", "over")
+    assert "audit.keep_days" in str(refused.exception)
+    assert site.audit("erase", "--reason", "over").output == "nothing's time is over\n"
+    assert site.json("erase", "--reason", "over", "--dry-run") == []
+
+
 def test_records_are_exported_for_a_court_and_checked_there(site: Site, tmp_path: Path) -> None:
     bundle = tmp_path / "court.zip"
     said = site.json("export", "--to", str(bundle), "--patient", "anna^^^&1.2.3.4.5&ISO")
@@ -209,7 +241,7 @@ def test_a_log_that_holds_says_how_much_it_holds(site: Site, options: list[str])
     result = site.audit("verify", *options)
     assert result.exit_code == 0
     assert result.stdout.startswith("the log holds: 3 records under 1 checkpoints, the last at 2")
-    assert site.json("verify", *options) == {"holds": True, "records": 3, "checkpoints": 1, "unsealed": 0}
+    assert site.json("verify", *options) == {"holds": True, "records": 3, "checkpoints": 1, "unsealed": 0, "erased": 0}
 
 
 def test_a_tampered_log_ends_with_1_and_names_the_record(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import subprocess
@@ -12,15 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
-from tests.audit.logs import a_record, other_key, our_key, records
+from tests.audit.logs import a_log, a_record, other_key, our_key, records
+from tests.audit.test_retention import ATTACKS as ERASURE_ATTACKS
+from tests.audit.test_retention import Log as RetentionLog
+from tests.audit.test_retention import an_erased
 from tests.audit.test_tamper import CHECKPOINT_ATTACKS, RECORD_ATTACKS, check, log, written
+from tests.audit.test_witness import checkpoints, rewritten
 from xds.audit import bundle
 from xds.audit.checkpoint import CheckpointLog
 from xds.audit.keys import SigningKey
 from xds.audit.merkle import HashTree
-from xds.audit.verify import Tampered
+from xds.audit.verify import Tampered, verify
 
 SCRIPT = Path(__file__).parents[2] / "deploy/verify_audit_log.py"
 
@@ -60,6 +66,50 @@ def test_both_find_what_was_changed_at_the_same_step(log: Path, attack: Callable
     with pytest.raises(standalone.DoesNotHold) as alone:
         standalone.check_log(log, [our_key().certificate])
     assert alone.value.step == found.value.step, (str(found.value), str(alone.value))
+
+
+def alone(log_: Path, *witnessed: bytes, folder: Path) -> int:
+    """The step that does not hold; 0 if all do."""
+    (folder / "witness").write_bytes(b"".join(base64.b64encode(one) + b"\n" for one in witnessed))
+    try:
+        seen = [standalone.witness_of(folder / "witness", [our_key().certificate])] if witnessed else []
+        standalone.check_log(log_, [our_key().certificate], seen)
+    except standalone.DoesNotHold as problem:
+        return int(problem.step)
+    return 0
+
+
+def ours(log_: Path, *witnessed: bytes) -> int:
+    try:
+        verify(log_, [our_key().certificate], every_signature=True, witnessed=witnessed[-1:])
+    except Tampered as problem:
+        return problem.step
+    return 0
+
+
+def test_both_hold_a_log_against_a_witness(log: Path, tmp_path: Path) -> None:
+    history, short = rewritten(tmp_path / "other"), a_log(tmp_path / "short", count=20)
+    stranger = a_log(tmp_path / "stranger", other_key())
+    for log_, witnessed, step in (
+        (log, checkpoints(log)[:3], 0), (log, checkpoints(log), 0), (history, [], 0),
+        (history, checkpoints(log)[:5], 7), (history, checkpoints(log)[:2], 0),
+        (short, checkpoints(log)[:6], 7), (log, checkpoints(stranger), 7),
+    ):  # fmt: skip
+        assert (ours(log_, *witnessed), alone(log_, *witnessed, folder=tmp_path)) == (step, step)
+    (tmp_path / "witness.xml").write_bytes(checkpoints(log)[2])
+    certificate = pem(tmp_path, our_key())
+    assert run("log", log, certificate, "--witness", tmp_path / "witness.xml")[0] == 0
+    assert run("log", history, certificate, "--witness", tmp_path / "witness.xml")[0] == 1
+
+
+@pytest.mark.parametrize("attack", [lambda log_: an_erased(log_), *(one[0] for one in ERASURE_ATTACKS.values()),
+                                    lambda log_: log_.over()[0].path.unlink()])  # fmt: skip
+def test_both_agree_on_what_was_erased(
+    engine: sa.Engine, tmp_path: Path, attack: Callable[[RetentionLog], object]
+) -> None:
+    log_ = RetentionLog(engine, tmp_path / "audit")
+    attack(log_)
+    assert alone(log_.folder, folder=tmp_path) == ours(log_.folder)
 
 
 # A bundle.

@@ -31,13 +31,14 @@ BENCHMARKS = {
     "wado": ("wado", "WADO-RS of 5,000 instances beside Orthanc's"),
     "manifest": ("manifests", "a manifest of 10,000 instances, written and read"),
     "audit": ("auditing", "what recording and signing cost, and verifying"),
+    "audit-receive": ("receiving", "audit records received by syslog"),
     "audit-search": ("audit_searching", "how long the desk searches a large audit log"),
     "bulk": ("bulk", "bulk load against PostgreSQL COPY"),
 }
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    listed = "\n".join(f"  {name:14}{what}" for name, (_, what) in BENCHMARKS.items())
+    listed = "\n".join(f"  {name:15}{what}" for name, (_, what) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, epilog=f"benchmarks:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

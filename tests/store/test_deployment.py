@@ -16,7 +16,7 @@ from xds.configuration import load
 from xds.errors import Unusable
 from xds.metadata.identifiers import is_oid
 from xds.settings import Loaded, flat
-from xds.store.deployment import MADE, VERSION, log_id, migrate, prepare, with_identity
+from xds.store.deployment import MADE, VERSION, changed_settings, log_id, migrate, prepare, with_identity
 from xds.store.engine import insert_ignoring, make_engine, reading
 from xds.store.tables import deployment
 
@@ -183,4 +183,22 @@ def test_a_reader_sees_one_state_and_holds_no_writer_up(database_url: str) -> No
         assert reader.scalar(count) == 0
     with reading(engine) as reader:
         assert reader.scalar(sa.select(deployment.c.value)) == "1"
+    engine.dispose()
+
+
+def test_settings_that_are_others_than_at_the_last_start_are_named_by_kind_and_their_values_are_not_kept(
+    tmp_path: Path,
+) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path}/xds.sqlite")
+    first = loaded(tmp_path)
+    later = loaded(tmp_path, **{
+        "server.listen": "127.0.0.1:9999", "audit.source_id": "north", "registry.most_results": 7,
+    })  # fmt: skip
+    with engine.begin() as connection:
+        migrate(connection)
+        seen = [changed_settings(connection, one.settings) for one in (first, first, later, later, first)]
+        kept = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == "settings"))
+    changed = {"110128": ["server.listen"], "110129": ["audit.source_id"], "110131": ["registry.most_results"]}
+    assert seen == [{}, {}, changed, {}, changed]
+    assert "127.0.0.1" not in str(kept)
     engine.dispose()

@@ -1,8 +1,4 @@
-"""Signed checkpoints: how long the log was at a time, its root, and the checkpoint before.
-
-XML signed with signxml: enveloped, ECDSA P-256 with SHA-256, exclusive canonicalisation.  The certificate is
-pinned by who verifies; the signature names it by its fingerprint only, because there are many checkpoints.
-"""
+"""Signed checkpoints: how long the log was at a time, its root, and the checkpoint before."""
 
 from __future__ import annotations
 
@@ -11,34 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import signxml
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from lxml import etree
-from signxml.exceptions import SignXMLException
 
+from xds.audit import statement
 from xds.audit.framing import FramedFiles
 from xds.audit.keys import SigningKey
-from xds.wire.xml import Element, NotXml, parse
+from xds.audit.statement import BadStatement, Kind, fingerprint, signer
+
+__all__ = ["BadCheckpoint", "Checkpoint", "CheckpointLog", "digest", "fingerprint", "read", "sign", "signer", "verify"]
 
 NAMESPACE = "urn:xds:audit:checkpoint:1"
 NONE_BEFORE = bytes(32)
 WORD = "XDS-CHECKPOINT-1"
-_DS = "http://www.w3.org/2000/09/xmldsig#"
-_FIELDS = ("LogId", "Size", "Root", "Time", "Previous")
+KIND = Kind(NAMESPACE, "Checkpoint", ("LogId", "Size", "Root", "Time", "Previous"), "checkpoint")
 
-_SIGNER = signxml.XMLSigner(
-    method=signxml.SignatureConstructionMethod.enveloped,
-    signature_algorithm=signxml.SignatureMethod.ECDSA_SHA256,
-    digest_algorithm=signxml.DigestAlgorithm.SHA256,
-    c14n_algorithm=signxml.CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
-)
-
-
-class BadCheckpoint(ValueError):
-    """A checkpoint that cannot be read, or whose signature does not hold."""
+BadCheckpoint = BadStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +41,11 @@ def digest(signed: bytes) -> bytes:
     return hashlib.sha256(signed).digest()
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of the certificate, hex."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
-
-
 def sign(checkpoint: Checkpoint, signing: SigningKey) -> bytes:
     """The checkpoint as signed XML."""
-    prefixes: dict[Any, str] = {None: NAMESPACE}
-    root = etree.Element(f"{{{NAMESPACE}}}Checkpoint", nsmap=prefixes)
-    values = (
-        checkpoint.log_id,
-        str(checkpoint.size),
-        checkpoint.root.hex(),
-        checkpoint.time.astimezone(UTC).isoformat(timespec="microseconds"),
-        checkpoint.previous.hex(),
-    )
-    for field, value in zip(_FIELDS, values, strict=True):
-        etree.SubElement(root, f"{{{NAMESPACE}}}{field}").text = value
-    key_info = etree.Element(f"{{{_DS}}}KeyInfo", nsmap={"ds": _DS})
-    etree.SubElement(key_info, f"{{{_DS}}}KeyName").text = fingerprint(signing.certificate)
-    return etree.tostring(_SIGNER.sign(root, key=signing.key, key_info=key_info))
+    time = checkpoint.time.astimezone(UTC).isoformat(timespec="microseconds")
+    values = (checkpoint.log_id, str(checkpoint.size), checkpoint.root.hex(), time, checkpoint.previous.hex())
+    return statement.sign(KIND, values, signing)
 
 
 def read(signed: bytes) -> Checkpoint:
@@ -86,24 +54,15 @@ def read(signed: bytes) -> Checkpoint:
     Raises:
         BadCheckpoint: it is none.
     """
+    log_id, size, root, time, previous = statement.values_of(KIND, signed)
     try:
-        return _read(parse(signed))
-    except (NotXml, ValueError) as problem:
+        found = Checkpoint(
+            log_id, int(size), bytes.fromhex(root), datetime.fromisoformat(time), bytes.fromhex(previous)
+        )
+    except ValueError as problem:
         raise BadCheckpoint(f"not a checkpoint: {problem}") from None
-
-
-def _read(root: Element) -> Checkpoint:
-    children = [child for child in root if child.tag != f"{{{_DS}}}Signature"]
-    if root.tag != f"{{{NAMESPACE}}}Checkpoint" or [c.tag for c in children] != [
-        f"{{{NAMESPACE}}}{field}" for field in _FIELDS
-    ]:
-        raise ValueError("its elements are not those of a checkpoint")
-    log_id, size, root_hash, time, previous = (child.text or "" for child in children)
-    found = Checkpoint(
-        log_id, int(size), bytes.fromhex(root_hash), datetime.fromisoformat(time), bytes.fromhex(previous)
-    )
     if found.size < 0 or len(found.root) != 32 or len(found.previous) != 32 or found.time.tzinfo is None:
-        raise ValueError("its values are not those of a checkpoint")
+        raise BadCheckpoint("not a checkpoint: its values are not those of a checkpoint")
     return found
 
 
@@ -114,18 +73,8 @@ def verify(signed: bytes, certificates: Sequence[x509.Certificate]) -> Checkpoin
         BadCheckpoint: it is no checkpoint, or none of them did.
     """
     said = read(signed)
-    trusted = [c for c in certificates if fingerprint(c) == signer(signed)]
-    if not trusted:
-        raise BadCheckpoint("signed by a key that is not trusted")
-    if not trusted[0].not_valid_before_utc <= said.time <= trusted[0].not_valid_after_utc:
-        raise BadCheckpoint("signed outside the time that its certificate is valid")
-    verify_signature(signed, trusted[0])
+    statement.verify(KIND, signed, said.time, certificates)
     return said
-
-
-def signer(signed: bytes) -> str:
-    """The fingerprint of the certificate that a checkpoint says it is signed by; empty if it does not say."""
-    return parse(signed).findtext(f".//{{{_DS}}}KeyName") or ""
 
 
 def verify_signature(signed: bytes, certificate: x509.Certificate) -> None:
@@ -134,24 +83,7 @@ def verify_signature(signed: bytes, certificate: x509.Certificate) -> None:
     Raises:
         BadCheckpoint: it was not.
     """
-    configuration = signxml.SignatureConfiguration(
-        signature_methods=frozenset({signxml.SignatureMethod.ECDSA_SHA256}),
-        digest_algorithms=frozenset({signxml.DigestAlgorithm.SHA256}),
-        location="./",
-        verification_time=certificate.not_valid_before_utc,
-    )
-    try:
-        result = signxml.XMLVerifier().verify(signed, x509_cert=certificate, expect_config=configuration)
-    except (SignXMLException, etree.LxmlError, ValueError) as problem:
-        raise BadCheckpoint(f"the signature does not hold: {type(problem).__name__}") from None
-    if isinstance(result, list) or result.signed_xml is None:
-        raise BadCheckpoint("more than one thing is signed")
-    try:
-        same = _read(result.signed_xml) == read(signed)
-    except ValueError as problem:
-        raise BadCheckpoint(f"what was signed is no checkpoint: {problem}") from None
-    if not same:
-        raise BadCheckpoint("what was signed is another checkpoint")
+    statement.verify_signature(KIND, signed, certificate)
 
 
 class CheckpointLog:
@@ -171,6 +103,14 @@ class CheckpointLog:
             BadFrame: see ``FramedFiles.read``.
         """
         return ((number, signed) for number, _, signed in self._files.read())
+
+    def first(self) -> bytes | None:
+        """The first of all, which names the log.
+
+        Raises:
+            BadFrame: see ``FramedFiles.read``.
+        """
+        return next((signed for _, signed in self.all()), None)
 
     def last(self) -> tuple[int, bytes] | None:
         """Number and signed bytes of the newest; what a crash left half-written is cut.

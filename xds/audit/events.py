@@ -118,6 +118,17 @@ class AuditEvent:
         return event
 
     @classmethod
+    def log_erased(cls, node: AuditSource, who: Party, what: str, *, archived: bool) -> AuditEvent:
+        """Audit Log Used, to erase records whose time is over: for good, or to where they are archived."""
+        event = cls(node, "110101", "D", ("", ""), who, who, person=None)
+        thing = _thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name="Security Audit Log",
+                       details=_details([("Erased", what)]))  # fmt: skip
+        life_cycle = LifeCycle.ARCHIVING if archived else LifeCycle.PERMANENT_ERASURE
+        event.objects.append(replace(thing, life_cycle=life_cycle))
+        event.end(failed=False)
+        return event
+
+    @classmethod
     def patient_record(cls, node: AuditSource, action: str, who: Party, patient_id: str) -> AuditEvent:
         """Patient Record (DICOM PS3.15: A.5.3.11): an identity made known, changed or merged away by hand."""
         event = cls(node, "110110", action, ("", ""), who, who, patient_id=patient_id)
@@ -132,6 +143,18 @@ class AuditEvent:
         event.objects.append(_thing(subject, URI, ObjectRole.SECURITY_RESOURCE, details=details))
         event.end(failed=False)
         return event
+
+    @classmethod
+    def clock_wrong(cls, node: AuditSource, description: str) -> AuditEvent:
+        """Security Alert: the clock that records are told by is wrong, or was set."""
+        here = Party("clock", socket.gethostname(), ours=True)
+        return cls.security_alert(node, "110130", here, "urn:xds:clock", description)
+
+    @classmethod
+    def settings_changed(cls, node: AuditSource, kind: str, names: Sequence[str]) -> AuditEvent:
+        """Security Alert, a change of configuration of a kind such as 110129: which settings, not what they are."""
+        here = Party("xds serve", socket.gethostname(), ours=True)
+        return cls.security_alert(node, kind, here, "urn:xds:settings", f"changed: {', '.join(names)}")
 
     @classmethod
     def not_authenticated(cls, node: AuditSource, here: Party, there: Party, description: str) -> AuditEvent:

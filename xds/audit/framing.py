@@ -7,7 +7,7 @@ named by the number of their first entry.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,8 +29,12 @@ class BadFrame(ValueError):
 class FramedFiles:
     """A folder of such files.  ``word`` begins every header line: ``word number … length``."""
 
-    def __init__(self, folder: Path, word: str, roll_bytes: int = 64 * 1024 * 1024) -> None:
-        self._folder, self._word, self._roll = folder, word.encode(), roll_bytes
+    def __init__(
+        self, folder: Path, word: str, roll_bytes: int = 64 * 1024 * 1024,
+        gaps: Callable[[], Sequence[tuple[int, int]]] = tuple,
+    ) -> None:  # fmt: skip
+        """``gaps`` are the entries that are kept elsewhere, in order: the first of each, and the one after its last."""
+        self._folder, self._word, self._roll, self._gaps = folder, word.encode(), roll_bytes, gaps
 
     def files(self) -> list[tuple[int, Path]]:
         """Every file with the number of its first entry, in order."""
@@ -67,9 +71,9 @@ class FramedFiles:
             BadFrame: a number is out of its order, a length absurd, or an entry cut off.
         """
         files = self.files()
-        if files and files[0][0] != 0:
+        if files and self._behind_gaps(0, files[0][0]) != files[0][0]:
             raise BadFrame(0, "the first file is missing")
-        place = sum(first <= begin for first, _ in files) - 1 if files else 0
+        place = max(sum(first <= begin for first, _ in files) - 1, 0)
         while place < len(files):
             number, path = files[place]
             with path.open("rb", buffering=BUFFER_BYTES) as file:
@@ -83,8 +87,15 @@ class FramedFiles:
                     if not is_last or len(files := self.files()) == place + 1:
                         break  # else it has rolled over while it was read: what came before that, then the next file
             place += 1
-            if place < len(files) and number != files[place][0]:
+            if place < len(files) and self._behind_gaps(number, files[place][0]) != files[place][0]:
                 raise BadFrame(number, f"{path.name} ends where the next file does not begin")
+
+    def _behind_gaps(self, number: int, until: int) -> int:
+        """The first entry from ``number`` on that is in no gap; ``until`` is where one is known to be."""
+        if number != until:
+            for first, end in self._gaps():
+                number = end if first == number else number
+        return number
 
     def _entries(self, file: BinaryIO, number: int) -> Iterator[tuple[int, bytes, bytes]]:
         while header := file.readline(HEADER_BYTES):
@@ -118,7 +129,7 @@ class FramedFiles:
         """
         files = self.files()
         kept = [file for file in files if file[0] < size]
-        if size and not kept:
+        if size and not kept and not any(end >= size for _, end in self._gaps()):
             raise BadFrame(0, "the first file is missing")
         end = self._end(*kept[-1], size) if kept else 0
         for _, path in reversed(files[len(kept) :]):

@@ -75,10 +75,8 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
             message = read(record.message)
         except NotAuditMessage:
             continue
-        kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
-        if not any(kind == "patient" for kind, _ in kept):
-            kept |= {("patient", one) for one in _patients(connection, message)}
-        found += [Value(kind, value, record.id, record.recorded) for kind, value in sorted(kept)[:VALUES]]
+        kept = _kept(connection, message)
+        found += [Value(kind, value, record.id, record.recorded) for kind, value in kept]
         accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"][:PATIENTS])
         if any(code.code == OVERRIDE for code in message.event.type_codes):
             alerts.add(record.id)
@@ -86,6 +84,23 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
     search.count_hours(connection, records)
     if watcher is not None:
         watcher.watch(connection, accesses, frozenset(alerts))
+
+
+def terms(connection: sa.Connection, record: Recorded) -> list[int]:
+    """What a record is found by, as it is kept."""
+    try:
+        message = read(record.message)
+    except NotAuditMessage:
+        return []
+    return [search.term(kind, value) for kind, value in _kept(connection, message)]
+
+
+def _kept(connection: sa.Connection, message: AuditMessage) -> list[tuple[str, str]]:
+    """Kinds and values that a message is found by, with whose its documents and studies are."""
+    kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
+    if not any(kind == "patient" for kind, _ in kept):
+        kept |= {("patient", one) for one in _patients(connection, message)}
+    return sorted(kept)[:VALUES]
 
 
 def patients(connection: sa.Connection, record: Recorded) -> list[str]:

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from xds.audit.hsm import SCHEME, TokenKey
 from xds.durable import sync_folder
 from xds.errors import Unusable
 from xds.settings import Settings
@@ -47,6 +49,8 @@ def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> Signi
     key_path = Path(key) if key else folder / "audit-signing.pem"
     certificate_path = _certificate_path(folder, certificate)
     try:
+        if key.startswith(SCHEME):
+            return _in_token(key, certificate_path)
         if not key:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with (folder / "lock").open("w") as lock:
@@ -80,6 +84,20 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as problem:
         raise Unusable(f"{path}: no certificate: {problem}") from None
+
+
+def _in_token(uri: str, certificate_path: Path) -> SigningKey:
+    """The key of a token; that the certificate is its own, a signature shows."""
+    certificate, *earlier = load_certificates(certificate_path)
+    public_key = certificate.public_key()
+    if not isinstance(public_key, ec.EllipticCurvePublicKey) or public_key.curve.name != "secp256r1":
+        raise Unusable(f"{certificate_path}: not of an ECDSA P-256 key")
+    key = TokenKey(uri, public_key)
+    try:
+        public_key.verify(key.sign(b"xds", ec.ECDSA(hashes.SHA256())), b"xds", ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise Unusable(f"{certificate_path} is not the certificate of audit.key") from None
+    return SigningKey(key, certificate, tuple(earlier))
 
 
 def _load(key_path: Path, certificate_path: Path) -> SigningKey:

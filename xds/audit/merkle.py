@@ -131,9 +131,13 @@ class HashTree:
         split = 1 << level
         return node_hash(self.hash_of(begin, begin + split), self.hash_of(begin + split, end))
 
-    def frontier(self) -> Frontier:
-        """The tree's complete subtrees, to go on from."""
-        size, peaks, begin = self.size, [], 0
+    def frontier(self, at: int | None = None) -> Frontier:
+        """The complete subtrees of the whole tree, or of its first ``at`` leaves, to go on from.
+
+        Raises:
+            BadProof: it does not hold so many leaves.
+        """
+        size, peaks, begin = self.size if at is None else at, [], 0
         for level in reversed(range(size.bit_length())):
             if size >> level & 1:
                 peaks.append(self.node(level, begin >> level))

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from xds.audit.erasure import erased_parts
 from xds.audit.framing import BadFrame, FramedFiles
+from xds.audit.merkle import leaf_hash
 from xds.store.audit import Recorded
 
 WORD = "XDS-AUDIT-1"
@@ -42,14 +44,40 @@ class SegmentLog:
     """The segments in a folder."""
 
     def __init__(self, folder: Path, segment_bytes: int = 64 * 1024 * 1024) -> None:
-        self._files = FramedFiles(folder, WORD, segment_bytes)
+        self._folder = folder
+        self._files = FramedFiles(folder, WORD, segment_bytes, self._gaps)
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        return [(part.first, part.end) for part in erased_parts(self._folder)]
+
+    def files(self) -> list[tuple[int, Path]]:
+        """Every segment that is there, with its first leaf number."""
+        return self._files.files()
+
+    def hashes(self, begin: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Leaf number and hash of each record from a leaf on, those of erased parts too.
+
+        Raises:
+            BadFrame: see ``FramedFiles.read`` and ``ErasedPart.of``.
+        """
+        parts = [part for part in erased_parts(self._folder) if part.end > begin]
+        next_ = begin
+        for leaf, said, message in self.raw(begin):
+            while parts and parts[0].first <= next_ < leaf:
+                part = parts.pop(0)
+                yield from part.hashes(next_)
+                next_ = part.end
+            yield leaf, leaf_hash(leaf_data(leaf, said, message))
+            next_ = leaf + 1
+        for part in parts:
+            yield from part.hashes(next_)
 
     def append(self, records: Sequence[Record]) -> None:
         """Add records, which follow the last without a gap; on disk when this returns."""
         self._files.append(records[0].leaf, [(record.said, record.message) for record in records])
 
     def raw(self, begin: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
-        """Leaf number, time as written, message; from a leaf on.
+        """Leaf number, time as written, message; from a leaf on.  Erased parts are left out.
 
         Raises:
             BadFrame: see ``FramedFiles.read``.

@@ -19,11 +19,13 @@ import sqlalchemy as sa
 
 from xds.audit import checkpoint as signing
 from xds.audit.checkpoint import BadCheckpoint
+from xds.audit.events import AuditEvent, source_of
 from xds.audit.indexing import index
 from xds.audit.keys import SigningKey, load_or_make
 from xds.audit.segments import as_leaf
 from xds.audit.watching import Watcher
 from xds.audit.writer import LogWriter
+from xds.clock import Jumps
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
@@ -57,6 +59,7 @@ class Sequencer:
 
     def __init__(self, engine: sa.Engine, loaded: Loaded) -> None:
         self._engine, self._watcher = engine, Watcher(loaded.settings.review)
+        self._node = source_of(loaded.settings)
         self._writer = LogWriter(folder(loaded), signing_key(loaded), log_id(loaded.settings.data))
         try:
             self._size = self._writer.open()
@@ -116,6 +119,12 @@ class Sequencer:
         with self._engine.connect() as connection:
             return store.numbered_from(connection, self._size, BATCH)
 
+    def alert(self, text: str) -> None:
+        """Record that the clock is not what it was."""
+        log.warning("clock.set", extra={"what": text})
+        with self._engine.begin() as connection:
+            store.record(connection, AuditEvent.clock_wrong(self._node, text).records())
+
     def close(self) -> None:
         self._writer.close()
 
@@ -151,9 +160,11 @@ def run(loaded: Loaded) -> None:
     signal.signal(signal.SIGTERM, stop)
     engine = make_engine(loaded.settings.database_url, connections=2)
     sequencer = Sequencer(engine, loaded)
-    parent = os.getppid()
+    parent, jumps = os.getppid(), Jumps()
     while not stopping and os.getppid() == parent:
         try:
+            if jump := jumps.since_last():
+                sequencer.alert(f"the clock was set by {jump:+.1f} s")
             sequencer.step()
         except sa.exc.OperationalError:
             log.exception("database.unreachable")

@@ -6,7 +6,7 @@ import dataclasses
 import getpass
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from rich.progress import Progress
 
 from xds.audit import bundle, reports
 from xds.audit import verify as checks
-from xds.audit.checkpoint import BadCheckpoint, Checkpoint, read
+from xds.audit.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
 from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.framing import BadFrame
 from xds.audit.indexing import folded
 from xds.audit.keys import load_certificates, log_certificates
 from xds.audit.merkle import BadProof, HashTree
@@ -27,7 +28,9 @@ from xds.audit.plain import indented, summary, words
 from xds.audit.proof import proof
 from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
-from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
+from xds.audit.witness import NotWitnessed
+from xds.cli.common import TIME, as_json, database, deployment, micros, print_json, settings, time_of
+from xds.cli.keeping import erase, hold
 from xds.errors import Unusable
 from xds.forwarding import waiting
 from xds.settings import Loaded
@@ -36,13 +39,16 @@ from xds.store import audit_search as search
 from xds.store import review
 from xds.store.audit_search import Wanted
 from xds.store.engine import reading
-
-TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+from xds.witnessing import witness_at
 
 
 @click.group()
 def audit() -> None:
-    """The audit log: list, show, verify, export; and where it is sent on to."""
+    """The audit log: list, show, verify, export, report; what is kept of it; and where it is sent on to."""
+
+
+audit.add_command(hold)
+audit.add_command(erase)
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,11 +97,6 @@ def list_(config: Path | None, data: str | None, json_: bool, most: int, **given
             f"{row['id']:>6}  {row.get('time', '')}  {row.get('transaction', ''):7}  {row['event']:28}  "
             f"{row.get('outcome', '')}  {row.get('patient', '')}"
         )
-
-
-def micros(time: datetime | None) -> int:
-    """Microseconds since 1970 of a time in UTC; 0 of none."""
-    return 0 if time is None else int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _looked(engine: sa.Engine, loaded: Loaded, asked: str = "", patient_id: str = "") -> None:
@@ -247,12 +248,44 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
     click.echo(f"{done.records} records, sealed {done.sealed:%Y-%m-%d %H:%M:%S} UTC, in {path}")
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise Unusable(f"{path}: {problem.strerror}") from None
+
+
+def _seen(where: str, loaded: Loaded, folder: Path) -> bytes:
+    """What a witness has seen of a log.
+
+    Raises:
+        Unusable: it does not say, or has seen nothing.
+    """
+    try:
+        last = CheckpointLog(folder / "checkpoints").first()
+        if last is None:
+            raise Unusable("the log has no checkpoint")
+        where = where if where.startswith(("http:", "https:", "file:")) else f"file:{where}"
+        seen = witness_at(where, loaded.settings.tls, lambda: ()).last(read(last).log_id)
+    except (NotWitnessed, BadFrame, BadCheckpoint) as problem:
+        raise Unusable(f"the witness {where}: {problem}") from None
+    if seen is None:
+        raise Unusable(f"the witness {where} has seen nothing of this log")
+    return seen
+
+
 @audit.command(epilog="Example: xds audit verify --data ./xds-data")
 @deployment
 @as_json
 @click.option("--log", metavar="DIR", type=click.Path(path_type=Path), help="The log's folder; else the deployment's.")
 @click.option("--certificate", metavar="FILE", type=click.Path(path_type=Path), help="Trust these instead.")
 @click.option("--every-signature", is_flag=True, help="Verify every checkpoint's signature, not only the last.")
+@click.option("--witness", "witnesses", metavar="FILE|URL", multiple=True,
+              help="Hold it against what a witness has seen: its file, or its /audit/witness.")  # fmt: skip
+@click.option("--trusted", metavar="FILE", type=click.Path(path_type=Path),
+              help="Go on from this checkpoint, which was verified before.")  # fmt: skip
+@click.option("--keep", metavar="FILE", type=click.Path(path_type=Path),
+              help="Write the last checkpoint there, to be --trusted the next time.")  # fmt: skip
 @click.option("--database", "with_database", is_flag=True, help="Compare the database's rows with the files too.")
 def verify(
     config: Path | None,
@@ -261,6 +294,9 @@ def verify(
     log: Path | None,
     certificate: Path | None,
     every_signature: bool,
+    witnesses: tuple[str, ...],
+    trusted: Path | None,
+    keep: Path | None,
     with_database: bool,
 ) -> None:
     """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
@@ -275,6 +311,8 @@ def verify(
                 folder,
                 _certificates(loaded, certificate),
                 every_signature=every_signature,
+                trusted=_read(trusted) if trusted else None,
+                witnessed=[_seen(where, loaded, folder) for where in witnesses],
                 progress=lambda count: bar.update(task, completed=count),
             )
         if with_database:
@@ -288,10 +326,13 @@ def verify(
         else:
             click.echo(f"TAMPERED: {problem}", err=True)
         sys.exit(1)
+    if keep:
+        keep.write_bytes(found.signed)
     if json_:
         print_json({"holds": True, "records": found.records, "checkpoints": found.checkpoints,
-                    "unsealed": found.unsealed})  # fmt: skip
+                    "unsealed": found.unsealed, "erased": found.erased})  # fmt: skip
         return
     last = f", the last at {found.last.time:%Y-%m-%d %H:%M:%S} UTC" if found.last else ""
-    click.echo(f"the log holds: {found.records} records under {found.checkpoints} checkpoints{last}"
+    erased = f", of which {found.erased} were erased" if found.erased else ""
+    click.echo(f"the log holds: {found.records} records{erased} under {found.checkpoints} checkpoints{last}"
                f"{f'; {found.unsealed} wait for the next' if found.unsealed else ''}")  # fmt: skip

@@ -79,6 +79,14 @@ def database(loaded: Loaded) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+def micros(time: datetime | None) -> int:
+    """Microseconds since 1970 of a time in UTC; 0 of none."""
+    return 0 if time is None else int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
 def time_of(microseconds: int) -> str:
     """A time for people; empty where there is none."""
     return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z" if microseconds else ""

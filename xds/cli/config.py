@@ -12,6 +12,9 @@ from xds.cli.example import example as example_text
 from xds.serving import check_listen
 from xds.settings import flat
 
+SECRET = ("oidc.client_secret",)
+"""Settings that are not shown."""
+
 
 @click.group()
 def config() -> None:
@@ -25,6 +28,7 @@ def show(config: Path | None, data: str | None, json_: bool) -> None:
     """Print every setting by its dotted name."""
     loaded = settings(config, data)
     values: dict[str, Any] = dict(flat(loaded.settings))
+    values |= {name: "(set)" for name in SECRET if values[name]}
     if json_:
         print_json(values)
         return

@@ -30,8 +30,11 @@ ROLES = {
 }
 
 
-def pages(desk: Desk, *, secure: bool) -> Blueprint:
-    """The pages, and the guard of all others; ``secure``: browsers reach the server by https."""
+def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
+    """The pages, and the guard of all others.
+
+    ``secure``: browsers reach the server by https; ``provider`` is what an OpenID provider is called, if there is one.
+    """
     blueprint = Blueprint("signing_in", __name__)
 
     @blueprint.before_app_request
@@ -77,17 +80,10 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         # One that the browser has stays: its other pages sign out with it.
         token = request.cookies.get(FORM, "") or secrets.token_urlsafe(24)
         page = render_template(
-            "sign_in.html", token=token, next=_local(request.values.get("next", "")), wrong=wrong,
-            no_account=not desk.any_account(),
+            "sign_in.html", token=token, next=local(request.values.get("next", "")), wrong=wrong,
+            no_account=not desk.any_account(), provider=provider,
         )  # fmt: skip
-        return with_cookie(Response(page, status), FORM, token)
-
-    def with_cookie(response: Reply, name: str, value: str) -> Reply:
-        """With a cookie that goes to this console alone, and that no script can read."""
-        response.set_cookie(
-            name, value, httponly=True, samesite="Strict", secure=secure or _by_https(), path="/console"
-        )
-        return response
+        return with_cookie(Response(page, status), FORM, token, secure=secure)
 
     @blueprint.post("/console/sign-in")
     def sign_in() -> Any:
@@ -102,7 +98,7 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         if not token:
             return _form("The name or the password is wrong, or the account is locked for a while.", 403)
         # A session is always a new one: what a browser had before is worth nothing.
-        return with_cookie(redirect(_local(request.form.get("next", "")), 303), COOKIE, token)
+        return with_cookie(redirect(local(request.form.get("next", "")), 303), COOKIE, token, secure=secure)
 
     @blueprint.post("/console/sign-in/out")
     def sign_out() -> Any:
@@ -115,6 +111,13 @@ def pages(desk: Desk, *, secure: bool) -> Blueprint:
         return response
 
     return blueprint
+
+
+def with_cookie(response: Reply, name: str, value: str, *, secure: bool) -> Reply:
+    """With a cookie that goes to this console alone, and that no script can read."""
+    https = secure or _by_https()
+    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=https, path="/console")
+    return response
 
 
 def from_our_form() -> bool:
@@ -133,7 +136,7 @@ def _by_https() -> bool:
     return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
-def _local(target: str) -> str:
+def local(target: str) -> str:
     """A page of the console, and never another site."""
     fine = target.startswith("/console") and not target.startswith(("//", "/\\")) and "\n" not in target
     return target if fine else "/console"

@@ -32,7 +32,7 @@ class Account:
 
     name: str
     role: str
-    password: str  # Argon2id, as PHC writes it
+    password: str  # Argon2id, as PHC writes it; empty: a provider vouches for them
     failed: int = 0
     failed_at: int = 0
     locked_until: int = 0
@@ -48,6 +48,14 @@ def remove(connection: sa.Connection, name: str) -> bool:
     """Remove an account and its sessions; False if there is none of the name."""
     connection.execute(sa.delete(session).where(session.c.account == name))
     return bool(connection.execute(sa.delete(account).where(account.c.name == name)).rowcount)
+
+
+def vouched_for(connection: sa.Connection, name: str, role: str) -> bool:
+    """Somebody whom a provider vouches for has a role; False if there is an own account of the name."""
+    if add(connection, name, role, ""):
+        return True
+    where = (account.c.name == name, account.c.password == "")
+    return bool(connection.execute(sa.update(account).where(*where).values(role=role)).rowcount)
 
 
 _UNTRIED = {"failed": 0, "failed_at": 0, "locked_until": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -99,6 +100,37 @@ def _kept(path: Path, names: Sequence[str]) -> dict[str, str]:
 def log_id(data: Path) -> str:
     """The OID that this deployment's audit log is known by."""
     return _kept(data / "identity.json", (*MADE, _LOG_ID))[_LOG_ID]
+
+
+# What kind of change another value of a setting is, by the beginning of its name (DICOM PS3.16: CID 401): the first
+# that fits, and else Software Configuration.
+_KINDS = {
+    "tls.": "110129", "xua.": "110129", "audit.": "110129", "senders.": "110129", "review.": "110129",
+    "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
+    "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128",
+}  # fmt: skip
+_SETTINGS = "settings"
+
+
+def changed_settings(connection: sa.Connection, settings: Settings) -> dict[str, list[str]]:
+    """Which settings are others than at the last start, by the kind of the change; none at the first.
+
+    What they were is kept as hashes: some are secret.
+    """
+    hashed = {
+        name: hashlib.sha256(f"{name}\0{value!r}".encode("utf-8", "replace")).hexdigest()[:16]
+        for name, value in flat(settings)
+    }
+    kept = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == _SETTINGS))
+    text = json.dumps(hashed)
+    if not insert_ignoring(connection, deployment, name=_SETTINGS, value=text):
+        connection.execute(sa.update(deployment).where(deployment.c.name == _SETTINGS).values(value=text))
+    before, found = json.loads(kept) if kept else hashed, dict[str, list[str]]()
+    for name in sorted(before.keys() | hashed.keys()):
+        if before.get(name) != hashed.get(name):
+            kind = next((kind for begin, kind in _KINDS.items() if name.startswith(begin)), "110131")
+            found.setdefault(kind, []).append(name)
+    return found
 
 
 def migrate(connection: sa.Connection) -> None:

@@ -400,3 +400,13 @@ audit_hold = sa.Table(
     sa.Column("released", sa.BigInteger, nullable=False),  # 0: it holds
     sa.Column("released_by", sa.String(256), nullable=False),
 )
+
+# Checkpoints of other nodes' audit logs that this one is a witness of: the newest of each day.
+audit_witnessed = sa.Table(
+    "audit_witnessed",
+    metadata,
+    sa.Column("log_id", sa.String(128), primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),  # ordinal, of the checkpoint's time
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("signed", sa.LargeBinary, nullable=False),
+)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
+from xds.wire.strangers import Strangers, Tell
+
 log = logging.getLogger("xds.wire.mllp")
 
 BEGIN, END = b"\x0b", b"\x1c\r"
@@ -37,8 +39,12 @@ class Malformed(Exception):
 class Listener:
     """Listens until it is closed; each message is answered before the next of its connection is read."""
 
-    def __init__(self, host: str, port: int, answer: Answer, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, answer: Answer, context: ssl.SSLContext | None = None, tell: Tell | None = None
+    ) -> None:
+        """``tell`` is told of peers that could not be authenticated."""
         self._answer, self._context = answer, context
+        self._strangers = Strangers(tell) if tell else None
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self._stopping = threading.Event()
         self._busy: set[threading.Thread] = set()
@@ -74,7 +80,7 @@ class Listener:
     def _serve(self, connection: socket.socket, peer: str) -> None:
         try:
             connection.settimeout(STALLED_SECONDS)
-            with self._secured(connection) as stream:
+            with self._secured(connection, peer) as stream:
                 self._messages(stream, peer)
         except Malformed as problem:
             log.warning("mllp.malformed", extra={"peer": peer, "reason": str(problem)})
@@ -87,8 +93,15 @@ class Listener:
             self._free.release()
             self._busy.discard(threading.current_thread())
 
-    def _secured(self, connection: socket.socket) -> socket.socket:
-        return connection if self._context is None else self._context.wrap_socket(connection, server_side=True)
+    def _secured(self, connection: socket.socket, peer: str) -> socket.socket:
+        if self._context is None:
+            return connection
+        try:
+            return self._context.wrap_socket(connection, server_side=True)
+        except OSError as problem:
+            if self._strangers is not None:
+                self._strangers.failed(peer, problem)
+            raise
 
     def _messages(self, stream: socket.socket, peer: str) -> None:
         buffer = bytearray()

@@ -27,6 +27,8 @@ from gunicorn import sock as gunicorn_sock
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from xds.wire.strangers import Strangers
+
 log = logging.getLogger("xds.wire.worker")
 
 HEAD_BYTES = 64 * 1024
@@ -143,10 +145,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.pace: Pace = getattr(self.app, "pace", None) or Pace()
         self.gathering: dict[int, Connection] = {}
         self.uploads: ThreadPoolExecutor | None = None
+        self.strangers: Strangers | None = None
 
     def init_process(self) -> None:
         self.uploads = ThreadPoolExecutor(self.pace.upload_threads, "upload")
         self.carriers = ThreadPoolExecutor(self.pace.carrier_threads, "carrier")
+        tell = getattr(self.app, "tell_of_strangers", None)
+        self.strangers = Strangers(tell) if tell else None
         super().init_process()
 
     # Accepting and gathering, all in the event loop.
@@ -228,6 +233,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return None
         except OSError as problem:
             self.log.debug("connection lost: %s", problem)
+            if not connection.greeted and self.strangers is not None and self.uploads is not None:
+                self.uploads.submit(self.strangers.failed, str(connection.client[0]), problem)
             return self._drop(connection)
 
     def _whole(self, connection: Connection) -> bool:

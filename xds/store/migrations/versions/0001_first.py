@@ -308,6 +308,13 @@ def upgrade() -> None:
     sa.Column('patient_id', sa.String(length=512), nullable=False),
     sa.PrimaryKeyConstraint('patient_id')
     )
+    op.create_table('audit_witnessed',
+    sa.Column('log_id', sa.String(length=128), nullable=False),
+    sa.Column('day', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('size', sa.BigInteger(), nullable=False),
+    sa.Column('signed', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('log_id', 'day')
+    )
     op.create_table('saved_search',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('account', sa.String(length=64), nullable=False),
@@ -353,6 +360,7 @@ def downgrade() -> None:
     op.drop_index('association_by_source', table_name='association')
     op.drop_table('association')
     op.drop_table('audit_access')
+    op.drop_table('audit_witnessed')
     op.drop_table('audit_unusual')
     op.drop_table('audit_vip')
     op.drop_table('saved_search')
