@@ -38,7 +38,7 @@ from xds.exchange import Exchange
 from xds.feeding import Feeding
 from xds.fhir.search import ITI_81
 from xds.hl7.feed import FeedAction
-from xds.hl7.v2 import Authorities, Header
+from xds.hl7.v2 import EVENTS, Authorities, Header
 from xds.imaging.entry import Defaults
 from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
@@ -307,9 +307,11 @@ class AffinityDomain:
         def event(head: Header, peer: str) -> AuditEvent:
             """Called by facility and application, as the messages name them (ITI TF-2: 3.8.5.1)."""
             source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
-            host = self.own.mllp_listen.rpartition(":")[0].strip("[]") or "localhost"
+            host = self.own.mllp_listen.rpartition(":")[0].strip("[]")
+            host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104
             here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)
-            (audits, *_) = iti8_patient_identity_feed.AUDITS[FeedAction.REVISE]
+            action = EVENTS.get(head.event, FeedAction.REVISE)
+            (audits, *_) = iti8_patient_identity_feed.AUDITS[action]
             transaction = (iti8_patient_identity_feed.NUMBER, iti8_patient_identity_feed.TITLE)
             return AuditEvent(self.node, audits.event_id, audits.action, transaction, source, here)
 
@@ -371,7 +373,9 @@ class AffinityDomain:
             query.refused(refused)
         else:
             query.end(failed=False)
-            self.record(AuditEvent.log_used(self.node, caller))
+            used = AuditEvent.log_used(self.node, caller)
+            used.transaction = ITI_81
+            self.record(used)
         self.record(query)
 
     def publisher(self, spool: Spool) -> Publisher:
@@ -500,9 +504,9 @@ class AffinityDomain:
         source, destination = (responder, initiator) if transaction.retrieve else (initiator, responder)
         # A repository's record of a retrieval names no patient (ITI TF-2: 3.43.5.1.2).
         names_patient = not (transaction.retrieve and side is Side.RESPONDER)
+        title = transaction.audit_title or transaction.title
         return AuditEvent(
-            self.node, audits.event_id, audits.action, (transaction.number, transaction.title),
-            source, destination, names_patient,
+            self.node, audits.event_id, audits.action, (transaction.number, title), source, destination, names_patient,
         )  # fmt: skip
 
 

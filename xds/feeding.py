@@ -36,15 +36,16 @@ class Feeding:
 
     def answer(self, data: bytes, peer: str) -> bytes:
         """Take one message; effect and audit records are one commit, and the acknowledgement comes after."""
-        text, head = v2.decoded(data), Header()
+        text, head, feed = v2.decoded(data), Header(), None
         try:
             head = v2.header(text)
-            self._performed(v2.read(text, self._authorities), head, peer)
+            feed = v2.read(text, self._authorities)
+            self._performed(feed, head, peer)
         except NotAFeed as problem:
-            return self._failed(head, peer, problem)
+            return self._failed(head, peer, problem, feed)
         except Exception:
             log.exception("feed.failed")
-            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"))
+            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed)
         return v2.acknowledgement(head)
 
     def _performed(self, feed: Feed, head: Header, peer: str) -> None:
@@ -79,9 +80,11 @@ class Feeding:
             record(work.connection, event.records())
         work.commit()
 
-    def _failed(self, head: Header, peer: str, problem: NotAFeed) -> bytes:
+    def _failed(self, head: Header, peer: str, problem: NotAFeed, feed: Feed | None) -> bytes:
         """Keep the failure's record, alone; if even that cannot be kept the sender hears of an error all the same."""
         event = self._event(head, peer)
+        if feed is not None and feed.patient_ids:
+            event.about_patient(str((feed.subsumed or feed.patient_ids)[0]))
         event.refused(f"{problem.code} {v2.ERRORS.get(problem.code, '')}".strip())
         try:
             with self._database.engine.begin() as connection:

@@ -280,3 +280,19 @@ def test_without_any_account_images_are_open_and_the_log_is_closed(database_url:
         browser = Browser(site)
         assert "There is no account yet" in browser.got("/console/audit")[1]
         assert browser.got("/console/patients")[2].startswith("/console/patients")
+
+
+def test_what_somebody_looks_at_in_the_console_is_on_record_with_their_name(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("vera", target="/console/patients")
+    assert browser.got(f"/console/patients?patient={quote(str(ANNA))}")[0] == 200
+    columns = sa.select(audit_record.c.message, audit_record.c.transaction).order_by(audit_record.c.id.desc()).limit(2)
+    with site.application.engine.connect() as connection:
+        rows = connection.execute(columns).all()
+    assert {row.transaction for row in rows} == {"ITI-18"}
+    for row in rows:  # the consumer's and the registry's
+        assert b'UserID="vera" UserIsRequestor="true"' in row.message
+    site.find()
+    with site.application.engine.connect() as connection:
+        newest = connection.scalar(sa.select(audit_record.c.message).order_by(audit_record.c.id.desc()).limit(1))
+    assert b"vera" not in newest

@@ -18,7 +18,7 @@ MOST = 10_000
 """Objects of one request."""
 
 _MARKERS = {
-    Kind.SUBMISSION_SET: (v.SUBMISSION_SET, "SubmissionSet"),
+    Kind.SUBMISSION_SET: (v.SUBMISSION_SET, "submission set classificationNode"),
     Kind.FOLDER: (v.FOLDER, "Folder"),
 }
 

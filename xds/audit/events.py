@@ -46,6 +46,7 @@ from xds.settings import Settings
 from xds.store.audit import Recorded, now_microseconds
 
 _OVERRIDE = EVENT_TYPES["110127"]
+_CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
 
@@ -140,7 +141,8 @@ class AuditEvent:
         """Security Alert (DICOM PS3.15: A.5.3.13) of a kind, such as 110129: something sensitive was done by hand."""
         event = cls(node, "110113", "E", ("", ""), who, who, kinds=(EVENT_TYPES[kind],))
         details = _details([("Alert Description", description)])
-        event.objects.append(_thing(subject, URI, ObjectRole.SECURITY_RESOURCE, details=details))
+        role = ObjectRole.MASTER_FILE if kind in _CONFIGURATION else ObjectRole.SECURITY_RESOURCE
+        event.objects.append(_thing(subject, URI, role, details=details))
         event.end(failed=False)
         return event
 
@@ -192,7 +194,7 @@ class AuditEvent:
         )
         number, title = event.transaction
         details = _details([("Alert Description", f"emergency override: {number} {title}".rstrip())])
-        alert.objects.append(_thing(number or "urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
+        alert.objects.append(_thing("urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
         return alert
 
     @classmethod

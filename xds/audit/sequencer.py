@@ -90,8 +90,8 @@ class Sequencer:
         """End what dead processes left, number what has no number, and seal it; return how many records."""
         with self._engine.begin() as connection:
             _end_the_dead(connection)
-        with self._engine.begin() as connection:
-            store.number(connection, BATCH)
+        while self._number() == BATCH:
+            pass
         sealed = 0
         while rows := self._next():
             now = datetime.now(UTC)
@@ -102,6 +102,10 @@ class Sequencer:
                 store.keep_checkpoint(connection, self._size, signed)
         self._index()
         return sealed
+
+    def _number(self) -> int:
+        with self._engine.begin() as connection:
+            return store.number(connection, BATCH)
 
     def _index(self) -> None:
         """Note what sealed records are searched by."""

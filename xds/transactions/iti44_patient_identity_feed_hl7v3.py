@@ -49,6 +49,7 @@ def _interaction(name: str, action: str) -> Transaction:
         schema_error=ErrorCode.REGISTRY_ERROR,
         respond=respond,
         refuse=refuse,
+        audit_title="Patient Identity Feed",  # ITI TF-2: 3.44.5.1
     )
 
 

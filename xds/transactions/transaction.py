@@ -93,6 +93,7 @@ class Transaction:
     schema_error: ErrorCode  # how a body is refused that is not
     respond: Respond = field(repr=False)
     refuse: Refuse = field(repr=False)
+    audit_title: str = ""  # in EventTypeCode, where the framework has another there; empty: ``title``
     retrieve: bool = False  # the responder is the source of the data
 
 
