@@ -128,6 +128,7 @@ class Consuming:
             with self._step(RAD_69, client.url) as event:
                 event.about_patient(self._patients.get(manifest.sop_instance_uid, ""))
                 event.about_studies(asked)
+                event.of_classes((i.sop_instance_uid, i.sop_class_uid) for i in series.instances)
                 got = retrieve_images(client, RAD_69.action, asked, spool)
                 event.end(failed=not got.documents, findings=got.findings)
             spooled = got.documents.get(sop_instance_uid)

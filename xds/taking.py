@@ -72,6 +72,7 @@ class Recording:
         """One about each patient."""
         patients: dict[str, list[tuple[str, str]]] = {}
         for one in instances:
+            self._event.of_classes([(one.sop_instance_uid, one.sop_class_uid)])
             patients.setdefault(one.patient_id, []).append((one.study_instance_uid, one.sop_instance_uid))
         events = []
         for patient_id, uids in patients.items():

@@ -19,6 +19,7 @@ from xds.audit.codes import EVENT_IDS, REPORT_NUMBER
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.message import AuditSource, Detail, ParticipantObject
 from xds.audit.people import Person, asked_by
+from xds.audit.plain import words
 from xds.configuration import load
 from xds.ebxml import lcm
 from xds.ebxml.query import AdhocQuery
@@ -150,6 +151,18 @@ def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_u
     (record,) = event.records()
     assert same(record.message, "iti18_responder_xua")
     valid(record.message)
+
+
+def test_a_study_is_told_with_its_sop_classes_and_how_many_instances_of_each(application: Application) -> None:
+    """DICOM PS3.15: A.5.3.7; what is not known of the other study is left out."""
+    event = an_event(application, "rad69", Side.RESPONDER)
+    ct = "1.2.840.10008.5.1.4.1.1.2"
+    event.of_classes([("1.2.840.1.1.1", ct), ("1.2.840.1.1.2", ct), ("1.2.840.9.9.9", ct)])
+    event.end(failed=False)
+    (record,) = event.records()
+    assert same(record.message, "rad69_responder_classes")
+    valid(record.message)
+    assert "2 CT Image Storage" in words(record.message)
 
 
 def test_what_is_done_in_an_emergency_raises_an_alert_about_the_same_patient(application: Application) -> None:

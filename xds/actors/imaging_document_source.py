@@ -36,6 +36,7 @@ class Instance:
     """An instance that can be given: its size is known, its bytes are opened when they are sent."""
 
     request: InstanceRequest
+    sop_class_uid: str
     size_bytes: int
     chunks: Callable[[], Iterator[bytes]]
     release: Callable[[], None]
@@ -164,7 +165,8 @@ class ImagingDocumentSource:
 
     def _opened(self, archive: Archive, request: InstanceRequest, held: Held, syntaxes: Sequence[str]) -> Instance:
         ready = archive.open(held, syntaxes)
-        return Instance(request, ready.size_bytes, lambda: self._chunks(ready, held.sop_instance_uid), ready.close)
+        chunks = lambda: self._chunks(ready, held.sop_instance_uid)  # noqa: E731
+        return Instance(request, held.sop_class_uid, ready.size_bytes, chunks, ready.close)
 
     def _chunks(self, ready: Ready, uid: str) -> Iterator[bytes]:
         try:

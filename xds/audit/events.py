@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,7 +35,16 @@ from xds.audit.codes import (
     ObjectType,
     Outcome,
 )
-from xds.audit.message import ActiveParticipant, AuditMessage, AuditSource, Detail, Event, ParticipantObject
+from xds.audit.message import (
+    ActiveParticipant,
+    AuditMessage,
+    AuditSource,
+    Description,
+    Detail,
+    Event,
+    ParticipantObject,
+    SopClass,
+)
 from xds.audit.message_xml import write
 from xds.audit.people import Person, asking
 from xds.ebxml.query import AdhocQuery
@@ -108,6 +118,7 @@ class AuditEvent:
     settled: bool = False
     started: int = field(default_factory=now_microseconds)
     person: Person | None = field(default_factory=asking)
+    sop_classes: dict[str, str] = field(default_factory=dict)  # of instances, by their UID
 
     @classmethod
     def log_used(cls, node: AuditSource, reader: Party, *, asked: str = "", patient_id: str = "") -> AuditEvent:
@@ -264,6 +275,10 @@ class AuditEvent:
             studies.setdefault(study, []).append((DOCUMENT_DETAIL, instance))
         self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
 
+    def of_classes(self, classes: Iterable[tuple[str, str]]) -> None:
+        """What instances are, by their SOP Instance and SOP Class UIDs: studies then say how many of which."""
+        self.sop_classes.update(classes)
+
     def about_search(self, transaction: tuple[str, str], query: str) -> None:
         """A search by its address (RAD TF-2: 4.129.5)."""
         number, title = transaction
@@ -359,8 +374,17 @@ class AuditEvent:
         if self.person:  # they are the requestor then, and no machine is
             parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
         patient = self.patient_id if self.names_patient else ""
-        about = (*_patient(patient, self.patient_details), *objects)
+        about = (*_patient(patient, self.patient_details), *map(self._described, objects))
         return AuditMessage(event, parties, self.node, about)
+
+    def _described(self, item: ParticipantObject) -> ParticipantObject:
+        """A study with its SOP classes, and how many instances of each (DICOM PS3.15: A.5.3.7)."""
+        if item.id_type != STUDY_INSTANCE_UID or not self.sop_classes:
+            return item
+        instances = (detail.text for detail in item.details if detail.type == DOCUMENT_DETAIL)
+        counted = Counter(self.sop_classes[one] for one in instances if one in self.sop_classes)
+        classes = tuple(SopClass(uid, count) for uid, count in sorted(counted.items()))
+        return replace(item, description=Description(sop_classes=classes)) if classes else item
 
 
 def _thing(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC
 
 from lxml import etree
+from pydicom.uid import UID
 
 from xds.audit.codes import DESTINATION, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
@@ -150,6 +151,8 @@ def _person(participant: ActiveParticipant) -> str:
 def _thing(item: ParticipantObject) -> str:
     kind = "query" if item.role is ObjectRole.QUERY else item.id_type.text or item.id_type.code or "object"
     details = [f"{d.type} {d.text}" for d in item.details if d.type != "QueryEncoding"]
+    classes = item.description.sop_classes if item.description else ()
+    details = [*(f"{one.number_of_instances} {UID(one.uid).name}" for one in classes), *details]
     said = f" ({_list(details)})" if details else ""
     return f"{kind} {item.id}{f', {item.name}' if item.name and item.name != item.id else ''}{said}"
 

@@ -175,11 +175,15 @@ class _Study:
             with self.fetch.at.transaction(RAD_69, peer.url) as event:
                 event.about_patient(self.patient_id)
                 event.about_studies(batch)
+                event.of_classes(self._classes())
                 got = retrieve_images(self.fetch.at.client(peer), RAD_69.action, batch, self.fetch.spool)
                 event.end(failed=not got.documents, findings=got.findings)
             self.fetch.said(got.findings)
             for instance in batch.instances:
                 self._keep(instance, got.documents.get(instance.document.document_unique_id))
+
+    def _classes(self) -> Iterator[tuple[str, str]]:
+        return ((one.sop_instance_uid, one.sop_class_uid) for _, one in self.manifest.instances())
 
     def _by_wado_rs(self, url: str, request: ImagingRequest) -> None:
         """Instance by instance, so that a break costs little (RAD TF-2: 4.107)."""
@@ -188,6 +192,7 @@ class _Study:
         with self.fetch.at.web_transaction(RAD_107, url) as event:
             event.about_patient(self.patient_id)
             event.about_instances((i.study_instance_uid, i.document.document_unique_id) for i in request.instances)
+            event.of_classes(self._classes())
             failed = [i.document.document_unique_id for i in request.instances if not self._one(web, i)]
             event.end(failed=len(failed) == len(request.instances))
             if failed and len(failed) < len(request.instances):

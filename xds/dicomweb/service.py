@@ -204,6 +204,7 @@ class DicomWeb:
         if not found:
             raise _Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
+        asked.event.of_classes((one.sop_instance_uid, one.sop_class_uid) for one in found)
         return found
 
     def _retrieve(self, asked: _Asked) -> HttpReply:

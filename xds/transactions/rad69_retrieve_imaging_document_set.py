@@ -25,6 +25,7 @@ def respond(call: Call) -> Reply:
         else:
             call.at_end(found.release)
             document = found.request.document
+            call.event.of_classes([(document.document_unique_id, found.sop_class_uid)])
             given.append(retrieving.Given(document, "application/dicom", found.size_bytes, found.chunks))
     return retrieving.reply(given, findings)
 
