@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from tests.assertions import Claims, an_issuer, signed
 from tests.builders import a_submission, an_entry
+from tests.cli.command import xds
 from tests.test_app import ANNA, Site, of_bytes, serving
 from xds.audit.indexing import index
 from xds.audit.message import AuditMessage
@@ -127,3 +128,17 @@ def test_an_assertion_that_must_be_understood_is_refused_where_none_is_read(data
         block.set("{http://www.w3.org/2003/05/soap-envelope}mustUnderstand", "true")
         with pytest.raises(Faulted):
             site.find()
+
+
+def test_commands_send_the_assertion_that_the_settings_name_and_record_its_person(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "me.xml").write_bytes(signed())
+    monkeypatch.setenv("XDS_XUA_ASSERTION", str(tmp_path / "me.xml"))
+    where = ("--patient", str(ANNA), "--registry", f"{site.url}/registry", "--data", tmp_path / "clinic")
+    assert xds("find", *where).code == 0
+    assert people(site) == [("ITI-18", ["Dr. Anna Meier"])]
+    (record,) = xds("audit", "list", "--json", "--transaction", "ITI-18", "--data", tmp_path / "clinic").json
+    assert record["person"] == "Dr. Anna Meier"
+    monkeypatch.setenv("XDS_XUA_ASSERTION", str(tmp_path / "nowhere.xml"))
+    assert "xua.assertion" in xds("find", *where).err

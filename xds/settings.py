@@ -102,6 +102,7 @@ class Xua:
     trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
     audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
     required: bool = False  # a message without one is refused
+    assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none
     override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
 
 

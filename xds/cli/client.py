@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import click
 import sqlalchemy as sa
 
 from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
 from xds.settings import Loaded, Peer, Settings
@@ -20,6 +21,8 @@ from xds.store.audit import record
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send
+from xds.wire.xml import Element
+from xds.wire.xua import claimed, header_block
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +45,7 @@ class Desk:
         self.settings: Settings = loaded.settings
         self._engine, self._audit_to = engine, audit_to
         self._node = source_of(loaded.settings)
+        self._person, self.header_blocks = _person(loaded.settings.xua.assertion)
 
     @contextmanager
     def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
@@ -71,7 +75,7 @@ class Desk:
         host = socket.gethostname()
         here = Party(f"xds@{host}", host, ours=True, requestor=True)
         there = Party(url, urlsplit(url).hostname or "localhost")
-        event = AuditEvent(self._node, "110103", "C", transaction, there, here)
+        event = AuditEvent(self._node, "110103", "C", transaction, there, here, person=self._person)
         try:
             yield event
         finally:
@@ -83,14 +87,11 @@ class Desk:
         there = Party(url, urlsplit(url).hostname or "localhost")
         source, destination = (there, here) if transaction.retrieve else (here, there)
         audits = transaction.initiator_audits
+        title = transaction.audit_title or transaction.title
         return AuditEvent(
-            self._node,
-            audits.event_id,
-            audits.action,
-            (transaction.number, transaction.title),
-            source,
-            destination,
-        )
+            self._node, audits.event_id, audits.action, (transaction.number, title), source, destination,
+            person=self._person,
+        )  # fmt: skip
 
     def _keep(self, event: AuditEvent) -> None:
         try:
@@ -109,7 +110,10 @@ class Desk:
         return Peer(url, tls.certificate, tls.key, tls.trusted)
 
     def client(self, peer: Peer) -> Client:
-        return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+        return Client(
+            peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted,
+            header_blocks=self.header_blocks,
+        )  # fmt: skip
 
     def repository(self, unique_id: str) -> Peer:
         """Where a repository is, by its repositoryUniqueId.
@@ -126,6 +130,23 @@ class Desk:
             Unusable: it is not in the settings; the message names it.
         """
         return _known(self.settings.imaging_sources, unique_id, "imaging_sources", "Retrieve Location UID")
+
+
+def _person(path: str) -> tuple[Person | None, Sequence[Element]]:
+    """For whom the command acts, and what its messages carry of that (ITI-40).
+
+    Raises:
+        Unusable: the assertion cannot be read.
+    """
+    if not path:
+        return None, ()
+    try:
+        assertion = Path(path).read_bytes()
+        return Person.of(claimed(assertion)), (header_block(assertion),)
+    except OSError as problem:
+        raise Unusable(f"xua.assertion: {problem.strerror}") from None
+    except ValueError as problem:
+        raise Unusable(f"xua.assertion: {problem}") from None
 
 
 def _known(table: Any, unique_id: str, section: str, what: str) -> Peer:

@@ -116,10 +116,15 @@ def _tell(console: Console, running: Demo) -> None:
         console.print(f"  {site.name:15} {site.url}/repository?wsdl  {site.url}/imaging-source?wsdl")
     asked = urlencode({"patient": str(running.patient("dora"))})
     console.print(f"  in a browser    {clinic.url}/console/patients?{asked}", soft_wrap=True, highlight=False)
+    password = running.make_auditor()
+    console.print(
+        f"  as an auditor   {north.url}/console/audit  (auditor, {password})", soft_wrap=True, highlight=False
+    )
     console.print("\nAs the clinic, or as an auditor at north:")
     for line in (
         f"xds find --patient '{running.patient('anna')}' --registry {north.url}/registry --config {clinic.config}",
         f"xds audit list --config {north.config}",
+        f"xds audit report patient '{running.patient('anna')}' --config {north.config}",
         f"xds audit verify --config {north.config} --database",
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)

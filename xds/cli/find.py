@@ -56,7 +56,9 @@ def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
     """The entries that a registry has for a search; the query is audited."""
     query_id, parameters = search.query()
     peer = at.peer(registry)
-    client = StoredQueryClient(registry, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+    client = StoredQueryClient(
+        registry, certificate=peer.certificate, key=peer.key, trusted=peer.trusted, header_blocks=at.header_blocks
+    )
     with at.transaction(ITI_18, registry) as event:
         request = client.request(query_id, "LeafClass", parameters)
         event.about_query(read_request(parse(request)), request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,21 +16,25 @@ from lxml import etree
 
 from xds.actors.document_consumer import Search
 from xds.audit.keys import load_certificates
+from xds.audit.reports import Line, who_saw
 from xds.audit.verify import Tampered, Verified, verify
 from xds.cli.client import Desk, desk
 from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
+from xds.demo.identity import DOCTOR, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.orthanc import Orthanc, program
 from xds.demo.site import Site, free_port
+from xds.desk import hashed
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
-from xds.store import patients
+from xds.store import accounts, patients
+from xds.store import audit_search as search
 from xds.store.audit import count
 from xds.store.engine import make_engine
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
@@ -112,9 +117,11 @@ class Demo:
     def start_sites(self) -> str:
         """A server each: north with the domain's registry, the others registering there, the clinic reading."""
         domain = {"assigning_authorities": [self.authority]}
+        issuer, doctor = vouch(self.folder)
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
+                "xua": {"trusted": str(issuer)},
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }
@@ -130,6 +137,7 @@ class Demo:
             "server": {"actors": []},
             "console": {"registry_url": f"{self.north.url}/registry"},
             "domain": domain,
+            "xua": {"assertion": str(doctor)},
             "audit": {"source_id": "clinic", "enterprise_site_id": "Clinic"},
             "repositories": {s.settings.repository.unique_id: s.named("/repository") for s in self.hospitals},
             "imaging_sources": {
@@ -254,6 +262,18 @@ class Demo:
             _hold(_digest(path) == _digest(arrived[uid]), f"{uid} differs")
         return f"{len(held)} images identical"
 
+    def who_saw(self) -> str:
+        """Each hospital's log says that the doctor at the clinic saw the patient, retrievals by document included."""
+        patient, seen = str(self.patient("anna")), []
+        for site in (self.north, self.south):
+            deadline = time.monotonic() + SEAL_SECONDS
+            while not (line := _line(site, patient, DOCTOR)) and time.monotonic() < deadline:
+                time.sleep(0.2)
+            _hold(line is not None, f"{site.name}: the log does not say that {DOCTOR} saw {patient}")
+            if line is not None:
+                seen.append(f"{site.name} {line.count}")
+        return f"{DOCTOR} saw anna: {', '.join(seen)} records"
+
     def audit(self) -> str:
         """Every step has left its records at each site, under a signed checkpoint; each log verifies."""
         seen = []
@@ -279,6 +299,15 @@ class Demo:
             return f"found: {finding}"
         raise DoesNotHold("the change was not found")
 
+    def make_auditor(self) -> str:
+        """An account ``auditor`` at north; its password, which is made for this demo."""
+        password = secrets.token_urlsafe(9)
+        engine = make_engine(self.north.settings.database_url, connections=1)
+        with engine.begin() as connection:
+            accounts.add(connection, "auditor", "auditor", hashed(password))
+        engine.dispose()
+        return password
+
     def curl_request(self) -> bytes:
         """A whole ITI-18 request for one patient's studies, to be sent by hand."""
         query_id, parameters = Search(self.patient("anna")).query()
@@ -301,6 +330,7 @@ class Demo:
             ("Find by study", "ITI-18", self.find_by_study),
             ("Fetch manifests and images", "ITI-43, RAD-69", self.fetch),
             ("Compare bytes", "", self.compare),
+            ("Who saw this patient", "ITI-40", self.who_saw),
             ("Verify the audit trail", "", self.audit),
             ("Tamper with a copy", "", self.tamper),
         ]
@@ -333,6 +363,15 @@ def _recorded(site: Site) -> int:
         recorded = count(connection)
     engine.dispose()
     return recorded
+
+
+def _line(site: Site, patient: str, person: str) -> Line | None:
+    """What a site's log says of a person and a patient, as far as it is indexed."""
+    engine = make_engine(site.settings.database_url, connections=1)
+    with engine.connect() as connection:
+        records = search.found(connection, search.Wanted((("patient", patient),)), 5000)
+    engine.dispose()
+    return next((line for line in who_saw(records) if line.key.startswith(person)), None)
 
 
 def _sealed(site: Site) -> Verified:

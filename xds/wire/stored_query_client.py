@@ -6,6 +6,7 @@ read substitution groups, so a RegistryObjectList is taken raw and read by ``ebx
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +24,10 @@ REPLY_BYTES = 256 * 1024 * 1024
 
 
 class _Addressing(zeep.Plugin):
-    """The WS-Addressing headers that ITI TF-2: Appendix V.3.2 asks for and zeep leaves out."""
+    """The WS-Addressing headers that ITI TF-2: Appendix V.3.2 asks for and zeep leaves out; and others beside them."""
+
+    def __init__(self, header_blocks: Sequence[Element]) -> None:
+        self._header_blocks = header_blocks
 
     def egress(self, envelope: Element, http_headers: Any, _operation: Any, _options: Any) -> tuple[Element, Any]:
         header = envelope.find(name("soap:Header"))
@@ -32,6 +36,7 @@ class _Addressing(zeep.Plugin):
             block.set(name("soap:mustUnderstand"), "true")
         reply_to = etree.SubElement(header, name("wsa:ReplyTo"))
         etree.SubElement(reply_to, name("wsa:Address")).text = ANONYMOUS
+        header.extend(copy.deepcopy(list(self._header_blocks)))
         http_headers.pop("SOAPAction", None)
         return envelope, http_headers
 
@@ -40,8 +45,10 @@ class StoredQueryClient:
     """A Document Consumer's side of ITI-18 at one registry."""
 
     def __init__(
-        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0
-    ) -> None:
+        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0,
+        header_blocks: Sequence[Element] = (),
+    ) -> None:  # fmt: skip
+        """``header_blocks`` go with each message, beside WS-Addressing's."""
         self.url = url
         logging.getLogger("zeep").setLevel(logging.ERROR)
         session = requests.Session()
@@ -51,7 +58,9 @@ class StoredQueryClient:
         if trusted:
             session.verify = trusted
         transport = zeep.Transport(session=session, timeout=seconds, operation_timeout=seconds)
-        client = zeep.Client(str(resource("wsdl", "registry.wsdl")), transport=transport, plugins=[_Addressing()])
+        client = zeep.Client(
+            str(resource("wsdl", "registry.wsdl")), transport=transport, plugins=[_Addressing(header_blocks)]
+        )
         client.settings.raw_response = True
         self._service = client.create_service(BINDING, url)
         self._client = client

@@ -243,6 +243,18 @@ def _refused(why: SecurityFault, reason: str) -> Fault:
     return Fault(FaultCode.SENDER, reason, (why,))
 
 
+def claimed(assertion: bytes) -> Assertion:
+    """What an assertion of our own says, which is for others to believe.
+
+    Raises:
+        ValueError: it is no SAML 2.0 assertion.
+    """
+    try:
+        return _read(parse(assertion))
+    except Fault as fault:
+        raise ValueError(fault.reason) from None
+
+
 def header_block(assertion: bytes) -> Any:
     """The wsse:Security header of a message that is sent for a person.
 
