@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from lxml import etree
 
 from tests.cli.command import xds
@@ -28,6 +29,8 @@ from tests.store.object_stores import Server, s3_server
 from xds.ebxml import rs, xdsb
 from xds.errors import ErrorCode, Refused, Status
 from xds.imaging.part10 import EXPLICIT_LITTLE
+from xds.store.engine import make_engine
+from xds.store.tables import audit_open
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.client import Client, Faulted
@@ -42,9 +45,18 @@ COUNT, SIDE = 60, 700
 
 
 def records(site: Served) -> list[tuple[str, str]]:
-    """Transaction and outcome of what was retrieved or provided, by ``xds audit list``."""
+    """Transaction and outcome of what was retrieved or provided, by ``xds audit list``, once no stream is open."""
+    wait_for(lambda: not open_streams(site), 20)
     listed = xds("audit", "list", "--json", "--data", site.data).json
     return [(one["transaction"], OUTCOMES[one["outcome"]]) for one in reversed(listed) if one["transaction"]]
+
+
+def open_streams(site: Served) -> int:
+    engine = make_engine(site.settings.database_url, connections=1)
+    with engine.connect() as connection:
+        found = connection.scalar(sa.select(sa.func.count()).select_from(audit_open))
+    engine.dispose()
+    return int(found or 0)
 
 
 def counted(site: Served, metric: str) -> dict[str, float]:

@@ -21,7 +21,7 @@ def reason_of(problem: BaseException) -> str:
     """Why a TLS handshake failed; empty where nobody tried to be anybody: a port that is looked at, or a lost line."""
     if not isinstance(problem, ssl.SSLError) or isinstance(problem, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ""
-    return f"TLS: {problem.reason or type(problem).__name__}"
+    return f"TLS: {getattr(problem, 'reason', None) or type(problem).__name__}"
 
 
 class Strangers:
