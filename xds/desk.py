@@ -30,6 +30,9 @@ from xds.store.review import Saved, Unusual
 PATIENCE_SECONDS = 0.7
 """How long a search of the log goes on until it shows what it has found so far."""
 
+TAKEN_SECONDS = 20.0
+"""And one whose records are taken away."""
+
 # One lane, and two at once in a process: a password costs 64 MiB and a tenth of a second to compare, whoever tries it.
 _HASHER = argon2.PasswordHasher(parallelism=1)
 _COMPARING = threading.BoundedSemaphore(2)
@@ -183,10 +186,10 @@ class AuditDesk:
         with reading(self._engine) as connection:
             return search.by_time(connection, wanted, width, most)
 
-    def all_of(self, wanted: Wanted, most: int) -> list[Recorded]:
-        """The newest, however long it takes: to be taken away, and not waited for at a page."""
+    def taken(self, wanted: Wanted, most: int) -> Page:
+        """The newest, to be taken away: what is found within a longer time."""
         with reading(self._engine) as connection:
-            return search.found(connection, wanted, most)
+            return search.page(connection, wanted, most, TAKEN_SECONDS)
 
     def unusual(self, *, decided: bool, before: int, most: int) -> list[Unusual]:
         with reading(self._engine) as connection:

@@ -20,6 +20,7 @@ from tests.builders import a_submission, an_entry
 from tests.test_app import ANNA, Site, of_bytes, serving
 from xds import desk
 from xds.audit.sequencer import Sequencer
+from xds.console import auditing
 from xds.desk import hashed
 from xds.settings import Loaded
 from xds.store import accounts
@@ -273,6 +274,25 @@ def test_the_log_is_searched_by_patient_and_drawn_by_day(site: Site) -> None:
     assert re.search(rf'aria-label="{today}T\d\d:00: 1 records, 0 failed"', page)
     assert "No record meets this" in browser.got("/console/audit?patient=nobody")[1]
     assert "A time is written as" in browser.got("/console/audit?since=yesterday")[1]
+
+
+def test_what_is_taken_away_says_that_it_is_the_newest_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    monkeypatch.setitem(auditing._EXPORTS, "csv", ("text/csv", 2))
+    with browser._opener.open(f"{site.url}/console/audit/export.csv") as reply:
+        assert reply.headers["Content-Disposition"] == 'attachment; filename="audit-newest-2.csv"'
+        assert len(reply.read().splitlines()) == 3
+    with browser._opener.open(f"{site.url}/console/audit/export.csv?event=ITI-18") as reply:
+        assert reply.headers["Content-Disposition"] == 'attachment; filename="audit.csv"'
+    assert browser.got("/console/audit/export.exe")[0] == 404
+
+
+def test_a_search_that_takes_too_long_to_be_taken_away_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xds.desk.TAKEN_SECONDS", 0.0)
+    browser = Browser(site)
+    browser.sign_in("anna")
+    assert browser.got("/console/audit/export.csv?text=nothing+has+this")[0] == 503
 
 
 def test_without_any_account_images_are_open_and_the_log_is_closed(database_url: str, tmp_path: Path) -> None:

@@ -132,10 +132,15 @@ def pages(log: AuditDesk) -> Blueprint:
             abort(404)
         asked = Search.of(request.args)
         content_type, most = _EXPORTS[form]
-        found = log.all_of(asked.wanted, most)
+        found = log.taken(asked.wanted, most)
+        if found.end and len(found.records) < most:
+            reason = "This search takes too long. Please choose a shorter time, or a patient or person."
+            return Response(render_template("trouble.html", reason=reason), 503)
         log.looked(look(), {"export": form, **asked.given})
-        disposition = f'attachment; filename="audit.{form}"'
-        data = _taken(form, found, ", ".join(f"{key}: {text}" for key, text in asked.given.items()))
+        newest = f"-newest-{most}" if found.end else ""  # nobody takes a part for all
+        disposition = f'attachment; filename="audit{newest}.{form}"'
+        said = ", ".join([*(f"{key}: {text}" for key, text in asked.given.items()), *(["the newest"] * bool(newest))])
+        data = _taken(form, found.records, said)
         return Response(data, content_type=content_type, headers={"Content-Disposition": disposition})
 
     @blueprint.post("/console/audit/searches")
