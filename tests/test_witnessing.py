@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 
-from tests.audit.logs import LOG_ID, a_log, our_key
+from tests.audit.logs import LOG_ID, a_log, other_key, our_key
 from tests.audit.test_witness import checkpoints, offer, rewritten
 from tests.test_app import Site, serving
+from xds.audit import checkpoint as signing
 from xds.audit.message import AuditSource
 from xds.audit.message_xml import read
 from xds.audit.witness import NotWitnessed, Offer
@@ -97,7 +98,7 @@ def test_a_node_shows_what_is_new_and_no_more(site: Site, tmp_path: Path) -> Non
 @pytest.mark.parametrize("body", [
     b"", b"[]", b"{}", b'{"checkpoint": 1}', b'{"checkpoint": "<x/>", "from": 0, "proof": []}',
     b'{"checkpoint": "x", "from": "0", "proof": []}', b'{"checkpoint": "x", "from": 0, "proof": ["zz"]}',
-    b" " * 500_000,
+    b" " * 500_000, b"[" * 50_000,
 ])  # fmt: skip
 def test_what_is_no_offer_is_refused(site: Site, body: bytes) -> None:
     with pytest.raises(HTTPError) as refused:
@@ -106,12 +107,41 @@ def test_what_is_no_offer_is_refused(site: Site, body: bytes) -> None:
 
 
 def test_a_log_that_the_settings_do_not_name_is_refused(site: Site, tmp_path: Path) -> None:
-    from tests.audit.logs import other_key
-
     stranger = a_log(tmp_path / "stranger", other_key())
     with pytest.raises(NotWitnessed, match="not trusted") as refused:
         HttpWitness(f"{site.url}/audit/witness", Tls()).add(offer(stranger, 0))
     assert not refused.value.is_evidence
+
+
+def test_one_logs_key_does_not_sign_anothers_history(database_url: str, tmp_path: Path) -> None:
+    names = {"north": our_key(), "south": other_key()}
+    for name, key in names.items():
+        (tmp_path / f"{name}.crt").write_bytes(key.certificate.public_bytes(serialization.Encoding.PEM))
+    listed = ", ".join(f'"{tmp_path}/{name}.crt"' for name in names)
+    log = a_log(tmp_path / "log")
+    with serving(database_url, tmp_path, f"[audit]\nwitness_of = [{listed}]\n") as site:
+        witness = HttpWitness(f"{site.url}/audit/witness", Tls())
+        witness.add(offer(log, 0, 3))
+        last = signing.read(checkpoints(log)[-1])
+        with pytest.raises(NotWitnessed, match="not trusted"):
+            witness.add(Offer(signing.sign(last, other_key()), 20, offer(log, 20).proof))
+        witness.add(offer(log, 20))
+
+
+def test_an_alert_that_anybody_can_bring_about_is_told_once_an_hour(site: Site, tmp_path: Path) -> None:
+    log, witness = a_log(tmp_path / "log"), HttpWitness(f"{site.url}/audit/witness", Tls())
+    witness.add(offer(log, 0, 5))
+    for _ in range(5):
+        with pytest.raises(NotWitnessed):
+            witness.add(Offer(checkpoints(log)[-1], 30, (bytes(32),)))
+    assert len(alerts(site)) == 1
+
+
+@pytest.mark.parametrize("path", ["%00", "x", "1.2.3"])
+def test_a_log_that_is_none_was_not_seen(site: Site, path: str) -> None:
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{site.url}/audit/witness/{path}")  # noqa: S310
+    assert refused.value.code == 404
 
 
 def test_a_witness_that_does_not_answer_or_is_none_is_said(tmp_path: Path) -> None:

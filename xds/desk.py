@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +47,8 @@ class Busy(Exception):
 
 @functools.cache
 def _nobodys() -> str:
-    """Compared with where there is no such account, which must take as long."""
-    return _HASHER.hash("nobody's")
+    """Compared with where there is no such password, which must take as long; of something that nobody knows."""
+    return _HASHER.hash(secrets.token_hex())
 
 
 def hashed(password: str) -> str:
@@ -135,7 +136,8 @@ def _refused(known: Account | None, seen: Account | None, *, right: bool) -> str
     """Why somebody is not let in; empty if they are."""
     if known is not None and known.locked_until > now_microseconds():
         return "the account is locked"
-    same = known is not None and seen is not None and known.password == seen.password
+    # Who signs in by a provider has no password.
+    same = known is not None and seen is not None and known.password == seen.password != ""
     return "" if right and same else "the name or the password is wrong"
 
 

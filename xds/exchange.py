@@ -211,7 +211,7 @@ class Exchange:
         try:
             if reply.attachments:
                 incoming.stream_id = mtom.new_boundary()
-                failures = [event.recorded() for event in call.all_events()]
+                failures = [one for event in call.all_events() for one in event.records()]
                 open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
             else:
                 record(call.work.connection, call.ended(failed=reply.failed, findings=reply.findings))

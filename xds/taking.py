@@ -34,7 +34,9 @@ class Recording:
         id_ = new_boundary()
         try:
             with self._engine.begin() as connection:
-                open_stream(connection, id_, self._owner, [one.recorded() for one in self._events(arrived)])
+                open_stream(
+                    connection, id_, self._owner, [record for one in self._events(arrived) for record in one.records()]
+                )
         except sa.exc.SQLAlchemyError:
             raise NotRecorded from None
         self._ids.append(id_)

@@ -26,11 +26,13 @@ from xds.audit.merkle import BadProof, HashTree
 from xds.audit.message import AuditSource
 from xds.audit.witness import HASHES, SIGNED_BYTES, FileWitness, NotWitnessed, Offer, Witness, extends
 from xds.errors import Unusable
+from xds.metadata.identifiers import is_oid
 from xds.settings import Tls
 from xds.store import audit as store
 from xds.store import witnessed
 from xds.store.engine import reading
 from xds.wire.client import client_context
+from xds.wire.strangers import Strangers
 
 log = logging.getLogger("xds.witnessing")
 
@@ -38,6 +40,9 @@ SECONDS = 10.0
 """The longest that a witness is waited for."""
 
 CLOCK = "110129"  # Security Configuration: what the alerts of this file are
+ALERT_SECONDS = 3600.0
+"""Between two alerts about the same peer for the same reason: anybody who may call this node can bring one about."""
+
 _REQUEST_BYTES = 2 * SIGNED_BYTES + 70 * HASHES
 
 
@@ -153,11 +158,14 @@ def pages(
     Raises:
         Unusable: one cannot be read.
     """
-    certificates = [one for path in paths for one in load_certificates(Path(path))]
+    logs = [load_certificates(Path(path)) for path in paths]  # the certificates of each
+    told = Strangers(lambda peer, reason: _alert(record, node, peer, reason), apart_seconds=ALERT_SECONDS)
     blueprint = Blueprint("witnessing", __name__)
 
     @blueprint.get("/audit/witness/<log_id>")
     def last(log_id: str) -> Response:
+        if not is_oid(log_id):
+            return _said(404, "no log is called so")
         with reading(engine) as connection:
             found = witnessed.last(connection, log_id)
         if found is None:
@@ -169,20 +177,35 @@ def pages(
         try:
             offer = _offer(request.get_data(cache=False)[: _REQUEST_BYTES + 1])
             log_id = signing.read(offer.signed).log_id
-        except (ValueError, BadCheckpoint):
+            if not is_oid(log_id):
+                raise ValueError("no log is called so")
+        except (ValueError, BadCheckpoint, RecursionError):
             return _said(400, "not an offer of a checkpoint")
         try:
             with engine.begin() as connection:
-                said = extends(witnessed.last(connection, log_id, to_change=True), offer, certificates)
+                kept = witnessed.last(connection, log_id, to_change=True)
+                said = extends(kept, offer, _of(logs, offer.signed, kept))
                 witnessed.keep(connection, log_id, said.size, said.time, offer.signed)
         except NotWitnessed as problem:
             if problem.is_evidence:
-                peer = Party(request.remote_addr or "unknown", request.remote_addr or "")
-                record(AuditEvent.security_alert(node, CLOCK, peer, f"urn:xds:audit:log:{log_id}", str(problem)))
+                told.tell(request.remote_addr or "unknown", f"log {log_id}: {problem}")
             return _said(409 if problem.is_evidence else 403, str(problem))
         return _said(200, f"{said.size} records are witnessed")
 
     return blueprint
+
+
+def _of(logs: Sequence[list[x509.Certificate]], signed: bytes, kept: bytes | None) -> list[x509.Certificate]:
+    """The certificates of the log that a checkpoint is of: those by which one of it was signed before, if any was.
+
+    Each log has its own: whose key signs another log does not sign this one.
+    """
+    signer = signing.signer(signed if kept is None else kept)
+    return next((one for one in logs if signer in map(signing.fingerprint, one)), [])
+
+
+def _alert(record: Callable[[AuditEvent], None], node: AuditSource, peer: str, reason: str) -> None:
+    record(AuditEvent.security_alert(node, CLOCK, Party(peer, peer), "urn:xds:audit:witness", reason))
 
 
 def _offer(data: bytes) -> Offer:

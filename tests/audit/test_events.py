@@ -15,9 +15,11 @@ from lxml import etree
 from tests.audit.logs import NOW
 from tests.builders import ANNA, a_submission
 from xds.app import Application
+from xds.audit import events
 from xds.audit.codes import EVENT_IDS, REPORT_NUMBER
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.message import AuditSource, Detail, ParticipantObject
+from xds.audit.message_xml import read
 from xds.audit.people import Person, asked_by
 from xds.audit.plain import words
 from xds.configuration import load
@@ -151,6 +153,31 @@ def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_u
     (record,) = event.records()
     assert same(record.message, "iti18_responder_xua")
     valid(record.message)
+
+
+def test_very_many_documents_are_told_in_several_records_and_long_ids_as_far_as_there_is_room(
+    application: Application,
+) -> None:
+    event = an_event(application, "iti43", Side.RESPONDER)
+    event.objects.clear()
+    quotes = '"' * 5000
+    event.about_documents([DocumentRequest(REPOSITORY, f"2.25.{n}{quotes}") for n in range(events.OBJECTS * 2 + 1)])
+    event.end(failed=False)
+    records = event.records()
+    assert [len(read(one.message).objects) for one in records] == [events.OBJECTS, events.OBJECTS, 1]
+    assert all(len(thing.id) <= events.LENGTH for one in records for thing in read(one.message).objects)
+
+
+def test_very_many_instances_of_a_study_are_told_in_parts(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "DETAILS", 2)
+    event = an_event(application, "rad69", Side.RESPONDER)
+    event.end(failed=False)
+    (record,) = event.records()
+    things = read(record.message).objects
+    assert [thing.id for thing in things] == ["1.2.840.1", "1.2.840.1", "1.2.840.2"]
+    assert all(len(thing.details) <= 2 for thing in things)
 
 
 def test_a_study_is_told_with_its_sop_classes_and_how_many_instances_of_each(application: Application) -> None:

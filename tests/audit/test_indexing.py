@@ -154,6 +154,28 @@ def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> No
     assert found(engine, ("patient", ANNA), text="nobody") == []
 
 
+def test_text_is_looked_for_among_records_of_a_kind_and_no_others(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder"))
+    kept(engine, golden("iti18_responder"), outcome=8)
+    assert found(engine, text="hospital", failed=True) == [2]
+    assert found(engine, text="hospital", transaction="ITI-43") == []
+    assert found(engine, ("patient", ANNA), text="hospital", failed=True) == [2]
+
+
+def test_two_values_of_one_hash_stop_nothing(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "term", lambda *_: 7)
+    kept(engine, golden("iti18_responder"))
+    assert found(engine, ("patient", ANNA)) == [1]
+
+
+@pytest.mark.parametrize("length", [512, 513, 5000])
+def test_a_patient_id_of_any_length_is_kept_as_far_as_there_is_room(engine: sa.Engine, length: int) -> None:
+    with engine.begin() as connection:
+        store.record(connection, [Recorded(b"x", "1" * 20, "2" * 20, 0, "p" * length, origin="o" * 600)])
+        (one,) = search.found(connection, Wanted(), 9)
+    assert (len(one.patient_id), len(one.event), len(one.origin)) == (512, 16, 512)
+
+
 def test_a_search_whose_time_is_over_says_where_to_go_on(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_TEXTS", 2)
     kept(engine, *[golden("iti18_responder")] * 4, b"needle")
@@ -212,6 +234,20 @@ def test_pages_hold_every_record_as_wanted_once_and_in_order(
     engine.dispose()
     assert sorted(id_ for _, id_ in seen) == sorted(expected)
     assert seen == sorted(seen, reverse=True)
+
+
+def test_a_patient_is_one_however_their_id_ends(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder").replace(b"&amp;ISO", b"&amp;ISO^^"))
+    assert found(engine, ("patient", ANNA)) == found(engine, ("patient", f"{ANNA}^")) == [1]
+
+
+def test_of_too_many_values_whose_data_it_was_and_who_it_did_are_kept(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "VALUES", 3)
+    kept(engine, golden("iti18_responder"))
+    assert found(engine, ("patient", ANNA)) == found(engine, ("user", "https://xds.hospital.example/registry")) == [1]
+    assert found(engine, ("source", "xds.hospital.example")) == []
 
 
 def test_one_record_is_not_found_by_more_than_a_limit(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,12 @@ def test_a_line_of_json_holds_the_message_whole() -> None:
     assert said["time"] == "1970-01-01T01:00:00.000+00:00" or said["time"].startswith("2026")
 
 
+@pytest.mark.parametrize("length", [1, 399, 401, 100_000])
+def test_a_pdf_has_room_for_values_of_any_length(length: int) -> None:
+    records = [a_record(1, person="x" * length, why="y " * length)]
+    assert listing.as_pdf(records, "Records", "all").startswith(b"%PDF-")
+
+
 def test_a_pdf_holds_any_letters_and_no_markup_of_a_peer() -> None:
     records = [a_record(1, person="Ковачевић <b>&</b> Łukasz"), a_record(2, why="<para>")]
     data = listing.as_pdf(records, "Records", "all")

@@ -159,6 +159,23 @@ def test_what_was_not_sent_on_yet_is_kept(log: Log) -> None:
     assert "sent on" in first.kept_for
 
 
+def test_two_do_not_erase_at_once(log: Log) -> None:
+    other = Retention(log.engine, log.folder, LOG_ID, our_key(), AuditSource("xds", ""))
+    with log.retention.alone(), pytest.raises(Unusable, match="another process"), other.alone():
+        pass
+    with other.alone():
+        pass
+
+
+def test_what_was_tampered_with_is_evidence_and_not_erased(log: Log) -> None:
+    segment = log.over()[0]
+    segment.path.write_bytes(segment.path.read_bytes().replace(b"ITI-18", b"ITI-19"))
+    with pytest.raises(Unusable, match="are damaged"):
+        log.erase(segment)
+    assert segment.path.exists()
+    assert not segment.path.with_suffix(".erased").exists()
+
+
 # Crashes.
 
 

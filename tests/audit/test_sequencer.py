@@ -23,6 +23,7 @@ from tests.conftest import wait_for
 from tests.store.test_audit import a_row, keep, rows
 from xds.audit import checkpoint as signing
 from xds.audit import sequencer
+from xds.audit.indexing import index
 from xds.audit.segments import SegmentLog
 from xds.audit.sequencer import Sequencer, alive, folder, signing_key
 from xds.audit.verify import Tampered, Verified, compare, verify
@@ -31,6 +32,7 @@ from xds.domain import owner
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
+from xds.store import audit_search as search
 from xds.store.audit import Recorded
 from xds.store.deployment import with_identity
 from xds.store.tables import audit_checkpoint, audit_head, audit_record
@@ -104,6 +106,40 @@ def test_more_than_a_batch_is_sealed_in_one_step_under_several_checkpoints(
     assert [running.step(), running.step()] == [8, 0]
     found = verified(engine, loaded)
     assert (found.records, found.checkpoints) == (8, 3)
+
+
+def test_a_record_that_cannot_be_indexed_is_left_out_and_those_behind_it_are_not(
+    engine: sa.Engine, loaded: Loaded, running: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(connection: sa.Connection, records: list[Recorded], watcher: object) -> None:
+        if any(record.leaf_number == 2 for record in records):
+            connection.execute(sa.text("SELECT nonsense FROM nowhere"))
+        index(connection, records)
+
+    def fails_so(*arguments: object) -> None:
+        try:
+            fails(*arguments)  # type: ignore[arg-type]
+        except sa.exc.OperationalError:  # as SQLite calls it
+            raise ValueError from None
+
+    monkeypatch.setattr(sequencer, "index", fails_so)
+    keep(engine, rows(0, 5))
+    assert running.step() == 5
+    with engine.connect() as connection:
+        assert store.position(connection, search.INDEX) == 5
+        assert len(search.found(connection, search.Wanted(transaction="ITI-18"), 9)) == 5
+    assert verified(engine, loaded).records == 5
+
+
+def test_what_a_peer_puts_into_a_record_stops_no_index(engine: sa.Engine, running: Sequencer) -> None:
+    thing = b"""<ParticipantObjectIdentification ParticipantObjectID="1.2"><ParticipantObjectIDTypeCode csd-code="9"
+      codeSystemName="RFC-3881" originalText="Report Number"/><ParticipantObjectDetail type="Repository Unique ID"
+      value="AA=="/></ParticipantObjectIdentification>"""
+    event = b'<EventIdentification EventDateTime="2026-03-01T08:00:00Z" EventOutcomeIndicator="0"/>'
+    keep(engine, [replace(a_row(0), message=b"<AuditMessage>" + event + thing + b"</AuditMessage>")])
+    running.step()
+    with engine.connect() as connection:
+        assert len(search.found(connection, search.Wanted((("document", "1.2"),)), 9)) == 1
 
 
 def test_a_late_commit_is_not_skipped(engine: sa.Engine, loaded: Loaded, running: Sequencer) -> None:

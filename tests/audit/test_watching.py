@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.audit.test_reports import a_record
+from xds.audit import watching
 from xds.audit.indexing import index
+from xds.audit.message import ActiveParticipant
+from xds.audit.message_xml import read
 from xds.audit.watching import PEERS, Watcher
 from xds.errors import Unusable
 from xds.settings import Review
@@ -130,6 +137,20 @@ def test_nobody_is_compared_without_peers_nor_shown_for_a_few(
     connection: sa.Connection, patients: tuple[int, ...]
 ) -> None:
     assert peers(connection, *patients) == []
+
+
+@given(st.lists(st.integers(0, 50), min_size=4, max_size=30))
+def test_the_usual_of_others_is_their_median(counts: list[int]) -> None:
+    for n, count in enumerate(counts):
+        others = counts[:n] + counts[n + 1 :]
+        assert watching._median_without(sorted(counts), count) == statistics.median(others)
+
+
+def test_many_people_in_one_record_are_watched_as_far_as_a_number(connection: sa.Connection) -> None:
+    message = read(a_record(1).message)
+    people = tuple(ActiveParticipant(f"u{n}", True, "", "n") for n in range(500))
+    found = list(watching.accesses(a_record(1), replace(message, participants=people), [ANNA]))
+    assert len(found) == watching.PERSONS
 
 
 def test_records_of_people_are_accesses_and_those_of_machines_are_none(connection: sa.Connection) -> None:

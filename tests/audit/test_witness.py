@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,6 +126,9 @@ def test_a_witness_file_is_of_one_log_and_says_what_is_wrong_with_it(log: Path, 
         witness.last("2.25.9")
     path.write_bytes(path.read_bytes() + b"half a li")
     assert witness.last(LOG_ID) == checkpoints(log)[-1]
+    path.write_bytes(base64.b64encode(checkpoints(log)[2]) + b"\n" + base64.b64encode(checkpoints(log)[4])[:500])
+    witness.add(offer(log, 15))
+    assert witness.last(LOG_ID) == checkpoints(log)[-1]
     path.write_bytes(b"!!\n")
     with pytest.raises(NotWitnessed):
         witness.last(LOG_ID)
@@ -179,6 +184,16 @@ def test_what_a_witness_has_seen_of_another_log_or_by_another_key_is_said(log: P
     for witnessed in (checkpoints(stranger)[3], of_another):
         with pytest.raises(Tampered) as found:
             verify(log, CERTIFICATES, witnessed=[witnessed])
+        assert found.value.step == 7
+
+
+@pytest.mark.parametrize("seen", [0, 3, 4])
+def test_an_older_witness_does_not_hide_what_another_has_seen(log: Path, seen: int) -> None:
+    forged = signing.sign(Checkpoint(LOG_ID, 30, bytes(32), NOW, bytes(32)), our_key())
+    empty = signing.sign(Checkpoint(LOG_ID, 0, hashlib.sha256(b"").digest(), NOW, bytes(32)), our_key())
+    for witnessed in ([checkpoints(log)[seen], forged], [forged, checkpoints(log)[seen]], [empty, forged]):
+        with pytest.raises(Tampered) as found:
+            verify(log, CERTIFICATES, trusted=checkpoints(log)[4], witnessed=witnessed)
         assert found.value.step == 7
 
 

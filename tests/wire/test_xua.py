@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -70,6 +71,44 @@ def test_an_audience_is_not_looked_at_where_none_is_set() -> None:
 ])  # fmt: skip
 def test_an_assertion_that_is_not_to_be_believed_is_refused(claims: Claims, subcode: SecurityFault) -> None:
     assert refused(header(signed(claims))) is subcode
+
+
+def test_a_comment_does_not_cut_a_name_short() -> None:
+    """Exclusive canonicalisation leaves comments out: the signature holds with any in it."""
+    commented = signed(Claims(user="anna.meier")).replace(b"anna.meier", b"anna<!-- -->.meier")
+    found = trust().asserted(header(commented))
+    assert found is not None
+    assert found.name_id == "anna.meier"
+
+
+MANY_NAMESPACES = b" ".join(b'xmlns:n%d="u"' % n for n in range(200))
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: re.sub(rb"(<ds:SignatureValue>).*?(</ds:SignatureValue>)", rb"\1\2", data, flags=re.DOTALL),
+    lambda data: re.sub(rb"(<ds:DigestValue>).*?(</ds:DigestValue>)", rb"\1\2", data, flags=re.DOTALL),
+    lambda data: data.replace(b"2001/10/xml-exc-c14n#", b"TR/2001/REC-xml-c14n-20010315"),
+    lambda data: data.replace(b"xmldsig-more#ecdsa-sha256", b"xmldsig-more#ecdsa-sha1"),
+    lambda data: data.replace(b"<saml:Subject>", b"<saml:Subject %b>" % MANY_NAMESPACES),
+])  # fmt: skip
+def test_a_signature_of_another_form_is_refused(spoil: Callable[[bytes], bytes]) -> None:
+    refused(header(spoil(signed())))
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_time_at_the_end_of_time_breaks_nothing(time: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub('(NotBefore|NotOnOrAfter)="[^"]*"', rf'\1="{time}"', unsigned(Claims()))
+    monkeypatch.setattr("tests.assertions.unsigned", lambda _: text)
+    assert refused(header(signed())) is SecurityFault.MESSAGE_EXPIRED
+
+
+def test_an_assertion_for_nobody_in_particular_is_refused_where_an_audience_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = re.sub("<saml:AudienceRestriction>.*</saml:AudienceRestriction>", "", unsigned(Claims()))
+    monkeypatch.setattr("tests.assertions.unsigned", lambda _: text)
+    assert refused(header(signed())) is SecurityFault.FAILED_AUTHENTICATION
+    assert trust(audiences=()).asserted(header(signed()))
 
 
 def test_a_clock_that_is_a_little_off_does_no_harm() -> None:

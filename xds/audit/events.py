@@ -60,6 +60,12 @@ _CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
 
+OBJECTS, DETAILS = 500, 5000
+"""Of one record; and details of one object."""
+
+LENGTH = 1024
+"""Characters of an id, a name or a detail that is kept: no valid one is longer."""
+
 
 def source_of(settings: Settings) -> AuditSource:
     """This node, as its records name it."""
@@ -327,13 +333,19 @@ class AuditEvent:
         overriding = self.person is not None and self.person.overrides and self.event_id != "110113"
         alerts = [AuditEvent.override(self).recorded()] if overriding else []
         if self.outcome is not Outcome.SUCCESS or not self.outcome_description:
-            return [self.recorded(), *alerts]
+            return [*self._several(self.objects, self.outcome, self.outcome_description), *alerts]
         good, failed = self._parted()
         return [
-            self._recorded(good, Outcome.SUCCESS, ""),
-            self._recorded(failed, Outcome.MINOR_FAILURE, self.outcome_description),
+            *self._several(good, Outcome.SUCCESS, ""),
+            *self._several(failed, Outcome.MINOR_FAILURE, self.outcome_description),
             *alerts,
         ]
+
+    def _several(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> list[Recorded]:
+        """One record, or of very many objects several: what is asked for at once has no bound, and a record has."""
+        parts = [part for item in objects for part in _in_parts(item)]
+        begins = range(0, len(parts), OBJECTS) if parts else (0,)
+        return [self._recorded(parts[begin : begin + OBJECTS], outcome, description) for begin in begins]
 
     def _parted(self) -> tuple[list[ParticipantObject], list[ParticipantObject]]:
         """What succeeded and what failed, a study by its documents; all on both sides where that is not known."""
@@ -348,8 +360,8 @@ class AuditEvent:
         return good or self.objects, failed or self.objects
 
     def recorded(self) -> Recorded:
-        """The record as it stands now."""
-        return self._recorded(self.objects, self.outcome, self.outcome_description)
+        """The record as it stands now; of very many objects the first."""
+        return self._several(self.objects, self.outcome, self.outcome_description)[0]
 
     def _recorded(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> Recorded:
         message = write(self._message(objects, outcome, description))
@@ -387,6 +399,12 @@ class AuditEvent:
         return replace(item, description=Description(sop_classes=classes)) if classes else item
 
 
+def _in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:
+    """An object with so many details as a record holds, as often as it needs."""
+    for begin in range(0, max(len(item.details), 1), DETAILS):
+        yield replace(item, details=item.details[begin : begin + DETAILS])
+
+
 def _thing(
     id_: str,
     kind: Coded,
@@ -396,19 +414,20 @@ def _thing(
     query: bytes | None = None,
     details: tuple[Detail, ...] = (),
 ) -> ParticipantObject:
-    return ParticipantObject(id_, kind, ObjectType.SYSTEM_OBJECT, role, name=name, query=query, details=details)
+    type_ = ObjectType.SYSTEM_OBJECT
+    return ParticipantObject(id_[:LENGTH], kind, type_, role, name=name[:LENGTH], query=query, details=details)
 
 
 def _patient(patient_id: str, details: Iterable[tuple[str, str]]) -> Iterator[ParticipantObject]:
     if patient_id:
         yield ParticipantObject(
-            patient_id, PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT, details=_details(details)
+            patient_id[:LENGTH], PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT, details=_details(details)
         )
 
 
 def _details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:
     """Values as UTF-8; what no text can hold is replaced, because a record is written whatever a peer has sent."""
-    return tuple(Detail(kind, value.encode("utf-8", "replace")) for kind, value in pairs)
+    return tuple(Detail(kind, value[:LENGTH].encode("utf-8", "replace")) for kind, value in pairs)
 
 
 def _less(item: ParticipantObject, details: Collection[Detail]) -> ParticipantObject:

@@ -6,6 +6,7 @@ would miss every retrieval.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
@@ -41,8 +42,16 @@ _IDS = {
 }
 
 
+_CX = re.compile(r"([^^]*)\^\^\^&([0-9.]+)&ISO\^*")
+
+# In this order values are kept where there are too many: whose data it was, and who did it, before what it was.
+_ORDER = ("patient", "user", "organisation", "source", "site", "address", "set", "study", "document")
+
+
 def folded(kind: str, value: str) -> str:
-    """A value as it is kept and looked for: ids as they are, names without regard to case."""
+    """A value as it is kept and looked for: ids as they are, a CX without empty parts, names without regard to case."""
+    if kind == "patient" and (cx := _CX.fullmatch(value)):
+        value = f"{cx[1]}^^^&{cx[2]}&ISO"
     return (value if kind in ("patient", "study", "document", "set") else value.casefold())[:LENGTH]
 
 
@@ -100,7 +109,7 @@ def _kept(connection: sa.Connection, message: AuditMessage) -> list[tuple[str, s
     kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
     if not any(kind == "patient" for kind, _ in kept):
         kept |= {("patient", one) for one in _patients(connection, message)}
-    return sorted(kept)[:VALUES]
+    return sorted(kept, key=lambda one: (_ORDER.index(one[0]), one[1]))[:VALUES]
 
 
 def patients(connection: sa.Connection, record: Recorded) -> list[str]:
@@ -127,4 +136,4 @@ def _patients(connection: sa.Connection, message: AuditMessage) -> set[str]:
 
 def _repository(item: ParticipantObject) -> str:
     details = (d.text for d in item.details if d.type.casefold() == "repository unique id")
-    return next(details, "")
+    return next(details, "").replace("\0", "")  # it was base64, and no database takes one

@@ -27,6 +27,9 @@ from xds.store.audit import Recorded
 COLUMNS = ("record", "number", "time", "event", "transaction", "outcome", "why", "person", "source", "destination",
            "patient")  # fmt: skip
 
+CELL = 400
+"""Characters of a cell; no row may be longer than a page."""
+
 MOST_ON_PAPER = 2000
 """Records in a PDF; some thirty to the page."""
 
@@ -114,6 +117,7 @@ def _numbered(font: str) -> Callable[[Any, Any], None]:
 
 def _paragraph(text: str, style: ParagraphStyle) -> Paragraph:
     """Text of anybody's as it is: no mark-up, no control characters."""
+    text = text if len(text) <= CELL else f"{text[:CELL]}…"
     plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     return Paragraph(html.escape(plain).replace("\n", "<br/>"), style)
 

@@ -7,10 +7,12 @@ that file is there the part is not erased; what a crash leaves is ended, or undo
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ from xds.audit.events import AuditEvent, Party
 from xds.audit.framing import BadFrame
 from xds.audit.indexing import terms
 from xds.audit.keys import SigningKey
-from xds.audit.merkle import root_of
+from xds.audit.merkle import BadProof, HashTree, root_of
 from xds.audit.message import AuditSource
 from xds.audit.segments import Record, SegmentLog
 from xds.durable import sync_folder
@@ -56,6 +58,20 @@ class Retention:
         self._node, self._readers = node, (INDEX, *forward_to)
         self._log = SegmentLog(self._folder)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other process erases.
+
+        Raises:
+            Unusable: one does.
+        """
+        with (self._folder.parent / "retention.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Unusable("another process erases records just now") from None
+            yield
+
     def over(self, before: datetime) -> Iterator[Segment]:
         """Segments of which every record is older than ``before``; the newest segment of all is never among them.
 
@@ -81,8 +97,8 @@ class Retention:
         except BadFrame as problem:
             raise Unusable(f"the audit log is damaged; run xds audit verify: {problem}") from None
 
-    def _kept_for(self, connection: sa.Connection, first: int, end: int) -> str:
-        hold = holds.holding(connection, first, end)
+    def _kept_for(self, connection: sa.Connection, first: int, end: int, *, to_erase: bool = False) -> str:
+        hold = holds.holding(connection, first, end, to_erase=to_erase)
         if hold is not None:
             return f"hold {hold.id}"
         if holds.least_position(connection, self._readers) < end:
@@ -102,18 +118,29 @@ class Retention:
         if archive is not None:
             self._archive(segment.path, archive)
         hashes = [hash_ for _, hash_ in self._hashes(segment)]
+        self._agree(segment, hashes)
         said = Erasure(
             self._log_id, segment.first, segment.end, root_of(hashes), datetime.now(UTC), data.digest(), reason
         )
         erasure.write(segment.path.with_suffix(".erased"), erasure.sign(said, self._key), hashes)
         with self._engine.begin() as connection:
-            kept_for = self._kept_for(connection, segment.first, segment.end)
+            kept_for = self._kept_for(connection, segment.first, segment.end, to_erase=True)
             if not kept_for:
                 self._erase_rows(connection, segment, reason, archived=archive is not None)
         if kept_for:
             segment.path.with_suffix(".erased").unlink()
             raise Unusable(f"records {segment.first} to {segment.end - 1} are kept: {kept_for}")
         self._drop(segment.path)
+
+    def _agree(self, segment: Segment, hashes: Sequence[bytes]) -> None:
+        """That the records are still those that were sealed: what was tampered with is evidence, and not erased."""
+        tree = HashTree(self._folder.parent / "tree")
+        try:
+            same = all(tree.node(0, leaf) == hash_ for leaf, hash_ in enumerate(hashes, segment.first))
+        except BadProof:
+            same = False
+        if not same or len(hashes) != segment.end - segment.first:
+            raise Unusable(f"records {segment.first} to {segment.end - 1} are damaged; run xds audit verify")
 
     def _hashes(self, segment: Segment) -> Iterator[tuple[int, bytes]]:
         for leaf, hash_ in self._log.hashes(segment.first):

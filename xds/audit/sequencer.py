@@ -29,6 +29,7 @@ from xds.clock import Jumps
 from xds.errors import Unusable
 from xds.settings import Loaded
 from xds.store import audit as store
+from xds.store import audit_search as search
 from xds.store.audit import Recorded
 from xds.store.audit_search import INDEX
 from xds.store.deployment import log_id
@@ -108,16 +109,43 @@ class Sequencer:
             return store.number(connection, BATCH)
 
     def _index(self) -> None:
-        """Note what sealed records are searched by."""
+        """Note what sealed records are searched by; one that cannot be is found by its time and kind alone."""
+        one_by_one = 0
         while True:
+            most = 1 if one_by_one else BATCH
+            try:
+                if not self._indexed(most):
+                    break
+                one_by_one = max(one_by_one - 1, 0)
+            except sa.exc.OperationalError:
+                raise
+            except Exception:
+                if not one_by_one:
+                    one_by_one = BATCH  # to find out which it is
+                    continue
+                log.exception("audit.not_indexed")
+                self._indexed(1, skip=True)
+        try:
             with self._engine.begin() as connection:
-                begin = store.position(connection, INDEX) or 0
-                rows = store.numbered_from(connection, begin, BATCH)
-                if not rows:
-                    self._watcher.compare(connection, store.now_microseconds())
-                    return
-                index(connection, rows, self._watcher)
-                store.move(connection, INDEX, begin + len(rows))
+                self._watcher.compare(connection, store.now_microseconds())
+        except sa.exc.OperationalError:
+            raise
+        except Exception:
+            log.exception("audit.not_compared")
+
+    def _indexed(self, most: int, *, skip: bool = False) -> int:
+        """Index so many records more, or leave them out; return how many there were."""
+        with self._engine.begin() as connection:
+            begin = store.position(connection, INDEX) or 0
+            rows = store.numbered_from(connection, begin, most)
+            if rows:
+                if skip:
+                    log.error("audit.record_left_out", extra={"record": rows[0].id})
+                    search.count_hours(connection, rows)
+                else:
+                    index(connection, rows, self._watcher)
+                store.move(connection, INDEX, rows[-1].leaf_number + 1)  # type: ignore[operator]
+            return len(rows)
 
     def _next(self) -> list[Recorded]:
         with self._engine.connect() as connection:

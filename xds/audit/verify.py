@@ -73,6 +73,7 @@ def verify(
     chain = _Chain(CheckpointLog(folder / "checkpoints"), certificates, every_signature)
     marks = _Marks(witnessed, certificates)
     frontier = Frontier.empty() if trusted is None else _from(trusted, folder, chain)
+    marks.begin(frontier)
     hashes = segments.hashes(frontier.size)
     while (checkpoint := chain.next()) is not None:
         try:
@@ -140,10 +141,17 @@ class _Marks:
     def next_size(self) -> int:
         return self._left[0].size if self._left else -1
 
+    def begin(self, frontier: Frontier) -> None:
+        """What is older than where the walk begins was held against when that was verified."""
+        self._left = [one for one in self._left if one.size >= frontier.size]
+        self.check(frontier)
+
     def check(self, frontier: Frontier) -> None:
         while self._left and self._left[0].size == frontier.size:
             if self._left.pop(0).root != frontier.root():
-                raise Tampered(7, frontier.size - 1, "the records up to this one are not those that a witness has seen")
+                raise Tampered(
+                    7, max(frontier.size - 1, 0), "the records up to this one are not those that a witness has seen"
+                )
 
     def end(self, frontier: Frontier, last: Checkpoint | None) -> None:
         """What is left is longer than the log, or older than where it was begun."""

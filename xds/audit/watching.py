@@ -5,8 +5,8 @@ A reason is a hint and no verdict: a namesake is often a stranger, and somebody 
 
 from __future__ import annotations
 
+import bisect
 import re
-import statistics
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, time
@@ -37,6 +37,9 @@ PEERS = "peers"
 LEAST_PEERS = 3
 """Others of a role, without whom nobody is compared."""
 
+PERSONS = 20
+"""People of one record whose accesses are watched."""
+
 DAYS = 31
 """That are compared at the most, after a long standstill."""
 
@@ -49,14 +52,13 @@ def accesses(record: store.Recorded, message: AuditMessage, patients: Sequence[s
     if record.event in _NOT_ACCESS:
         return
     organisations = [p.user_name or p.user_id for p in message.participants if ORGANISATION in p.role_ids]
-    for person in message.participants:
-        if is_person(person):
-            role = person.role_ids[0].text if person.role_ids else ""
-            for patient in patients:
-                yield Access(
-                    record.recorded, record.id, person.user_id, called(person), role,
-                    organisations[0] if organisations else message.source.enterprise_site_id, patient,
-                )  # fmt: skip
+    for person in [one for one in message.participants if is_person(one)][:PERSONS]:
+        role = person.role_ids[0].text if person.role_ids else ""
+        for patient in patients:
+            yield Access(
+                record.recorded, record.id, person.user_id, called(person), role,
+                organisations[0] if organisations else message.source.enterprise_site_id, patient,
+            )  # fmt: skip
 
 
 class Watcher:
@@ -126,13 +128,23 @@ class Watcher:
         for one in everybody:
             roles.setdefault(one.role, []).append(one)
         for peers in roles.values():
-            for one in peers:
-                others = [other.patients for other in peers if other is not one]
-                usual = statistics.median(others) if len(others) >= LEAST_PEERS else None
-                if usual is not None and one.patients > max(self._least, self._factor * usual):
+            counts = sorted(one.patients for one in peers)
+            for one in peers if len(peers) > LEAST_PEERS else ():
+                usual = _median_without(counts, one.patients)
+                if one.patients > max(self._least, self._factor * usual):
                     detail = f"{one.patients} patients; others of the role {usual:g}"
                     yield Unusual(day, one.person, one.known_as, one.organisation, "", "many patients", detail,
                                   one.record_id)  # fmt: skip
+
+
+def _median_without(counts: Sequence[int], count: int) -> float:
+    """The median of counts in their order, one of them left out."""
+    at, half = bisect.bisect_left(counts, count), (len(counts) - 1) // 2
+
+    def nth(n: int) -> int:
+        return counts[n if n < at else n + 1]
+
+    return float(nth(half)) if len(counts) % 2 == 0 else (nth(half - 1) + nth(half)) / 2
 
 
 def _hours(text: str) -> tuple[time, time] | None:

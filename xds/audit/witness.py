@@ -83,7 +83,7 @@ def extends(kept: bytes | None, offer: Offer, certificates: Sequence[x509.Certif
     if offer.begin != before.size:
         raise NotWitnessed(f"the proof must begin with {before.size} records")
     try:
-        if said.time < before.time:
+        if said.time < before.time and said.size >= before.size:
             raise BadProof("its time runs back")
         verify_consistency(before.size, said.size, before.root, said.root, offer.proof)
     except BadProof as problem:
@@ -113,6 +113,8 @@ class FileWitness:
             new = not self._path.exists()
             with self._path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                if file.tell() and not _ends(self._path):
+                    file.write(b"\n")  # a line that a crash has cut off ends here
                 said = extends(self.last(signing.read(offer.signed).log_id), offer, self._certificates())
                 if said.size > offer.begin or new:
                     file.write(base64.b64encode(offer.signed) + b"\n")
@@ -122,6 +124,13 @@ class FileWitness:
                 sync_folder(self._path.parent)
         except OSError as problem:
             raise NotWitnessed(f"{self._path}: {problem.strerror}") from None
+
+
+def _ends(path: Path) -> bool:
+    """Whether the last line of a file is whole."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def newest(path: Path) -> bytes | None:

@@ -179,7 +179,7 @@ class DicomWeb:
                 if reply.status >= 400:
                     record(connection, event.records())
                     return reply
-                open_stream(connection, stream_id, self._owner, [event.recorded()])
+                open_stream(connection, stream_id, self._owner, event.records())
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": event.transaction[0]})
             asked.stack.close()

@@ -50,6 +50,10 @@ class Recorded:
         return datetime.fromtimestamp(self.recorded / 1e6, UTC)
 
 
+MESSAGE_BYTES = 60 * 1024 * 1024
+"""Of one record; what would need more is refused, and not carried out."""
+
+
 def now_microseconds() -> int:
     return time.time_ns() // 1000
 
@@ -62,14 +66,20 @@ def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
 
 
 def row_of(item: Recorded) -> dict[str, Any]:
-    """A record's row, without what the database gives."""
+    """A record's row, without what the database gives.
+
+    Raises:
+        ValueError: the message is longer than the log's files take one.
+    """
+    if len(item.message) > MESSAGE_BYTES:
+        raise ValueError(f"an audit message is longer than {MESSAGE_BYTES} bytes")
     return {
         "recorded": item.recorded or now_microseconds(),
-        "event": item.event,
-        "transaction": item.transaction,
+        "event": item.event[:16],
+        "transaction": item.transaction[:16],
         "outcome": item.outcome,
-        "patient_id": item.patient_id,
-        "origin": item.origin,
+        "patient_id": item.patient_id[:512],
+        "origin": item.origin[:512],
         "message": item.message,
     }
 

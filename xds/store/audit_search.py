@@ -109,7 +109,8 @@ def term(kind: str, value: str) -> int:
 
 def keep_values(connection: sa.Connection, values: Iterable[Value]) -> None:
     """Keep what records are found by; each once."""
-    rows = [(term(one.kind, one.value), one.recorded, one.record_id) for one in values]
+    # Two values may have one hash, by chance or because somebody has looked for such.
+    rows = list(dict.fromkeys((term(one.kind, one.value), one.recorded, one.record_id) for one in values))
     copy_in(connection, audit_value, ("term", "recorded", "record_id"), rows)
 
 
@@ -259,7 +260,7 @@ def _by_time(connection: sa.Connection, wanted: Wanted, chunk: int) -> Iterator[
     """Through all records."""
     row, place = audit_record.c, wanted.before
     while True:
-        statement = sa.select(audit_record).where(*_within(row, wanted, place))
+        statement = sa.select(audit_record).where(*_within(row, wanted, place), *_is_of(row, wanted))
         rows = connection.execute(statement.order_by(row.recorded.desc(), row.id.desc()).limit(chunk)).all()
         if rows:
             place = Position(rows[-1].recorded, rows[-1].id)

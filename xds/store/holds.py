@@ -27,8 +27,15 @@ class Hold:
     id: int = 0
 
 
+def _alone(connection: sa.Connection) -> None:
+    """Nobody makes a hold while records are erased, nor the other way round; SQLite has one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7802)"))
+
+
 def add(connection: sa.Connection, hold: Hold) -> int:
     """Make a hold; its id."""
+    _alone(connection)
     values = {
         "made": now_microseconds(), "made_by": hold.made_by[:256], "reason": hold.reason,
         "patient_id": hold.patient_id[:512], "since": hold.since, "until": hold.until, "released": 0, "released_by": "",
@@ -55,8 +62,13 @@ def all_of(connection: sa.Connection, *, active: bool) -> list[Hold]:
     return [Hold(**dict(row._mapping)) for row in rows]
 
 
-def holding(connection: sa.Connection, first: int, end: int) -> Hold | None:
-    """A hold on one of the records from leaf ``first`` to ``end``, not included."""
+def holding(connection: sa.Connection, first: int, end: int, *, to_erase: bool = False) -> Hold | None:
+    """A hold on one of the records from leaf ``first`` to ``end``, not included.
+
+    ``to_erase``: no other is made until the transaction ends.
+    """
+    if to_erase:
+        _alone(connection)
     row, value = audit_record.c, audit_value.c
     for hold in all_of(connection, active=True):
         where = [row.leaf_number >= first, row.leaf_number < end]

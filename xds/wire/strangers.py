@@ -27,18 +27,23 @@ def reason_of(problem: BaseException) -> str:
 class Strangers:
     """Safe with threads."""
 
-    def __init__(self, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell, self._clock, self._lock = tell, clock, threading.Lock()
+    def __init__(
+        self, tell: Tell, clock: Callable[[], float] = time.monotonic, apart_seconds: float = APART_SECONDS
+    ) -> None:
+        self._tell, self._clock, self._lock, self._apart = tell, clock, threading.Lock(), apart_seconds
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
 
     def failed(self, peer: str, problem: BaseException) -> None:
         """Tell of a handshake that failed."""
         reason = reason_of(problem)
-        if not reason:
-            return
+        if reason:
+            self.tell(peer, reason)
+
+    def tell(self, peer: str, reason: str) -> None:
+        """Tell of a peer, unless that was done a short while ago for the same reason."""
         with self._lock:
             since, more = self._seen.get((peer, reason), (float("-inf"), 0))
-            if self._clock() - since < APART_SECONDS:
+            if self._clock() - since < self._apart:
                 self._seen[peer, reason] = since, more + 1
                 return
             while len(self._seen) >= PEERS:
