@@ -72,8 +72,7 @@ class Log:
         """How many records the log has, and how many were erased; files and database agree."""
         found = verify(self.folder, CERTIFICATES, every_signature=True)
         with self.engine.connect() as connection:
-            rows = ((row.leaf_number or 0, row.message) for row in store.all_numbered(connection))
-            compare(self.folder, rows, found.last)
+            compare(self.folder, map(as_leaf, store.all_numbered(connection)), found.last)
         return found.records, found.erased
 
     def hold(self, **values: object) -> int:
@@ -265,7 +264,7 @@ def test_an_erasure_that_is_none_is_found(log: Log, attack: Callable[[Log], obje
 
 def test_rows_that_are_there_though_they_were_erased_are_found(log: Log) -> None:
     with log.engine.connect() as connection:
-        rows = [(row.leaf_number or 0, row.message) for row in store.all_numbered(connection)]
+        rows = list(map(as_leaf, store.all_numbered(connection)))
     an_erased(log)
     with pytest.raises(Tampered, match="was erased and is in the database"):
         compare(log.folder, rows)

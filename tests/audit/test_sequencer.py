@@ -24,7 +24,7 @@ from tests.store.test_audit import a_row, keep, rows
 from xds.audit import checkpoint as signing
 from xds.audit import sequencer
 from xds.audit.indexing import index
-from xds.audit.segments import SegmentLog
+from xds.audit.segments import SegmentLog, as_leaf
 from xds.audit.sequencer import Sequencer, alive, folder, signing_key
 from xds.audit.verify import Tampered, Verified, compare, verify
 from xds.configuration import load
@@ -65,8 +65,8 @@ def verified(engine: sa.Engine, loaded: Loaded) -> Verified:
     found = verify(folder(loaded), [signing_key(loaded).certificate], every_signature=True)
     with engine.connect() as connection:
         kept = store.last_checkpoint(connection)
-        pairs = ((r.leaf_number or 0, r.message) for r in store.all_numbered(connection))
-        assert compare(folder(loaded), pairs, signing.read(kept[1]) if kept else None) == found.records
+        numbered = map(as_leaf, store.all_numbered(connection))
+        assert compare(folder(loaded), numbered, signing.read(kept[1]) if kept else None) == found.records
     return found
 
 

@@ -34,7 +34,7 @@ from xds.audit import checkpoint as signing
 from xds.audit.checkpoint import NAMESPACE
 from xds.audit.keys import SigningKey
 from xds.audit.merkle import HashTree, leaf_hash
-from xds.audit.segments import SegmentLog
+from xds.audit.segments import Record, SegmentLog
 from xds.audit.verify import Tampered, Verified, compare, verify, verify_record
 from xds.audit.writer import LogWriter
 
@@ -395,9 +395,8 @@ def test_a_whole_history_written_again_with_another_key_is_found(tmp_path: Path)
 # What the files alone cannot tell, and what tells it.
 
 
-def rows(begin: int = 0, end: int = RECORDS) -> list[tuple[int, bytes]]:
-    """The database's rows."""
-    return [(record.leaf, record.message) for record in records(begin, end)]
+rows = records
+"""The database's rows."""
 
 
 def rolled_back(folder: Path) -> None:
@@ -417,7 +416,7 @@ def test_a_log_rolled_back_is_found_by_the_databases_last_checkpoint(log: Path) 
     kept = signing.read(chain(log)[-1].data)
     rolled_back(log)
     with pytest.raises(Tampered) as found:
-        compare(log, rows(), kept)
+        compare(log, rows(0, RECORDS), kept)
     assert (found.value.step, found.value.leaf) == (6, 30)
 
 
@@ -426,7 +425,7 @@ def test_a_log_rolled_back_is_found_even_if_the_database_was_too(log: Path) -> N
     kept = signing.read(chain(log)[-1].data)
     rolled_back(log)
     with pytest.raises(Tampered, match="step 6, record 30"):
-        compare(log, rows(end=30), kept)
+        compare(log, rows(0, 30), kept)
 
 
 def test_a_log_written_again_with_our_own_key_is_found_by_a_kept_checkpoint(log: Path, tmp_path: Path) -> None:
@@ -438,7 +437,7 @@ def test_a_log_written_again_with_our_own_key_is_found_by_a_kept_checkpoint(log:
     writer.close()
     assert check(tmp_path / "forged").records == RECORDS
     with pytest.raises(Tampered, match=r"step 6, record 39: .*checkpoint"):
-        compare(tmp_path / "forged", [(r.leaf, r.message) for r in forged], kept)
+        compare(tmp_path / "forged", forged, kept)
 
 
 def test_last_checkpoints_alone_cut_off_leave_their_records_waiting(log: Path) -> None:
@@ -450,24 +449,28 @@ def test_last_checkpoints_alone_cut_off_leave_their_records_waiting(log: Path) -
 
 def test_the_database_and_the_files_agree(log: Path) -> None:
     kept = signing.read(chain(log)[-1].data)
-    assert compare(log, rows()) == compare(log, rows(), kept) == RECORDS
-    assert compare(log, rows(end=45), kept) == RECORDS  # five are numbered and still to be written
-    assert compare(log, rows(), signing.read(chain(log)[3].data)) == RECORDS
+    assert compare(log, rows(0, RECORDS)) == compare(log, rows(0, RECORDS), kept) == RECORDS
+    assert compare(log, rows(0, 45), kept) == RECORDS  # five are numbered and still to be written
+    assert compare(log, rows(0, RECORDS), signing.read(chain(log)[3].data)) == RECORDS
 
 
-DATABASE_ATTACKS: dict[str, tuple[Callable[[], list[tuple[int, bytes]]], int, str]] = {
-    "a row changed": (lambda: [*rows(0, 12), (12, b"other"), *rows(13)], 12, "is not the one in the files"),
-    "a row removed": (lambda: rows(0, 12) + rows(13), 12, "not in the database"),
+DATABASE_ATTACKS: dict[str, tuple[Callable[[], list[Record]], int, str]] = {
+    "a row changed": (lambda: [*rows(0, 12), a_record(12, b"other"), *rows(13, RECORDS)], 12,
+                      "is not the one in the files"),
+    "a row back-dated": (lambda: [*rows(0, 12), replace(a_record(12), recorded=NOW), *rows(13, RECORDS)], 12,
+                         "is not the one in the files"),
+    "a row removed": (lambda: rows(0, 12) + rows(13, RECORDS), 12, "not in the database"),
     "the last row removed": (lambda: rows(0, 39), 39, "not in the database"),
     "all rows removed": (list, 0, "not in the database"),
-    "two rows swapped": (lambda: [*rows(0, 12), (12, rows()[13][1]), (13, rows()[12][1]), *rows(14)], 12,
+    "two rows swapped": (lambda: [*rows(0, 12), replace(a_record(13), leaf=12), replace(a_record(12), leaf=13),
+                                  *rows(14, RECORDS)], 12,
                          "is not the one in the files"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "leaf", "says"), DATABASE_ATTACKS.values(), ids=DATABASE_ATTACKS)
 def test_a_changed_database_is_found_and_the_record_named(
-    log: Path, make: Callable[[], list[tuple[int, bytes]]], leaf: int, says: str
+    log: Path, make: Callable[[], list[Record]], leaf: int, says: str
 ) -> None:
     with pytest.raises(Tampered, match=says) as found:
         compare(log, make())
@@ -477,7 +480,7 @@ def test_a_changed_database_is_found_and_the_record_named(
 def test_comparing_damaged_files_names_the_frame(log: Path) -> None:
     spoil_bytes(12, b"XDS-AUDIT-1", b"XDS-AUDIT-2")(log)
     with pytest.raises(Tampered, match="step 1, record 12"):
-        compare(log, rows())
+        compare(log, rows(0, RECORDS))
 
 
 # One record, for a stranger.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -306,8 +305,8 @@ def verify_record(
     return checkpoint.time
 
 
-def compare(folder: Path, rows: Iterable[tuple[int, bytes]], kept: Checkpoint | None = None) -> int:
-    """That the database's rows (leaf number, message) are the files' records; return how many.
+def compare(folder: Path, rows: Iterable[Record], kept: Checkpoint | None = None) -> int:
+    """That the database's rows are the files' records, time and message; return how many.
 
     (6) Each record of the files is a row, and the same.  ``kept`` is a checkpoint kept elsewhere, such as the
     database's last, read before the rows: the files begin with what it counted.  Rows after the files' last record
@@ -318,13 +317,13 @@ def compare(folder: Path, rows: Iterable[tuple[int, bytes]], kept: Checkpoint | 
     """
     count, table, segments = 0, iter(rows), SegmentLog(folder / "segments")
     try:
-        for leaf, _, message in segments.raw():
+        for leaf, said, message in segments.raw():
             row = next(table, None)
-            if row is None or row[0] > leaf:
+            if row is None or row.leaf > leaf:
                 raise Tampered(6, leaf, "the record is in the files and not in the database")
-            if row[0] < leaf:
-                raise Tampered(6, row[0], "the record was erased and is in the database")
-            if hashlib.sha256(row[1]).digest() != hashlib.sha256(message).digest():
+            if row.leaf < leaf:
+                raise Tampered(6, row.leaf, "the record was erased and is in the database")
+            if (row.said, row.message) != (said, message):
                 raise Tampered(6, leaf, "the record in the database is not the one in the files")
             count += 1
         if kept is not None:

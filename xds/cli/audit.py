@@ -318,7 +318,7 @@ def verify(
         if with_database:
             with database(loaded) as engine, reading(engine) as connection:
                 kept = store.last_checkpoint(connection)
-                rows = ((r.leaf_number or 0, r.message) for r in store.all_numbered(connection))
+                rows = map(as_leaf, store.all_numbered(connection))
                 checks.compare(folder, rows, None if kept is None else _kept(kept[1]))
     except Tampered as problem:
         if json_:

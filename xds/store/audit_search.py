@@ -210,22 +210,31 @@ def _others(wanted: Wanted, driver: int | None) -> list[sa.ColumnElement[bool]]:
 
 def _by_hour(connection: sa.Connection, wanted: Wanted, hours: list[tuple[int, int]], most: int) -> Iterator[Step]:
     """Through the hours that hold such records."""
-    place, others = wanted.before, _others(wanted, None)
+    row, place, others = audit_record.c, wanted.before, _others(wanted, None)
     while hours:
-        counted, part = 0, list[int]()
-        while hours and len(part) < _HOURS and (not part or counted < most):
-            hour, count = hours.pop(0)
-            part.append(hour)
-            counted += count
-        within = [
-            sa.and_(audit_record.c.recorded >= begin, audit_record.c.recorded < end) for begin, end in _runs(part)
-        ]
-        found_ = _read(connection, wanted, [sa.or_(*within), *_within(audit_record.c, wanted, place), *others], most)
-        if len(found_) == most:  # more of these hours than is wanted
-            yield found_, Position(found_[-1].recorded, found_[-1].id)
-            return
+        part = _part(hours, most)
+        within = sa.or_(*(sa.and_(row.recorded >= begin, row.recorded < end) for begin, end in _runs(part)))
+        while True:
+            where = (within, *_within(row, wanted, place), *_is_of(row, wanted))
+            statement = sa.select(row.recorded, row.id).where(*where).order_by(row.recorded.desc(), row.id.desc())
+            newest = connection.execute(statement.limit(_CHUNK)).all()
+            if newest:
+                # By their ids: a database would rather begin with the values, of which there are very many here.
+                place = Position(*newest[-1])
+                yield _read(connection, wanted, [row.id.in_([one.id for one in newest]), *others]), place
+            if len(newest) < _CHUNK:
+                break
         place = Position(part[-1], 0)
-        yield found_, place
+
+
+def _part(hours: list[tuple[int, int]], most: int) -> list[int]:
+    """Take the next hours: those that hold so many records, and not too many hours."""
+    counted, part = 0, list[int]()
+    while hours and len(part) < _HOURS and (not part or counted < most):
+        hour, count = hours.pop(0)
+        part.append(hour)
+        counted += count
+    return part
 
 
 def _hours(connection: sa.Connection, wanted: Wanted) -> list[tuple[int, int]]:
@@ -269,12 +278,10 @@ def _by_time(connection: sa.Connection, wanted: Wanted, chunk: int) -> Iterator[
             return
 
 
-def _read(
-    connection: sa.Connection, wanted: Wanted, where: Sequence[sa.ColumnElement[bool]], most: int | None = None
-) -> list[Recorded]:
+def _read(connection: sa.Connection, wanted: Wanted, where: Sequence[sa.ColumnElement[bool]]) -> list[Recorded]:
     row = audit_record.c
     statement = sa.select(audit_record).where(*where, *_is_of(row, wanted))
-    statement = statement.order_by(row.recorded.desc(), row.id.desc()).limit(most)
+    statement = statement.order_by(row.recorded.desc(), row.id.desc())
     return _with_text(connection.execute(statement).all(), wanted)
 
 
