@@ -90,7 +90,7 @@ class Forwarder:
         unsent = self._datagrams(rows, frames) if self._scheme == "udp" else self._streamed(frames)
         with self._engine.begin() as connection:
             search.keep_values(connection, unsent)
-            store.move(connection, self._url, begin + len(rows))
+            store.move(connection, self._url, (rows[-1].leaf_number or 0) + 1)  # erased ones may lie between
         return len(rows)
 
     def _datagrams(self, rows: Sequence[Recorded], frames: Sequence[bytes]) -> list[Value]:

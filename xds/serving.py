@@ -31,7 +31,7 @@ from xds.app import Application
 from xds.archives.interface import Gone, NotAnswering
 from xds.audit import sequencer
 from xds.audit.events import AuditEvent, Party, source_of
-from xds.audit.keys import load_certificates, log_certificates
+from xds.audit.keys import log_certificates
 from xds.audit.watching import Watcher
 from xds.clock import Checked
 from xds.domain import archive, code_sets, intake
@@ -54,7 +54,7 @@ from xds.wire.sealing import certificate
 from xds.wire.spool import Spool
 from xds.wire.syslog import named
 from xds.wire.worker import Pace, ToRoot, Worker
-from xds.witnessing import Witnessing, witness_at
+from xds.witnessing import Witnessing, witness_at, witness_of
 
 log = logging.getLogger("xds.serving")
 
@@ -144,8 +144,8 @@ def check_listen(loaded: Loaded) -> None:
         named(url)
     for where in settings.audit.witnesses:
         witness_at(where, settings.tls, lambda: ())
-    for path in settings.audit.witness_of:
-        load_certificates(Path(path))
+    for text in settings.audit.witness_of:
+        witness_of(text)
     if settings.xua.trusted:
         Users(settings.xua)
     Watcher(settings.review)

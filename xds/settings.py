@@ -165,7 +165,7 @@ class Audit:
     forward_to: tuple[str, ...] = ()  # ITI-20 out: tls://, tcp:// or udp://HOST:PORT of each repository
     witnesses: tuple[str, ...] = ()  # who is shown checkpoints: URL of another node's /audit/witness, or file:PATH
     witness_seconds: float = 60.0  # how often
-    witness_of: tuple[str, ...] = ()  # PEM files: the certificates of the logs that this node is a witness of
+    witness_of: tuple[str, ...] = ()  # LOG=FILE or FILE, PEM: the certificates of logs that it is a witness of
     readers: tuple[str, ...] = ()  # who may search it by ITI-81: subjects of client certificates, addresses, networks
     time_server: str = ""  # HOST[:PORT] that the clock is compared with, by NTP; empty: it is not
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert

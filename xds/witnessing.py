@@ -158,7 +158,7 @@ def pages(
     Raises:
         Unusable: one cannot be read.
     """
-    logs = [load_certificates(Path(path)) for path in paths]  # the certificates of each
+    logs = [witness_of(path) for path in paths]
     told = Strangers(lambda peer, reason: _alert(record, node, peer, reason), apart_seconds=ALERT_SECONDS)
     blueprint = Blueprint("witnessing", __name__)
 
@@ -184,7 +184,7 @@ def pages(
         try:
             with engine.begin() as connection:
                 kept = witnessed.last(connection, log_id, to_change=True)
-                said = extends(kept, offer, _of(logs, offer.signed, kept))
+                said = extends(kept, offer, _of(logs, log_id, offer.signed, kept))
                 witnessed.keep(connection, log_id, said.size, said.time, offer.signed)
         except NotWitnessed as problem:
             if problem.is_evidence:
@@ -195,13 +195,27 @@ def pages(
     return blueprint
 
 
-def _of(logs: Sequence[list[x509.Certificate]], signed: bytes, kept: bytes | None) -> list[x509.Certificate]:
+def witness_of(text: str) -> tuple[str, list[x509.Certificate]]:
+    """A log that a node is a witness of, ``LOG=FILE`` or ``FILE``: its id, empty if it is not said, and certificates.
+
+    Raises:
+        Unusable: the file cannot be read.
+    """
+    log_id, _, path = text.rpartition("=")
+    return log_id, load_certificates(Path(path))
+
+
+def _of(
+    logs: Sequence[tuple[str, list[x509.Certificate]]], log_id: str, signed: bytes, kept: bytes | None
+) -> list[x509.Certificate]:
     """The certificates of the log that a checkpoint is of: those by which one of it was signed before, if any was.
 
     Each log has its own: whose key signs another log does not sign this one.
     """
     signer = signing.signer(signed if kept is None else kept)
-    return next((one for one in logs if signer in map(signing.fingerprint, one)), [])
+    named_ = [own for name, own in logs if name == log_id]
+    free = [own for name, own in logs if not name]
+    return next((one for one in named_ or free if signer in map(signing.fingerprint, one)), [])
 
 
 def _alert(record: Callable[[AuditEvent], None], node: AuditSource, peer: str, reason: str) -> None:

@@ -30,6 +30,7 @@ from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.identifiers import UniqueId
+from xds.queries import catalogue
 from xds.settings import DEFAULT_DOMAIN
 from xds.store.audit import Recorded
 from xds.store.deployment import with_identity
@@ -84,6 +85,8 @@ def about_studies(event: AuditEvent) -> None:
     first, other = instance(one, f"{one}.1", 1, HOME), instance(two, f"{two}.1", 1, None)
     event.about_studies(ImagingRequest((first, other, instance(one, f"{one}.1", 2, HOME)), ()))
 
+
+FIND_DOCUMENTS, GET_ALL = catalogue.FIND_DOCUMENTS.id, catalogue.GET_ALL.id
 
 CASES: dict[str, tuple[Transaction, str, Callable[[AuditEvent], None]]] = {
     "iti18": (iti18_registry_stored_query.TRANSACTION, "/registry", about_query),
@@ -153,6 +156,25 @@ def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_u
     (record,) = event.records()
     assert same(record.message, "iti18_responder_xua")
     valid(record.message)
+
+
+@pytest.mark.parametrize(("query_id", "slots"), [
+    (FIND_DOCUMENTS, [("$XDSDocumentEntryPatientId", "'PATIENT'")]),
+    (FIND_DOCUMENTS, [("$XDSDocumentEntryPatientId", "( 'PATIENT' )")]),
+    (FIND_DOCUMENTS, [("$XDSDocumentEntryPatientId", "('PATIENT','bert')")]),
+    (FIND_DOCUMENTS, [("$XDSDocumentEntryPatientId", "'PATIENT'"), ("$XDSFolderPatientId", "'bert^^^&1.2&ISO'")]),
+    (FIND_DOCUMENTS, [("$XDSFolderPatientId", "''"), ("$XDSDocumentEntryPatientId", "'PATIENT'")]),
+    (GET_ALL, [("$patientId", "'PATIENT'")]),
+    ("urn:uuid:unknown", [("$XDSDocumentEntryPatientId", "'PATIENT'")]),
+])  # fmt: skip
+def test_a_query_is_about_the_patient_that_it_asks_for_whatever_stands_beside(
+    application: Application, query_id: str, slots: list[tuple[str, str]]
+) -> None:
+    event = an_event(application, "iti18", Side.RESPONDER)
+    event.patient_id = ""
+    given_ = tuple(Slot(name, (value.replace("PATIENT", str(ANNA)),)) for name, value in slots)
+    event.about_query(AdhocQuery(query_id, "LeafClass", given_), b"<query/>")
+    assert event.patient_id == str(ANNA)
 
 
 def test_very_many_documents_are_told_in_several_records_and_long_ids_as_far_as_there_is_room(

@@ -154,6 +154,14 @@ def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> No
     assert found(engine, ("patient", ANNA), text="nobody") == []
 
 
+def test_text_and_a_value_and_a_kind_are_all_met(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_FEW", 1)
+    kept(engine, golden("iti18_responder"), golden("iti43_responder"))
+    kept(engine, golden("iti18_responder"), outcome=8)
+    assert found(engine, ("patient", ANNA), text="hospital", failed=True) == [3]
+    assert found(engine, ("document", "2.25.8.2"), text="hospital", transaction="ITI-18") == [2]
+
+
 def test_text_is_looked_for_among_records_of_a_kind_and_no_others(engine: sa.Engine) -> None:
     kept(engine, golden("iti18_responder"))
     kept(engine, golden("iti18_responder"), outcome=8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.audit.logs import LOG_ID, other_key, our_key
+from tests.audit.logs import LOG_ID, a_key, other_key, our_key
 from tests.audit.test_reports import a_record
 from xds.audit import erasure
 from xds.audit.erasure import ErasedPart, Erasure
@@ -160,10 +160,23 @@ def test_what_was_not_sent_on_yet_is_kept(log: Log) -> None:
 
 def test_two_do_not_erase_at_once(log: Log) -> None:
     other = Retention(log.engine, log.folder, LOG_ID, our_key(), AuditSource("xds", ""))
-    with log.retention.alone(), pytest.raises(Unusable, match="another process"), other.alone():
-        pass
-    with other.alone():
-        pass
+    segment = log.over()[0]
+    with other._alone():
+        for do in (lambda: log.erase(segment), log.retention.finish):
+            with pytest.raises(Unusable, match="another process"):
+                do()
+    log.erase(segment)
+    with pytest.raises(Unusable, match="erased meanwhile"):
+        other.erase(segment, "again")
+
+
+def test_an_erasure_that_nobody_would_believe_is_not_made(log: Log) -> None:
+    ended = a_key(datetime(2026, 2, 1, tzinfo=UTC), 60)
+    segment = log.over()[0]
+    with pytest.raises(Unusable, match="would not be believed"):
+        Retention(log.engine, log.folder, LOG_ID, ended, AuditSource("xds", "")).erase(segment, "over")
+    assert log.holds() == (COUNT, 0)
+    assert not segment.path.with_suffix(".erased").exists()
 
 
 def test_what_was_tampered_with_is_evidence_and_not_erased(log: Log) -> None:

@@ -76,10 +76,12 @@ def test_another_history_is_refused_though_the_key_is_right(log: Path, tmp_path:
     assert refused.value.is_evidence
 
 
-def test_a_log_that_was_cut_off_is_refused(log: Path) -> None:
-    with pytest.raises(NotWitnessed) as refused:
-        extends(checkpoints(log)[5], Offer(checkpoints(log)[3], 30, ()), CERTIFICATES)
-    assert refused.value.is_evidence
+def test_a_log_that_was_cut_off_is_refused_and_an_older_checkpoint_of_it_is_no_evidence(log: Path) -> None:
+    later = signing.sign(replace(signing.read(checkpoints(log)[3]), time=NOW + timedelta(days=1)), our_key())
+    for signed, evidence in ((checkpoints(log)[3], False), (later, True)):
+        with pytest.raises(NotWitnessed) as refused:
+            extends(checkpoints(log)[5], Offer(signed, 30, ()), CERTIFICATES)
+        assert refused.value.is_evidence is evidence
 
 
 def a_strange_proof(good: Offer) -> Offer:

@@ -144,6 +144,8 @@ SPOILT: dict[str, Callable[[dict[str, Any]], None]] = {
     "without a role": lambda claims: claims.update(groups=["guests"]),
     "without groups": lambda claims: claims.pop("groups"),
     "without a name": lambda claims: claims.pop("preferred_username"),
+    "of a very long name": lambda claims: claims.update(preferred_username="o" * 65),
+    "given to another client": lambda claims: claims.update(aud=["xds", "another"], azp="another"),
     "of an unprintable name": lambda claims: claims.update(preferred_username="o\nlga"),
     "of an own account's name": lambda claims: claims.update(preferred_username="anna"),
 }

@@ -7,6 +7,7 @@ A record starts as «serious failure» and is bettered only when the reply is re
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -52,6 +53,7 @@ from xds.ebxml.rim import RegistryObjectList
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
 from xds.errors import Finding, Severity
 from xds.metadata import vocabulary as v
+from xds.queries.catalogue import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.settings import Settings
 from xds.store.audit import Recorded, now_microseconds
 
@@ -59,6 +61,8 @@ _OVERRIDE = EVENT_TYPES["110127"]
 _CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
+
+_PATIENT_PARAMETERS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
 
 OBJECTS, DETAILS = 500, 5000
 """Of one record; and details of one object."""
@@ -246,10 +250,13 @@ class AuditEvent:
 
     def about_query(self, query: AdhocQuery, request: bytes) -> None:
         """The query as sent, and its patient when it names one (ITI TF-2: 3.18.5.1)."""
+        known = STORED_QUERIES.get(query.id) or MULTI_PATIENT_QUERIES.get(query.id)
         for slot in query.slots:
-            if slot.name in ("$XDSDocumentEntryPatientId", "$XDSSubmissionSetPatientId", "$XDSFolderPatientId"):
-                self.patient_id = "".join(slot.values).strip().strip("()").removeprefix("'").removesuffix("'")
-                self.patient_id = self.patient_id.replace("''", "'")
+            # The query's own parameter, and no other that somebody puts beside it.
+            name = slot.name.removeprefix("$")
+            if name in _PATIENT_PARAMETERS and (known is None or known.parameter(name)):
+                self.patient_id = _quoted("".join(slot.values))
+                break
         number, title = self.transaction
         kind, details = Coded(number, IHE_TRANSACTIONS, title), _details([("QueryEncoding", "UTF-8")])
         self.objects.append(_thing(query.id, kind, ObjectRole.QUERY, query=request, details=details))
@@ -397,6 +404,12 @@ class AuditEvent:
         counted = Counter(self.sop_classes[one] for one in instances if one in self.sop_classes)
         classes = tuple(SopClass(uid, count) for uid, count in sorted(counted.items()))
         return replace(item, description=Description(sop_classes=classes)) if classes else item
+
+
+def _quoted(text: str) -> str:
+    """The first value of ``'value'`` or ``('value', …)``, quotes in it doubled (ITI TF-2: 3.18.4.1.2.3.4)."""
+    found = re.search(r"'((?:[^']|'')*)'", text)
+    return found[1].replace("''", "'") if found else text.strip().strip("()").strip()
 
 
 def _in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:

@@ -30,9 +30,6 @@ LENGTH = 512
 VALUES = 1000
 """Values of one record."""
 
-PATIENTS = 20
-"""Patients of one record whose accesses are watched; a record is about one (ITI TF-2: 3.20.8)."""
-
 OVERRIDE = "110127"
 
 _IDS = {
@@ -86,7 +83,7 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
             continue
         kept = _kept(connection, message)
         found += [Value(kind, value, record.id, record.recorded) for kind, value in kept]
-        accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"][:PATIENTS])
+        accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"])
         if any(code.code == OVERRIDE for code in message.event.type_codes):
             alerts.add(record.id)
     search.keep_values(connection, found)

@@ -28,6 +28,7 @@ from xds.audit.keys import SigningKey
 from xds.audit.merkle import BadProof, HashTree, root_of
 from xds.audit.message import AuditSource
 from xds.audit.segments import Record, SegmentLog
+from xds.audit.statement import BadStatement
 from xds.durable import sync_folder
 from xds.errors import Unusable
 from xds.store import audit as store
@@ -59,7 +60,7 @@ class Retention:
         self._log = SegmentLog(self._folder)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[None]:
         """While no other process erases.
 
         Raises:
@@ -109,8 +110,14 @@ class Retention:
         """Erase one, which nothing keeps.
 
         Raises:
-            Unusable: the archive cannot be written, or something keeps it now.
+            Unusable: the archive cannot be written, something keeps it now, or another process erases.
         """
+        with self._alone():
+            if not segment.path.exists():
+                raise Unusable(f"records {segment.first} to {segment.end - 1} were erased meanwhile")
+            self._erase(segment, reason, archive)
+
+    def _erase(self, segment: Segment, reason: str, archive: Path | None) -> None:
         data = hashlib.sha256()
         with segment.path.open("rb") as file:
             while chunk := file.read(1024 * 1024):
@@ -122,7 +129,13 @@ class Retention:
         said = Erasure(
             self._log_id, segment.first, segment.end, root_of(hashes), datetime.now(UTC), data.digest(), reason
         )
-        erasure.write(segment.path.with_suffix(".erased"), erasure.sign(said, self._key), hashes)
+        erased = segment.path.with_suffix(".erased")
+        erasure.write(erased, erasure.sign(said, self._key), hashes)
+        try:
+            ErasedPart.of(erased).verify([self._key.certificate], self._log_id)
+        except BadStatement as problem:  # such as by a certificate that has ended: nobody would believe it
+            erased.unlink()
+            raise Unusable(f"the erasure would not be believed: {problem}") from None
         with self._engine.begin() as connection:
             kept_for = self._kept_for(connection, segment.first, segment.end, to_erase=True)
             if not kept_for:
@@ -172,7 +185,15 @@ class Retention:
         sync_folder(path.parent)
 
     def finish(self) -> None:
-        """End what a crash has left half done: with its rows the part is erased, and else it is not."""
+        """End what a crash has left half done: with its rows the part is erased, and else it is not.
+
+        Raises:
+            Unusable: another process erases.
+        """
+        with self._alone():
+            self._finish()
+
+    def _finish(self) -> None:
         for path in sorted(self._folder.glob("*.erased")):
             segment = path.with_suffix(".log")
             if segment.exists():

@@ -87,7 +87,10 @@ def extends(kept: bytes | None, offer: Offer, certificates: Sequence[x509.Certif
             raise BadProof("its time runs back")
         verify_consistency(before.size, said.size, before.root, said.root, offer.proof)
     except BadProof as problem:
-        raise NotWitnessed(f"it does not extend the history that was seen: {problem}", is_evidence=True) from None
+        # An older checkpoint, which anybody may have kept, says nothing; all else is worth a look: a spoilt proof may
+        # be anybody's too, but a node that has another history than was seen can show nothing better.
+        evidence = said.size >= before.size or said.time > before.time
+        raise NotWitnessed(f"it does not extend the history that was seen: {problem}", is_evidence=evidence) from None
     return said
 
 

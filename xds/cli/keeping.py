@@ -116,15 +116,14 @@ def erase(
     with database(loaded) as engine:
         given = (engine, folder(loaded), log_id(loaded.settings.data), signing_key(loaded), source_of(loaded.settings))
         retention = Retention(*given, loaded.settings.audit.forward_to)
-        with retention.alone():
-            if not dry_run:
-                retention.finish()
-            for segment in list(retention.over(wanted)):
-                if not segment.kept_for and not dry_run:
-                    retention.erase(segment, reason, archive)
-                done = f"kept: {segment.kept_for}" if segment.kept_for else "would be erased" if dry_run else "erased"
-                newest = f"{segment.newest:%Y-%m-%d %H:%M:%S}Z"
-                rows.append({"first": segment.first, "end": segment.end, "newest": newest, "done": done})
+        if not dry_run:
+            retention.finish()
+        for segment in list(retention.over(wanted)):
+            if not segment.kept_for and not dry_run:
+                retention.erase(segment, reason, archive)
+            done = f"kept: {segment.kept_for}" if segment.kept_for else "would be erased" if dry_run else "erased"
+            newest = f"{segment.newest:%Y-%m-%d %H:%M:%S}Z"
+            rows.append({"first": segment.first, "end": segment.end, "newest": newest, "done": done})
     if json_:
         print_json(rows)
         return

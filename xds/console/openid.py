@@ -107,9 +107,9 @@ class Provider:
         except (OAuthError, JoseError, requests.RequestException, ValueError, KeyError) as problem:
             log.warning("oidc.not_vouched", extra={"reason": type(problem).__name__})
             raise NotSignedIn("the provider does not vouch for you") from None
-        name = str(claims.get(self._settings.name_claim, ""))[:64]
+        name = str(claims.get(self._settings.name_claim, ""))
         role = self._role(claims.get(self._settings.role_claim, ()))
-        if not name or not name.isprintable() or not role:
+        if not 0 < len(name) <= 64 or not name.isprintable() or not role:
             raise NotSignedIn("you have no role here")
         return Vouched(name, role)
 
@@ -123,6 +123,8 @@ class Provider:
             nonce={"essential": True, "value": nonce},
         )  # fmt: skip
         registry.validate(token.claims)
+        if token.claims.get("azp", self._settings.client_id) != self._settings.client_id:
+            raise ValueError("the token was given to another client")
         return token.claims
 
     def _role(self, held: Any) -> str:

@@ -46,7 +46,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
         g.visitor = desk.visitor(request.cookies.get(COOKIE, ""))
         wanted = next((roles for begin, roles in ROLES.items() if path.startswith(begin)), frozenset())
         if g.visitor is None:
-            if not desk.any_account() and "auditor" not in wanted:
+            if not provider and not desk.any_account() and "auditor" not in wanted:
                 return None
             target = path + (f"?{request.query_string.decode()}" if request.query_string else "")
             return redirect(f"/console/sign-in?{urlencode({'next': target})}")

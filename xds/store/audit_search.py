@@ -157,7 +157,7 @@ def _steps(connection: sa.Connection, wanted: Wanted, most: int) -> Iterator[Ste
     hours = _hours(connection, wanted) if wanted.is_rare else []
     if wanted.values:
         driver, size = _rarest(connection, wanted)
-        if size < _FEW or not 0 < sum(count for _, count in hours) < _RARE:
+        if wanted.text or size < _FEW or not 0 < sum(count for _, count in hours) < _RARE:
             return _by_value(connection, wanted, driver)
     if hours and not wanted.text:
         return _by_hour(connection, wanted, hours, most)
@@ -251,7 +251,8 @@ def _hours(connection: sa.Connection, wanted: Wanted) -> list[tuple[int, int]]:
     for waits in (row.leaf_number.is_(None), row.leaf_number >= indexed):
         late = sa.select(row.recorded // HOUR).where(waits).distinct()
         counted |= {int(n) * HOUR: 1 for n in connection.scalars(late) if int(n) * HOUR not in counted}
-    return sorted(counted.items(), reverse=True)
+    newest = wanted.before.recorded if wanted.before else None
+    return sorted((one for one in counted.items() if newest is None or one[0] <= newest), reverse=True)
 
 
 def _runs(hours: Sequence[int]) -> list[tuple[int, int]]:
@@ -269,7 +270,8 @@ def _by_time(connection: sa.Connection, wanted: Wanted, chunk: int) -> Iterator[
     """Through all records."""
     row, place = audit_record.c, wanted.before
     while True:
-        statement = sa.select(audit_record).where(*_within(row, wanted, place), *_is_of(row, wanted))
+        where = (*_within(row, wanted, place), *_is_of(row, wanted), *_others(wanted, None))
+        statement = sa.select(audit_record).where(*where)
         rows = connection.execute(statement.order_by(row.recorded.desc(), row.id.desc()).limit(chunk)).all()
         if rows:
             place = Position(rows[-1].recorded, rows[-1].id)

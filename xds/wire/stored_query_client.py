@@ -26,7 +26,7 @@ REPLY_BYTES = 256 * 1024 * 1024
 class _Addressing(zeep.Plugin):
     """The WS-Addressing headers that ITI TF-2: Appendix V.3.2 asks for and zeep leaves out; and others beside them."""
 
-    def __init__(self, header_blocks: Sequence[Element]) -> None:
+    def __init__(self, header_blocks: Sequence[Element] = ()) -> None:
         self._header_blocks = header_blocks
 
     def egress(self, envelope: Element, http_headers: Any, _operation: Any, _options: Any) -> tuple[Element, Any]:
