@@ -69,8 +69,10 @@ def test_an_auditor_signs_in_searches_and_opens_a_record_by_keyboard(site: Site)
     with a_browser() as page:
         page.goto(site.url + "/console/audit")
         shot(page, "sign-in")
-        page.keyboard.type("audrey")  # the first field has the focus
+        page.wait_for_function("document.activeElement.name === 'name'")  # the first field has the focus
+        page.keyboard.type("audrey")
         page.keyboard.press("Tab")
+        page.wait_for_function("document.activeElement.name === 'password'")
         page.keyboard.type(PASSWORD)
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Audit log").wait_for()
