@@ -62,9 +62,9 @@ class DoesNotHold(Exception):
 def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, bytes | None]]:
     """Number, what the header says, and bytes of each entry; of an erased one its hash, and no bytes."""
     expected = 0
-    files = sorted(folder.glob("*.log"))
     gone = [path for path in folder.glob("*.erased") if not path.with_suffix(".log").exists()]
-    for place, path in enumerate(files := sorted([*files, *gone])):
+    files = sorted([*folder.glob("*.log"), *gone])
+    for place, path in enumerate(files):
         with path.open("rb") as file:
             if int(path.stem) != expected:
                 raise DoesNotHold(step, f"{path.name}", f"begins with {int(path.stem)}, not {expected}")

@@ -34,4 +34,4 @@ class Users:
     def refused(self, event: AuditEvent, reason: str) -> AuditEvent:
         """The record of an assertion that is not believed, which came with what ``event`` is about."""
         there, here = (event.destination, event.source) if event.source.ours else (event.source, event.destination)
-        return AuditEvent.not_believed(event.node, Party("unknown", there.address, requestor=True), here, reason)
+        return AuditEvent.signed_in(event.node, Party("unknown", there.address, requestor=True), here, reason)

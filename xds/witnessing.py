@@ -39,7 +39,7 @@ log = logging.getLogger("xds.witnessing")
 SECONDS = 10.0
 """The longest that a witness is waited for."""
 
-CLOCK = "110129"  # Security Configuration: what the alerts of this file are
+_KIND = "110129"  # Security Configuration: what the alerts of this file are
 ALERT_SECONDS = 3600.0
 """Between two alerts about the same peer for the same reason: anybody who may call this node can bring one about."""
 
@@ -55,33 +55,27 @@ class HttpWitness:
         self._pool: Any = urllib3.PoolManager(timeout=SECONDS, retries=False, ssl_context=context)
 
     def last(self, log_id: str) -> bytes | None:
-        response = self._asked("GET", f"{self._url}/{log_id}")
-        if response.status not in (200, 404):
-            raise NotWitnessed(f"{self._url}: status {response.status}")
-        return bytes(response.data) if response.status == 200 else None
+        status, data = self._asked("GET", f"{self._url}/{log_id}")
+        if status not in (200, 404):
+            raise NotWitnessed(f"{self._url}: status {status}")
+        return data if status == 200 else None
 
     def add(self, offer: Offer) -> None:
         said = {"checkpoint": offer.signed.decode(), "from": offer.begin, "proof": [one.hex() for one in offer.proof]}
-        response = self._asked("POST", self._url, json.dumps(said).encode())
-        if response.status != 200:
-            reason = response.data[:300].decode("utf-8", "replace").strip()
-            raise NotWitnessed(f"{self._url}: {reason}", is_evidence=response.status == 409)
+        status, data = self._asked("POST", self._url, json.dumps(said).encode())
+        if status != 200:
+            reason = data[:300].decode("utf-8", "replace").strip()
+            raise NotWitnessed(f"{self._url}: {reason}", is_evidence=status == 409)
 
-    def _asked(self, method: str, url: str, body: bytes | None = None) -> Any:
+    def _asked(self, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """The status of an answer, and its body."""
         try:
             response = self._pool.request(method, url, body=body, preload_content=False)
             data: bytes = response.read(SIGNED_BYTES + 1)
             response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             raise NotWitnessed(f"{self._url}: {type(problem).__name__}") from None
-        return _Answer(response.status, data)
-
-
-class _Answer:
-    """An answer that was read whole."""
-
-    def __init__(self, status: int, data: bytes) -> None:
-        self.status, self.data = status, data
+        return response.status, data
 
 
 def witness_at(where: str, tls: Tls, certificates: Callable[[], Sequence[x509.Certificate]]) -> Witness:
@@ -144,7 +138,7 @@ class Witnessing:
         """An alert in our own log, once, where our history is not the one that was seen."""
         if problem.is_evidence and not self._refused:
             self._refused = True
-            event = AuditEvent.security_alert(self._node, CLOCK, Party("xds witness", "localhost", ours=True),
+            event = AuditEvent.security_alert(self._node, _KIND, Party("xds witness", "localhost", ours=True),
                                               self._where, f"a witness refuses this log: {problem}")  # fmt: skip
             with self._engine.begin() as connection:
                 store.record(connection, event.records())
@@ -219,7 +213,7 @@ def _of(
 
 
 def _alert(record: Callable[[AuditEvent], None], node: AuditSource, peer: str, reason: str) -> None:
-    record(AuditEvent.security_alert(node, CLOCK, Party(peer, peer), "urn:xds:audit:witness", reason))
+    record(AuditEvent.security_alert(node, _KIND, Party(peer, peer), "urn:xds:audit:witness", reason))
 
 
 def _offer(data: bytes) -> Offer:

@@ -162,6 +162,7 @@ EVENT_TYPES = _table(DCM, {
     "110141": "Local Service Operation Started",
     "110142": "Local Service Operation Stopped",
 })  # fmt: skip
+OVERRIDE = EVENT_TYPES["110127"]
 
 # DICOM PS3.16: CID 402 Audit Active Participant Role ID Code.
 ROLES = _table(DCM, {

@@ -22,6 +22,7 @@ from xds.audit.codes import (
     EVENT_TYPES,
     IHE_TRANSACTIONS,
     NODE_ID,
+    OVERRIDE,
     PATIENT_NUMBER,
     REPORT_NUMBER,
     SOURCE,
@@ -57,7 +58,6 @@ from xds.queries.catalogue import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.settings import Settings
 from xds.store.audit import Recorded, now_microseconds
 
-_OVERRIDE = EVENT_TYPES["110127"]
 _CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
 DOCUMENT_DETAIL = "Document Unique ID"
@@ -201,17 +201,10 @@ class AuditEvent:
         return event
 
     @classmethod
-    def not_believed(cls, node: AuditSource, who: Party, here: Party, reason: str) -> AuditEvent:
-        """User Authentication, failed: an assertion that is not to be believed (ITI TF-2: 3.40)."""
-        event = cls(node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110122"],), person=None)
-        event.refused(reason)
-        return event
-
-    @classmethod
     def override(cls, event: AuditEvent) -> AuditEvent:
         """Security Alert, Emergency Override Started: what an event did was done in an emergency."""
         alert = replace(
-            event, event_id="110113", action="E", transaction=("", ""), objects=list(event.objects), kinds=(_OVERRIDE,)
+            event, event_id="110113", action="E", transaction=("", ""), objects=list(event.objects), kinds=(OVERRIDE,)
         )
         number, title = event.transaction
         details = _details([("Alert Description", f"emergency override: {number} {title}".rstrip())])

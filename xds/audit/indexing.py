@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from xds.audit import watching
-from xds.audit.codes import ORGANISATION, REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
+from xds.audit.codes import ORGANISATION, OVERRIDE, REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
 from xds.audit.message import AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
 from xds.audit.people import is_person
@@ -29,8 +29,6 @@ LENGTH = 512
 
 VALUES = 1000
 """Values of one record."""
-
-OVERRIDE = "110127"
 
 _IDS = {
     (STUDY_INSTANCE_UID.code, STUDY_INSTANCE_UID.system): "study",
@@ -84,7 +82,7 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
         kept = _kept(connection, message)
         found += [Value(kind, value, record.id, record.recorded) for kind, value in kept]
         accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"])
-        if any(code.code == OVERRIDE for code in message.event.type_codes):
+        if any(code.code == OVERRIDE.code for code in message.event.type_codes):
             alerts.add(record.id)
     search.keep_values(connection, found)
     search.count_hours(connection, records)
@@ -115,8 +113,7 @@ def patients(connection: sa.Connection, record: Recorded) -> list[str]:
         message = read(record.message)
     except NotAuditMessage:
         return []
-    named = [item.id for item in message.objects if item.role is ObjectRole.PATIENT]
-    return named or sorted(_patients(connection, message))
+    return message.patients or sorted(_patients(connection, message))
 
 
 def _patients(connection: sa.Connection, message: AuditMessage) -> set[str]:

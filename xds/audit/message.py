@@ -122,3 +122,8 @@ class AuditMessage:
     participants: tuple[ActiveParticipant, ...]
     source: AuditSource
     objects: tuple[ParticipantObject, ...] = ()
+
+    @property
+    def patients(self) -> list[str]:
+        """The ids of the patients that it names."""
+        return [one.id for one in self.objects if one.role is ObjectRole.PATIENT]

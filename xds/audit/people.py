@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from xds.audit.codes import ORGANISATION, Coded
-from xds.audit.message import ActiveParticipant
+from xds.audit.message import ActiveParticipant, AuditMessage
 from xds.wire.xua import PURPOSE_OF_USE, ROLE, Assertion, Code
 
 
@@ -62,6 +62,12 @@ def is_person(participant: ActiveParticipant) -> bool:
 def called(participant: ActiveParticipant) -> str:
     """What people call somebody who asked."""
     return participant.alternative_user_id or participant.user_name or participant.user_id
+
+
+def organisation_of(message: AuditMessage) -> str:
+    """For which organisation the people of a message act; where it does not say, whose node recorded it."""
+    named = (one.user_name or one.user_id for one in message.participants if ORGANISATION in one.role_ids)
+    return next(named, message.source.enterprise_site_id)
 
 
 _ASKING: ContextVar[Person | None] = ContextVar("asking", default=None)

@@ -26,7 +26,7 @@ def summary(data: bytes) -> dict[str, str]:
     except NotAuditMessage:
         return {"event": "unreadable"}
     event, parties = message.event, message.participants
-    patients = [item.id for item in message.objects if item.role is ObjectRole.PATIENT]
+    patients = message.patients
     return {
         "time": event.date_time.isoformat(timespec="milliseconds"),
         "event": event.event_id.text,
@@ -95,7 +95,7 @@ def words(data: bytes) -> str:
         said.append(f"It was asked for by {_list(map(_person, people))}.")
     if event.purposes_of_use:
         said.append(f"The purpose was {_list(c.text or c.code for c in event.purposes_of_use)}.")
-    patients = [o.id for o in message.objects if o.role is ObjectRole.PATIENT]
+    patients = message.patients
     if patients:
         said.append(f"The patient is {_list(patients)}." if len(patients) == 1 else f"Patients: {_list(patients)}.")
     others = [_thing(o) for o in message.objects if o.role is not ObjectRole.PATIENT]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from xds.audit.codes import DESTINATION, EVENT_TYPES, ORGANISATION, TRANSACTIONS, ObjectRole, Outcome
+from xds.audit.codes import DESTINATION, EVENT_TYPES, OVERRIDE, TRANSACTIONS, Outcome
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage
 from xds.audit.message_xml import read
-from xds.audit.people import called, is_person
+from xds.audit.people import called, is_person, organisation_of
 from xds.store.audit import Recorded
 from xds.wire.addressing import ANONYMOUS
 
-OVERRIDE = "Emergency override"
+OVERRIDDEN = "Emergency override"
 
 
 @dataclass(slots=True)
@@ -63,8 +63,7 @@ def what_was_seen(records: Iterable[Recorded]) -> list[Line]:
     """Whose data somebody did something with; what names no patient stands under an empty key."""
 
     def patients(record: Recorded, message: AuditMessage) -> Iterator[tuple[str, str, bool]]:
-        named = [one.id for one in message.objects if one.role is ObjectRole.PATIENT]
-        for patient in named or [record.patient_id]:
+        for patient in message.patients or [record.patient_id]:
             yield patient, "", False
 
     return _grouped(records, patients)
@@ -83,7 +82,7 @@ def failures(records: Iterable[Recorded]) -> list[Line]:
 
 def overrides(records: Iterable[Recorded]) -> list[Line]:
     """Emergency overrides, by who made them."""
-    return _grouped(records, lambda _, message: actors(message) if what(message) == OVERRIDE else ())
+    return _grouped(records, lambda _, message: actors(message) if what(message) == OVERRIDDEN else ())
 
 
 def _grouped(records: Iterable[Recorded], keys: Keys) -> list[Line]:
@@ -108,11 +107,11 @@ def actors(message: AuditMessage) -> Iterator[tuple[str, str, bool]]:
         if machine is not None:
             yield _machine_name(machine), message.source.source_id, False
         return
-    organisations = [one.user_name or one.user_id for one in message.participants if ORGANISATION in one.role_ids]
+    organisation = organisation_of(message)
     for person in people:
         name = called(person)
         more = f" ({person.user_id})" if person.user_id != name else ""
-        yield f"{name}{more}", organisations[0] if organisations else message.source.enterprise_site_id, True
+        yield f"{name}{more}", organisation, True
 
 
 def _machine(message: AuditMessage) -> ActiveParticipant | None:
@@ -132,8 +131,40 @@ def what(message: AuditMessage) -> str:
     code = next(iter(message.event.type_codes), None)
     if code is None:
         return message.event.event_id.text
-    if code.code == "110127":
-        return OVERRIDE
+    if code.code == OVERRIDE.code:
+        return OVERRIDDEN
     if code.code in TRANSACTIONS:
         return f"{code.code} {TRANSACTIONS[code.code].title}"
     return EVENT_TYPES[code.code].text if code.code in EVENT_TYPES else code.text or code.code
+
+
+class Report(NamedTuple):
+    """A report: what it is called, what it needs to be told, and how it is made of which records."""
+
+    title: str
+    lead: str
+    needs: str  # the kind of value that records are found by; empty: none
+    heads: tuple[str, str]
+    make: Callable[[Iterable[Recorded]], list[Line]]
+    event: str = ""
+    failed: bool = False
+
+
+REPORTS = {
+    "patient": Report(
+        "Who saw this patient", "Everybody who asked for, fetched or changed something of a patient.", "patient",
+        ("Who", "Where"), who_saw,
+    ),
+    "person": Report(
+        "What did this person see", "Every patient whose data a person or system had to do with.", "user",
+        ("Patient", ""), what_was_seen,
+    ),
+    "failures": Report(
+        "What went wrong", "Everything that failed or was refused, by its reason.", "", ("What", "By"),
+        failures, failed=True,
+    ),
+    "overrides": Report(
+        "Emergency overrides", "Who went past what a patient has consented to, in an emergency.", "", ("Who", "Where"),
+        overrides, event="110113",
+    ),
+}  # fmt: skip

@@ -130,7 +130,7 @@ class Sequencer:
                 self._watcher.compare(connection, store.now_microseconds())
         except sa.exc.OperationalError:
             raise
-        except Exception:
+        except Exception:  # the log is sealed all the same; it is tried again at the next step
             log.exception("audit.not_compared")
 
     def _indexed(self, most: int, *, skip: bool = False) -> int:

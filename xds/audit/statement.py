@@ -18,9 +18,7 @@ from lxml import etree
 from signxml.exceptions import SignXMLException
 
 from xds.audit.keys import SigningKey
-from xds.wire.xml import Element, NotXml, parse
-
-_DS = "http://www.w3.org/2000/09/xmldsig#"
+from xds.wire.xml import NAMESPACES, Element, NotXml, name, parse
 
 _SIGNER = signxml.XMLSigner(
     method=signxml.SignatureConstructionMethod.enveloped,
@@ -55,8 +53,8 @@ def sign(kind: Kind, values: Sequence[str], signing: SigningKey) -> bytes:
     root = etree.Element(f"{{{kind.namespace}}}{kind.name}", nsmap=prefixes)
     for field, value in zip(kind.fields, values, strict=True):
         etree.SubElement(root, f"{{{kind.namespace}}}{field}").text = value
-    key_info = etree.Element(f"{{{_DS}}}KeyInfo", nsmap={"ds": _DS})
-    etree.SubElement(key_info, f"{{{_DS}}}KeyName").text = fingerprint(signing.certificate)
+    key_info = etree.Element(name("ds:KeyInfo"), nsmap={"ds": NAMESPACES["ds"]})
+    etree.SubElement(key_info, name("ds:KeyName")).text = fingerprint(signing.certificate)
     return etree.tostring(_SIGNER.sign(root, key=signing.key, key_info=key_info))
 
 
@@ -73,7 +71,7 @@ def values_of(kind: Kind, signed: bytes) -> list[str]:
 
 
 def _values(kind: Kind, root: Element) -> list[str]:
-    children = [child for child in root if child.tag != f"{{{_DS}}}Signature"]
+    children = [child for child in root if child.tag != name("ds:Signature")]
     wanted = [f"{{{kind.namespace}}}{field}" for field in kind.fields]
     if root.tag != f"{{{kind.namespace}}}{kind.name}" or [child.tag for child in children] != wanted:
         raise ValueError(f"its elements are not those of a {kind.called}")
@@ -82,7 +80,7 @@ def _values(kind: Kind, root: Element) -> list[str]:
 
 def signer(signed: bytes) -> str:
     """The fingerprint of the certificate that a statement says it is signed by; empty if it does not say."""
-    return parse(signed).findtext(f".//{{{_DS}}}KeyName") or ""
+    return parse(signed).findtext(f".//{name('ds:KeyName')}") or ""
 
 
 def verify(kind: Kind, signed: bytes, time: datetime, certificates: Sequence[x509.Certificate]) -> None:

@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from xds.audit.codes import ORGANISATION
 from xds.audit.message import AuditMessage
-from xds.audit.people import called, is_person
+from xds.audit.people import called, is_person, organisation_of
 from xds.errors import Unusable
 from xds.settings import Review
 from xds.store import audit as store
@@ -51,14 +50,11 @@ def accesses(record: store.Recorded, message: AuditMessage, patients: Sequence[s
     """A record's accesses: each person to each patient."""
     if record.event in _NOT_ACCESS:
         return
-    organisations = [p.user_name or p.user_id for p in message.participants if ORGANISATION in p.role_ids]
+    organisation = organisation_of(message)
     for person in [one for one in message.participants if is_person(one)][:PERSONS]:
         role = person.role_ids[0].text if person.role_ids else ""
         for patient in patients:
-            yield Access(
-                record.recorded, record.id, person.user_id, called(person), role,
-                organisations[0] if organisations else message.source.enterprise_site_id, patient,
-            )  # fmt: skip
+            yield Access(record.recorded, record.id, person.user_id, called(person), role, organisation, patient)
 
 
 class Watcher:

@@ -16,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.progress import Progress
 
-from xds.audit import bundle, reports
+from xds.audit import bundle
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
 from xds.audit.events import AuditEvent, Party, source_of
@@ -26,6 +26,7 @@ from xds.audit.keys import load_certificates, log_certificates
 from xds.audit.merkle import BadProof, HashTree
 from xds.audit.plain import indented, summary, words
 from xds.audit.proof import proof
+from xds.audit.reports import REPORTS
 from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
 from xds.audit.witness import NotWitnessed
@@ -107,10 +108,6 @@ def _looked(engine: sa.Engine, loaded: Loaded, asked: str = "", patient_id: str 
         store.record(connection, event.records())
 
 
-REPORTS = {"patient": reports.who_saw, "person": reports.what_was_seen, "failures": reports.failures,
-           "overrides": reports.overrides}  # fmt: skip
-
-
 @audit.command(epilog="Example: xds audit report patient 'anna^^^&1.2.3.4&ISO' --since 2026-03-01 --data ./xds-data")
 @click.argument("what", type=click.Choice([*REPORTS, "unusual"]))
 @click.argument("whom", required=False, default="")
@@ -127,23 +124,22 @@ def report(
 
     WHOM is the patient as CX, or the person or system.
     """
-    if (what in ("patient", "person")) != bool(whom):
+    about = REPORTS.get(what)  # None: unusual accesses, which are kept as such
+    if bool(about and about.needs) != bool(whom):
         raise click.UsageError("patient and person need a WHOM, and nothing else has one")
-    loaded, values = settings(config, data), list[tuple[str, str]]()
-    if whom:
-        kind = {"patient": "patient", "person": "user"}[what]
-        values.append((kind, folded(kind, whom)))
-    wanted = Wanted(tuple(values), micros(since), micros(until), failed=what == "failures",
-                    event="110113" if what == "overrides" else "")  # fmt: skip
+    loaded = settings(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
-            found = [] if what == "unusual" else search.found(connection, wanted, most)
-            unusual = review.unusual(connection, most=most) if what == "unusual" else []
+            if about is None:
+                unusual = review.unusual(connection, most=most)
+            else:
+                values = ((about.needs, folded(about.needs, whom)),) if whom else ()
+                wanted = Wanted(values, micros(since), micros(until), event=about.event, failed=about.failed)
+                lines = about.make(search.found(connection, wanted, most))
         _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
-    if what == "unusual":
+    if about is None:
         _print_unusual(unusual, json_)
         return
-    lines = REPORTS[what](found)
     if json_:
         print_json([line.as_json() for line in lines])
         return

@@ -18,6 +18,7 @@ from xds.console.signing_in import from_our_form
 from xds.desk import AuditDesk, Look
 from xds.store.audit import Recorded
 from xds.store.audit_search import HOUR, Page, Position, Wanted
+from xds.store.review import DAY
 
 PAGE = 50
 """Records on one page."""
@@ -26,7 +27,6 @@ DRAWN = 50_000
 """Records, the newest, that the chart counts where it is of a patient, user or other value."""
 
 BARS = 60
-DAY = 24 * HOUR
 WIDTHS = (HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY)
 """What one bar may stand for: the narrowest is taken that shows the whole time in so many bars."""
 
@@ -188,7 +188,12 @@ def _searched(found: Page) -> str:
     """Until when was looked back, where a search was ended by its time and not by its page."""
     if found.end is None or len(found.records) >= PAGE:
         return ""
-    return f"{datetime.fromtimestamp(found.end.recorded / 1e6, UTC):%Y-%m-%d %H:%M}"
+    return minute(found.end.recorded)
+
+
+def minute(microseconds: int) -> str:
+    """A time for people, UTC."""
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M}"
 
 
 def _kinds() -> dict[str, dict[str, str]]:

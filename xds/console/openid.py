@@ -19,7 +19,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from xds.console.signing_in import COOKIE, local, with_cookie
+from xds.console.signing_in import COOKIE, by_https, local, with_cookie
 from xds.desk import Desk
 from xds.settings import Oidc
 
@@ -173,8 +173,10 @@ def pages(desk: Desk, provider: Provider, public_url: str, *, secure: bool) -> B
         except NotSignedIn as problem:
             return _refused(problem, 502)
         # It comes back from another site, and only so long as it takes to sign in there.
-        response.set_cookie(FLOW, str(flow), max_age=FLOW_SECONDS, httponly=True, samesite="Lax", secure=secure,
-                            path="/console/sign-in")  # fmt: skip
+        response.set_cookie(
+            FLOW, str(flow), max_age=FLOW_SECONDS, httponly=True, samesite="Lax", secure=secure or by_https(),
+            path="/console/sign-in",
+        )  # fmt: skip
         return response
 
     @blueprint.get("/console/sign-in/back")

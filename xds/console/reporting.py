@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Blueprint, abort, render_template, request
 
-from xds.audit import reports
-from xds.audit.reports import Line
-from xds.console.auditing import DAY, Search, look
+from xds.audit.reports import REPORTS, Line, Report
+from xds.console.auditing import Search, look, minute
 from xds.desk import AuditDesk
-from xds.store.audit import Recorded, now_microseconds
+from xds.store.audit import now_microseconds
 from xds.store.audit_search import Wanted
+from xds.store.review import DAY
 
 READ = 5000
 """Records, the newest, that a report is made of."""
@@ -24,38 +23,6 @@ BUCKETS = 48
 
 LINES = 500
 """Lines that are shown."""
-
-
-class Report(NamedTuple):
-    """A report: what it is called, what it needs to be told, and how it is made of records."""
-
-    title: str
-    lead: str
-    needs: str  # a field of the search; empty: none
-    heads: tuple[str, str]
-    make: Callable[[Iterable[Recorded]], list[Line]]
-    event: str = ""
-    failed: bool = False
-
-
-REPORTS = {
-    "patient": Report(
-        "Who saw this patient", "Everybody who asked for, fetched or changed something of a patient.", "patient",
-        ("Who", "Where"), reports.who_saw,
-    ),
-    "person": Report(
-        "What did this person see", "Every patient whose data a person or system had to do with.", "user",
-        ("Patient", ""), reports.what_was_seen,
-    ),
-    "failures": Report(
-        "What went wrong", "Everything that failed or was refused, by its reason.", "", ("What", "By"),
-        reports.failures, failed=True,
-    ),
-    "overrides": Report(
-        "Emergency overrides", "Who went past what a patient has consented to, in an emergency.", "", ("Who", "Where"),
-        reports.overrides, event="110113",
-    ),
-}  # fmt: skip
 
 
 def pages(log: AuditDesk) -> Blueprint:
@@ -73,7 +40,7 @@ def pages(log: AuditDesk) -> Blueprint:
             wanted = replace(asked.wanted, event=about.event, failed=about.failed or asked.wanted.failed)
             found = log.page(wanted, READ)
             lines = about.make(found.records)
-            cut = f"{datetime.fromtimestamp(found.end.recorded / 1e6, UTC):%Y-%m-%d %H:%M}" if found.end else ""
+            cut = minute(found.end.recorded) if found.end else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
         return render_template(
             "report.html", about=about, name=name, given=asked.given, wrong=asked.wrong, cut=cut, desk=name,
@@ -100,8 +67,9 @@ def _drawn(lines: Sequence[Line], wanted: Wanted) -> list[dict[str, Any]]:
     last = max(wanted.until or 0, max(line.last for line in lines) + 1)
     most = max(line.count for line in lines)
     return [{
-        "line": line, "first": _time(line.first), "last": _time(line.last), "width": round(100 * line.count / most, 1),
-        "marks": _marks(line, first, last), "kinds": sorted(line.kinds.items(), key=lambda kind: -kind[1]),
+        "line": line, "first": minute(line.first), "last": minute(line.last),
+        "width": round(100 * line.count / most, 1), "marks": _marks(line, first, last),
+        "kinds": sorted(line.kinds.items(), key=lambda kind: -kind[1]),
         "purposes": ", ".join(line.purposes),
     } for line in lines]  # fmt: skip
 
@@ -114,7 +82,3 @@ def _marks(line: Line, first: int, last: int) -> list[tuple[int, int]]:
         counted[bucket] = counted.get(bucket, 0) + 1
     most = max(counted.values())
     return [(bucket, max(round(20 * count / most), 3)) for bucket, count in sorted(counted.items())]
-
-
-def _time(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M}"

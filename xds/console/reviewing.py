@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request
 
 from xds.audit.watching import REASONS
-from xds.console.auditing import DAY, look
+from xds.console.auditing import look, minute
 from xds.console.signing_in import from_our_form
 from xds.desk import AuditDesk
-from xds.store.review import DECISIONS, Unusual
+from xds.store.review import DAY, DECISIONS, Unusual
 
 PAGE = 50
 
@@ -44,6 +43,5 @@ def pages(log: AuditDesk) -> Blueprint:
 
 def _row(one: Unusual) -> dict[str, Any]:
     return {
-        "one": one, "day": f"{datetime.fromtimestamp(one.day * DAY / 1e6, UTC):%Y-%m-%d}",
-        "decided": f"{datetime.fromtimestamp(one.decided / 1e6, UTC):%Y-%m-%d %H:%M}" if one.decided else "",
+        "one": one, "day": minute(one.day * DAY)[:10], "decided": minute(one.decided) if one.decided else "",
     }  # fmt: skip

@@ -115,7 +115,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
 
 def with_cookie(response: Reply, name: str, value: str, *, secure: bool) -> Reply:
     """With a cookie that goes to this console alone, and that no script can read."""
-    https = secure or _by_https()
+    https = secure or by_https()
     response.set_cookie(name, value, httponly=True, samesite="Strict", secure=https, path="/console")
     return response
 
@@ -131,7 +131,7 @@ def from_our_form() -> bool:
     return bool(kept) and hmac.compare_digest(kept.encode(), sent.encode())
 
 
-def _by_https() -> bool:
+def by_https() -> bool:
     """Whether the browser reached us, or a proxy of ours, by https."""
     return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 

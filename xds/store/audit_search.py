@@ -248,11 +248,11 @@ def _hours(connection: sa.Connection, wanted: Wanted) -> list[tuple[int, int]]:
     statement = sa.select(hour.hour, sa.func.sum(hour.count)).where(*where).group_by(hour.hour)
     counted = {int(begin): int(count) for begin, count in connection.execute(statement)}
     row, indexed = audit_record.c, position(connection, INDEX) or 0
+    older = [row.recorded <= wanted.before.recorded] if wanted.before else []
     for waits in (row.leaf_number.is_(None), row.leaf_number >= indexed):
-        late = sa.select(row.recorded // HOUR).where(waits).distinct()
+        late = sa.select(row.recorded // HOUR).where(waits, *older).distinct()
         counted |= {int(n) * HOUR: 1 for n in connection.scalars(late) if int(n) * HOUR not in counted}
-    newest = wanted.before.recorded if wanted.before else None
-    return sorted((one for one in counted.items() if newest is None or one[0] <= newest), reverse=True)
+    return sorted(counted.items(), reverse=True)
 
 
 def _runs(hours: Sequence[int]) -> list[tuple[int, int]]:
@@ -267,11 +267,10 @@ def _runs(hours: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _by_time(connection: sa.Connection, wanted: Wanted, chunk: int) -> Iterator[Step]:
-    """Through all records."""
+    """Through all records; values to be found by are not looked at."""
     row, place = audit_record.c, wanted.before
     while True:
-        where = (*_within(row, wanted, place), *_is_of(row, wanted), *_others(wanted, None))
-        statement = sa.select(audit_record).where(*where)
+        statement = sa.select(audit_record).where(*_within(row, wanted, place), *_is_of(row, wanted))
         rows = connection.execute(statement.order_by(row.recorded.desc(), row.id.desc()).limit(chunk)).all()
         if rows:
             place = Position(rows[-1].recorded, rows[-1].id)
