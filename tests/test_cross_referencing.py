@@ -28,7 +28,7 @@ from xds.archives.patients import PatientTable
 from xds.audit.codes import Outcome
 from xds.audit.events import AuditEvent, Party
 from xds.audit.message import AuditSource
-from xds.cross_referencing import CrossReferenced, PixManager, manager
+from xds.cross_referencing import CrossReferenced, PixManager, Question, manager
 from xds.errors import Unusable
 from xds.hl7 import pix, v2, v3
 from xds.imaging.manifest import Patient
@@ -38,9 +38,13 @@ from xds.store.tables import audit_record
 from xds.wire.mllp import Listener
 from xds.wire.soap import around
 from xds.wire.spool import Spool
-from xds.wire.xml import Element, name, parse
+from xds.wire.xml import name, parse
 
 MRN, ANNA, SOURCE = PatientId("MRN^1&2", Oid("1.2.3.50")), PatientId("ann\u00e1", AUTHORITY), Oid("1.2.3.99")
+
+
+def ignored(_question: Question) -> None:
+    """What becomes of a question that is put on no record."""
 
 
 def told(own: PatientId) -> PatientId | None:
@@ -153,7 +157,7 @@ def asked_at(kind: str, tmp_path: Path) -> Iterator[PixManager]:
 
 @pytest.mark.parametrize("kind", ["ITI-9", "ITI-45", "ITI-83"])
 def test_a_manager_says_who_a_patient_is_and_whom_it_does_not_know(kind: str, tmp_path: Path) -> None:
-    questions = list[str]()
+    questions = list[Question]()
     with asked_at(kind, tmp_path) as asked:
         assert asked.transaction[0] == kind
         assert asked.ask(MRN, AUTHORITY, questions.append) == ANNA
@@ -183,7 +187,7 @@ def test_an_answer_over_mllp_that_is_none_is_no_answer(answer: bytes, tmp_path: 
         return answer.replace(b"CONTROL", v2.header(message.decode()).control_id.encode())
 
     with by_mllp(reply) as url, pytest.raises(NotAnswering):
-        manager(url, False, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
+        manager(url, False, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, ignored)
 
 
 @pytest.mark.parametrize("body", [as_v3(None, "AE"), as_v3(None), as_v3(None, "XX"), b"<other/>"])
@@ -192,10 +196,10 @@ def test_an_answer_over_soap_that_is_none_is_no_answer(body: bytes, tmp_path: Pa
     with by_http(lambda *_: (200, "application/soap+xml", head + body + tail)) as url:
         asked = manager(url, False, Tls(), Spool(tmp_path), SOURCE)
         if b'"OK"' in body:
-            assert asked.ask(MRN, AUTHORITY, str) is None
+            assert asked.ask(MRN, AUTHORITY, ignored) is None
         else:
             with pytest.raises(NotAnswering):
-                asked.ask(MRN, AUTHORITY, str)
+                asked.ask(MRN, AUTHORITY, ignored)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +217,7 @@ def test_an_answer_over_soap_that_is_none_is_no_answer(body: bytes, tmp_path: Pa
 )  # fmt: skip
 def test_an_answer_in_fhir_that_is_none_is_no_answer(status: int, body: bytes, tmp_path: Path) -> None:
     with by_http(lambda *_: (status, "application/fhir+json", body)) as url, pytest.raises(NotAnswering):
-        manager(url, True, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
+        manager(url, True, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, ignored)
 
 
 @pytest.mark.parametrize("url", ["mllp://127.0.0.1:1", "http://127.0.0.1:1"])
@@ -224,10 +228,12 @@ def test_nobody_there_is_no_answer(url: str, fhir: bool, tmp_path: Path) -> None
             manager(url, fhir, Tls(), Spool(tmp_path), SOURCE)
     else:
         with pytest.raises(NotAnswering):
-            manager(url, fhir, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, str)
+            manager(url, fhir, Tls(), Spool(tmp_path), SOURCE).ask(MRN, AUTHORITY, ignored)
 
 
-@pytest.mark.parametrize("url", ["mllp://somewhere", "ftp://somewhere", "somewhere"])
+@pytest.mark.parametrize(
+    "url", ["mllp://somewhere", "mllp://x:1/A|B/C", "mllp://x:1/A/B/C", "ftp://somewhere", "somewhere"]
+)
 def test_what_is_no_address_is_said_so(url: str, tmp_path: Path) -> None:
     with pytest.raises(Unusable, match=r"imaging_source\.pix"):
         manager(url, False, Tls(), Spool(tmp_path), SOURCE)
@@ -273,10 +279,10 @@ class Knowing:
     def __init__(self) -> None:
         self.asked, self.deaf = list[PatientId](), False
 
-    def ask(self, own: PatientId, wanted: Oid, asked: Callable[[str], None]) -> PatientId | None:
+    def ask(self, own: PatientId, wanted: Oid, asked: Callable[[Question], None]) -> PatientId | None:
         assert wanted == AUTHORITY
         self.asked.append(own)
-        asked("the question")
+        asked(Question("Q", b"the question"))
         if self.deaf:
             raise NotAnswering("no answer")
         return told(own)
@@ -364,7 +370,7 @@ def test_a_study_is_published_as_whom_the_manager_says(tmp_path: Path) -> None:
 
 
 def test_a_question_in_hl7_v3_is_what_the_schema_of_its_parts_wants() -> None:
-    root: Element = pix.v3_query(MRN, AUTHORITY, SOURCE, AUTHORITY)
+    root = parse(pix.v3_query(MRN, AUTHORITY, SOURCE, AUTHORITY).message)
     assert [child.tag.rpartition("}")[2] for child in root] == [
         "id", "creationTime", "interactionId", "processingCode", "processingModeCode", "acceptAckCode", "receiver",
         "sender", "controlActProcess",

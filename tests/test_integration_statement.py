@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit.test_events import GOLDEN
 from tests.cli.command import xds
 from xds.domain import SERVED
 from xds.integration_statement import CLAIMS, claims, lines, markdown
@@ -64,6 +65,25 @@ def test_patients_are_cross_referenced_by_the_one_transaction_that_is_set(imagin
 def test_images_are_said_to_be_taken_by_stow_rs_where_they_are() -> None:
     storing = replace(EVERYTHING, imaging_source=ImagingSource(stow_rs=True))
     assert "RAD-108" in {line.number for line in lines(storing)} - {line.number for line in lines(EVERYTHING)}
+
+
+def test_what_publishing_starts_is_said_where_it_withdraws() -> None:
+    publishing = replace(EVERYTHING, imaging_source=ImagingSource(publish_registry="http://region/registry"))
+    (added,) = set(lines(publishing)) - set(lines(EVERYTHING))
+    assert (added.number, added.role) == ("ITI-57", "Initiator")
+
+
+@pytest.mark.parametrize("pix", ["mllp://pix:1", "http://pix/"])
+def test_each_side_of_everything_that_is_played_has_a_golden_audit_message(pix: str) -> None:
+    """But of what is no event of its own: ITI-20, and the assertion that an event's request carries (ITI-40)."""
+    imaging = ImagingSource(stow_rs=True, publish_registry="http://region/registry", pix=pix, pixm="http://pix/fhir")
+    played = [
+        f"{line.number.replace('-', '').lower()}_{line.role.lower()}"
+        for line in lines(replace(EVERYTHING, imaging_source=imaging))
+        if line.number not in ("ITI-20", "ITI-40")
+    ]
+    golden = [file.stem for file in GOLDEN.glob("*.xml")]
+    assert [one for one in played if not any(f"{file}_".startswith(f"{one}_") for file in golden)] == []
 
 
 def test_every_claims_part_is_one_that_is_served() -> None:

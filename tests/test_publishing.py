@@ -41,12 +41,11 @@ ANNA = PatientId("anna", AUTHORITY)
 class Follower:
     """A site whose images are published to itself."""
 
-    def __init__(self, site: Site, images: Path, table: Path) -> None:
+    def __init__(self, site: Site, images: Path, table: Path, url: str = "") -> None:
+        """``url``: another way to call the site."""
         self.site, self.images, self.table = site, images, table
-        settings = site.application.settings
-        imaging = replace(
-            settings.imaging_source, publish_to=f"{site.url}/repository", publish_registry=f"{site.url}/registry"
-        )
+        settings, url = site.application.settings, url or site.url
+        imaging = replace(settings.imaging_source, publish_to=f"{url}/repository", publish_registry=f"{url}/registry")
         self.domain = site.application.domains[DEFAULT_DOMAIN]
         self.domain.settings = replace(settings, imaging_source=imaging)
         self.publisher: Publisher = self.domain.publisher(site.spool)

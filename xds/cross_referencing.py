@@ -6,15 +6,16 @@ ITI-9 (MLLP), ITI-45 (SOAP) and ITI-83 (FHIR).  ITI TF-1: 5; ITI TF-2: 3.9, 3.45
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
-from lxml import etree
 
 from xds.archives.interface import NotAnswering
 from xds.archives.patients import Patients
@@ -41,7 +42,20 @@ _SECONDS = 10.0
 _JSON_BYTES = 1024 * 1024
 
 
-Asked: TypeAlias = Callable[[str], None]
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, as its record says it (ITI TF-2: 3.9.5.1, 3.45.5.1, 3.83.5.1)."""
+
+    id: str
+    sent: bytes
+    details: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    """FACILITY|APPLICATION that asks; empty where this node's address says it."""
+    destination: str = ""
+    """And that is asked; empty where the manager's address says it."""
+
+
+Asked: TypeAlias = Callable[[Question], None]
 
 
 class PixManager(Protocol):
@@ -67,14 +81,17 @@ class ByMllp:
 
     def __init__(self, url: str, context: ssl.SSLContext | None, sender: str) -> None:
         parts = urlsplit(url)
-        if not parts.hostname or not parts.port:
-            raise Unusable("imaging_source.pix: mllp://HOST:PORT")
+        facility, _, application = parts.path.strip("/").partition("/")
+        if not parts.hostname or not parts.port or re.search(r"[^\w .-]", facility + application):
+            raise Unusable("imaging_source.pix: mllp://HOST:PORT or mllp://HOST:PORT/FACILITY/APPLICATION")
         self.url, self._context, self._sender = url, context, sender
+        self._receiver = f"{facility}|{application}" if facility else ""
         self._host, self._port = parts.hostname, parts.port
 
     def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
-        query = pix.v2_query(own, wanted, self._sender, "")
-        asked(query.parameters)
+        query = pix.v2_query(own, wanted, self._sender, self._receiver)
+        control_id = (("MSH-10", query.control_id),)
+        asked(Question(query.control_id, query.message, control_id, self._sender, self._receiver))
         try:
             answer = mllp.send(self._host, self._port, query.message, _SECONDS, self._context)
             return pix.v2_answer(answer, query, wanted)
@@ -93,10 +110,10 @@ class BySoap:
         self.url, self._client, self._spool, self._sender = client.url, client, spool, sender
 
     def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
-        body = etree.tostring(pix.v3_query(own, wanted, self._sender, wanted))
-        asked(body.decode())
+        query = pix.v3_query(own, wanted, self._sender, wanted)
+        asked(Question(query.id, query.parameters))
         try:
-            answer = self._client.send(f"urn:hl7-org:v3:{pix.QUERY}", [body], self._spool, as_mtom=False)
+            answer = self._client.send(f"urn:hl7-org:v3:{pix.QUERY}", [query.message], self._spool, as_mtom=False)
             return pix.v3_answer(answer.body, wanted)
         except NoReply:
             raise NotAnswering("the PIX Manager does not answer") from None
@@ -116,11 +133,11 @@ class ByFhir:
         self._pool: Any = urllib3.PoolManager(timeout=_SECONDS, retries=False, maxsize=4, ssl_context=context)
 
     def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
-        question = pix.fhir_query(own, wanted)
-        asked(question)
+        url = self.url + pix.fhir_query(own, wanted)
+        asked(Question(self.transaction[0], url.encode()))
         try:
             answer = self._pool.request(
-                "GET", self.url + question, headers={"Accept": "application/fhir+json"}, preload_content=False,
+                "GET", url, headers={"Accept": "application/fhir+json"}, preload_content=False,
                 redirect=False,
             )  # fmt: skip
             data = answer.read(_JSON_BYTES)
@@ -150,7 +167,7 @@ def manager(url: str, fhir: bool, tls: Tls, spool: Spool, sender: Oid) -> PixMan
     if scheme in ("mllp", "mllps") and not fhir:
         return ByMllp(url, context, f"{sender}|XDS")
     if scheme not in ("http", "https"):
-        raise Unusable("imaging_source.pix and .pixm: a URL; of pix also mllp://HOST:PORT or mllps://HOST:PORT")
+        raise Unusable("imaging_source.pix and .pixm: a URL; of pix also mllp:// or mllps://HOST:PORT")
     if fhir:
         return ByFhir(url, context)
     client = Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=_SECONDS)
@@ -190,10 +207,14 @@ class CrossReferenced:
     def _asked(self, own: PatientId) -> PatientId | None:
         event = self._new_event(self._manager.transaction, self._manager.url)
         event.about_patient(str(own))
+
+        def asked(question: Question) -> None:
+            event.about_question(question.id, question.sent, question.details)
+            event.source = event.source.named(question.source)
+            event.destination = event.destination.named(question.destination)
+
         try:
-            answer = self._manager.ask(
-                own, self._wanted, lambda question: event.about_search(self._manager.transaction, question)
-            )
+            answer = self._manager.ask(own, self._wanted, asked)
             event.end(failed=False)
         except NotAnswering:
             event.end(failed=True)

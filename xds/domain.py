@@ -368,7 +368,7 @@ class AffinityDomain:
         caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
         query = AuditEvent(self.node, "110112", "E", ITI_81, caller, here)
-        query.about_search(ITI_81, asked)
+        query.about_search(asked)
         if refused:
             query.refused(refused)
         else:

@@ -21,6 +21,7 @@ from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
+from xds.transactions.iti57_update_document_set import TRANSACTION as ITI_57
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.transactions.transaction import Actor, Transaction
 
@@ -117,6 +118,9 @@ def lines(settings: Settings) -> list[Line]:
     if any(domain.mllp_listen for domain in settings.affinity_domains.values()):
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
+    found.append(Line(*RAD_107, "Initiator", Actor.IMAGING_DOCUMENT_CONSUMER))
+    if settings.imaging_source.publish_registry:
+        found.append(Line(ITI_57.number, ITI_57.title, "Initiator", ITI_57.initiator))
     syslog = settings.syslog
     if syslog.tls or syslog.tcp or syslog.udp:
         found.append(Line(*_ITI_20, "Responder", _REPOSITORY))

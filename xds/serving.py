@@ -240,14 +240,15 @@ def _cstore(loaded: Loaded) -> None:
     """Take instances by C-STORE until told to stop."""
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
-    imaging, tls = loaded.settings.imaging_source, loaded.settings.tls
+    imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
     scp = StorageScp(
         intake(loaded.settings),
         imaging.retrieve_ae_title,
         _address(imaging.cstore_listen),
-        application.domains[DEFAULT_DOMAIN].storage_recording,
+        domain.storage_recording,
         senders=imaging.cstore_from,
         context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
+        tell=domain.stranger,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass

@@ -7,30 +7,37 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socketserver
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
 from pynetdicom import AE, build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
 
 from xds.archives.dimse import storage_contexts
 from xds.archives.intake import Arrived, Intake, NotTaken, Reason
 from xds.taking import NotRecorded, Recording
 from xds.wire.spool import NotKept, Spool
+from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.storage_scp")
 
 SUCCESS, FAILED = 0x0000, 0x0110
 _PIECE = 1024 * 1024
 
+HANDSHAKES, HANDSHAKE_SECONDS = 64, 10.0
+"""Peers whose TLS handshake is under way at once, and how long one may take."""
+
 
 class StorageScp:
     """Listens until it is closed.
 
-    ``recording`` makes the audit record of an association, given the sender's title and address.
+    ``recording`` makes the audit record of an association, given the sender's title and address; ``tell`` is told of
+    peers that could not be authenticated.
     """
 
     def __init__(
@@ -42,6 +49,7 @@ class StorageScp:
         *,
         senders: Sequence[str] = (),
         context: ssl.SSLContext | None = None,
+        tell: Tell | None = None,
         seconds: float = 30.0,
         associations: int = 16,
     ) -> None:
@@ -63,15 +71,18 @@ class StorageScp:
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
-        self._server = entity.start_server(address, block=False, evt_handlers=handlers, ssl_context=context)
+        self._server = entity.make_server(
+            address, evt_handlers=handlers, ssl_context=context, server_class=_Server, tell=tell
+        )
+        Thread(target=self._server.serve_forever, name="cstore", daemon=True).start()
 
     @property
     def port(self) -> int:
-        return int(self._server.server_address[1])  # type: ignore[union-attr]
+        return int(self._server.server_address[1])
 
     def close(self) -> None:
         """Break off what is under way; what was acknowledged is recorded."""
-        self._server.shutdown()  # type: ignore[union-attr]
+        self._server.shutdown()
         with self._lock:
             left = list(self._under_way)
         for association in left:
@@ -115,6 +126,59 @@ class StorageScp:
                 under_way.recording.end(under_way.taken, under_way.refused)
             except NotRecorded:
                 log.error("audit.not_recorded", extra={"transaction": "C-STORE"})
+
+
+class _Server(ThreadedAssociationServer):
+    """Shakes hands with each peer in a thread of its own: pynetdicom's does so where it accepts, for as long as one
+    peer likes, and meanwhile nobody else is let in."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any, tell: Tell | None, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._strangers = Strangers(tell) if tell else None
+        self._free = BoundedSemaphore(HANDSHAKES)
+
+    def get_request(self) -> tuple[Any, Any]:
+        return self.socket.accept()  # type: ignore[union-attr]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            log.warning("cstore.too_many_connections", extra={"peer": client_address[0]})
+            self.shutdown_request(request)
+            return
+        socketserver.ThreadingMixIn.process_request(self, request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            self.finish_request(self._secured(request, str(client_address[0])), client_address)
+        except OSError as problem:
+            log.info("cstore.connection_lost", extra={"peer": client_address[0], "reason": type(problem).__name__})
+            self.shutdown_request(request)
+        finally:
+            self._free.release()
+
+    def shutdown(self) -> None:
+        socketserver.TCPServer.shutdown(self)
+        self.server_close()
+
+    def _secured(self, connection: Any, peer: str) -> Any:
+        """The connection, over TLS where there is a context.
+
+        Raises:
+            OSError: the peer could not be authenticated, is too slow or gone.
+        """
+        if self.ssl_context is None:
+            return connection
+        try:
+            connection.settimeout(HANDSHAKE_SECONDS)
+            secured = self.ssl_context.wrap_socket(connection, server_side=True)
+            secured.settimeout(None)
+            return secured
+        except OSError as problem:
+            if self._strangers is not None:
+                self._strangers.failed(peer, problem)
+            raise
 
 
 class _Association:

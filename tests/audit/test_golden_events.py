@@ -6,38 +6,57 @@ ITI TF-2: 3.8, 3.44, 3.51, 3.57, 3.61, 3.62, 3.81, 3.86, 3.92; RAD TF-2: 4.55, 4
 from __future__ import annotations
 
 import base64
+import json
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from lxml import etree
+from rich.progress import Progress
 
 from tests.actors.test_metadata_update import an_update, replaces, version_of
+from tests.audit.logs import NOW
 from tests.audit.test_events import GOLDEN, HERE, NODE, PEER, REPOSITORY, STARTED, about_query, same, valid
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry
 from tests.hl7.test_v2 import adt
 from tests.hl7.test_v3 import body, ii
-from tests.imaging.images import SERIES, STUDY, an_instance, put
+from tests.imaging.images import CT, SERIES, STUDY, an_instance, put
+from tests.test_app import serving
+from tests.test_cross_referencing import as_rsp, by_http, by_mllp, fhir, soap
+from tests.test_publishing import Follower
 from xds.app import Application
+from xds.archives.intake import Arrived
+from xds.archives.patients import PatientTable
+from xds.archives.web import Web
 from xds.audit.events import AuditEvent, Party, Side
 from xds.audit.people import Person, asked_by
+from xds.cli import client, fetching
+from xds.cli.manifest import studies_in
 from xds.configuration import load
 from xds.desk import AuditDesk, Desk, Look, hashed
-from xds.domain import SERVED, AffinityDomain, transactions_of
+from xds.domain import SERVED, AffinityDomain, manifest_for, transactions_of
 from xds.ebxml import lcm
 from xds.ebxml.xdsb import DocumentRequest, write_remove_request
+from xds.imaging.manifest import Patient
 from xds.metadata import to_ebxml
-from xds.metadata.identifiers import EntryUuid, UniqueId
+from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND
-from xds.settings import DEFAULT_DOMAIN
+from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store import accounts
 from xds.store.audit import Recorded
 from xds.store.audit_search import Wanted, found
 from xds.store.deployment import with_identity
+from xds.store.tables import submission_set
 from xds.transactions.bodies import taken_out
 from xds.transactions.transaction import Call
 from xds.wire.addressing import Addressing
@@ -283,3 +302,141 @@ def test_an_emergency_override_is_an_alert_beside_the_record_of_what_was_done() 
     about_query(event)
     event.end(failed=False)
     assert are(event.records()[1:], "emergency_override")
+
+
+# Instances, patients and searches, by hand or by machine.
+
+
+def taking(domain: AffinityDomain) -> AffinityDomain:
+    """The domain, which takes instances by STOW-RS."""
+    domain.settings = replace(domain.settings, imaging_source=replace(domain.settings.imaging_source, stow_rs=True))
+    return domain
+
+
+def test_instances_are_stored_by_stow_rs(domain: AffinityDomain, tmp_path: Path) -> None:
+    put(tmp_path, "sent.dcm", an_instance(1))
+    part = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + (tmp_path / "sent.dcm").read_bytes() + b"\r\n--b--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=b'
+    request = replace(
+        asked("POST", "/dicomweb/studies", accept="application/dicom+json"), content_type=kind, read=BytesIO(part).read
+    )
+    assert taking(domain).dicomweb(Metrics()).answer(request).status == 200
+    assert are(kept(domain), "rad108_responder")
+
+
+def test_instances_are_stored_by_an_association(domain: AffinityDomain) -> None:
+    recording = domain.storage_recording("CT1", CALLER)
+    arrived = Arrived(Path("sent.dcm"), CT, f"{SERIES}.1", SERIES, STUDY, Patient(id="4711"))
+    recording.begin([arrived])
+    recording.end([arrived])
+    assert are(kept(domain), "c_store_responder")
+
+
+def test_a_search_for_studies_is_a_query(domain: AffinityDomain) -> None:
+    request = asked("GET", "/dicomweb/studies", "PatientID=4711", "application/dicom+json")
+    reply = domain.dicomweb(Metrics()).answer(request)
+    assert (reply.status, json.loads(b"".join(reply.chunks))) == (200, [])
+    assert are(kept(domain), "rad129_responder")
+
+
+def test_a_patient_who_is_made_known_by_hand_is_created() -> None:
+    who = Party("xds patient", "localhost", ours=True, requestor=True)
+    assert are(AuditEvent.patient_record(NODE, "C", who, str(ANNA)).records(), "patient_added")
+
+
+@pytest.mark.parametrize("golden", ["log_archived", "log_erased"])
+def test_records_that_are_erased_are_a_use_of_the_log(golden: str) -> None:
+    who = Party("xds audit", "localhost", ours=True, requestor=True)
+    said = "records 0 to 9: ten years are over"
+    assert are(AuditEvent.log_erased(NODE, who, said, archived=golden == "log_archived").records(), golden)
+
+
+def test_a_clock_that_is_wrong_is_an_alert_about_the_hardware() -> None:
+    assert are(AuditEvent.clock_wrong(NODE, "7 seconds off").records(), "clock_wrong")
+
+
+# What we start, over real sockets; whoever is called by a name of these examples listens on this machine.
+
+
+QUESTION_ID = UUID("12345678-1234-4234-8234-123456789012")
+MRN = PatientId("MRN1", Oid("1.2.3.50"))
+
+
+def called(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Let every name be this machine's, with that port."""
+    there = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: [there])
+
+
+@contextmanager
+def pix_manager(number: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One that is called by any name, and knows nobody."""
+    with by_mllp(as_rsp) if number == "ITI-9" else by_http(soap if number == "ITI-45" else fhir) as url:
+        monkeypatch.setattr("xds.hl7.pix.uuid", SimpleNamespace(uuid4=lambda: QUESTION_ID))
+        monkeypatch.setattr("xds.hl7.pix.datetime", SimpleNamespace(now=lambda _zone: NOW))
+        called(monkeypatch, urlsplit(url).port or 0)
+        yield
+
+
+@pytest.mark.parametrize(("number", "setting", "url"), [
+    ("ITI-9", "pix", "mllp://pix.example:2575/REGION/PIX"),
+    ("ITI-45", "pix", "http://pix.example/pix"),
+    ("ITI-83", "pixm", "http://pix.example/pix"),
+])  # fmt: skip
+def test_a_pix_manager_is_asked_for_the_patient_of_the_archive(
+    domain: AffinityDomain, number: str, setting: str, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    imaging = replace(domain.settings.imaging_source, retrieve_location_uid="1.2.3.99", **{setting: url})
+    domain.settings = replace(domain.settings, imaging_source=imaging)
+    with pix_manager(number, monkeypatch), Spool(tmp_path / "spool") as spool:
+        patients = domain._cross_referenced(PatientTable(None, [AUTHORITY], ""), spool)
+        assert patients.mapped(MRN) is None
+    assert are(kept(domain), f"{number.replace('-', '').lower()}_initiator")
+
+
+def test_a_study_that_comes_is_published_and_deprecated_when_it_goes(
+    sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(sqlite_template, tmp_path / "xds.sqlite")
+    put(tmp_path / "images", "1.dcm", an_instance(1))
+    (tmp_path / "patients.csv").write_text(f"4711^^^&1.2.3.50&ISO,{ANNA}\n")
+    text = (
+        f'[server]\npublic_url = "https://{HOST}"\n'
+        f'[audit]\nsource_id = "{NODE.source_id}"\nenterprise_site_id = "{NODE.enterprise_site_id}"\n'
+        f'[imaging_source]\nfolder = "{tmp_path}/images"\npatients = "{tmp_path}/patients.csv"\n'
+        'issuer = "1.2.3.50"\npublish_quiet_seconds = 0.0\n'
+    )
+    with serving(f"sqlite:///{tmp_path}/xds.sqlite", tmp_path, text) as site:
+        called(monkeypatch, urlsplit(site.url).port or 0)
+        follower = Follower(site, tmp_path / "images", tmp_path / "patients.csv", "http://peer.example")
+        follower.step()
+        assert follower.state.state == "published", follower.state.reason
+        (tmp_path / "images" / "1.dcm").unlink()
+        follower.step()
+        assert follower.state.state == "withdrawn", follower.state.reason
+        with site.application.engine.connect() as connection:
+            sets = connection.scalars(sa.select(submission_set.c.unique_id)).all()
+        ours = [one for one in kept(follower.domain) if b"peer.example" in one.message]
+    named = [[one for one in sets if one.encode() in record.message] for record in ours]
+    assert sorted(one for (one,) in named) == sorted(sets)
+    as_typed = [
+        replace(record, message=record.message.replace(one.encode(), SET_ID.encode()))
+        for record, (one,) in zip(ours, named, strict=True)
+    ]
+    assert are(as_typed, "rad68_initiator", "iti57_initiator")
+
+
+def test_images_that_are_fetched_by_wado_rs_are_accessed(
+    domain: AffinityDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "images" / "1.dcm"
+    monkeypatch.setattr(Web, "instance", lambda _self, _path, write: write(image.read_bytes()))
+    manifest = manifest_for(studies_in(image.parent, "UTC")[0], domain.settings)
+    desk = client.Desk(Loaded(domain.settings, {}), domain.database.engine, "")
+    with Spool(tmp_path / "spool") as spool, Progress(disable=True) as progress:
+        fetch = fetching.Fetch(desk, tmp_path, spool, progress, fetching.Outcome(), "wado-rs")
+        study = fetching._Study(fetch, str(ANNA), manifest, tmp_path / "got", progress.add_task("", total=1))
+        ((location, _, request),) = study.missing()
+        study.from_source(location, "https://peer.example/dicomweb", request)
+    assert fetch.outcome.arrived == 1
+    assert are(kept(domain), "rad107_initiator")

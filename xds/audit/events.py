@@ -92,6 +92,10 @@ class Party:
     ours: bool = False
     requestor: bool = False
 
+    def named(self, user_id: str) -> Party:
+        """The same by another name, where there is one."""
+        return replace(self, user_id=user_id) if user_id else self
+
     def participant(self, *roles: Coded) -> ActiveParticipant:
         """As the record names it; ours with its process id."""
         numeric = self.address.replace(".", "").isdigit() or ":" in self.address
@@ -250,9 +254,13 @@ class AuditEvent:
             if name in _PATIENT_PARAMETERS and (known is None or known.parameter(name)):
                 self.patient_id = _quoted("".join(slot.values))
                 break
+        self.about_question(query.id, request, [("QueryEncoding", "UTF-8")])
+
+    def about_question(self, id_: str, sent: bytes, details: Sequence[tuple[str, str]] = ()) -> None:
+        """What this transaction asks, as it is sent."""
         number, title = self.transaction
-        kind, details = Coded(number, IHE_TRANSACTIONS, title), _details([("QueryEncoding", "UTF-8")])
-        self.objects.append(_thing(query.id, kind, ObjectRole.QUERY, query=request, details=details))
+        kind = Coded(number, IHE_TRANSACTIONS, title)
+        self.objects.append(_thing(id_, kind, ObjectRole.QUERY, query=sent, details=_details(details)))
 
     def about_documents(self, requests: Iterable[DocumentRequest]) -> None:
         """The documents asked for (ITI TF-2: 3.43.5.1)."""
@@ -285,11 +293,9 @@ class AuditEvent:
         """What instances are, by their SOP Instance and SOP Class UIDs: studies then say how many of which."""
         self.sop_classes.update(classes)
 
-    def about_search(self, transaction: tuple[str, str], query: str) -> None:
+    def about_search(self, query: str) -> None:
         """A search by its address (RAD TF-2: 4.129.5)."""
-        number, title = transaction
-        kind = Coded(number, IHE_TRANSACTIONS, title)
-        self.objects.append(_thing(number, kind, ObjectRole.QUERY, query=query.encode("utf-8", "replace")))
+        self.about_question(self.transaction[0], query.encode("utf-8", "replace"))
 
     def partly_failed(self, ids: Iterable[str]) -> None:
         """Of what was asked for, these could not be given: they have a record of their own."""

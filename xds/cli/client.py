@@ -75,7 +75,7 @@ class Desk:
         host = socket.gethostname()
         here = Party(f"xds@{host}", host, ours=True, requestor=True)
         there = Party(url, urlsplit(url).hostname or "localhost")
-        event = AuditEvent(self._node, "110103", "C", transaction, there, here, person=self._person)
+        event = AuditEvent(self._node, "110103", "R", transaction, there, here, person=self._person)
         try:
             yield event
         finally:

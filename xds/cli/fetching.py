@@ -189,17 +189,21 @@ class _Study:
         """Instance by instance, so that a break costs little (RAD TF-2: 4.107)."""
         peer = self.fetch.at.peer(url)
         web = Web(url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
-        with self.fetch.at.web_transaction(RAD_107, url) as event:
-            event.about_patient(self.patient_id)
-            event.about_instances((i.study_instance_uid, i.document.document_unique_id) for i in request.instances)
-            event.of_classes(self._classes())
-            failed = [i.document.document_unique_id for i in request.instances if not self._one(web, i)]
-            event.end(failed=len(failed) == len(request.instances))
-            if failed and len(failed) < len(request.instances):
-                event.partly_failed(failed)
+        for batch in batches(request):
+            with self.fetch.at.web_transaction(RAD_107, url) as event:
+                event.about_patient(self.patient_id)
+                event.about_instances((i.study_instance_uid, i.document.document_unique_id) for i in batch.instances)
+                event.of_classes(self._classes())
+                got = [(one, self._one(web, one)) for one in batch.instances]
+                failed = [one.document.document_unique_id for one, spooled in got if spooled is None]
+                event.end(failed=len(failed) == len(got))
+                if failed and len(failed) < len(got):
+                    event.partly_failed(failed)
+            for instance, spooled in got:
+                self._keep(instance, spooled)
 
-    def _one(self, web: Web, instance: InstanceRequest) -> bool:
-        """Whether an instance came."""
+    def _one(self, web: Web, instance: InstanceRequest) -> Spooled | None:
+        """An instance, if it came."""
         uid = instance.document.document_unique_id
         writing = self.fetch.spool.new()
         try:
@@ -207,12 +211,10 @@ class _Study:
                 f"/studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}/instances/{uid}",
                 writing.write,
             )
-            spooled: Spooled | None = writing.finish()
+            return writing.finish()
         except (Gone, NotAnswering, NotKept) as problem:
             self.fetch.problem(f"{uid}: {problem}")
-            spooled = None
-        self._keep(instance, spooled)
-        return spooled is not None
+            return None
 
     def _keep(self, request: InstanceRequest, spooled: Spooled | None) -> None:
         """Keep an instance if it is the one that the manifest promised."""

@@ -337,7 +337,7 @@ class DicomWeb:
             wanted = search.read(level, parse_qsl(asked.request.query, max_num_fields=200), known)
         except (search.BadSearch, ValueError) as problem:
             raise _Refusal(400, str(problem)) from None
-        asked.event.about_search(RAD_129, asked.request.url + "?" + asked.request.query)
+        asked.event.about_search(asked.request.url + "?" + asked.request.query)
         found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
         reply = _json(200, found)
         if wanted.ignored:

@@ -31,10 +31,18 @@ class NotUnderstood(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class V2Query:
-    """A QBP^Q23: its control id, the QPD segment as it is written, and the message's bytes."""
+    """A QBP^Q23: its control id and its bytes."""
 
     control_id: str
-    parameters: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class V3Query:
+    """A PRPA_IN201309UV02: the id and the bytes of its queryByParameter, and its own bytes."""
+
+    id: str
+    parameters: bytes
     message: bytes
 
 
@@ -47,7 +55,7 @@ def v2_query(patient: PatientId, wanted: Oid, sender: str, receiver: str) -> V2Q
     msh = ["MSH", "^~\\&", application, facility, their_application, their_facility, time, "",
            "QBP^Q23^QBP_Q21", control_id, "P", "2.5"]  # fmt: skip
     parameters = f"QPD|IHE PIX Query|{control_id}|{patient}|^^^&{wanted}&ISO"
-    return V2Query(control_id, parameters, f"{'|'.join(msh)}\r{parameters}\rRCP|I\r".encode())
+    return V2Query(control_id, f"{'|'.join(msh)}\r{parameters}\rRCP|I\r".encode())
 
 
 def v2_answer(data: bytes, query: V2Query, wanted: Oid) -> PatientId | None:
@@ -77,7 +85,7 @@ def _of(wanted: Oid, found: Any) -> PatientId | None:
     return next((one for one in found if one.authority == wanted), None)
 
 
-def v3_query(patient: PatientId, wanted: Oid, sender: Oid, receiver: Oid) -> Element:
+def v3_query(patient: PatientId, wanted: Oid, sender: Oid, receiver: Oid) -> V3Query:
     """PRPA_IN201309UV02: ask under which id an authority knows a patient; ``sender`` and ``receiver`` are devices."""
     root = etree.Element(name(f"hl7:{QUERY}"), nsmap={None: NAMESPACES["hl7"]}, ITSVersion="XML_1.0")  # type: ignore[dict-item]
     v3.add(root, "id", root=str(uuid.uuid4()))
@@ -89,8 +97,8 @@ def v3_query(patient: PatientId, wanted: Oid, sender: Oid, receiver: Oid) -> Ele
     v3.device(root, "sender", "SND", {"root": sender})
     act = v3.add(root, "controlActProcess", classCode="CACT", moodCode="EVN")
     v3.add(act, "code", code="PRPA_TE201309UV02", codeSystem=v3.INTERACTION_ID)
-    query = v3.add(act, "queryByParameter")
-    v3.add(query, "queryId", root=str(uuid.uuid4()))
+    query, id_ = v3.add(act, "queryByParameter"), str(uuid.uuid4())
+    v3.add(query, "queryId", root=id_)
     v3.add(query, "statusCode", code="new")
     v3.add(query, "responsePriorityCode", code="I")
     parameters = v3.add(query, "parameterList")
@@ -100,7 +108,7 @@ def v3_query(patient: PatientId, wanted: Oid, sender: Oid, receiver: Oid) -> Ele
     identifier = v3.add(parameters, "patientIdentifier")
     v3.add(identifier, "value", root=patient.authority, extension=patient.id)
     v3.add(identifier, "semanticsText").text = "Patient.id"
-    return root
+    return V3Query(id_, etree.tostring(query), etree.tostring(root))
 
 
 def v3_answer(body: Element, wanted: Oid) -> PatientId | None:
