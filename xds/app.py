@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 from xds import console, witnessing
 from xds.audit.people import asked_by
-from xds.console import auditing, openid, reporting, reviewing, signing_in
+from xds.console import auditing, openid, reporting, reviewing, sealing, signing_in
 from xds.console.region import Places
 from xds.console.region import pages as region_pages
+from xds.console.sealing import Sealer
 from xds.desk import AuditDesk, Desk
 from xds.domain import AffinityDomain
 from xds.fhir import search
 from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import audit as audit_store
+from xds.store.deployment import console_key
 from xds.store.documents import NotReachable
 from xds.store.engine import make_engine, reading
 from xds.store.objects import open_blobs
@@ -55,10 +57,14 @@ class Application:
         consumer = default.consuming(self.reply)
         desk = Desk(self.engine, default.node, default.record)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.node, default.record)
         blueprints = [
             signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
-            *(page.pages(audit_desk) for page in (auditing, reporting, reviewing)),
+            sealing.pages(sealer),
+            auditing.pages(audit_desk, sealer),
+            reporting.pages(audit_desk),
+            reviewing.pages(audit_desk),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)

@@ -183,7 +183,8 @@ def test_a_process_that_has_not_seen_the_patient_records_whom_the_page_names(cli
     (tmp_path / "again").mkdir()
     text = (tmp_path / "clinic/xds.toml").read_text()
     with serving(f"sqlite:///{tmp_path / 'again/xds.sqlite'}", tmp_path / "again", text) as other:
-        assert got(other, address)[0] == 200
+        path = address.partition("?")[0]
+        assert got(other, f"{path}?patient={quote(str(ANNA))}")[0] == 200
         assert transactions(other) == [("ITI-43", "110107", 0, str(ANNA))]
 
 

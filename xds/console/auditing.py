@@ -14,6 +14,7 @@ from xds.audit import listing
 from xds.audit.codes import EVENT_IDS, EVENT_TYPES, TRANSACTIONS
 from xds.audit.indexing import folded
 from xds.audit.plain import indented, summary, words
+from xds.console.sealing import Sealer
 from xds.console.signing_in import from_our_form
 from xds.desk import AuditDesk, Look
 from xds.store.audit import Recorded
@@ -68,9 +69,14 @@ class Search:
             return cls(given, wanted, "A time is written as 2026-03-01 or 2026-03-01T08:00.")
         return cls(given, replace(wanted, since=since, until=until and until + width, before=before))
 
-    def with_(self, **more: str) -> str:
-        """The address of the same search with something else in it."""
-        return urlencode({key: text for key, text in {**self.given, **more}.items() if text})
+    @property
+    def text(self) -> str:
+        """What it asks for, in one line: as it is kept."""
+        return urlencode(self.given)
+
+    def with_(self, **more: str) -> dict[str, str]:
+        """What the same search asks for with something else in it."""
+        return {**self.given, **more}
 
 
 def _kind(text: str) -> tuple[str, str]:
@@ -101,7 +107,7 @@ def look() -> Look:
     return Look(visitor.name if visitor else "somebody", request.remote_addr or "")
 
 
-def pages(log: AuditDesk) -> Blueprint:
+def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
     """The pages; each look is recorded before it is answered."""
     blueprint = Blueprint("auditing", __name__)
 
@@ -121,8 +127,12 @@ def pages(log: AuditDesk) -> Blueprint:
         log.looked(look(), asked.given)
         return render_template(
             "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
-            following=asked.with_(before=str(found.end)) if found.end else "", searched=_searched(found),
-            kinds=_kinds(), outcomes=_OUTCOMES, desk="search", saved=log.searches(look().name),
+            following=asked.with_(before=str(found.end)) if found.end else {}, searched=_searched(found),
+            kinds=_kinds(), outcomes=_OUTCOMES, desk="search",
+            saved=[
+                {"id": one.id, "name": one.name, "given": dict(parse_qsl(one.query))}
+                for one in log.searches(look().name)
+            ],
         )  # fmt: skip
 
     @blueprint.get("/console/audit/export.<form>")
@@ -149,9 +159,9 @@ def pages(log: AuditDesk) -> Blueprint:
         if not from_our_form() or not name:
             abort(400)
         asked = Search.of(dict(parse_qsl(query)))
-        if not log.save_search(look().name, name, urlencode(asked.given)):
+        if not log.save_search(look().name, name, asked.text):
             return Response(render_template("trouble.html", reason="You keep as many searches as can be kept."), 409)
-        return redirect(f"/console/audit?{urlencode(asked.given)}", 303)
+        return redirect(sealer.address("/console/audit", asked.given), 303)
 
     @blueprint.post("/console/audit/searches/<int:id_>/forget")
     def forget(id_: int) -> Any:
@@ -233,7 +243,7 @@ def _bar(asked: Search, begin: int, width: int, count: int, failed: int, most: i
     )
     return {
         "since": since, "until": until, "count": count, "failed": failed,
-        "query": asked.with_(since=since, until=until),
+        "asked": asked.with_(since=since, until=until),
         "height": round(100 * count / most, 1) if most else 0, "bad": round(100 * failed / count, 1) if count else 0,
     }  # fmt: skip
 

@@ -48,9 +48,7 @@ def pages(ask: Ask) -> Blueprint:
         page = min(max(request.args.get("page", 1, int), 1), 100_000)
         found = _search(ask, "/studies", limit=PAGE + 1, offset=(page - 1) * PAGE, **asked)
         ordered = sorted((_study(one) for one in found[:PAGE]), key=lambda one: str(one["date"]), reverse=True)
-        return render_template(
-            "studies.html", studies=ordered, given=given, page=page, more=len(found) > PAGE, query=urlencode(given)
-        )
+        return render_template("studies.html", studies=ordered, given=given, page=page, more=len(found) > PAGE)
 
     @blueprint.get("/console/studies/<study>")
     def study(study: str) -> str:

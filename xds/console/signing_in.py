@@ -48,7 +48,10 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
         if g.visitor is None:
             if not provider and not desk.any_account() and "auditor" not in wanted:
                 return None
-            target = path + (f"?{request.query_string.decode()}" if request.query_string else "")
+            query = request.query_string.decode()
+            target = path + (f"?{query}" if query else "")
+            if request.method == "POST":
+                target = local(request.form.get("to", ""))
             return redirect(f"/console/sign-in?{urlencode({'next': target})}")
         # Whatever is looked at for them names them in its records.
         g.asked = asked_by(Person(g.visitor.name, roles=(Coded(g.visitor.role, "xds", g.visitor.role),)))

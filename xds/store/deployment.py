@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ _KINDS = {
     "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
     "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128",
 }  # fmt: skip
-_SETTINGS = "settings"
+_SETTINGS, _CONSOLE_KEY = "settings", "console.key"
 
 
 def changed_settings(connection: sa.Connection, settings: Settings) -> dict[str, list[str]]:
@@ -131,6 +132,14 @@ def changed_settings(connection: sa.Connection, settings: Settings) -> dict[str,
             kind = next((kind for begin, kind in _KINDS.items() if name.startswith(begin)), "110131")
             found.setdefault(kind, []).append(name)
     return found
+
+
+def console_key(engine: sa.Engine) -> bytes:
+    """What addresses of the console are sealed with: 64 random bytes, made once for all processes."""
+    with engine.begin() as connection:
+        insert_ignoring(connection, deployment, name=_CONSOLE_KEY, value=secrets.token_hex(64))
+        kept = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == _CONSOLE_KEY))
+    return bytes.fromhex(str(kept))
 
 
 def migrate(connection: sa.Connection) -> None:

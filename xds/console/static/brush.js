@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const plot = document.querySelector("#chart .plot");
+  const form = document.querySelector("form.search");
   if (!plot) return;
   const bars = [...plot.children];
   let first = -1, last = -1;
@@ -20,10 +21,8 @@
     const [begin, end] = [Math.min(first, last), Math.max(first, last)];
     first = last = -1;
     if (begin < 0 || begin === end) return mark();
-    const asked = new URLSearchParams(location.search);
-    asked.set("since", bars[begin].dataset.since);
-    asked.set("until", bars[end].dataset.until);
-    asked.delete("before");
-    location.search = asked.toString();
+    form.elements.since.value = bars[begin].dataset.since;
+    form.elements.until.value = bars[end].dataset.until;
+    form.requestSubmit();
   });
 })();
