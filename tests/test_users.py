@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from lxml import etree
 
-from tests.assertions import Claims, an_issuer, signed
+from tests.assertions import ISSUER, Claims, an_issuer, signed
 from tests.builders import a_submission, an_entry
 from tests.cli.command import xds
 from tests.test_app import ANNA, Site, of_bytes, serving
@@ -16,11 +17,16 @@ from xds.audit.indexing import index
 from xds.audit.message import AuditMessage
 from xds.audit.message_xml import read
 from xds.audit.people import is_person
+from xds.errors import Unusable
+from xds.settings import Xua
 from xds.store import audit as store
 from xds.store import audit_search as search
 from xds.store.audit_search import Wanted
 from xds.store.tables import audit_record
+from xds.users import Users
 from xds.wire.client import Faulted
+from xds.wire.faults import Fault
+from xds.wire.xml import Element, name
 from xds.wire.xua import header_block
 
 
@@ -88,6 +94,28 @@ def test_an_assertion_that_is_not_believed_is_a_fault_and_on_record_as_a_failed_
     query, sign_in = messages(site)
     assert (query.event.outcome_description, sign_in.event.event_id.code) == ("user not authenticated", "110114")
     assert not any("anna" in participant.user_id for one in (query, sign_in) for participant in one.participants)
+
+
+def a_header(claims: Claims) -> Element:
+    header = etree.Element(name("soap:Header"))
+    header.append(header_block(signed(claims)))
+    return header
+
+
+def test_an_issuer_may_be_named_with_certificates_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "idp.pem").write_bytes(an_issuer().pem)
+    users = Users(Xua(issuers=(f"{ISSUER}?a=b={tmp_path}/idp.pem", f"{ISSUER}={tmp_path}/idp.pem")))
+    person = users.person(a_header(Claims()))
+    assert person is not None
+    assert person.known_as == "Dr. Anna Meier"
+    with pytest.raises(Fault):
+        users.person(a_header(Claims(issuer="https://another.example")))
+
+
+@pytest.mark.parametrize("entry", ["no-issuer.pem", "=a.pem", f"{ISSUER}=", f"{ISSUER}=/nowhere.pem"])
+def test_an_issuer_that_is_named_wrongly_is_said_so(entry: str) -> None:
+    with pytest.raises(Unusable, match=r"xua\.issuers"):
+        Users(Xua(issuers=(entry,)))
 
 
 def test_where_an_assertion_is_required_a_message_without_one_is_refused(database_url: str, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def lines(settings: Settings) -> list[Line]:
     syslog = settings.syslog
     if syslog.tls or syslog.tcp or syslog.udp:
         found.append(Line(*_ITI_20, "Responder", _REPOSITORY))
-    if settings.xua.trusted:
+    if settings.xua.trusted or settings.xua.issuers:
         found.append(Line(*_ITI_40, "Responder", _PROVIDER))
     if settings.audit.forward_to:
         found.append(Line(*_ITI_20, "Initiator", "Audit Record Forwarder"))

@@ -100,6 +100,7 @@ class Xua:
     """ITI-40: SAML 2.0 assertions of the person that a SOAP message is sent for."""
 
     trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
+    issuers: tuple[str, ...] = ()  # ISSUER=FILE: an Issuer that is believed by these certificates, and by no other
     audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
     required: bool = False  # a message without one is refused
     assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from xds.audit.events import AuditEvent, Party
 from xds.audit.people import Person
 from xds.settings import Xua
@@ -19,7 +17,7 @@ class Users:
     """
 
     def __init__(self, settings: Xua) -> None:
-        self._trust = Trust.of(Path(settings.trusted), settings.audiences, required=settings.required)
+        self._trust = Trust.of(settings.trusted, settings.issuers, settings.audiences, required=settings.required)
         self._overrides = frozenset(settings.override_purposes)
 
     def person(self, header: Element | None) -> Person | None:

@@ -17,6 +17,7 @@ from xds.audit import watching
 from xds.audit.indexing import index
 from xds.audit.message import ActiveParticipant
 from xds.audit.message_xml import read
+from xds.audit.people import identity
 from xds.audit.watching import PEERS, Watcher
 from xds.errors import Unusable
 from xds.settings import Review
@@ -159,6 +160,13 @@ def test_records_of_people_are_accesses_and_those_of_machines_are_none(connectio
     index(connection, records, Watcher(Review()))
     (anna,) = review.busy(connection, 0)
     assert (anna.known_as, anna.role, anna.organisation, anna.patients) == ("Anna", "Doctor", "North", 1)
+
+
+@pytest.mark.parametrize(("user_name", "who"), [
+    ("am<anna@https://one.example>", "anna@https://one.example"), ("<anna@two>", "anna@two"), ("Anna", "a"), ("", "a"),
+])  # fmt: skip
+def test_users_of_two_issuers_are_two_persons_whatever_they_are_called(user_name: str, who: str) -> None:
+    assert identity(ActiveParticipant("a", True, user_name=user_name)) == who
 
 
 @pytest.mark.parametrize("settings", [

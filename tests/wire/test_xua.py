@@ -56,6 +56,25 @@ def test_a_message_without_an_assertion_is_of_nobody_unless_one_is_required() ->
         assert refused(given, trust(required=True)) is SecurityFault.INVALID_SECURITY
 
 
+OTHER = "https://other.example"
+
+
+@pytest.mark.parametrize(("issuer", "by", "believed"), [
+    (ISSUER, "own", True), (ISSUER, "idp", False), (OTHER, "idp", True), (OTHER, "own", False),
+    (ISSUER, "stranger", False),
+])  # fmt: skip
+def test_an_issuer_with_certificates_of_its_own_is_believed_by_these_alone(
+    issuer: str, by: str, believed: bool
+) -> None:
+    own = {ISSUER: [an_issuer("own").certificate]}
+    bound = Trust([an_issuer("idp").certificate], (AUDIENCE,), required=False, issuers=own)
+    assertion = header(signed(Claims(issuer=issuer, by=an_issuer(by))))
+    if believed:
+        assert bound.asserted(assertion)
+    else:
+        assert refused(assertion, bound) is SecurityFault.FAILED_AUTHENTICATION
+
+
 def test_an_audience_is_not_looked_at_where_none_is_set() -> None:
     assert trust(audiences=()).asserted(header(signed(Claims(audience="https://elsewhere.example"))))
 

@@ -6,6 +6,7 @@ comes in, and stands in every record that is begun before it is answered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -57,6 +58,12 @@ def is_person(participant: ActiveParticipant) -> bool:
     if not participant.user_is_requestor or any(code.code.startswith("11015") for code in participant.role_ids):
         return False
     return bool(participant.user_name or participant.role_ids)
+
+
+def identity(participant: ActiveParticipant) -> str:
+    """Who somebody is among the users of all issuers: user@issuer where an assertion said so (ITI TF-2: 3.40.4.2)."""
+    said = re.fullmatch(r"[^<]*<(.+@.+)>", participant.user_name)
+    return said[1] if said else participant.user_id
 
 
 def called(participant: ActiveParticipant) -> str:

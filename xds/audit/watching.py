@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from xds.audit.message import AuditMessage
-from xds.audit.people import called, is_person, organisation_of
+from xds.audit.people import called, identity, is_person, organisation_of
 from xds.errors import Unusable
 from xds.settings import Review
 from xds.store import audit as store
@@ -54,7 +54,7 @@ def accesses(record: store.Recorded, message: AuditMessage, patients: Sequence[s
     for person in [one for one in message.participants if is_person(one)][:PERSONS]:
         role = person.role_ids[0].text if person.role_ids else ""
         for patient in patients:
-            yield Access(record.recorded, record.id, person.user_id, called(person), role, organisation, patient)
+            yield Access(record.recorded, record.id, identity(person), called(person), role, organisation, patient)
 
 
 class Watcher:

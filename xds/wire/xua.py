@@ -6,7 +6,7 @@ ITI TF-2: 3.40; SAML 2.0 Core; OASIS WS-Security 1.1: 12 (faults).  Only what wa
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,20 +83,30 @@ class Assertion:
 class Trust:
     """Whose assertions are believed, and which are for us.  Safe with threads."""
 
-    def __init__(self, certificates: Sequence[x509.Certificate], audiences: Sequence[str], *, required: bool) -> None:
-        self._certificates, self._audiences, self._required = tuple(certificates), frozenset(audiences), required
+    def __init__(
+        self, certificates: Sequence[x509.Certificate], audiences: Sequence[str], *, required: bool,
+        issuers: Mapping[str, Sequence[x509.Certificate]] | None = None,
+    ) -> None:  # fmt: skip
+        """``issuers`` have certificates of their own; all others speak by any of ``certificates``."""
+        self._others, self._issuers = tuple(certificates), issuers or {}
+        self._certificates = (*self._others, *(one for own in self._issuers.values() for one in own))
+        self._audiences, self._required = frozenset(audiences), required
 
     @classmethod
-    def of(cls, path: Path, audiences: Sequence[str], *, required: bool) -> Trust:
-        """Trust the certificates of a PEM file.
+    def of(cls, path: str, issuers: Sequence[str], audiences: Sequence[str], *, required: bool) -> Trust:
+        """Trust the certificates of a PEM file, where one is named, and issuers by ISSUER=FILE.
 
         Raises:
-            Unusable: it cannot be read, or holds none.
+            Unusable: one cannot be read, or holds none, or an entry is malformed.
         """
-        try:
-            return cls(x509.load_pem_x509_certificates(path.read_bytes()), audiences, required=required)
-        except (OSError, ValueError) as problem:
-            raise Unusable(f"xua.trusted: {problem}") from None
+        certificates = _certificates("xua.trusted", path) if path else []
+        own = dict[str, list[x509.Certificate]]()
+        for entry in issuers:
+            issuer, _, file = entry.rpartition("=")  # an Issuer may hold one
+            if not issuer or not file:
+                raise Unusable("xua.issuers: each entry is of the form ISSUER=FILE")
+            own.setdefault(issuer, []).extend(_certificates("xua.issuers", file))
+        return cls(certificates, audiences, required=required, issuers=own)
 
     def asserted(self, header: Element | None, now: datetime | None = None) -> Assertion | None:
         """Who a message is sent for; None where it does not say and need not.
@@ -115,36 +125,14 @@ class Trust:
             if self._required:
                 raise _refused(SecurityFault.INVALID_SECURITY, "a SAML 2.0 assertion is required (ITI TF-2: 3.40)")
             return None
-        signed = self._verified(found[0])
+        certificate = self._signer(found[0])
+        signed = _verified(found[0], certificate)
+        said = _read(signed)
+        if certificate not in self._issuers.get(said.issuer, self._others):
+            raise _refused(SecurityFault.FAILED_AUTHENTICATION, "the assertion is signed by another than its issuer")
         self._in_time(signed, now or datetime.now(UTC))
         self._for_us(signed)
-        return _read(signed)
-
-    def _verified(self, assertion: Element) -> Element:
-        """What was signed of it, by somebody who is trusted."""
-        data = etree.tostring(assertion, with_tail=False)
-        if len(data) > BYTES or data.count(b"xmlns") > NAMESPACE_DECLARATIONS:
-            raise _refused(SecurityFault.INVALID_SECURITY_TOKEN, "the assertion is too long")
-        certificate = self._signer(assertion)
-        _canonical(assertion)
-        try:
-            alone = parse(data)
-            configuration = signxml.SignatureConfiguration(
-                signature_methods=_SIGNED_BY, digest_algorithms=_DIGESTS, location="./",
-                # Whether the issuer's own certificate has ended is for who lists it here.
-                verification_time=certificate.not_valid_before_utc,
-            )  # fmt: skip
-            verifier = signxml.XMLVerifier()
-            result = verifier.verify(alone, x509_cert=certificate, expect_config=configuration, id_attribute="ID")
-        except signxml.exceptions.InvalidInput as problem:
-            raise _refused(SecurityFault.UNSUPPORTED_ALGORITHM, _why(problem)) from None
-        except Exception as problem:  # whatever a library makes of hostile XML
-            raise _refused(SecurityFault.FAILED_CHECK, _why(problem)) from None
-        signed = None if isinstance(result, list) else result.signed_xml
-        if signed is None or signed.tag != f"{SAML}Assertion" or signed.get("ID") != assertion.get("ID"):
-            raise _refused(SecurityFault.FAILED_CHECK, "it is not the assertion that is signed")
-        found: Element = signed
-        return found
+        return said
 
     def _signer(self, assertion: Element) -> x509.Certificate:
         """The trusted certificate that the signature names; the only one where it names none."""
@@ -187,6 +175,44 @@ class Trust:
             named = {(one.text or "").strip() for one in restriction.iterfind(f"{SAML}Audience")}
             if self._audiences and not named & self._audiences:
                 raise _refused(SecurityFault.FAILED_AUTHENTICATION, "the assertion is for another audience")
+
+
+def _certificates(setting: str, path: str) -> list[x509.Certificate]:
+    """Of a PEM file.
+
+    Raises:
+        Unusable: it cannot be read, or holds none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(Path(path).read_bytes())
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"{setting}: {problem}") from None
+
+
+def _verified(assertion: Element, certificate: x509.Certificate) -> Element:
+    """What was signed of it, by the holder of a certificate."""
+    data = etree.tostring(assertion, with_tail=False)
+    if len(data) > BYTES or data.count(b"xmlns") > NAMESPACE_DECLARATIONS:
+        raise _refused(SecurityFault.INVALID_SECURITY_TOKEN, "the assertion is too long")
+    _canonical(assertion)
+    try:
+        alone = parse(data)
+        configuration = signxml.SignatureConfiguration(
+            signature_methods=_SIGNED_BY, digest_algorithms=_DIGESTS, location="./",
+            # Whether the issuer's own certificate has ended is for who lists it here.
+            verification_time=certificate.not_valid_before_utc,
+        )  # fmt: skip
+        verifier = signxml.XMLVerifier()
+        result = verifier.verify(alone, x509_cert=certificate, expect_config=configuration, id_attribute="ID")
+    except signxml.exceptions.InvalidInput as problem:
+        raise _refused(SecurityFault.UNSUPPORTED_ALGORITHM, _why(problem)) from None
+    except Exception as problem:  # whatever a library makes of hostile XML
+        raise _refused(SecurityFault.FAILED_CHECK, _why(problem)) from None
+    signed = None if isinstance(result, list) else result.signed_xml
+    if signed is None or signed.tag != f"{SAML}Assertion" or signed.get("ID") != assertion.get("ID"):
+        raise _refused(SecurityFault.FAILED_CHECK, "it is not the assertion that is signed")
+    found: Element = signed
+    return found
 
 
 def _read(assertion: Element) -> Assertion:
