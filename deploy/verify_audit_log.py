@@ -9,8 +9,8 @@ A witness's FILE is what it has seen of the log: a line a checkpoint, base64, th
 It is written apart from the package's own verifier, from this description, so that each is a check of the other:
 
 (1) A file *.log is a row of entries: a line ``WORD NUMBER SAID LENGTH``, LENGTH bytes, a line end.  In segments/ WORD
-    is XDS-AUDIT-1 and SAID the time; in checkpoints/ XDS-CHECKPOINT-1 and the size.  Numbers run 0, 1, 2 … through
-    all files.
+    is XDS-AUDIT-1 and SAID the time, and of what another node has sent TIME;ORIGIN, percent-encoded; in checkpoints/
+    XDS-CHECKPOINT-1 and the size.  Numbers run 0, 1, 2 … through all files.
 (2) A record's leaf is its header line, a line end, and its bytes.  Leaves are hashed into a tree as RFC 6962, section
     2.1 says, with SHA-256; a checkpoint names the root over its first Size leaves.
 (3) Checkpoints name the SHA-256 of the one before, and one LogId; Size and Time never shrink.
@@ -73,7 +73,7 @@ def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, 
                     yield expected, hash_, None
                     expected += 1
                 continue
-            while header := file.readline(200):
+            while header := file.readline(1024):
                 parts = header.rstrip(b"\n").split(b" ")
                 whole = header.endswith(b"\n") and len(parts) == 4 and parts[0] == word and parts[3].isdigit()
                 length = int(parts[3]) if whole else -1

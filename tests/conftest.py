@@ -14,11 +14,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 
 CI = os.environ.get("CI") == "true"
+
+# Whether a test is quick is for benchmarks to say: on a busy machine none is.
+settings.register_profile("xds", deadline=None)
+settings.load_profile("xds")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ from xds.audit.codes import ObjectRole
 from xds.audit.events import AuditEvent
 from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
-from xds.store.audit import Recorded, now_microseconds, record
+from xds.store.audit import UNREADABLE, Recorded, now_microseconds, record
 from xds.wire.http import subject_of
 from xds.wire.metrics import Metrics
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed
@@ -42,7 +42,6 @@ SILENT_SECONDS = 3600.0
 
 HANDSHAKE_SECONDS = 10.0
 STOP_SECONDS = 5.0
-UNREADABLE = "unreadable"
 _PIECE = 256 * 1024
 
 

@@ -463,6 +463,8 @@ class Supervisor:
             code = 0
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
+        except Unusable as problem:
+            log.error("process.cannot_go_on", extra={"child": child.title, "reason": str(problem)})  # noqa: TRY400
         except BaseException:
             log.exception("process.failed", extra={"child": child.title})
         finally:

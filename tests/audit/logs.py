@@ -24,6 +24,8 @@ SEGMENT_BYTES = 2600
 RECORDS, BATCH = 40, 5
 SECOND_FILE = 20
 """The first record of the second segment file."""
+FROM_NORTH = 14
+"""A record that another node has sent."""
 
 
 def a_key(begin: datetime = NOW - timedelta(days=1), days: int = 730) -> SigningKey:
@@ -56,7 +58,8 @@ def other_key() -> SigningKey:
 
 def a_record(leaf: int, message: bytes | None = None) -> Record:
     text = b'<AuditMessage number="%05d">%b</AuditMessage>' % (leaf, b"x" * 40)
-    return Record(leaf, NOW + timedelta(seconds=leaf), text if message is None else message)
+    origin = "tls 192.0.2.9 CN=north" if leaf == FROM_NORTH else ""
+    return Record(leaf, NOW + timedelta(seconds=leaf), text if message is None else message, origin)
 
 
 def records(begin: int, end: int) -> list[Record]:

@@ -88,7 +88,7 @@ HEADERS = {
     "another word": (b"OTHER-1 1 said 10", "header line is malformed"),
     "a missing field": (b"WORD-1 1 10", "header line is malformed"),
     "one field more": (b"WORD-1 1 said more 10", "header line is malformed"),
-    "no end within 128 bytes": (b"WORD-1 1 " + b"x" * 128 + b" 10", "header line is malformed"),
+    "no end within 1024 bytes": (b"WORD-1 1 " + b"x" * 1024 + b" 10", "header line is malformed"),
     "a carriage return": (b"WORD-1 1 said 10\r", "length is malformed"),
     "a number with a leading zero": (b"WORD-1 01 said 10", "number is not the next"),
     "a number that is skipped": (b"WORD-1 2 said 10", "number is not the next"),

@@ -150,6 +150,8 @@ def test_records_that_have_a_value_are_counted_by_time(engine: sa.Engine) -> Non
 def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> None:
     kept(engine, golden("iti18_responder"), b"<AuditMessage>Miller &amp; Sons</AuditMessage>")
     assert found(engine, text="miller & SONS") == [2]
+    kept(engine, "<AuditMessage>Jörg Čović</AuditMessage>".encode())
+    assert found(engine, text="JÖRG čović") == [3]
     assert found(engine, text="hospital", transaction="ITI-18") == [1]
     assert found(engine, ("patient", ANNA), text="nobody") == []
 

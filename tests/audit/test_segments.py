@@ -19,9 +19,9 @@ TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.binary(max_size=300), TIMES), min_size=1, max_size=10))
-def test_records_come_back_as_they_were(contents: list[tuple[bytes, datetime]]) -> None:
-    written = [Record(leaf, time, message) for leaf, (message, time) in enumerate(contents)]
+@given(st.lists(st.tuples(st.binary(max_size=300), TIMES, st.text(max_size=40)), min_size=1, max_size=10))
+def test_records_come_back_as_they_were(contents: list[tuple[bytes, datetime, str]]) -> None:
+    written = [Record(leaf, time, message, origin) for leaf, (message, time, origin) in enumerate(contents)]
     with tempfile.TemporaryDirectory() as folder:
         log = SegmentLog(Path(folder), 500)
         for record in written:
@@ -37,14 +37,24 @@ def test_what_is_hashed_is_the_frame_as_it_stands_in_the_file(tmp_path: Path) ->
     assert path.read_bytes() == b"".join(record.leaf_data() + b"\n" for record in records(0, 3))
 
 
-def test_number_time_and_message_are_each_hashed() -> None:
+def test_number_time_message_and_origin_are_each_hashed() -> None:
     one = a_record(7)
     others = [
         replace(one, leaf=8),
         replace(one, recorded=one.recorded + timedelta(microseconds=1)),
         replace(one, message=one.message + b" "),
+        replace(one, origin="tcp 192.0.2.9"),
+        replace(one, origin="tcp 192.0.2.8"),
     ]
-    assert len({record.leaf_data() for record in [one, *others]}) == 4
+    assert len({record.leaf_data() for record in [one, *others]}) == 6
+
+
+def test_a_long_origin_is_written_as_far_as_a_header_has_room(tmp_path: Path) -> None:
+    one = replace(a_record(0), origin="\U0001f600 ;\n" * 200)
+    SegmentLog(tmp_path).append([one])
+    ((leaf, said, message),) = SegmentLog(tmp_path).raw()
+    assert leaf_data(leaf, said, message) == one.leaf_data()
+    assert one.origin.startswith(next(SegmentLog(tmp_path).records()).origin[:20])
 
 
 def test_a_time_is_written_in_utc_whatever_its_zone() -> None:

@@ -115,6 +115,10 @@ def moved(e: list[Frame], begin: int, to: int) -> list[Frame]:
     return [*rest[:to], e[begin], *rest[to:]]
 
 
+def said(e: list[Frame], at: int, header: bytes) -> list[Frame]:
+    return [*e[:at], replace(e[at], said=header), *e[at + 1 :]]
+
+
 def cut_bytes(count: int) -> Callable[[Path], None]:
     def cut(folder: Path) -> None:
         path = files(folder / "segments")[1]
@@ -131,6 +135,9 @@ MESSAGE = a_record(12).message
 RECORD_ATTACKS: dict[str, tuple[Callable[[Path], object], int, int]] = {
     "the word of a header": (spoil_bytes(12, b"XDS-AUDIT-1", b"XDS-AUDIT-2"), 1, 12),
     "a record's number": (spoil_bytes(12, b"-1 12 ", b"-1 13 "), 1, 12),
+    "where a record came from": (spoil_bytes(14, b"192.0.2.9", b"192.0.2.8"), 2, 14),
+    "where a record came from, taken away": (edit(lambda e: said(e, 14, e[12].said.replace(b"12.", b"14."))), 2, 14),
+    "where a record came from, put in": (edit(lambda e: said(e, 12, e[12].said + b";tcp%20192.0.2.9")), 2, 12),
     "a record's time": (spoil_bytes(12, OLD_TIME, b"T08:00:11.000000Z"), 2, 12),
     "a microsecond of a record's time": (spoil_bytes(12, OLD_TIME, b"T08:00:12.000001Z"), 2, 12),
     "a record's zone": (spoil_bytes(12, OLD_TIME, b"T08:00:12.000000z"), 2, 12),

@@ -71,7 +71,7 @@ _README = """Audit records, exported from xds.
 
 report.html      what each record means
 records/         the records, byte for byte as they were sealed
-proofs.json      each record's number and time, and its path to the root of the tree (RFC 6962)
+proofs.json      each record's number, its time and origin, and its path to the root of the tree (RFC 6962)
 checkpoint.xml   the signed statement of that root
 certificates/    who signs; compare their fingerprints with what the operator publishes
 
@@ -94,9 +94,11 @@ def report(records: Sequence[Record], checkpoint: signing.Checkpoint, certificat
 
 def _section(record: Record) -> str:
     said = summary(record.message)
+    time = f"{record.recorded.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
+    origin = f"<dt>Came from</dt><dd>{html.escape(record.origin)}</dd>" if record.origin else ""
     patient = f"<dt>Patient</dt><dd>{html.escape(said['patient'])}</dd>" if said.get("patient") else ""
     return (
         f"<section><h2>Record {record.leaf}: {html.escape(said['event'])}</h2>"
         f"<p>{html.escape(words(record.message))}</p>"
-        f"<dl><dt>Recorded</dt><dd>{record.said.decode()}</dd>{patient}</dl></section>"
+        f"<dl><dt>Recorded</dt><dd>{time}</dd>{origin}{patient}</dl></section>"
     )

@@ -47,7 +47,7 @@ from xds.audit.message import (
     ParticipantObject,
     SopClass,
 )
-from xds.audit.message_xml import write
+from xds.audit.message_xml import as_xml_has, write
 from xds.audit.people import Person, asking
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import RegistryObjectList
@@ -371,7 +371,8 @@ class AuditEvent:
 
     def _recorded(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> Recorded:
         message = write(self._message(objects, outcome, description))
-        return Recorded(message, self.event_id, self.transaction[0], outcome, self.patient_id, self.started)
+        patient = as_xml_has(self.patient_id)  # as the message has it, and every database
+        return Recorded(message, self.event_id, self.transaction[0], outcome, patient, self.started)
 
     def _message(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> AuditMessage:
         number, title = self.transaction

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from xds.durable import sync_folder
 
-HEADER_BYTES = 128
+HEADER_BYTES = 1024
 ENTRY_BYTES = 64 * 1024 * 1024
 BUFFER_BYTES = 1024 * 1024
 

@@ -124,27 +124,27 @@ def _write_codes(parent: Element, tag: str, codes: Iterable[Coded]) -> None:
 
 
 def _element(parent: Element, tag: str, **required: str) -> Element:
-    return etree.SubElement(parent, tag, {name: _clean(value) for name, value in required.items()})
+    return etree.SubElement(parent, tag, {name: as_xml_has(value) for name, value in required.items()})
 
 
 def _set(element: Element, **optional: str) -> None:
     """Attributes that are left out when empty."""
     for name, value in optional.items():
         if value:
-            element.set(name, _clean(value))
+            element.set(name, as_xml_has(value))
 
 
 def _text(parent: Element, tag: str, text: str) -> None:
     if text:
-        etree.SubElement(parent, tag).text = _clean(text)
+        etree.SubElement(parent, tag).text = as_xml_has(text)
 
 
 def _digits(number: IntEnum | None) -> str:
     return "" if number is None else str(int(number))
 
 
-def _clean(text: str) -> str:
-    """An audit record is written whatever a peer has sent."""
+def as_xml_has(text: str) -> str:
+    """Text as a message has it: a record is written whatever a peer has sent."""
     return _NOT_XML.sub("\ufffd", text)
 
 

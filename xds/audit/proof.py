@@ -1,4 +1,4 @@
-"""Whether one record is under a signed checkpoint: looked up and verified, not believed."""
+"""Whether one record is under a signed checkpoint, and in the log's file as it is shown: looked up, not believed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from cryptography import x509
 
 from xds.audit import verify as checks
+from xds.audit.erasure import erased_parts
 from xds.audit.merkle import HashTree
-from xds.audit.segments import as_leaf
+from xds.audit.segments import Record, SegmentLog, as_leaf
 from xds.audit.verify import Tampered
 from xds.store import audit as store
 from xds.store.engine import reading
@@ -37,7 +38,24 @@ def proof(engine: sa.Engine, folder: Path, certificates: Sequence[x509.Certifica
     try:
         path = HashTree(folder / "tree").inclusion_proof(record.leaf_number, signed[0])
         sealed = checks.verify_record(as_leaf(record), path, signed[1], certificates)
+        kept = _in_file(folder, as_leaf(record))
     except (Tampered, ValueError) as problem:
         return Proof(False, f"DOES NOT HOLD: {problem}")
-    text = f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC"
+    text = f"holds: record {record.leaf_number} of {signed[0]}, signed at {sealed:%Y-%m-%d %H:%M:%S} UTC{kept}"
     return Proof(True, text)
+
+
+def _in_file(folder: Path, record: Record) -> str:
+    """That the log's file has the same record; or that it was erased there.
+
+    Raises:
+        Tampered, BadFrame: it has not.
+    """
+    found = next(SegmentLog(folder / "segments").raw(record.leaf), None)
+    if found is not None and found[0] == record.leaf:
+        if found[1:] != (record.said, record.message):
+            raise Tampered(6, record.leaf, "the log's file has another record")
+        return ""
+    if any(part.first <= record.leaf < part.end for part in erased_parts(folder / "segments")):
+        return "; its file was erased"
+    raise Tampered(6, record.leaf, "the record is missing in the log's files")

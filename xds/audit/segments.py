@@ -1,6 +1,6 @@
 """The log's records in segment files: the evidence.
 
-What is hashed into the tree is a record's number, time and message together, so that none can be changed alone.
+What is hashed into the tree is a record's number, time, origin and message together, so that none can be changed alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from xds.audit.erasure import erased_parts
 from xds.audit.framing import BadFrame, FramedFiles
@@ -17,22 +18,33 @@ from xds.store.audit import Recorded
 
 WORD = "XDS-AUDIT-1"
 
+ORIGIN_BYTES = 600
+"""Of where a record came from, as a header line has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of the log: its leaf number, when it was recorded (aware UTC, microseconds), its exact bytes."""
+    """One record of the log: its leaf number, when it was recorded (aware UTC, microseconds), its exact bytes.
+
+    ``origin`` is where it came from, empty of a record of our own.
+    """
 
     leaf: int
     recorded: datetime
     message: bytes
+    origin: str = ""
 
     @property
     def said(self) -> bytes:
-        """The time as its header line has it."""
-        return self.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+        """Time and origin as its header line has them: ``TIME``, or ``TIME;ORIGIN``, percent-encoded (RFC 3986)."""
+        time = self.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if not self.origin:
+            return time.encode()
+        origin = quote(self.origin.encode("utf-8", "replace"), safe="/:=,@+()")[:ORIGIN_BYTES]
+        return f"{time};{origin}".encode()
 
     def leaf_data(self) -> bytes:
-        """What is hashed: the header line, with number, time and length, and the message."""
+        """What is hashed: the header line, with number, time, origin and length, and the message."""
         return leaf_data(self.leaf, self.said, self.message)
 
 
@@ -77,7 +89,7 @@ class SegmentLog:
         self._files.append(records[0].leaf, [(record.said, record.message) for record in records])
 
     def raw(self, begin: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
-        """Leaf number, time as written, message; from a leaf on.  Erased parts are left out.
+        """Leaf number, time and origin as written, message; from a leaf on.  Erased parts are left out.
 
         Raises:
             BadFrame: see ``FramedFiles.read``.
@@ -91,7 +103,8 @@ class SegmentLog:
             BadFrame: see ``FramedFiles.read``; also a time that is none.
         """
         for leaf, said, message in self._files.read(begin):
-            yield Record(leaf, read_time(leaf, said), message)
+            time, _, origin = said.partition(b";")
+            yield Record(leaf, read_time(leaf, time), message, unquote(origin.decode("ascii", "replace")))
 
     def truncate(self, size: int) -> None:
         """Cut everything from leaf ``size`` on."""
@@ -113,4 +126,4 @@ def read_time(leaf: int, said: bytes) -> datetime:
 def as_leaf(row: Recorded) -> Record:
     """A numbered row of the database as the log has it."""
     assert row.leaf_number is not None  # noqa: S101  the caller has seen that it is numbered
-    return Record(row.leaf_number, row.time, row.message)
+    return Record(row.leaf_number, row.time, row.message, row.origin)

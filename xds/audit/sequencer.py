@@ -95,6 +95,9 @@ class Sequencer:
             pass
         sealed = 0
         while rows := self._next():
+            for leaf, row in enumerate(rows, self._size):
+                if row.leaf_number != leaf:
+                    raise Unusable(f"record {leaf} is missing in the database: run xds audit verify --database")
             now = datetime.now(UTC)
             signed = self._writer.append([as_leaf(row) for row in rows], now)
             self._size += len(rows)

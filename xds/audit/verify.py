@@ -306,7 +306,7 @@ def verify_record(
 
 
 def compare(folder: Path, rows: Iterable[Record], kept: Checkpoint | None = None) -> int:
-    """That the database's rows are the files' records, time and message; return how many.
+    """That the database's rows are the files' records: time, origin and message; return how many.
 
     (6) Each record of the files is a row, and the same.  ``kept`` is a checkpoint kept elsewhere, such as the
     database's last, read before the rows: the files begin with what it counted.  Rows after the files' last record

@@ -16,7 +16,7 @@ from cryptography import x509
 from rich.console import Console
 from rich.progress import Progress
 
-from xds.audit import bundle
+from xds.audit import bundle, filing
 from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
 from xds.audit.events import AuditEvent, Party, source_of
@@ -283,6 +283,7 @@ def _seen(where: str, loaded: Loaded, folder: Path) -> bytes:
 @click.option("--keep", metavar="FILE", type=click.Path(path_type=Path),
               help="Write the last checkpoint there, to be --trusted the next time.")  # fmt: skip
 @click.option("--database", "with_database", is_flag=True, help="Compare the database's rows with the files too.")
+@click.option("--index", "with_index", is_flag=True, help="And whether each is found by what it says.")
 def verify(
     config: Path | None,
     data: str | None,
@@ -294,6 +295,7 @@ def verify(
     trusted: Path | None,
     keep: Path | None,
     with_database: bool,
+    with_index: bool,
 ) -> None:
     """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
     loaded = settings(config, data)
@@ -311,11 +313,13 @@ def verify(
                 witnessed=[_seen(where, loaded, folder) for where in witnesses],
                 progress=lambda count: bar.update(task, completed=count),
             )
-        if with_database:
+        if with_database or with_index:
             with database(loaded) as engine, reading(engine) as connection:
                 kept = store.last_checkpoint(connection)
                 rows = map(as_leaf, store.all_numbered(connection))
                 checks.compare(folder, rows, None if kept is None else _kept(kept[1]))
+                if with_index:
+                    filing.check(connection)
     except Tampered as problem:
         if json_:
             print_json({"holds": False, "step": problem.step, "record": problem.leaf, "reason": problem.reason})
@@ -332,3 +336,25 @@ def verify(
     erased = f", of which {found.erased} were erased" if found.erased else ""
     click.echo(f"the log holds: {found.records} records{erased} under {found.checkpoints} checkpoints{last}"
                f"{f'; {found.unsealed} wait for the next' if found.unsealed else ''}")  # fmt: skip
+
+
+@audit.command(epilog="Example: xds audit reindex --data ./xds-data")
+@deployment
+@as_json
+def reindex(config: Path | None, data: str | None, json_: bool) -> None:
+    """File every record as its message says, beside a server that goes on; on record itself."""
+    loaded = settings(config, data)
+    wrong, begin, done = 0, 0, False
+    with database(loaded) as engine, Progress(console=Console(stderr=True), transient=True, disable=json_) as bar:
+        task = bar.add_task("records", total=None)
+        while not done:
+            with engine.begin() as connection:
+                before = begin
+                begin, mended = filing.mend(connection, begin)
+                wrong, done = wrong + mended, begin == before
+            bar.update(task, completed=begin)
+        _looked(engine, loaded, f"reindex={wrong}")
+    if json_:
+        print_json({"mended": wrong})
+        return
+    click.echo(f"{wrong} records were filed wrongly and are not any more")

@@ -50,6 +50,9 @@ class Recorded:
         return datetime.fromtimestamp(self.recorded / 1e6, UTC)
 
 
+UNREADABLE = "unreadable"
+"""The kind of a record that is no audit message: it is kept all the same."""
+
 MESSAGE_BYTES = 60 * 1024 * 1024
 """Of one record; what would need more is refused, and not carried out."""
 
@@ -82,6 +85,13 @@ def row_of(item: Recorded) -> dict[str, Any]:
         "origin": item.origin[:512],
         "message": item.message,
     }
+
+
+def file_anew(connection: sa.Connection, item: Recorded) -> None:
+    """Give a record's row the kind, outcome and patient that its message has."""
+    columns = ("event", "transaction", "outcome", "patient_id")
+    values = {key: value for key, value in row_of(item).items() if key in columns}
+    connection.execute(sa.update(audit_record).where(audit_record.c.id == item.id).values(**values))
 
 
 def open_stream(connection: sa.Connection, id_: str, owner: str, if_it_dies: Sequence[Recorded]) -> None:
@@ -221,7 +231,10 @@ def last_checkpoint(connection: sa.Connection) -> tuple[int, bytes] | None:
 def recorded_of(row: sa.Row[tuple[object, ...]], leaf: int | None) -> Recorded:
     """A row of the table, with the leaf number that it has or is given."""
     values = row._mapping
+    message = values["message"]
+    if isinstance(message, str):  # somebody has changed it by hand: SQLite then takes it for text
+        message = message.encode("utf-8", "replace")
     return Recorded(
-        bytes(values["message"]), values["event"], values["transaction"], values["outcome"], values["patient_id"],
+        bytes(message), values["event"], values["transaction"], values["outcome"], values["patient_id"],
         values["recorded"], values["id"], leaf, values["origin"],
     )  # fmt: skip

@@ -31,6 +31,7 @@ INDEX = "index"
 # value at first, hours, and messages for a text.
 _FEW, _RARE = 1000, 20_000
 _CHUNK, _HOURS, _TEXTS = 500, 48, 1000
+_ASKED = 2000
 
 
 class Position(NamedTuple):
@@ -116,12 +117,52 @@ def keep_values(connection: sa.Connection, values: Iterable[Value]) -> None:
 
 def count_hours(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     """Add records to the hourly counts; to be called once for each."""
-    counted = Counter((r.recorded // HOUR * HOUR, r.event, r.transaction, r.outcome) for r in records)
+    counted = Counter(map(hour_of, records))
     for (hour, event, transaction, outcome), count in sorted(counted.items()):
         key = {"hour": hour, "event": event, "transaction": transaction, "outcome": outcome}
         if not insert_ignoring(connection, audit_hour, **key, count=count):
             same = (audit_hour.c[name] == value for name, value in key.items())
             connection.execute(sa.update(audit_hour).where(*same).values(count=audit_hour.c.count + count))
+
+
+def hour_of(record: Recorded) -> tuple[int, str, str, int]:
+    """Where a record is counted."""
+    return record.recorded // HOUR * HOUR, record.event, record.transaction, record.outcome
+
+
+def hours(connection: sa.Connection) -> dict[tuple[int, str, str, int], int]:
+    """All that is counted."""
+    hour = audit_hour.c
+    rows = connection.execute(sa.select(hour.hour, hour.event, hour.transaction, hour.outcome, hour.count))
+    return {(int(at), event, transaction, outcome): int(count) for at, event, transaction, outcome, count in rows}
+
+
+def count_again(connection: sa.Connection, indexed: int) -> None:
+    """Count the records before a leaf anew, where more of them are there than are counted."""
+    row = audit_record.c
+    hour = (row.recorded // HOUR * HOUR).label("hour")
+    kind = (hour, row.event, row.transaction, row.outcome)
+    counted = connection.execute(sa.select(*kind, sa.func.count()).where(row.leaf_number < indexed).group_by(*kind))
+    before = hours(connection)
+    for at, event, transaction, outcome, count in counted.all():
+        key = {"hour": int(at), "event": event, "transaction": transaction, "outcome": outcome}
+        if before.get((int(at), event, transaction, outcome), 0) >= count:
+            continue  # those that were erased stay counted
+        if not insert_ignoring(connection, audit_hour, **key, count=count):
+            same = (audit_hour.c[name] == value for name, value in key.items())
+            connection.execute(sa.update(audit_hour).where(*same).values(count=count))
+
+
+def kept_of(connection: sa.Connection, values: Sequence[Value]) -> set[tuple[int, int]]:
+    """Which of these are kept, as term and record."""
+    value, found_ = audit_value.c, set[tuple[int, int]]()
+    for start in range(0, len(values), _ASKED):
+        asked = [(term(v.kind, v.value), v.recorded, v.record_id) for v in values[start : start + _ASKED]]
+        where = sa.tuple_(value.term, value.recorded, value.record_id).in_(asked)
+        found_ |= {
+            (int(one), int(id_)) for one, id_ in connection.execute(sa.select(value.term, value.record_id).where(where))
+        }
+    return found_
 
 
 def valued(connection: sa.Connection, kind: str, value: str) -> int:
@@ -287,8 +328,15 @@ def _read(connection: sa.Connection, wanted: Wanted, where: Sequence[sa.ColumnEl
 
 
 def _with_text(rows: Iterable[sa.Row[Any]], wanted: Wanted) -> list[Recorded]:
-    needle = escape(wanted.text).encode("utf-8", "replace").lower()
-    return [recorded_of(row, row.leaf_number) for row in rows if needle in bytes(row.message).lower()]
+    records = [recorded_of(row, row.leaf_number) for row in rows]
+    needle = escape(wanted.text)
+    if not needle:
+        return records
+    if needle.isascii():  # by far the quicker
+        data = needle.encode().lower()
+        return [one for one in records if data in one.message.lower()]
+    needle = needle.casefold()
+    return [one for one in records if needle in one.message.decode("utf-8", "replace").casefold()]
 
 
 def _within(columns: Any, wanted: Wanted, place: Position | None) -> list[sa.ColumnElement[bool]]:
