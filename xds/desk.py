@@ -118,6 +118,15 @@ class Desk:
                 accounts.keep_alive(connection, token)
         return living.account
 
+    def not_allowed(self, name: str, address: str, path: str) -> None:
+        """Record that somebody who has signed in asked for what is for another role."""
+        who = Party(name, address, requestor=True)
+        event = AuditEvent.security_alert(
+            self._node, "110132", who, f"urn:xds:page:{path}", "refused: for another role"
+        )
+        event.refused("for another role")
+        self._record(event)
+
     def sign_out(self, token: str, address: str) -> None:
         with self._engine.begin() as connection:
             living = accounts.living(connection, token)
@@ -202,13 +211,19 @@ class AuditDesk:
             return review.open_count(connection)
 
     def decide(self, look: Look, id_: int, decision: str, note: str) -> bool:
-        """Keep a decision on what is unusual, on record in the same commit; False if there is nothing of the id."""
+        """Keep a decision on what is unusual, on record in the same commit; False if there is nothing of the id.
+
+        Raises:
+            Decided: somebody has decided before.
+        """
         with self._engine.begin() as connection:
             decided = review.decide(connection, id_, decision, note, look.name)
             if decided is None:
                 return False
             reader = Party(look.name, look.address, requestor=True)
-            said = urlencode({"decision": decision, "reason": decided.reason, "record": decided.record_id})
+            said = urlencode(
+                {"decision": decision, "reason": decided.reason, "record": decided.record_id, "note": decided.note}
+            )
             event = AuditEvent.log_used(self._node, reader, asked=said, patient_id=decided.patient_id)
             store.record(connection, event.records())
         return True

@@ -464,7 +464,7 @@ class Supervisor:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         except Unusable as problem:
-            log.error("process.cannot_go_on", extra={"child": child.title, "reason": str(problem)})  # noqa: TRY400
+            log.error("process.cannot_go_on", extra={"child": child.title, "reason": str(problem)})
         except BaseException:
             log.exception("process.failed", extra={"child": child.title})
         finally:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds.audit import indexing
-from xds.audit.indexing import folded, index, values
-from xds.audit.message_xml import read
+from xds.audit.indexing import by_values, folded, index, values
+from xds.audit.message import ActiveParticipant
+from xds.audit.message_xml import read, write
 from xds.store import audit as store
 from xds.store import audit_search as search
 from xds.store.audit import Recorded, now_microseconds
@@ -145,6 +146,18 @@ def test_records_that_have_a_value_are_counted_by_time(engine: sa.Engine) -> Non
     with engine.connect() as connection:
         assert search.by_time(connection, of_anna, 2 * HOUR, 100) == {0: (1, 0), 2 * HOUR: (1, 1)}
         assert search.by_time(connection, of_anna, 2 * HOUR, 1) == {2 * HOUR: (1, 1)}
+
+
+def test_words_are_of_one_person_and_not_of_several_together(engine: sa.Engine) -> None:
+    def of(*names: str) -> bytes:
+        message = read(golden("iti18_responder"))
+        people = tuple(ActiveParticipant(f"u{n}", True, user_name=name) for n, name in enumerate(names))
+        return write(replace(message, participants=(*message.participants, *people)))
+
+    kept(engine, of("Dr. Anna Meier", "Bert Kovac"), of("Anna Kovac"), of("Kovac, Anna Maria"))
+    with engine.connect() as connection:
+        for asked, ids in (("anna kovac", [3, 2]), ("Kovac", [3, 2, 1]), ("Meier Anna", [1]), ("anna ann", [])):
+            assert [row.id for row in search.found(connection, by_values({"user": asked}), 9)] == ids
 
 
 def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> None:

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
@@ -19,12 +20,15 @@ import sqlalchemy as sa
 from tests.builders import a_submission, an_entry
 from tests.test_app import ANNA, Site, of_bytes, serving
 from xds import desk
+from xds.audit.events import AuditEvent, Party
+from xds.audit.message_xml import read
 from xds.audit.sequencer import Sequencer
 from xds.console import auditing
 from xds.desk import hashed
-from xds.settings import Loaded
-from xds.store import accounts
+from xds.settings import DEFAULT_DOMAIN, Loaded
+from xds.store import accounts, review
 from xds.store.audit import now_microseconds
+from xds.store.review import Unusual
 from xds.store.tables import account, audit_record, session
 
 PASSWORD = "correct horse battery"
@@ -197,8 +201,108 @@ def test_another_page_of_the_browser_signs_out_though_the_form_was_shown_again(s
 def test_what_no_form_sends_breaks_nothing(site: Site, path: str) -> None:
     browser = Browser(site)
     browser.sign_in("anna")
-    assert browser.got(path)[0] in (200, 404)
+    assert browser.got(path)[0] in (200, 400, 404)
     assert browser.sign_in("an\0na")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "asked", ["since=gestern", "until=2026-13-01", "since=2026-03-02&until=2026-03-01", "before=x"]
+)
+@pytest.mark.parametrize("page", ["", "/export.csv", "/export.pdf", "/reports/failures", "/reports/overrides"])
+def test_a_time_that_cannot_be_read_shows_and_gives_nothing(site: Site, page: str, asked: str) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    status, text, _ = browser.got(f"/console/audit{page}?{asked}")
+    assert (status, "ITI-18" in re.sub(r"<option.*?</option>", "", text)) == (400, False)
+    assert 'role="alert"' in text
+
+
+@pytest.mark.parametrize(("text", "width"), [
+    ("2026-03-01", 86_400), ("2026-03-01T08:00", 60), ("2026-03-01 08:00", 60), ("2026-03-01 08:00:30", 1),
+    ("2026-03-01T08:00:30Z", 1), ("2026-03-01 08:00 UTC", 60),
+])  # fmt: skip
+def test_times_are_read_as_the_desk_shows_them(text: str, width: int) -> None:
+    at, found = auditing.time_of(text)
+    assert (found, datetime.fromtimestamp(at / 1e6, UTC).date().isoformat()) == (width * 1_000_000, "2026-03-01")
+
+
+def test_a_report_of_the_last_days_says_so_and_leads_to_the_same_records(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    site.retrieve("1.2.3.404")
+    seal(site)
+    page = browser.got("/console/audit/reports/failures")[1]
+    (since,) = re.findall(r'name="since" value="(\d{4}-\d\d-\d\d)"', page)
+    (link,) = re.findall(r'<a href="([^"]*)">See the records', page)
+    assert f'name="since" value="{since}"' in browser.got(unescape(link))[1]
+
+
+def test_what_is_for_another_role_is_refused_and_on_record(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("vera")
+    for path in ("/console/audit/1", "/console/audit/export.csv"):
+        assert browser.got(path)[0] == 403
+    with site.application.engine.connect() as connection:
+        messages = list(connection.scalars(sa.select(audit_record.c.message).where(audit_record.c.event == "110113")))
+    alerts = [message for message in map(read, messages) if message.event.type_codes[0].code == "110132"]
+    assert [(one.participants[0].user_id, int(one.event.outcome), one.objects[0].id) for one in alerts[-2:]] == [
+        ("vera", 4, "urn:xds:page:/console/audit/1"), ("vera", 4, "urn:xds:page:/console/audit/export.csv"),
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_seen_in_a_record_is_shown(site: Site) -> None:
+    browser, domain = Browser(site), site.application.domains[DEFAULT_DOMAIN]
+    browser.sign_in("anna")
+    event = AuditEvent(domain.node, "110112", "E", ("ITI-18", "x"), *[Party("x", "y")] * 2)
+    event.about_patient("\u202e321^^^&1.2.3&ISO")
+    domain.record(event)
+    with site.application.engine.connect() as connection:
+        id_ = connection.scalar(sa.select(sa.func.max(audit_record.c.id)))
+    page, record = (browser.got(path)[1] for path in ("/console/audit", f"/console/audit/{id_}"))
+    for text in (page, record):
+        assert "[U+202E]321" in text
+        assert "\u202e" not in re.sub(r'(value|href)="[^"]*"', "", text)
+
+
+def test_a_record_is_taken_away_byte_for_byte(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    with site.application.engine.connect() as connection:
+        (id_, message) = connection.execute(sa.select(audit_record.c.id, audit_record.c.message)).first()  # type: ignore[misc]
+    assert browser.got(f"/console/audit/{id_}/message")[:2] == (200, message.decode())
+    assert browser.got("/console/audit/999999/message")[0] == 404
+
+
+@pytest.mark.parametrize(("path", "status"), [("/console/nowhere", 404), ("/console/audit/searches", 405)])
+def test_what_is_not_there_is_a_page_in_the_console_and_a_line_elsewhere(site: Site, path: str, status: int) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    found, page, _ = browser.got(path)
+    assert (found, "<h1>Nothing here</h1>" in page) == (status, True)
+    assert browser.got("/nowhere")[:2] == (404, "There is nothing at this address.\n")
+
+
+def test_a_decision_stands_and_what_is_sent_after_a_session_is_said_to_be_lost(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("anna")
+    one = Unusual(1, "p", "P", "", str(ANNA), "vip", "", 1)
+    with site.application.engine.begin() as connection:
+        review.note(connection, [one])
+        (kept,) = review.unusual(connection)
+    token = hidden(browser.got("/console/audit")[1])["token"]
+    form = {"token": token, "to": "/console/audit/unusual"}
+    assert browser.got(f"/console/audit/unusual/{kept.id}", form | {"decision": "misuse", "note": "first"})[0] == 200
+    assert browser.got(f"/console/audit/unusual/{kept.id}", form | {"decision": "justified", "note": "2"})[0] == 409
+    with site.application.engine.connect() as connection:
+        (decided,) = review.unusual(connection, decided=True)
+        messages = [read(one) for one in connection.scalars(sa.select(audit_record.c.message))]
+    assert (decided.decision, decided.note) == ("misuse", "first")
+    details = [detail.text for one in messages for thing in one.objects for detail in thing.details]
+    assert [text for text in details if "note=" in text] == ["decision=misuse&reason=vip&record=1&note=first"]
+    other = Browser(site)
+    _, page, ended = other.got(f"/console/audit/unusual/{kept.id}", form | {"decision": "justified"})
+    assert "next=%2Fconsole%2Faudit%2Funusual" in ended
+    assert "was not kept" in page
 
 
 def test_a_form_that_came_from_elsewhere_is_refused(site: Site) -> None:

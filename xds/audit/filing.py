@@ -12,7 +12,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from xds.audit.codes import IHE_TRANSACTIONS
-from xds.audit.indexing import VALUES, folded, values
+from xds.audit.indexing import VALUES, said
 from xds.audit.message import AuditMessage, NotAuditMessage
 from xds.audit.message_xml import read
 from xds.audit.verify import Tampered
@@ -112,5 +112,5 @@ def _values(record: Recorded) -> list[Value]:
         message: AuditMessage = read(record.message)
     except NotAuditMessage:
         return []
-    said = {(kind, folded(kind, value)) for kind, value in values(message) if value}
-    return [Value(*one, record.id, record.recorded) for one in sorted(said)] if len(said) <= VALUES else []
+    found = said(message)
+    return [Value(*one, record.id, record.recorded) for one in sorted(found)] if len(found) <= VALUES else []

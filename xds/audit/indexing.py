@@ -7,7 +7,7 @@ would miss every retrieval.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ from xds.audit.watching import Watcher
 from xds.store import audit as store
 from xds.store import audit_search as search
 from xds.store.audit import Recorded
-from xds.store.audit_search import Value
+from xds.store.audit_search import Value, Wanted
 from xds.store.review import Access
 from xds.wire.addressing import ANONYMOUS
 
@@ -29,6 +29,9 @@ LENGTH = 512
 
 VALUES = 1000
 """Values of one record."""
+
+WORDS, _AROUND = 8, ".,;:!?()[]{}<>\"'"
+"""Words of one name that are kept, and what may stand around them."""
 
 _IDS = {
     (STUDY_INSTANCE_UID.code, STUDY_INSTANCE_UID.system): "study",
@@ -48,6 +51,46 @@ def folded(kind: str, value: str) -> str:
     if kind == "patient" and (cx := _CX.fullmatch(value)):
         value = f"{cx[1]}^^^&{cx[2]}&ISO"
     return (value if kind in ("patient", "study", "document", "set") else value.casefold())[:LENGTH]
+
+
+def sought(kind: str, value: str) -> list[tuple[str, str]]:
+    """What a record must all have for a value to be looked for in it: of names each of their words."""
+    return [(kind, one) for one in _parts(kind, value)]
+
+
+def _parts(kind: str, value: str) -> list[str]:
+    """A value as it is kept: of names each of their words, so that people are found by any of them."""
+    whole = folded(kind, value)
+    if kind not in ("user", "organisation"):
+        return [whole]
+    words = (word.strip(_AROUND) or word for word in whole.split())
+    return list(dict.fromkeys(words))[:WORDS] or [whole]
+
+
+def by_values(given: Mapping[str, str]) -> Wanted:
+    """A search for records that have each of these values, by their kinds."""
+    found = tuple(part for kind, value in given.items() for part in sought(kind, value))
+    several = (kind for kind, value in given.items() if len(_parts(kind, value)) > 1)
+    return Wanted(found, accepted=tuple(of_one(kind, given[kind]) for kind in several))
+
+
+def of_one(kind: str, value: str) -> Callable[[Recorded], bool]:
+    """Whether it is one person or system of a record whose name has all words of a value, and not several together."""
+    words = set(_parts(kind, value))
+
+    def has(record: Recorded) -> bool:
+        try:
+            message = read(record.message)
+        except NotAuditMessage:
+            return False
+        return any(key == kind and words <= set(_parts(kind, text)) for key, text in values(message))
+
+    return has
+
+
+def said(message: AuditMessage) -> set[tuple[str, str]]:
+    """Kinds and values that a message is found by, as they are kept."""
+    return {(kind, part) for kind, value in values(message) if value for part in _parts(kind, value)}
 
 
 def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
@@ -101,7 +144,7 @@ def terms(connection: sa.Connection, record: Recorded) -> list[int]:
 
 def _kept(connection: sa.Connection, message: AuditMessage) -> list[tuple[str, str]]:
     """Kinds and values that a message is found by, with whose its documents and studies are."""
-    kept = {(kind, folded(kind, value)) for kind, value in values(message) if value}
+    kept = said(message)
     if not any(kind == "patient" for kind, _ in kept):
         kept |= {("patient", one) for one in _patients(connection, message)}
     return sorted(kept, key=lambda one: (_ORDER.index(one[0]), one[1]))[:VALUES]

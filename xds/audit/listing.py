@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -21,7 +22,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFError, TTFont
 from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
-from xds.audit.plain import summary, words
+from xds.audit.plain import meaning, summary, visible, words
 from xds.store.audit import Recorded
 
 COLUMNS = ("record", "number", "time", "event", "transaction", "outcome", "why", "person", "source", "destination",
@@ -39,7 +40,7 @@ _FONTS = ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "/usr/share/fonts/t
 
 def row(record: Recorded) -> dict[str, str]:
     """What a list has of a record, by column."""
-    said = {"time": record.time.isoformat(timespec="milliseconds"), **summary(record.message)}
+    said = {**summary(record.message), "time": record.time.isoformat(timespec="milliseconds")}
     number = "" if record.leaf_number is None else str(record.leaf_number)
     found = {**said, "record": str(record.id), "number": number, "patient": said.get("patient") or record.patient_id}
     return {column: found.get(column, "") for column in COLUMNS}
@@ -55,13 +56,13 @@ def as_csv(records: Iterable[Recorded]) -> Iterator[bytes]:
 
 def _line(values: Sequence[str]) -> bytes:
     out = io.StringIO()
-    csv.writer(out).writerow(values)
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerow(values)
     return out.getvalue().encode("utf-8", "replace")
 
 
 def _harmless(value: str) -> str:
-    """A value that a spreadsheet does not take for a formula; what peers send may be meant to be one."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """A value that no spreadsheet takes for a formula, wherever it cuts: what peers send may be meant to be one."""
+    return re.sub(r"(^|[;\t\r\n|])(?=\s*[=+\-@\t\r])", r"\1'", value)
 
 
 def as_json_lines(records: Iterable[Recorded]) -> Iterator[bytes]:
@@ -83,16 +84,16 @@ def as_pdf(records: Sequence[Recorded], title: str, asked: str) -> bytes:
     more = f", of {len(records)}: a PDF holds no more" if len(records) > len(shown) else ""
     story: list[Any] = [
         _paragraph(title, big),
-        _paragraph(f"{asked or 'Everything'}. {len(shown)} records{more}. Made at {now}.", head),
+        _paragraph(f"{_lines(asked) or 'Everything'}. {len(shown)} records{more}. Made at {now}.", head),
         Spacer(1, 4 * mm),
     ]
     listed = [[_paragraph(text, head) for text in ("Time (UTC)", "What", "Who and where", "Patient", "Outcome")]]
     for record in shown:
         said = row(record)
-        who = "\n".join(filter(None, (said["person"], said["source"], said["destination"])))
-        what = "\n".join(filter(None, (said["event"], said["transaction"])))
-        outcome = {"0": "success"}.get(said["outcome"], f"failed ({said['outcome']})\n{said['why']}")
-        texts = (f"{record.time:%Y-%m-%d %H:%M:%S}", what, who, said["patient"], outcome)
+        who = _lines(said["person"], said["source"], said["destination"])
+        what = _lines(said["event"], meaning(said["transaction"]))
+        outcome = _lines(*_outcome(said["outcome"], said["why"]))
+        texts = (f"{record.time:%Y-%m-%d %H:%M:%S}", what, who, _lines(said["patient"]), outcome)
         listed.append([_paragraph(text, cell) for text in texts])
     table = LongTable(listed, colWidths=[28 * mm, 45 * mm, 100 * mm, 60 * mm, 40 * mm], repeatRows=1)
     table.setStyle(TableStyle([
@@ -115,11 +116,21 @@ def _numbered(font: str) -> Callable[[Any, Any], None]:
     return footer
 
 
+def _lines(*values: str) -> str:
+    """Values under one another; each is one line, whatever it holds."""
+    return "\n".join(visible(value.replace("\n", " ")) for value in values if value)
+
+
+def _outcome(code: str, why: str) -> tuple[str, str]:
+    if code in ("", "0"):
+        return ("success" if code else "", "")
+    return f"failed ({code})", why
+
+
 def _paragraph(text: str, style: ParagraphStyle) -> Paragraph:
-    """Text of anybody's as it is: no mark-up, no control characters."""
+    """Text of anybody's as it is: no mark-up, no control characters; no longer than fits on a page."""
     text = text if len(text) <= CELL else f"{text[:CELL]}…"
-    plain = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    return Paragraph(html.escape(plain).replace("\n", "<br/>"), style)
+    return Paragraph(html.escape(visible(text)).replace("\n", "<br/>"), style)
 
 
 @cache

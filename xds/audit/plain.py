@@ -8,7 +8,7 @@ from datetime import UTC
 from lxml import etree
 from pydicom.uid import UID
 
-from xds.audit.codes import DESTINATION, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
+from xds.audit.codes import DESTINATION, EVENT_TYPES, SOURCE, TRANSACTIONS, Coded, ObjectRole, Outcome
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
 from xds.audit.people import called, is_person
@@ -38,6 +38,16 @@ def summary(data: bytes) -> dict[str, str]:
         "destination": _machine(parties[1]) if len(parties) > 1 else "",
         "patient": patients[0] if patients else "",
     }
+
+
+def meaning(code: str) -> str:
+    """A transaction's number, or what the code of another kind of event means."""
+    return EVENT_TYPES[code].text if code in EVENT_TYPES else code
+
+
+def visible(text: str) -> str:
+    """Text with what nobody sees made seen: ``[U+202E]`` for what turns the direction, and any control character."""
+    return "".join(c if c.isprintable() or c == "\n" else f"[U+{ord(c):04X}]" for c in text)
 
 
 def _machine(participant: ActiveParticipant) -> str:
@@ -83,7 +93,7 @@ _MOST_OBJECTS = 5
 
 
 def words(data: bytes) -> str:
-    """The record in one paragraph of English; control characters in its values are left out."""
+    """The record in one paragraph of English; control characters in its values are shown as such."""
     try:
         message = read(data)
     except NotAuditMessage:
@@ -104,7 +114,7 @@ def words(data: bytes) -> str:
     why = f": {event.outcome_description}." if event.outcome_description else "."
     said.append(_OUTCOMES[event.outcome] if event.outcome is Outcome.SUCCESS else _OUTCOMES[event.outcome] + why)
     said.append(f"Recorded by {message.source.source_id or 'a node that is not named'}.")
-    return "".join(c if c.isprintable() else " " for c in " ".join(said))
+    return visible(" ".join(said)).replace("\n", "[U+000A]")
 
 
 def _what(message: AuditMessage) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import getpass
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from xds.audit import verify as checks
 from xds.audit.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.audit.framing import BadFrame
-from xds.audit.indexing import folded
+from xds.audit.indexing import by_values
 from xds.audit.keys import load_certificates, log_certificates
 from xds.audit.merkle import BadProof, HashTree
 from xds.audit.plain import indented, summary, words
@@ -72,8 +73,8 @@ def filters(command: F) -> F:
 
 
 def _wanted(transaction: str, since: datetime | None, until: datetime | None, failed: bool, **named: str) -> Wanted:
-    values = tuple((kind, folded(kind, value)) for kind, value in named.items() if value)
-    return Wanted(values, micros(since), micros(until), transaction=transaction, failed=failed)
+    values = by_values({kind: value for kind, value in named.items() if value})
+    return replace(values, since=micros(since), until=micros(until), transaction=transaction, failed=failed)
 
 
 @audit.command("list", epilog="Example: xds audit list --json --data ./xds-data")
@@ -133,8 +134,10 @@ def report(
             if about is None:
                 unusual = review.unusual(connection, most=most)
             else:
-                values = ((about.needs, folded(about.needs, whom)),) if whom else ()
-                wanted = Wanted(values, micros(since), micros(until), event=about.event, failed=about.failed)
+                values = by_values({about.needs: whom} if whom else {})
+                wanted = replace(
+                    values, since=micros(since), until=micros(until), event=about.event, failed=about.failed
+                )
                 lines = about.make(search.found(connection, wanted, most))
         _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
     if about is None:

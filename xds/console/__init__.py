@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from flask import Blueprint, Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as Reply
 
 from xds import __version__
+from xds.audit.plain import visible
 from xds.console import looking
+from xds.console.trouble import trouble
 from xds.settings import DEFAULT_DOMAIN, Settings
 from xds.wire.metrics import Metrics
 
@@ -61,13 +64,28 @@ def make(
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
-    @flask.errorhandler(404)
-    @flask.errorhandler(405)
-    def nothing(problem: Any) -> Response:
-        return _text(int(problem.code), "there is nothing at this address")
+    @flask.errorhandler(HTTPException)
+    def refused(problem: HTTPException) -> Reply:
+        """A page to who looks at pages, a line to all others."""
+        status = problem.code or 500
+        if status < 400:
+            return problem.get_response()
+        reason = _REASONS.get(status, "This cannot be done now.")
+        if request.path.startswith("/console"):
+            return trouble(reason, status)
+        return _text(status, reason)
+
+    @flask.template_filter()
+    def seen(text: object) -> str:
+        return visible(str(text))
 
     return flask
 
+
+_REASONS = {
+    400: "This is not what the page asks for.", 404: "There is nothing at this address.",
+    405: "There is nothing at this address.", 413: "This is more than the server takes at once.",
+}  # fmt: skip
 
 # Inline styles are the viewer's zoom.
 _POLICY = (

@@ -11,13 +11,14 @@ from urllib.parse import parse_qsl, urlencode
 from flask import Blueprint, Response, abort, g, redirect, render_template, request
 
 from xds.audit import listing
-from xds.audit.codes import EVENT_IDS, EVENT_TYPES, TRANSACTIONS
-from xds.audit.indexing import folded
-from xds.audit.plain import indented, summary, words
+from xds.audit.codes import EVENT_IDS, TRANSACTIONS
+from xds.audit.indexing import by_values
+from xds.audit.plain import indented, meaning, summary, words
 from xds.console.sealing import Sealer
 from xds.console.signing_in import from_our_form
+from xds.console.trouble import trouble
 from xds.desk import AuditDesk, Look
-from xds.store.audit import Recorded
+from xds.store.audit import Recorded, now_microseconds
 from xds.store.audit_search import HOUR, Page, Position, Wanted
 from xds.store.review import DAY
 
@@ -55,7 +56,7 @@ class Search:
         """Read a form; what cannot be read restricts nothing, and is said."""
         given = {key: text for key in (*NAMED, "event", "outcome", "text", "since", "until")
                  if (text := arguments.get(key, "").replace("\0", "").strip()[:300])}  # fmt: skip
-        wanted = Wanted(tuple((key, folded(key, given[key])) for key in NAMED if key in given))
+        wanted = by_values({key: given[key] for key in NAMED if key in given})
         event, transaction = _kind(given.get("event", ""))
         wanted = replace(wanted, event=event, transaction=transaction, text=given.get("text", ""))
         if given.get("outcome") == "failed":
@@ -65,8 +66,10 @@ class Search:
         try:
             since, (until, width) = time_of(given.get("since", ""))[0], time_of(given.get("until", ""))
             before = Position.parse(arguments["before"]) if "before" in arguments else None
-        except ValueError:
-            return cls(given, wanted, "A time is written as 2026-03-01 or 2026-03-01T08:00.")
+        except ValueError as problem:
+            return cls(given, wanted, str(problem))
+        if until and until + width <= since:
+            return cls(given, wanted, "From is after Until.")
         return cls(given, replace(wanted, since=since, until=until and until + width, before=before))
 
     @property
@@ -85,19 +88,20 @@ def _kind(text: str) -> tuple[str, str]:
 
 
 def time_of(text: str) -> tuple[int, int]:
-    """Microseconds since 1970 of a day or a minute in UTC, and how long it is; 0 of none.
+    """Microseconds since 1970 of a day, a minute or a second in UTC, and how long it is; 0 of none.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none; the message is for people.
     """
-    for form, width in (("%Y-%m-%d", DAY), ("%Y-%m-%dT%H:%M", 60_000_000)):
+    plain = text.removesuffix("Z").removesuffix("UTC").strip().replace(" ", "T")
+    for form, width in (("%Y-%m-%d", DAY), ("%Y-%m-%dT%H:%M", 60_000_000), ("%Y-%m-%dT%H:%M:%S", 1_000_000)):
         try:
-            moment = datetime.strptime(text, form).replace(tzinfo=UTC)
+            moment = datetime.strptime(plain, form).replace(tzinfo=UTC)
         except ValueError:
             continue
         return max(int(moment.timestamp()) * 1_000_000, 1), width
     if text:
-        raise ValueError("no time")
+        raise ValueError("A time is written as 2026-03-01, 2026-03-01 08:00 or 2026-03-01 08:00:30, in UTC.")
     return 0, 0
 
 
@@ -120,15 +124,20 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         return [row(one, about[one.id]) for one in found]
 
     @blueprint.get("/console/audit")
-    def search() -> str:
+    def search() -> str | tuple[str, int]:
         asked = Search.of(request.args)
+        if asked.wrong:
+            return shown(asked, Page([], None), None), 400
         found = log.page(asked.wanted, PAGE)
-        chart = None if asked.given.get("text") else _chart(asked, log)
+        chart = _chart(asked, log)
         log.looked(look(), asked.given)
+        return shown(asked, found, chart)
+
+    def shown(asked: Search, found: Page, chart: dict[str, Any] | None) -> str:
         return render_template(
             "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
             following=asked.with_(before=str(found.end)) if found.end else {}, searched=_searched(found),
-            kinds=_kinds(), outcomes=_OUTCOMES, desk="search",
+            kinds=_kinds(), outcomes=_OUTCOMES, now=minute(now_microseconds()), desk="search",
             saved=[
                 {"id": one.id, "name": one.name, "given": dict(parse_qsl(one.query))}
                 for one in log.searches(look().name)
@@ -141,11 +150,12 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         if form not in _EXPORTS:
             abort(404)
         asked = Search.of(request.args)
+        if asked.wrong:
+            return trouble(asked.wrong, 400)
         content_type, most = _EXPORTS[form]
         found = log.taken(asked.wanted, most)
         if found.end and len(found.records) < most:
-            reason = "This search takes too long. Please choose a shorter time, or a patient or person."
-            return Response(render_template("trouble.html", reason=reason), 503)
+            return trouble("This search takes too long. Please choose a shorter time, or a patient or person.", 503)
         log.looked(look(), {"export": form, **asked.given})
         newest = f"-newest-{most}" if found.end else ""  # nobody takes a part for all
         disposition = f'attachment; filename="audit{newest}.{form}"'
@@ -159,8 +169,10 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         if not from_our_form() or not name:
             abort(400)
         asked = Search.of(dict(parse_qsl(query)))
+        if asked.wrong:
+            return trouble(asked.wrong, 400)
         if not log.save_search(look().name, name, asked.text):
-            return Response(render_template("trouble.html", reason="You keep as many searches as can be kept."), 409)
+            return trouble("You keep as many searches as can be kept.", 409)
         return redirect(sealer.address("/console/audit", asked.given), 303)
 
     @blueprint.post("/console/audit/searches/<int:id_>/forget")
@@ -181,6 +193,18 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
             "audit_record.html", row=shown, words=words(found.message), xml=indented(found.message),
             proof=log.proof(found), origin=found.origin, desk="search",
         )  # fmt: skip
+
+    @blueprint.get("/console/audit/<int:id_>/message")
+    def message(id_: int) -> Response:
+        """A record byte for byte."""
+        found = log.one(id_)
+        if found is None:
+            abort(404)
+        log.looked(look(), {"message": str(id_)}, found.patient_id)
+        disposition = f'attachment; filename="record-{id_}.xml"'
+        return Response(
+            found.message, content_type="application/octet-stream", headers={"Content-Disposition": disposition}
+        )
 
     return blueprint
 
@@ -253,14 +277,9 @@ def row(one: Recorded, patients: Sequence[str]) -> dict[str, Any]:
     said = summary(one.message)
     return {
         "id": one.id, "leaf": one.leaf_number, "event": said["event"],
-        "transaction": _meaning(said.get("transaction", "")),
+        "transaction": meaning(said.get("transaction", "")),
         "outcome": _OUTCOMES.get(said.get("outcome", ""), ""), "failed": said.get("outcome", "0") != "0",
         "source": said.get("source", ""), "destination": said.get("destination", ""), "person": said.get("person", ""),
         "patient": patients[0] if patients else one.patient_id, "why": said.get("why", ""),
         "time": f"{one.time:%Y-%m-%d %H:%M:%S}",
     }  # fmt: skip
-
-
-def _meaning(code: str) -> str:
-    """A transaction's number, or what the code of another kind of event means."""
-    return EVENT_TYPES[code].text if code in EVENT_TYPES else code

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, render_template, request
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
+from xds.console.trouble import trouble
 from xds.wire.http import HttpReply, HttpRequest
 
 PAGE = 50
@@ -80,7 +81,7 @@ def pages(ask: Ask) -> Blueprint:
 
     @blueprint.errorhandler(NotAnswered)
     def not_answered(problem: NotAnswered) -> Response:
-        return Response(render_template("trouble.html", reason=str(problem)), problem.status)
+        return trouble(str(problem), problem.status)
 
     return blueprint
 

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template, request
 from pydicom.uid import UID
 
+from xds.console.trouble import trouble
 from xds.consuming import Consuming, Unavailable
 from xds.dicomweb import render
 from xds.imaging.manifest import MANIFEST_TITLE, Manifest, SeriesReference
@@ -129,7 +130,7 @@ def pages(consumer: Consuming, places: Places) -> Blueprint:
 
     @blueprint.errorhandler(Unavailable)
     def not_answered(problem: Exception) -> Response:
-        return Response(render_template("trouble.html", reason=f"{problem}."), 502)
+        return trouble(f"{problem}.", 502)
 
     return blueprint
 

@@ -30,23 +30,26 @@ def pages(log: AuditDesk) -> Blueprint:
     blueprint = Blueprint("reporting", __name__)
 
     @blueprint.get("/console/audit/reports/<name>")
-    def report(name: str) -> str:
+    def report(name: str) -> str | tuple[str, int]:
         about = REPORTS.get(name)
         if about is None:
             abort(404)
         asked = _asked(about)
         lines, cut = [], ""
-        if not about.needs or about.needs in asked.given:
+        if asked.wrong:
+            pass
+        elif not about.needs or about.needs in asked.given:
             wanted = replace(asked.wanted, event=about.event, failed=about.failed or asked.wanted.failed)
             found = log.page(wanted, READ)
             lines = about.make(found.records)
             cut = minute(found.end.recorded) if found.end else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
-        return render_template(
+        page = render_template(
             "report.html", about=about, name=name, given=asked.given, wrong=asked.wrong, cut=cut, desk=name,
             lines=_drawn(lines[:LINES], asked.wanted), hidden=max(len(lines) - LINES, 0), search=asked,
-            people=sum(line.is_person for line in lines), total=len(lines),
+            people=sum(line.is_person for line in lines), total=len(lines), now=minute(now_microseconds()),
         )  # fmt: skip
+        return page, 400 if asked.wrong else 200
 
     return blueprint
 
@@ -54,8 +57,8 @@ def pages(log: AuditDesk) -> Blueprint:
 def _asked(about: Report) -> Search:
     """What the form says; a report that needs nothing is of the last thirty days, unless it says otherwise."""
     asked = Search.of(request.args)
-    if not about.needs and not asked.wanted.since:
-        asked = replace(asked, wanted=replace(asked.wanted, since=now_microseconds() - 30 * DAY))
+    if not about.needs and not asked.given.get("since"):
+        return Search.of({**request.args.to_dict(), "since": minute(now_microseconds() - 30 * DAY)[:10]})
     return asked
 
 

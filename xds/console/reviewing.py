@@ -9,8 +9,9 @@ from flask import Blueprint, abort, redirect, render_template, request
 from xds.audit.watching import REASONS
 from xds.console.auditing import look, minute
 from xds.console.signing_in import from_our_form
+from xds.console.trouble import trouble
 from xds.desk import AuditDesk
-from xds.store.review import DAY, DECISIONS, Unusual
+from xds.store.review import DAY, DECISIONS, Decided, Unusual
 
 PAGE = 50
 
@@ -34,8 +35,11 @@ def pages(log: AuditDesk) -> Blueprint:
         decision, note = request.form.get("decision", ""), request.form.get("note", "").replace("\0", "")[:2000]
         if not from_our_form() or decision not in DECISIONS or id_ >= 2**63:
             abort(400)
-        if not log.decide(look(), id_, decision, note):
-            abort(404)
+        try:
+            if not log.decide(look(), id_, decision, note):
+                abort(404)
+        except Decided:
+            return trouble("Somebody has decided on this before you; see what was decided.", 409)
         return redirect("/console/audit/unusual", 303)
 
     return blueprint

@@ -15,10 +15,11 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, request
 from werkzeug.datastructures import ImmutableMultiDict
 
 from xds.console.signing_in import local
+from xds.console.trouble import trouble
 
 SEALED = "s"
 """The parameter of an address that holds what is asked for."""
@@ -80,7 +81,7 @@ def pages(sealer: Sealer) -> Blueprint:
             return None
         found = sealer.opened(sealed)
         if found is None:
-            return _trouble("This address is not one that was made here. Please search again.")
+            return trouble("This address is not one that was made here. Please search again.", 400)
         request.args = ImmutableMultiDict({**request.args.to_dict(), **found})
         return None
 
@@ -100,11 +101,7 @@ def pages(sealer: Sealer) -> Blueprint:
         """Nothing is done here, so that the form needs no token."""
         asked = {key: text.strip() for key, text in request.form.items() if key != "to"}
         if sum(len(key) + len(text.encode()) + 6 for key, text in asked.items()) > BYTES:
-            return _trouble("This is too long to be searched for.")
+            return trouble("This is too long to be searched for.", 400)
         return redirect(sealer.address(local(request.form.get("to", "")), asked), 303)
 
     return blueprint
-
-
-def _trouble(reason: str) -> Response:
-    return Response(render_template("trouble.html", reason=reason), 400)

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response as Reply
 
 from xds.audit.codes import Coded
 from xds.audit.people import Person, asked_by
+from xds.console.trouble import trouble
 from xds.desk import Busy, Desk
 
 COOKIE, FORM = "xds-session", "xds-form"
@@ -50,14 +51,17 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
                 return None
             query = request.query_string.decode()
             target = path + (f"?{query}" if query else "")
+            lost = {}
             if request.method == "POST":
                 target = local(request.form.get("to", ""))
-            return redirect(f"/console/sign-in?{urlencode({'next': target})}")
+                lost = {} if path == "/console/find" else {"lost": "1"}
+            return redirect(f"/console/sign-in?{urlencode({'next': target, **lost})}")
         # Whatever is looked at for them names them in its records.
         g.asked = asked_by(Person(g.visitor.name, roles=(Coded(g.visitor.role, "xds", g.visitor.role),)))
         g.asked.__enter__()
         if wanted and g.visitor.role not in wanted:
-            return Response(render_template("trouble.html", reason="This page is for another role than yours."), 403)
+            desk.not_allowed(g.visitor.name, request.remote_addr or "", path)
+            return trouble("This page is for another role than yours. That you asked for it is on record.", 403)
         return None
 
     @blueprint.teardown_app_request
@@ -77,7 +81,8 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
 
     @blueprint.get("/console/sign-in")
     def form() -> Reply:
-        return _form("", 200)
+        lost = "lost" in request.args
+        return _form("Your session had ended: what you sent was not kept. Please do it again." if lost else "", 200)
 
     def _form(wrong: str, status: int) -> Reply:
         # One that the browser has stays: its other pages sign out with it.

@@ -10,7 +10,7 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
@@ -71,7 +71,8 @@ class Wanted:
     """What records must be to be found; what is empty does not restrict.
 
     ``values`` are kinds with what they must be, all of them; times are microseconds since 1970, UTC, ``until`` not
-    included; ``text`` stands anywhere in the message, in any case; ``before`` is where the page before ended.
+    included; ``text`` stands anywhere in the message, in any case; ``before`` is where the page before ended; each of
+    ``accepted`` looks at a record as it was found, and says whether it is meant.
     """
 
     values: tuple[tuple[str, str], ...] = ()
@@ -83,6 +84,7 @@ class Wanted:
     outcomes: tuple[int, ...] = ()
     text: str = ""
     before: Position | None = None
+    accepted: tuple[Callable[[Recorded], bool], ...] = ()
 
     @property
     def terms(self) -> tuple[int, ...]:
@@ -328,7 +330,8 @@ def _read(connection: sa.Connection, wanted: Wanted, where: Sequence[sa.ColumnEl
 
 
 def _with_text(rows: Iterable[sa.Row[Any]], wanted: Wanted) -> list[Recorded]:
-    records = [recorded_of(row, row.leaf_number) for row in rows]
+    read_ = (recorded_of(row, row.leaf_number) for row in rows)
+    records = [one for one in read_ if all(accept(one) for accept in wanted.accepted)]
     needle = escape(wanted.text)
     if not needle:
         return records

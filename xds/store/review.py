@@ -141,12 +141,23 @@ def open_count(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(sa.func.count()).select_from(audit_unusual).where(where)) or 0)
 
 
+class Decided(Exception):
+    """Somebody has decided before."""
+
+
 def decide(connection: sa.Connection, id_: int, decision: str, note_: str, who: str) -> Unusual | None:
-    """Keep a decision; what was decided on, None if there is none."""
+    """Keep a decision; what was decided on, None if there is none.
+
+    Raises:
+        Decided: it was decided before, and that stands.
+    """
     table = audit_unusual
     values = {"decision": decision, "note": note_[:2000], "decided_by": who[:64], "decided": now_microseconds()}
-    connection.execute(sa.update(table).where(table.c.id == id_).values(**values))
+    update = sa.update(table).where(table.c.id == id_, table.c.decision == "").values(**values)
+    changed = connection.execute(update).rowcount
     row = connection.execute(sa.select(table).where(table.c.id == id_)).first()
+    if row is not None and not changed:
+        raise Decided
     return None if row is None else Unusual(**dict(row._mapping))
 
 

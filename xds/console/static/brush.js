@@ -7,7 +7,7 @@
   const bars = [...plot.children];
   let first = -1, last = -1;
 
-  const under = (event) => bars.indexOf(document.elementFromPoint(event.clientX, event.clientY)?.closest("#chart .plot a"));
+  const under = (event) => bars.indexOf(document.elementFromPoint(event.clientX, event.clientY)?.closest("#chart .plot > *"));
   const mark = () => bars.forEach((bar, n) =>
     bar.classList.toggle("chosen", first >= 0 && n >= Math.min(first, last) && n <= Math.max(first, last)));
 
