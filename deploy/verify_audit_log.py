@@ -22,7 +22,11 @@ It is written apart from the package's own verifier, from this description, so t
     ``XDS-ERASED-1 FIRST END LENGTH``, LENGTH bytes of a signed statement, a line end, and the 32 bytes of the hash of
     each leaf.  The statement is signed as a checkpoint is, and names LogId, First, End, and the Root over these hashes.
 
-Exit code 0: it holds; 1: it does not, and the first step and record that does not hold is printed; 2: wrong use.
+A bundle's records are held to proofs.json and checkpoint.xml, and it may hold nothing else but certificates/,
+README.txt and report.html, which are for people: what counts is in records/.
+
+Exit code 0: it holds; 1: it does not, and the first step and record that does not hold is printed; 2: wrong use, or
+what was named is not there or no such file.
 """
 
 from __future__ import annotations
@@ -62,8 +66,7 @@ class DoesNotHold(Exception):
 def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, bytes | None]]:
     """Number, what the header says, and bytes of each entry; of an erased one its hash, and no bytes."""
     expected = 0
-    gone = [path for path in folder.glob("*.erased") if not path.with_suffix(".log").exists()]
-    files = sorted([*folder.glob("*.log"), *gone])
+    files = sorted([*numbered(folder, "log"), *gone_from(folder)])
     for place, path in enumerate(files):
         with path.open("rb") as file:
             if int(path.stem) != expected:
@@ -83,6 +86,16 @@ def entries(folder: Path, word: bytes, step: int) -> Iterator[tuple[int, bytes, 
                     raise DoesNotHold(step, f"entry {expected}", "cut off" if at_end else "not what was written")
                 yield expected, parts[2], data[:-1]
                 expected += 1
+
+
+def numbered(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder that are called by a number; others are none of the log's."""
+    return [path for path in folder.glob(f"*.{suffix}") if path.stem.isascii() and path.stem.isdigit()]
+
+
+def gone_from(folder: Path) -> list[Path]:
+    """What stands for files that were erased."""
+    return [path for path in numbered(folder, "erased") if not path.with_suffix(".log").exists()]
 
 
 def erased(path: Path) -> tuple[int, bytes, list[bytes]]:
@@ -176,6 +189,14 @@ def signature_holds(
     time = datetime.fromisoformat(said["Time"])
     if not trusted[0].not_valid_before_utc <= time <= trusted[0].not_valid_after_utc:
         raise DoesNotHold(4, where, "signed outside the time that its certificate is valid")
+    try:
+        verified(root, trusted[0], where)
+    except (ValueError, AttributeError, IndexError, TypeError):
+        raise DoesNotHold(4, where, "the signature is malformed") from None
+
+
+def verified(root: etree._Element, certificate: x509.Certificate, where: str) -> None:
+    """That the signature is by a certificate's holder, over all of it."""
     signature = root.find(SIGNATURE + "Signature")
     info = signature.find(SIGNATURE + "SignedInfo")
     references = info.findall(SIGNATURE + "Reference")
@@ -188,12 +209,14 @@ def signature_holds(
     ]
     if methods != [EXCLUSIVE, ECDSA_SHA256, SHA256, ""] or transforms not in ([ENVELOPED, EXCLUSIVE], [ENVELOPED]):
         raise DoesNotHold(4, where, "the signature is of another kind")
-    value = base64.b64decode(signature.findtext(SIGNATURE + "SignatureValue") or "")
-    stated = base64.b64decode(references[0].findtext(SIGNATURE + "DigestValue") or "")
+    value, stated = (
+        base64.b64decode("".join((parent.findtext(SIGNATURE + name) or "").split()), validate=True)
+        for parent, name in ((signature, "SignatureValue"), (references[0], "DigestValue"))
+    )
     canonical = etree.tostring(info, method="c14n", exclusive=True)
     half = len(value) // 2
     der = encode_dss_signature(int.from_bytes(value[:half], "big"), int.from_bytes(value[half:], "big"))
-    key = trusted[0].public_key()
+    key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise DoesNotHold(4, where, "the key is of another kind")
     try:
@@ -207,9 +230,7 @@ def signature_holds(
 
 def check_erased(folder: Path, certificates: list[x509.Certificate], last: dict[str, str] | None) -> None:
     """Step (8)."""
-    for path in sorted(folder.glob("*.erased")):
-        if path.with_suffix(".log").exists():
-            continue
+    for path in sorted(gone_from(folder)):
         end, signed, leaves = erased(path)
         fields = ["LogId", "First", "End", "Root", "Time", "Sha256", "Reason"]
         root, said = read(signed, "Erasure", fields, path.name, 8)
@@ -267,10 +288,10 @@ def check_log(folder: Path, certificates: list[x509.Certificate], seen: list[dic
         if tree.root().hex() != said["Root"]:
             raise DoesNotHold(2, f"{where}, records up to {tree.size - 1}", "not what was sealed")
         before, last, count = signed, said, count + 1
-    if last is None and next(records, None) is not None:
-        raise DoesNotHold(5, "record 0", "there are records and no checkpoint")
+    if last is None:
+        raise DoesNotHold(5, "record 0", "there is no checkpoint")
     for size, one in marks:
-        if size > tree.size or (last is not None and one["LogId"] != last["LogId"]):
+        if size > tree.size or one["LogId"] != last["LogId"]:
             raise DoesNotHold(7, f"record {tree.size}", "is missing, or the witness has seen another log")
     check_erased(folder / "segments", certificates, last)
     return f"holds: {tree.size} records under {count} checkpoints"
@@ -281,6 +302,13 @@ def check_bundle(path: Path, certificates: list[x509.Certificate]) -> str:
     with zipfile.ZipFile(path) as bundle:
         proofs = json.loads(bundle.read("proofs.json"))
         said = checkpoint(bundle.read("checkpoint.xml"), certificates, "the checkpoint", believe=True)
+        listed = [one["file"] for one in proofs["records"]]
+        for name in bundle.namelist():
+            known = name in ("proofs.json", "checkpoint.xml", "README.txt", "report.html", *listed)
+            if not known and not name.startswith("certificates/"):
+                raise DoesNotHold(1, name, "is proven by nothing in the bundle")
+        if not listed or len(set(listed)) != len(listed) or len(bundle.namelist()) != len(set(bundle.namelist())):
+            raise DoesNotHold(1, "the bundle", "holds no records, or something twice")
         for one in proofs["records"]:
             number, where = one["leaf"], f"record {one['leaf']}"
             hash_ = leaf(number, one["time"].encode(), bundle.read(one["file"]))
@@ -289,7 +317,8 @@ def check_bundle(path: Path, certificates: list[x509.Certificate]) -> str:
                 != said["Root"]
             ):
                 raise DoesNotHold(2, where, "is not under the checkpoint")
-    return f"holds: {len(proofs['records'])} records of a log of {said['Size']}, sealed at {said['Time']}"
+    counted = f"{len(proofs['records'])} records of a log of {said['Size']}, sealed at {said['Time']}"
+    return f"holds: {counted}; report.html is for reading and was not checked"
 
 
 def proven(hash_: bytes, number: int, size: int, proof: list[bytes]) -> bytes:
@@ -315,8 +344,11 @@ def main(given: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     at = given.index("--witness") if "--witness" in given else len(given)
-    certificates = [x509.load_pem_x509_certificate(Path(path).read_bytes()) for path in given[2:at]]
     try:
+        certificates = [one for path in given[2:at] for one in x509.load_pem_x509_certificates(Path(path).read_bytes())]
+        if given[0] == "log" and not (Path(given[1]) / "checkpoints").is_dir():
+            print(f"{given[1]} holds no audit log", file=sys.stderr)
+            return 2
         if given[0] == "log":
             seen = [witness_of(Path(path), certificates) for path in given[at + 1 :] if path != "--witness"]
             print(check_log(Path(given[1]), certificates, seen))
@@ -325,6 +357,9 @@ def main(given: list[str]) -> int:
     except DoesNotHold as problem:
         print(f"DOES NOT HOLD: {problem}")
         return 1
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as problem:
+        print(f"cannot be read: {problem}", file=sys.stderr)
+        return 2
     return 0
 
 

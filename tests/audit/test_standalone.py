@@ -151,7 +151,7 @@ def test_a_bundle_is_checked_by_a_stranger(log: Path, tmp_path: Path) -> None:
 def changed(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
     with zipfile.ZipFile(path) as opened:
         held = {one: opened.read(one) for one in opened.namelist()}
-    held[name] = change(held[name])
+    held[name] = change(held.get(name, b""))
     with zipfile.ZipFile(path, "w") as written_:
         for one, data in held.items():
             written_.writestr(one, data)
@@ -176,6 +176,10 @@ def renumbered(data: bytes) -> bytes:
         ("proofs.json", spoilt_proof),
         ("proofs.json", renumbered),
         ("checkpoint.xml", lambda data: data.replace(b"<Size>", b"<Size>1")),
+        ("checkpoint.xml", lambda data: data.replace(b"SignatureValue>", b"SignatureValue>!", 1)),
+        ("proofs.json", lambda data: json.dumps({**json.loads(data), "records": []}).encode()),
+        ("proofs.json", lambda data: json.dumps({"records": json.loads(data)["records"] * 2}).encode()),
+        ("records/000000009999.xml", lambda _: b"<AuditMessage/>"),
     ],
 )
 def test_a_bundle_that_was_changed_does_not_hold(
@@ -184,6 +188,34 @@ def test_a_bundle_that_was_changed_does_not_hold(
     path = bundled(log, tmp_path / "court.zip")
     changed(path, name, change)
     assert run("bundle", path, pem(tmp_path, our_key()))[0] == 1
+
+
+def test_what_cannot_be_read_is_said_in_a_line(log: Path, tmp_path: Path) -> None:
+    path, certificate = bundled(log, tmp_path / "court.zip"), pem(tmp_path, our_key())
+    nothing, other = tmp_path / "nothing", tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as made:
+        made.writestr("x", b"y")
+    for arguments in (
+        ("log", nothing, certificate), ("log", log, nothing), ("log", log, path), ("bundle", nothing, certificate),
+        ("bundle", certificate, certificate), ("bundle", other, certificate), ("bundle", path, path),
+    ):  # fmt: skip
+        code, said = run(*arguments)
+        assert (code, len(said.splitlines()), "Traceback" in said) == (2, 1, False)
+
+
+def test_both_pass_over_files_that_are_none_of_the_logs(log: Path, tmp_path: Path) -> None:
+    for name in ("x.erased", "x.log", "notes.txt"):
+        (log / "segments" / name).write_bytes(b"x")
+    assert alone(log, folder=tmp_path) == ours(log)
+    assert run("log", log, pem(tmp_path, our_key()))[0] == 0
+
+
+def test_both_take_what_has_no_checkpoint_for_no_log(log: Path, tmp_path: Path) -> None:
+    for part in ("segments", "checkpoints"):
+        for path in (log / part).iterdir():
+            path.unlink()
+    assert alone(log, folder=tmp_path) == ours(log)
+    assert run("log", log, pem(tmp_path, our_key()))[0] == 1
 
 
 def test_what_is_not_under_the_checkpoint_is_not_exported(log: Path, tmp_path: Path) -> None:

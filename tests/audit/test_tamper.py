@@ -522,6 +522,10 @@ def test_a_record_is_not_proven_by_another_key(handed: Handed) -> None:
         verify_record(a_record(12), handed.proof, handed.signed, [other_key().certificate])
 
 
-def test_an_empty_log_holds_and_says_that_it_is_empty(tmp_path: Path) -> None:
-    found = check(tmp_path)
-    assert (found.records, found.checkpoints, found.last, found.unsealed) == (0, 0, None, 0)
+def test_what_has_no_checkpoint_is_no_log_that_holds(log: Path) -> None:
+    for part in ("segments", "checkpoints"):
+        for path in files(log / part):
+            path.unlink()
+    with pytest.raises(Tampered, match="there is no checkpoint") as found:
+        check(log)
+    assert found.value.step == 5

@@ -75,8 +75,9 @@ proofs.json      each record's number, its time and origin, and its path to the 
 checkpoint.xml   the signed statement of that root
 certificates/    who signs; compare their fingerprints with what the operator publishes
 
-verify_audit_log.py bundle THIS.zip CERTIFICATE.pem checks all of it, without xds.  Do not take the certificate from
-here: whoever could write the bundle could write that, too.
+verify_audit_log.py bundle THIS.zip CERTIFICATE.pem checks the records, their proofs and the checkpoint, without xds.
+Do not take the certificate from here: whoever could write the bundle could write that, too; and report.html, which is
+for reading: what counts is in records/.
 """
 
 
@@ -99,6 +100,6 @@ def _section(record: Record) -> str:
     patient = f"<dt>Patient</dt><dd>{html.escape(said['patient'])}</dd>" if said.get("patient") else ""
     return (
         f"<section><h2>Record {record.leaf}: {html.escape(said['event'])}</h2>"
-        f"<p>{html.escape(words(record.message))}</p>"
+        f"<p>{html.escape(words(record.message, record.origin))}</p>"
         f"<dl><dt>Recorded</dt><dd>{time}</dd>{origin}{patient}</dl></section>"
     )

@@ -26,7 +26,7 @@ from xds.audit.plain import meaning, summary, visible, words
 from xds.store.audit import Recorded
 
 COLUMNS = ("record", "number", "time", "event", "transaction", "outcome", "why", "person", "source", "destination",
-           "patient")  # fmt: skip
+           "patient", "origin")  # fmt: skip
 
 CELL = 400
 """Characters of a cell; no row may be longer than a page."""
@@ -42,7 +42,8 @@ def row(record: Recorded) -> dict[str, str]:
     """What a list has of a record, by column."""
     said = {**summary(record.message), "time": record.time.isoformat(timespec="milliseconds")}
     number = "" if record.leaf_number is None else str(record.leaf_number)
-    found = {**said, "record": str(record.id), "number": number, "patient": said.get("patient") or record.patient_id}
+    found = {**said, "record": str(record.id), "number": number, "patient": said.get("patient") or record.patient_id,
+             "origin": record.origin}  # fmt: skip
     return {column: found.get(column, "") for column in COLUMNS}
 
 
@@ -69,7 +70,7 @@ def as_json_lines(records: Iterable[Recorded]) -> Iterator[bytes]:
     """One object a line: the columns, the record in words, and its message as it was sealed."""
     for record in records:
         message = record.message.decode("utf-8", "replace")
-        said: dict[str, str] = {**row(record), "words": words(record.message), "message": message}
+        said: dict[str, str] = {**row(record), "words": words(record.message, record.origin), "message": message}
         yield json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
@@ -90,7 +91,9 @@ def as_pdf(records: Sequence[Recorded], title: str, asked: str) -> bytes:
     listed = [[_paragraph(text, head) for text in ("Time (UTC)", "What", "Who and where", "Patient", "Outcome")]]
     for record in shown:
         said = row(record)
-        who = _lines(said["person"], said["source"], said["destination"])
+        who = _lines(
+            said["person"], said["source"], said["destination"], said["origin"] and f"sent by {said['origin']}"
+        )
         what = _lines(said["event"], meaning(said["transaction"]))
         outcome = _lines(*_outcome(said["outcome"], said["why"]))
         texts = (f"{record.time:%Y-%m-%d %H:%M:%S}", what, who, _lines(said["patient"]), outcome)

@@ -50,6 +50,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else f"[U+{ord(c):04X}]" for c in text)
 
 
+def one_line(text: str) -> str:
+    """The same in one line, whatever it holds."""
+    return visible(text).replace("\n", "[U+000A]")
+
+
 def _machine(participant: ActiveParticipant) -> str:
     """What a system calls itself; its address where it says no more than that the reply goes back to it."""
     return participant.network_access_point_id if participant.user_id == ANONYMOUS else participant.user_id
@@ -92,12 +97,16 @@ _OUTCOMES = {
 _MOST_OBJECTS = 5
 
 
-def words(data: bytes) -> str:
-    """The record in one paragraph of English; control characters in its values are shown as such."""
+def words(data: bytes, origin: str = "") -> str:
+    """The record in one paragraph of English; control characters in its values are shown as such.
+
+    ``origin`` is where it came from: what it says is then another node's word.
+    """
+    came = f" Another node has sent it: {origin}. What it says is that node's word." if origin else ""
     try:
         message = read(data)
     except NotAuditMessage:
-        return UNREADABLE
+        return one_line(UNREADABLE + came)
     event = message.event
     said = [f"At {event.date_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {_what(message)}."]
     people = [p for p in message.participants if is_person(p)]
@@ -114,7 +123,7 @@ def words(data: bytes) -> str:
     why = f": {event.outcome_description}." if event.outcome_description else "."
     said.append(_OUTCOMES[event.outcome] if event.outcome is Outcome.SUCCESS else _OUTCOMES[event.outcome] + why)
     said.append(f"Recorded by {message.source.source_id or 'a node that is not named'}.")
-    return visible(" ".join(said)).replace("\n", "[U+000A]")
+    return one_line(" ".join(said) + came)
 
 
 def _what(message: AuditMessage) -> str:

@@ -59,7 +59,7 @@ def verify(
     (3) Checkpoints name the one before and one log; their sizes and times never shrink.
     (4) The last signature of each key holds (or every one), by a certificate that is trusted and valid at its time.
     (5) No record is missing that a checkpoint counts.  Records after the last checkpoint are counted, not judged:
-        they wait for the next.  Where there are records there is a checkpoint.
+        they wait for the next.  There is a checkpoint.
     (7) The log begins with what a witness has seen of it: the checkpoints ``witnessed``, as signed.
     (8) Each part that was erased has a statement of that by the log's key.
 
@@ -84,8 +84,8 @@ def verify(
             raise
     chain.check_last()
     unsealed = _count_rest(hashes)
-    if unsealed and chain.last is None:
-        raise Tampered(5, None, "there are records and no checkpoint")
+    if chain.last is None:
+        raise Tampered(5, None, "there is no checkpoint")
     marks.end(frontier, chain.last)
     erased = _erased(folder, chain.last, certificates)
     return Verified(frontier.size, chain.count, chain.last, unsealed, erased, chain.signed)

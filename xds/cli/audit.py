@@ -25,13 +25,13 @@ from xds.audit.framing import BadFrame
 from xds.audit.indexing import by_values
 from xds.audit.keys import load_certificates, log_certificates
 from xds.audit.merkle import BadProof, HashTree
-from xds.audit.plain import indented, summary, words
+from xds.audit.plain import indented, one_line, summary, visible, words
 from xds.audit.proof import proof
 from xds.audit.reports import REPORTS
 from xds.audit.segments import as_leaf
 from xds.audit.verify import Tampered
 from xds.audit.witness import NotWitnessed
-from xds.cli.common import TIME, as_json, database, deployment, micros, print_json, settings, time_of
+from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, settings, time_of
 from xds.cli.keeping import erase, hold
 from xds.errors import Unusable
 from xds.forwarding import waiting
@@ -80,25 +80,29 @@ def _wanted(transaction: str, since: datetime | None, until: datetime | None, fa
 @audit.command("list", epilog="Example: xds audit list --json --data ./xds-data")
 @deployment
 @as_json
-@click.option("--most", default=100, show_default=True, help="How many, newest first.")
+@click.option("--most", default=100, show_default=True, type=click.IntRange(1), help="How many, newest first.")
 @filters
 def list_(config: Path | None, data: str | None, json_: bool, most: int, **given: Any) -> None:
     """Print the newest records.  Looking is itself recorded."""
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
             records = search.found(connection, _wanted(**given), most)
         _looked(engine, loaded)
-    rows = [{"id": str(r.id), "leaf": "" if r.leaf_number is None else str(r.leaf_number)} | summary(r.message)
-            for r in records]  # fmt: skip
+    rows = [
+        {"id": str(one.id), "leaf": "" if one.leaf_number is None else str(one.leaf_number),
+         "arrived": one.time.isoformat(timespec="milliseconds"), "origin": one.origin} | summary(one.message)
+        for one in records
+    ]  # fmt: skip
     if json_:
         print_json(rows)
         return
     for row in rows:
-        click.echo(
-            f"{row['id']:>6}  {row.get('time', '')}  {row.get('transaction', ''):7}  {row['event']:28}  "
-            f"{row.get('outcome', '')}  {row.get('patient', '')}"
-        )
+        sent = f"  sent by {row['origin']}" if row["origin"] else ""
+        click.echo(one_line(
+            f"{row['id']:>6}  {row['arrived']}  {row.get('transaction', ''):7}  {row['event']:28}  "
+            f"{row.get('outcome', ''):1}  {row.get('patient', '')}{sent}"
+        ))  # fmt: skip
 
 
 def _looked(engine: sa.Engine, loaded: Loaded, asked: str = "", patient_id: str = "") -> None:
@@ -114,7 +118,7 @@ def _looked(engine: sa.Engine, loaded: Loaded, asked: str = "", patient_id: str 
 @click.argument("whom", required=False, default="")
 @deployment
 @as_json
-@click.option("--most", default=5000, show_default=True, help="Of the newest so many records.")
+@click.option("--most", default=5000, show_default=True, type=click.IntRange(1), help="Of the newest so many records.")
 @click.option("--since", type=TIME, default=None, help="Not before: 2026-03-01 or 2026-03-01T08:00 (UTC).")
 @click.option("--until", type=TIME, default=None, help="Before.")
 def report(
@@ -128,7 +132,7 @@ def report(
     about = REPORTS.get(what)  # None: unusual accesses, which are kept as such
     if bool(about and about.needs) != bool(whom):
         raise click.UsageError("patient and person need a WHOM, and nothing else has one")
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
             if about is None:
@@ -148,7 +152,7 @@ def report(
         return
     for line in lines:
         kinds = ", ".join(f"{kind} × {count}" for kind, count in line.kinds.items())
-        click.echo(f"{line.count:>6}  {time_of(line.last)}  {line.key}  {line.beside}  {kinds}")
+        click.echo(one_line(f"{line.count:>6}  {time_of(line.last)}  {line.key}  {line.beside}  {kinds}"))
 
 
 def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
@@ -157,7 +161,7 @@ def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
         return
     for one in found:
         day = time_of(one.day * review.DAY)[:10]
-        click.echo(f"{day}  {one.reason:14}  {one.known_as}  {one.patient_id}  {one.detail}".rstrip())
+        click.echo(one_line(f"{day}  {one.reason:14}  {one.known_as}  {one.patient_id}  {one.detail}".rstrip()))
 
 
 @audit.command(epilog="Example: xds audit forwarding --data ./xds-data")
@@ -165,7 +169,7 @@ def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
 @as_json
 def forwarding(config: Path | None, data: str | None, json_: bool) -> None:
     """Print what each repository that records are sent on to has still to be sent, and what it cannot be."""
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine, reading(engine) as connection:
         found = {url: waiting(connection, url) for url in loaded.settings.audit.forward_to}
     rows = [{"to": url, "waiting": waits, "unsent": unsent} for url, (waits, unsent) in found.items()]
@@ -177,12 +181,12 @@ def forwarding(config: Path | None, data: str | None, json_: bool) -> None:
 
 
 @audit.command(epilog="Example: xds audit show 17 --data ./xds-data")
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=click.IntRange(0, 2**63 - 1))
 @deployment
 @as_json
 def show(id_: int, config: Path | None, data: str | None, json_: bool) -> None:
     """Print record ID: what it means, its XML, and its proof."""
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
             record = store.one(connection, id_)
@@ -191,9 +195,14 @@ def show(id_: int, config: Path | None, data: str | None, json_: bool) -> None:
         proved = proof(engine, loaded.settings.data / "audit", _certificates(loaded, None), record).text
         _looked(engine, loaded)
     if json_:
-        print_json(summary(record.message) | {"words": words(record.message), "proof": proved})
+        print_json(summary(record.message) | {
+            "arrived": record.time.isoformat(timespec="milliseconds"), "origin": record.origin,
+            "words": words(record.message, record.origin), "proof": proved,
+        })  # fmt: skip
         return
-    click.echo(f"{words(record.message)}\n\n{indented(record.message)}\nproof: {proved}")
+    arrived = f"{record.time:%Y-%m-%d %H:%M:%S} UTC"
+    said = words(record.message, record.origin)
+    click.echo(f"{said}\n\n{visible(indented(record.message))}\nrecorded: {arrived}\nproof: {proved}")
 
 
 def _kept(signed: bytes) -> Checkpoint:
@@ -216,14 +225,14 @@ def _certificates(loaded: Loaded, given: Path | None) -> list[x509.Certificate]:
 @deployment
 @as_json
 @click.option("--to", "path", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The ZIP file.")
-@click.option("--most", default=10_000, show_default=True, help="How many, newest first.")
+@click.option("--most", default=10_000, show_default=True, type=click.IntRange(1), help="How many, newest first.")
 @filters
 def export(config: Path | None, data: str | None, json_: bool, path: Path, most: int, **given: Any) -> None:
     """Write records with their proofs, the checkpoint, certificates and a report into one ZIP file.
 
     deploy/verify_audit_log.py checks it without xds.  Records that are not sealed yet are left out.
     """
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
             found, signed = search.found(connection, _wanted(**given), most), store.last_checkpoint(connection)
@@ -232,6 +241,8 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
         records = [
             as_leaf(one) for one in reversed(found) if one.leaf_number is not None and one.leaf_number < signed[0]
         ]
+        if not records:
+            raise Unusable("no sealed record meets this")
         tree, certificates = HashTree(loaded.settings.data / "audit" / "tree"), _certificates(loaded, None)
         try:
             done = bundle.write(path, tree, records, signed[1], certificates)
@@ -252,6 +263,20 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as problem:
         raise Unusable(f"{path}: {problem.strerror}") from None
+
+
+def _trusted(path: Path) -> bytes:
+    """A checkpoint that was verified before.
+
+    Raises:
+        Unusable: it cannot be read, or is none.
+    """
+    data = _read(path)
+    try:
+        read(data)
+    except BadCheckpoint as problem:
+        raise Unusable(f"{path}: {problem}") from None
+    return data
 
 
 def _seen(where: str, loaded: Loaded, folder: Path) -> bytes:
@@ -301,7 +326,7 @@ def verify(
     with_index: bool,
 ) -> None:
     """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
-    loaded = settings(config, data)
+    loaded = settings(config, data, made=False) if log else existing(config, data)
     folder = log or loaded.settings.data / "audit"
     if not (folder / "checkpoints").is_dir():
         raise Unusable(f"{folder} holds no audit log")
@@ -312,7 +337,7 @@ def verify(
                 folder,
                 _certificates(loaded, certificate),
                 every_signature=every_signature,
-                trusted=_read(trusted) if trusted else None,
+                trusted=_trusted(trusted) if trusted else None,
                 witnessed=[_seen(where, loaded, folder) for where in witnesses],
                 progress=lambda count: bar.update(task, completed=count),
             )
@@ -330,7 +355,10 @@ def verify(
             click.echo(f"TAMPERED: {problem}", err=True)
         sys.exit(1)
     if keep:
-        keep.write_bytes(found.signed)
+        try:
+            keep.write_bytes(found.signed)
+        except OSError as problem:
+            raise Unusable(f"{keep}: {problem.strerror}") from None
     if json_:
         print_json({"holds": True, "records": found.records, "checkpoints": found.checkpoints,
                     "unsealed": found.unsealed, "erased": found.erased})  # fmt: skip
@@ -346,7 +374,7 @@ def verify(
 @as_json
 def reindex(config: Path | None, data: str | None, json_: bool) -> None:
     """File every record as its message says, beside a server that goes on; on record itself."""
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     wrong, begin, done = 0, 0, False
     with database(loaded) as engine, Progress(console=Console(stderr=True), transient=True, disable=json_) as bar:
         task = bar.add_task("records", total=None)

@@ -68,6 +68,18 @@ def settings(config: Path | None, data: str | None, *, made: bool = True, listen
     return with_identity(loaded) if made else loaded
 
 
+def existing(config: Path | None, data: str | None) -> Loaded:
+    """The settings of a deployment that is there: who looks at one that is not is told so, and nothing is made.
+
+    Raises:
+        Unusable: there is none; and as ``settings``.
+    """
+    found = settings(config, data, made=False).settings
+    if not (found.data / "identity.json").is_file() and not found.database_url.startswith("postgresql"):
+        raise Unusable(f"{found.data} holds no deployment")
+    return settings(config, data)
+
+
 @contextmanager
 def database(loaded: Loaded) -> Iterator[sa.Engine]:
     """The deployment's database, up to date."""

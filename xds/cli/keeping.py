@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from xds.audit.events import AuditEvent, Party, source_of
 from xds.audit.retention import Retention
 from xds.audit.sequencer import folder, signing_key
-from xds.cli.common import TIME, as_json, database, deployment, micros, print_json, settings, time_of
+from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, time_of
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
 from xds.settings import Loaded
@@ -42,7 +42,11 @@ def add(
     patient: str, since: datetime | None, until: datetime | None, reason: str, config: Path | None, data: str | None
 ) -> None:
     """Keep records until the hold is released: of a patient, of a time, or all."""
-    loaded, whom = settings(config, data), str(patient_id(patient)) if patient else ""
+    loaded, whom = existing(config, data), str(patient_id(patient)) if patient else ""
+    if since and until and until <= since:
+        raise click.UsageError("--since is not before --until")
+    if not reason.strip():
+        raise click.UsageError("--reason is empty")
     with database(loaded) as engine, engine.begin() as connection:
         id_ = holds.add(connection, Hold(getpass.getuser(), reason, whom, micros(since), micros(until)))
         _recorded(connection, loaded, id_, f"hold made: {reason}", whom)
@@ -50,11 +54,11 @@ def add(
 
 
 @hold.command(epilog="Example: xds audit hold release 3 --data ./xds-data")
-@click.argument("id_", metavar="ID", type=int)
+@click.argument("id_", metavar="ID", type=click.IntRange(0, 2**63 - 1))
 @deployment
 def release(id_: int, config: Path | None, data: str | None) -> None:
     """End the hold ID."""
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         found = holds.release(connection, id_, getpass.getuser())
         if found is None:
@@ -69,7 +73,7 @@ def release(id_: int, config: Path | None, data: str | None) -> None:
 @as_json
 def list_(everything: bool, config: Path | None, data: str | None, json_: bool) -> None:
     """Print the holds."""
-    with database(settings(config, data)) as engine, reading(engine) as connection:
+    with database(existing(config, data)) as engine, reading(engine) as connection:
         found = holds.all_of(connection, active=not everything)
     rows = [{
         "id": one.id, "patient": one.patient_id, "since": time_of(one.since), "until": time_of(one.until),
@@ -107,7 +111,7 @@ def erase(
 ) -> None:  # fmt: skip
     """Erase, or archive, segments of the log whose time is over; it still verifies, and what is held is kept."""
     reason = "".join(c if c.isprintable() else " " for c in reason)[:1000]
-    loaded = settings(config, data)
+    loaded = existing(config, data)
     limit = datetime.now(UTC) - timedelta(days=loaded.settings.audit.keep_days)
     wanted = limit if before is None else before.replace(tzinfo=UTC)
     if wanted > limit:

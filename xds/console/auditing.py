@@ -190,8 +190,8 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         (shown,) = rows([found])
         log.looked(look(), {"record": str(id_)}, shown["patient"])
         return render_template(
-            "audit_record.html", row=shown, words=words(found.message), xml=indented(found.message),
-            proof=log.proof(found), origin=found.origin, desk="search",
+            "audit_record.html", row=shown, words=words(found.message, found.origin), xml=indented(found.message),
+            proof=log.proof(found), desk="search",
         )  # fmt: skip
 
     @blueprint.get("/console/audit/<int:id_>/message")
@@ -280,6 +280,6 @@ def row(one: Recorded, patients: Sequence[str]) -> dict[str, Any]:
         "transaction": meaning(said.get("transaction", "")),
         "outcome": _OUTCOMES.get(said.get("outcome", ""), ""), "failed": said.get("outcome", "0") != "0",
         "source": said.get("source", ""), "destination": said.get("destination", ""), "person": said.get("person", ""),
-        "patient": patients[0] if patients else one.patient_id, "why": said.get("why", ""),
+        "origin": one.origin, "patient": patients[0] if patients else one.patient_id, "why": said.get("why", ""),
         "time": f"{one.time:%Y-%m-%d %H:%M:%S}",
     }  # fmt: skip
