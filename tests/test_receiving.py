@@ -26,6 +26,7 @@ from xds.audit.events import AuditEvent, Party
 from xds.audit.message import AuditSource
 from xds.audit.plain import summary
 from xds.receiving import AuditReceiver, received
+from xds.store import audit as store
 from xds.store import audit_search as search
 from xds.store.audit import Recorded
 from xds.store.audit_search import Wanted
@@ -191,6 +192,64 @@ def test_long_values_are_cut_to_what_a_row_holds() -> None:
     long = GOLDEN.replace(b"anna^^^", b"a" * 900).replace(b'csd-code="ITI-18"', b'csd-code="' + b"T" * 50 + b'"')
     one = received(long, "tls " + "x" * 900)
     assert (len(one.patient_id), len(one.transaction), len(one.origin)) == (512, 16, 512)
+
+
+# What bears our name, what comes home, and what is too much.
+
+
+def own(name: str = "xds.hospital.example") -> bytes:
+    """A message that a node of a name has made itself."""
+    return GOLDEN.replace(b"xds.hospital.example", name.encode())
+
+
+def test_a_message_of_another_that_bears_our_name_is_told_by_its_origin(engine: sa.Engine) -> None:
+    with listening(engine, tcp=HERE, ours="xds.hospital.example") as receiver:
+        sent(receiver.port("tcp"), framed(message(own()), message(own("other"))))
+        wait_for(lambda: len(kept(engine)) == 2)
+    assert [one.origin for one in kept(engine)] == ["tcp 127.0.0.1, calls itself this node", "tcp 127.0.0.1"]
+
+
+def test_what_this_node_has_recorded_itself_is_not_kept_again_when_it_is_sent_back(engine: sa.Engine) -> None:
+    mine = AuditEvent(AuditSource("here"), "110112", "E", ("ITI-18", "x"), *[Party("a", "b")] * 2).records()
+    with engine.begin() as connection:
+        store.record(connection, mine)
+    with listening(engine, tcp=HERE, ours="here") as receiver:
+        changed = mine[0].message.replace(b'UserID="a"', b'UserID="c"')
+        sent(receiver.port("tcp"), framed(message(mine[0].message), message(changed), message(GOLDEN)))
+        wait_for(lambda: len(kept(engine)) == 3)
+    assert sorted(one.origin for one in kept(engine)) == ["", "tcp 127.0.0.1", "tcp 127.0.0.1, calls itself this node"]
+
+
+def test_messages_wait_where_they_are_too_many_bytes_and_none_is_lost(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "QUEUED_BYTES", 300_000)
+    monkeypatch.setattr(receiving, "WRITTEN_BYTES", 150_000)
+    long = [b"<85>1 - - - - - - %d %b" % (number, b"x" * 100_000) for number in range(20)]
+    with listening(engine, tcp=HERE) as receiver:
+        sent(receiver.port("tcp"), framed(*long))
+        wait_for(lambda: len(kept(engine)) == 20, 30)
+    assert [one.message for one in kept(engine)] == long
+
+
+def test_long_messages_that_do_not_go_on_are_cut_and_keep_nobody_from_sending(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "HELD_BYTES", 450_000)
+    monkeypatch.setattr(receiving, "ROOM_SECONDS", 1.0)
+    begun = b"3000000 <85>1 - - - - - - " + b"x" * 500_000
+    with listening(engine, tcp=HERE) as receiver:
+        at = ("127.0.0.1", receiver.port("tcp"))
+        with socket.create_connection(at) as one, socket.create_connection(at) as other:
+            one.sendall(begun)
+            time.sleep(0.3)
+            with suppress(OSError):
+                other.sendall(begun)
+            sent(receiver.port("tcp"), framed(message(GOLDEN)))
+            wait_for(lambda: len(kept(engine)) == 3, 20)
+    flags = sorted(record.origin.partition(", ")[2] for record in kept(engine))
+    assert flags == ["", "no room for the rest", "silent in the midst of it"]
+    assert all(len(record.message) <= syslog.CUT_BYTES for record in kept(engine))
 
 
 # Over TLS.

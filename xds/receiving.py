@@ -23,10 +23,10 @@ from xds.audit.codes import ObjectRole
 from xds.audit.events import AuditEvent
 from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
-from xds.store.audit import UNREADABLE, Recorded, now_microseconds, record
+from xds.store.audit import UNREADABLE, Recorded, now_microseconds, own_at, record
 from xds.wire.http import subject_of
 from xds.wire.metrics import Metrics
-from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed
+from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
 log = logging.getLogger("xds.receiving")
 
@@ -34,8 +34,20 @@ CONNECTIONS = 512
 QUEUED = 20_000
 """Messages that wait to be written; a sender by TCP or TLS waits then, one by UDP is not heard."""
 
-WRITTEN = 2_000
-"""Messages in one database transaction."""
+QUEUED_BYTES, HELD_BYTES = 64 * 1024 * 1024, 64 * 1024 * 1024
+"""Of all messages that wait, and of the long ones that senders have begun to send; who needs more is not read then."""
+
+FREE_BYTES = 64 * 1024
+"""Of a message that has begun, for which there is room always: who sends long ones keeps nobody else from sending."""
+
+ROOM_SECONDS = 30.0
+"""How long a long message waits for room, or for its next bytes; then its beginning is kept, and no more is read."""
+
+WRITTEN, WRITTEN_BYTES = 2_000, 16 * 1024 * 1024
+"""Messages in one database transaction, and their bytes."""
+
+OURS = ", calls itself this node"
+"""What the origin of a message says that has our name, and came from elsewhere."""
 
 SILENT_SECONDS = 3600.0
 """How long a sender may say nothing: they keep their connections open."""
@@ -45,13 +57,35 @@ STOP_SECONDS = 5.0
 _PIECE = 256 * 1024
 
 
-def received(frame: bytes, origin: str, *, cut: bool = False) -> Recorded:
-    """What is kept of one syslog message; ``cut``: of which only the beginning came."""
+class Room:
+    """Bytes that several threads share."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left, self._size, self._changed = size_bytes, size_bytes, threading.Condition()
+
+    def take(self, count: int, seconds: float) -> bool:
+        """Wait for room; what is more than there ever is has room when all is free."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._left >= min(count, self._size), seconds):
+                return False
+            self._left -= count
+            return True
+
+    def give(self, count: int) -> None:
+        with self._changed:
+            self._left += count
+            self._changed.notify_all()
+
+
+def received(frame: bytes, origin: str, *, cut: bool = False, ours: str = "") -> Recorded:
+    """What is kept of one syslog message; ``cut``: of which only the beginning came; ``ours``: what we are called."""
     arrived, origin = now_microseconds(), (f"{origin}, cut" if cut else origin)[:512]
     try:
         message = read(frame)
     except NotAuditMessage:
         return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin)
+    if ours and message.source.source_id == ours:
+        origin = origin[: 512 - len(OURS)] + OURS
     event = message.event
     patients = (item.id for item in message.objects if item.role is ObjectRole.PATIENT)
     return Recorded(
@@ -66,15 +100,17 @@ class AuditReceiver:
     def __init__(
         self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
         tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
-        context: ssl.SSLContext | None = None,
+        context: ssl.SSLContext | None = None, ours: str = "",
     ) -> None:  # fmt: skip
-        """``alert`` makes the record of a node that could not be authenticated, from its address and the reason.
+        """``alert`` makes the record of a node that could not be authenticated, from its address and the reason;
+        ``ours`` is what this node's own records call it.
 
         Raises:
             OSError: an address cannot be listened on.
         """
         self._engine, self._metrics, self._alert, self._context = engine, metrics, alert, context
         self._queue: Queue[Recorded] = Queue(QUEUED)
+        self._ours, self._waiting, self._held = ours, Room(QUEUED_BYTES), Room(HELD_BYTES)
         self._places = threading.BoundedSemaphore(CONNECTIONS)
         self._stopping, self._busy = threading.Event(), set[threading.Thread]()
         self._sockets: dict[str, socket.socket] = {}
@@ -136,10 +172,15 @@ class AuditReceiver:
 
     def _datagram(self, listening: socket.socket) -> None:
         data, peer = listening.recvfrom(DATAGRAM_BYTES + 1000)
+        one, room = received(data, f"udp {peer[0]}", ours=self._ours), self._waiting.take(len(data), 0)
         try:
-            self._queue.put_nowait(received(data, f"udp {peer[0]}"))
-            self._metrics.audit_received.labels("udp", "kept").inc()
+            if not room:
+                raise Full
+            self._queue.put_nowait(one)
+            self._counted("udp", one)
         except Full:
+            if room:
+                self._waiting.give(len(data))
             self._metrics.audit_received.labels("udp", "dropped").inc()
             log.error("syslog.datagram_dropped", extra={"peer": peer[0]})
 
@@ -171,29 +212,40 @@ class AuditReceiver:
         except OSError as problem:
             reason = getattr(problem, "reason", None) or type(problem).__name__
             for one in self._alert(peer, f"TLS: {reason}").records():
-                self._queue.put(one)
+                self._put(one)
             raise
 
     def _frames(self, transport: str, stream: socket.socket, peer: str) -> None:
         subject = subject_of(stream)
         origin = f"{transport} {peer} {subject}".strip()
-        frames, silent = Frames(), 0.0
+        frames = Frames()
+        try:
+            self._messages(transport, stream, origin, frames)
+        finally:
+            self._held.give(frames.counted)
+
+    def _messages(self, transport: str, stream: socket.socket, origin: str, frames: Frames) -> None:
+        silent = 0.0
         stream.settimeout(0.5)
         while True:
             try:
                 data = stream.recv(_PIECE)
             except TimeoutError:
                 silent += 0.5
+                if frames.counted and silent > ROOM_SECONDS:
+                    self._kept(received(frames.rest(), f"{origin}, silent in the midst of it"), transport)
+                    return
                 if silent > SILENT_SECONDS or self._stopping.is_set():
                     return
                 continue
             silent = 0.0
             try:
                 for frame, cut in frames.take(data):
-                    self._put(received(frame, origin, cut=cut), transport)
+                    self._kept(received(frame, origin, cut=cut, ours=self._ours), transport)
+                self._hold(frames)
             except Malformed as problem:
                 # Evidence all the same; but where the next message begins cannot be told.
-                self._put(received(problem.data, f"{origin}, {problem}"), transport)
+                self._kept(received(problem.data, f"{origin}, {problem}"), transport)
                 return
             if not data:
                 if isinstance(stream, ssl.SSLSocket):
@@ -202,9 +254,31 @@ class AuditReceiver:
             if self._until and time.monotonic() > self._until:
                 return
 
-    def _put(self, one: Recorded, transport: str) -> None:
+    def _hold(self, frames: Frames) -> None:
+        """Have room for what a sender has begun to send.
+
+        Raises:
+            Malformed: there is none for a while.
+        """
+        held = max(frames.held - FREE_BYTES, 0)
+        more = held - frames.counted
+        if more > 0 and not self._held.take(more, ROOM_SECONDS):
+            raise Malformed("no room for the rest", frames.rest())
+        if more < 0:
+            self._held.give(-more)
+        frames.counted = held
+
+    def _kept(self, one: Recorded, transport: str) -> None:
+        self._put(one)
+        self._counted(transport, one)
+
+    def _put(self, one: Recorded) -> None:
         """Wait for room: meanwhile the sender is not read."""
+        while not self._waiting.take(len(one.message), 1.0):
+            pass
         self._queue.put(one)
+
+    def _counted(self, transport: str, one: Recorded) -> None:
         self._metrics.audit_received.labels(transport, "unreadable" if one.event == UNREADABLE else "kept").inc()
 
     def _write(self) -> None:
@@ -219,8 +293,10 @@ class AuditReceiver:
         found = list[Recorded]()
         with contextlib.suppress(Empty):
             found.append(self._queue.get(timeout=0.2))
-            while len(found) < WRITTEN:
+            size = len(found[0].message)
+            while len(found) < WRITTEN and size < WRITTEN_BYTES:
                 found.append(self._queue.get_nowait())
+                size += len(found[-1].message)
         return found
 
     def _insert(self, batch: list[Recorded]) -> None:
@@ -229,13 +305,22 @@ class AuditReceiver:
         while True:
             try:
                 with self._engine.begin() as connection:
-                    record(connection, batch)
+                    record(connection, [one for one in batch if not _came_home(connection, one)])
             except SQLAlchemyError:
                 log.exception("syslog.not_written", extra={"messages": len(batch)})
                 time.sleep(pause)
                 pause = min(pause * 2, 10.0)
             else:
+                self._waiting.give(sum(len(one.message) for one in batch))
                 return
+
+
+def _came_home(connection: sa.Connection, one: Recorded) -> bool:
+    """Whether a message is one that this node itself has recorded, sent back by who was sent it."""
+    if not one.origin.endswith(OURS):
+        return False
+    said = int(read(one.message).event.date_time.timestamp() * 1000) * 1000
+    return content(one.message) in own_at(connection, said, said + 1000)
 
 
 def _family(address: tuple[str, int]) -> socket.AddressFamily:

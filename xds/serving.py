@@ -272,7 +272,7 @@ def _syslog(loaded: Loaded) -> None:
         return AuditEvent.not_authenticated(node, here, Party(peer, peer), reason)
 
     context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
-    receiver = AuditReceiver(engine, Metrics(), alert, context=context, **at)
+    receiver = AuditReceiver(engine, Metrics(), alert, context=context, ours=settings.audit.source_id, **at)
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()

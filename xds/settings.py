@@ -142,9 +142,7 @@ class ImagingSource:
     publish_registry: str = ""  # URL of the registry where what is gone is deprecated (ITI-57); empty: it is not
     publish_quiet_seconds: float = 60.0  # a study is published when it has not changed for so long
     patients: str = ""  # CSV file: a patient id of the archive and the domain's, as CX; of the domain's own: the same
-    pix: str = (
-        ""  # PIX Manager for other ids: mllp://HOST:PORT[/FACILITY/APPLICATION] (ITI-9), or its SOAP URL (ITI-45)
-    )
+    pix: str = ""  # PIX Manager for other ids: mllp://HOST:PORT[/FACILITY/APPLICATION] (ITI-9), or URL of SOAP (ITI-45)
     pixm: str = ""  # or the base URL of its FHIR service (ITI-83)
     issuer: str = ""  # OID of the archive's patient ids that name no issuer; empty: such patients are not published
     pacs_seconds: float = 30.0  # the longest that a PACS may be silent, and that what it lists is taken for true

@@ -53,6 +53,9 @@ class Recorded:
 UNREADABLE = "unreadable"
 """The kind of a record that is no audit message: it is kept all the same."""
 
+READ_BYTES = 32 * 1024 * 1024
+"""Of the messages that are read at once, more than which only a single one may be."""
+
 MESSAGE_BYTES = 60 * 1024 * 1024
 """Of one record; what would need more is refused, and not carried out."""
 
@@ -147,15 +150,28 @@ def head(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(audit_head.c.size).where(audit_head.c.id == 1)) or 0)
 
 
-def numbered_from(connection: sa.Connection, leaf: int, most: int) -> list[Recorded]:
-    """Numbered records from a leaf on, in order."""
-    rows = connection.execute(
-        sa.select(audit_record)
-        .where(audit_record.c.leaf_number >= leaf)
-        .order_by(audit_record.c.leaf_number)
-        .limit(most)
-    )
-    return [recorded_of(row, row.leaf_number) for row in rows]
+def numbered_from(connection: sa.Connection, leaf: int, most: int, most_bytes: int = READ_BYTES) -> list[Recorded]:
+    """Numbered records from a leaf on, in order; no more than are of so many bytes, but one where there is any."""
+    row = audit_record.c
+    size = sa.select(row.leaf_number, sa.func.length(row.message)).where(row.leaf_number >= leaf)
+    last, total = None, 0
+    for number_, bytes_ in connection.execute(size.order_by(row.leaf_number).limit(most)):
+        total += bytes_
+        if last is not None and total > most_bytes:
+            break
+        last = number_
+    if last is None:
+        return []
+    within = (row.leaf_number >= leaf, row.leaf_number <= last)
+    rows = connection.execute(sa.select(audit_record).where(*within).order_by(row.leaf_number))
+    return [recorded_of(one, one.leaf_number) for one in rows]
+
+
+def own_at(connection: sa.Connection, since: int, until: int) -> list[bytes]:
+    """Messages that this node itself has recorded in a time, microseconds since 1970."""
+    row = audit_record.c
+    where = (row.recorded >= since, row.recorded < until, row.origin == "")
+    return [bytes(one) for one in connection.scalars(sa.select(row.message).where(*where).limit(1000))]
 
 
 def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -> Iterator[Recorded]:

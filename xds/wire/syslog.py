@@ -51,6 +51,8 @@ class Frames:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self.counted = 0
+        """Of what is held, the bytes that whoever reads has found room for."""
         self._passed = 0  # octets of an oversize frame that are still to be passed over
 
     def take(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -74,6 +76,15 @@ class Frames:
             if found is None:
                 return
             yield found
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that is not complete."""
+        return len(self._buffer)
+
+    def rest(self) -> bytes:
+        """The beginning of a message that is not waited for any more."""
+        return self._last()
 
     def _last(self) -> bytes:
         rest = bytes(self._buffer[:CUT_BYTES])
