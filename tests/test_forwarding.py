@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from xds.errors import Unusable
 from xds.forwarding import Forwarder, waiting
 from xds.store import audit as store
 from xds.store.audit import Recorded
+from xds.store.engine import make_engine
 from xds.wire.client import client_context
 from xds.wire.mllp import server_context
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, NotSent, content
@@ -162,6 +164,155 @@ def test_who_takes_a_connection_and_reads_nothing_has_been_sent_nothing(
             assert waiting(connection, url) == (200, 0)
 
 
+def lost(engine: sa.Engine, url: str, forwarder: Forwarder) -> tuple[int, int]:
+    """What waits when the forwarder has seen that its connection is lost."""
+
+    def is_lost() -> bool:
+        try:
+            forwarder.step()
+        except NotSent:
+            return True
+        return False
+
+    wait_for(is_lost)
+    with engine.connect() as connection:
+        return waiting(connection, url)
+
+
+def test_what_was_taken_and_not_read_when_a_connection_breaks_is_sent_again(engine: sa.Engine) -> None:
+    kept(engine, *numbered(0, 10))
+    port = free_port()
+    url = f"tcp://127.0.0.1:{port}"
+    forwarder = begun(engine, url)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        assert forwarder.step() == 10
+        with engine.connect() as connection:
+            assert waiting(connection, url) == (0, 0)
+        listener.accept()[0].close()  # with what it never read
+    assert lost(engine, url, forwarder) == (10, 0)
+    with taking(port) as repository:
+        forwarder.step()
+        wait_for(lambda: repository.taken == numbered(0, 10))
+        forwarder.close()
+
+
+def test_a_repository_that_closes_what_it_has_read_is_sent_nothing_again(engine: sa.Engine) -> None:
+    kept(engine, *numbered(0, 10))
+    port = free_port()
+    forwarder = begun(engine, f"tcp://127.0.0.1:{port}")
+    with taking(port) as repository:
+        forwarder.step()
+        wait_for(lambda: len(repository.taken) == 10)
+    time.sleep(0.2)
+    kept(engine, *numbered(10, 11))
+    with taking(port) as repository:
+        assert forwarder.step() == 1
+        wait_for(lambda: repository.taken == numbered(10, 11))
+        forwarder.close()
+
+
+def test_a_certificate_that_is_refused_late_loses_nothing(engine: sa.Engine, tmp_path: Path) -> None:
+    """By TLS 1.3 a client has sent already when it is told."""
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    here, there = ours.signed("sender"), ours.signed("repository")
+    refusing = server_context(there.certificate, there.key, theirs.trusted)
+    kept(engine, *numbered(0, 10))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tls://localhost:{listener.getsockname()[1]}"
+
+        def late() -> None:
+            plain = listener.accept()[0]
+            with refusing.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as stream:
+                stream.setblocking(False)
+                for _ in range(20):
+                    with suppress(OSError):
+                        stream.do_handshake()
+                        return
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=late)
+        thread.start()
+        forwarder = begun(engine, url, context=client_context(here.certificate, here.key, ours.trusted))
+        assert lost(engine, url, forwarder) == (10, 0)
+        thread.join()
+
+
+def test_a_slow_repository_is_sent_everything_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "TAKEN_SECONDS", 1.5)
+    monkeypatch.setattr(forwarding, "SECONDS", 1.5)
+    long = [b"<record-%d>%b</record>" % (number, b"x" * 20_000) for number in range(60)]
+    kept(engine, *long)
+    taken, frames = list[bytes](), Frames()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+
+        def slowly() -> None:
+            stream = listener.accept()[0]
+            with stream, suppress(OSError):
+                while data := stream.recv(16_000):
+                    taken.extend(content(frame) for frame, _ in frames.take(data))
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=slowly)
+        thread.start()
+        forwarder = begun(engine, f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        while forwarder.step():
+            pass
+        forwarder.close()
+        thread.join()
+    assert taken == long
+
+
+def test_what_came_from_a_repository_is_not_sent_back_to_it(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", False)
+    kept(engine, b"<theirs/>", origin="tls 127.0.0.1 CN=there")
+    kept(engine, b"<another's/>", origin="tls 192.0.2.1 CN=there")
+    kept(engine, b"<ours/>")
+    with taking() as repository:
+        forwarder = begun(engine, f"tcp://127.0.0.1:{repository.port}")
+        assert forwarder.step() == 3
+        wait_for(lambda: repository.taken == [b"<another's/>", b"<ours/>"])
+        forwarder.close()
+
+
+def test_nobody_at_an_address_by_udp_is_noticed(engine: sa.Engine) -> None:
+    kept(engine, *numbered(0, 3))
+    url = f"udp://127.0.0.1:{free_port()}"
+    with pytest.raises(NotSent):
+        begun(engine, url).step()
+    with engine.connect() as connection:
+        assert waiting(connection, url) == (3, 0)
+
+
+def test_two_nodes_that_send_to_each_other_do_not_do_so_for_ever(tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    nodes = [
+        Served(tmp_path / str(n), {
+            "syslog": {"tcp": f"127.0.0.1:{ports[n]}"}, "audit": {"forward_to": [f"tcp://127.0.0.1:{ports[1 - n]}"]},
+        })
+        for n in (0, 1)
+    ]  # fmt: skip
+
+    def count(node: Served) -> int:
+        engine = make_engine(node.settings.database_url, connections=1)
+        with engine.connect() as connection:
+            found = store.count(connection)
+        engine.dispose()
+        return found
+
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.found()
+    wait_for(lambda: all(count(node) >= 4 for node in nodes))  # its own, and the other's
+    time.sleep(4)
+    before = [count(node) for node in nodes]
+    time.sleep(4)
+    assert [count(node) for node in nodes] == before
+    for node in nodes:
+        node.stop()
+
+
 def test_over_tls_both_sides_are_authenticated(engine: sa.Engine, tmp_path: Path) -> None:
     authority, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
     there, here = authority.signed("localhost"), authority.signed("here")
@@ -232,6 +383,8 @@ def test_one_servers_records_are_kept_and_sealed_by_another(tmp_path: Path) -> N
         waits = xds("audit", "forwarding", "--json", "--data", node.data, "--config", node.config)
         assert waits.code == 0, waits.err
         assert [(one["to"], one["unsent"]) for one in waits.json] == [(f"tcp://127.0.0.1:{port}", 0)]
+        with urlopen(f"{node.url}/metrics") as reply:  # noqa: S310
+            assert f'xds_audit_forwarding_unsent{{to="tcp://127.0.0.1:{port}"}} 0' in reply.read().decode()
     finally:
         node.stop()
         archive.stop()

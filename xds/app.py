@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import sqlalchemy as sa
+
 from xds import console, witnessing
 from xds.audit.people import asked_by
 from xds.console import auditing, openid, reporting, reviewing, sealing, signing_in
@@ -18,6 +20,7 @@ from xds.console.sealing import Sealer
 from xds.desk import AuditDesk, Desk
 from xds.domain import AffinityDomain
 from xds.fhir import search
+from xds.forwarding import waiting
 from xds.settings import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import audit as audit_store
 from xds.store.deployment import console_key
@@ -75,9 +78,12 @@ class Application:
         if settings.audit.witness_of:
             blueprints.append(witnessing.pages(self.engine, settings.audit.witness_of, default.node, default.record))
         if settings.audit.readers:
-            blueprints.append(search.pages(settings.audit.readers, audit_desk.page, default.audit_searched))
+            blueprints.append(
+                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.audit_searched)
+            )
         problems = lambda: not_ready(self.database)  # noqa: E731
-        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints)
+        forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
+        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints, forwarded)
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
@@ -95,6 +101,22 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
+    """What waits to be sent on to other audit repositories, in the text format of ``/metrics``."""
+    if not settings.audit.forward_to:
+        return ""
+    with reading(engine) as connection:
+        found = {url: waiting(connection, url) for url in settings.audit.forward_to}
+    lines = list[str]()
+    for place, (name, meaning) in enumerate((
+        ("xds_audit_forwarding_waiting", "Audit records that wait to be sent on."),
+        ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
+    )):  # fmt: skip
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{to="{url}"}} {counts[place]}' for url, counts in found.items()]
+    return "\n".join(lines) + "\n"
 
 
 def settings_names(settings: Settings) -> dict[str, str]:

@@ -11,20 +11,10 @@ from xds.errors import Unusable
 from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
 from xds.rules.tolerances import TOLERANCES
 from xds.settings import Sender
-from xds.wire.http import HttpRequest
+from xds.wire.http import HttpRequest, attributes
 from xds.wire.xml import Element, name
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-# Short names of RFC 4514 for those that Python's ssl gives.
-_SHORT = {
-    "CN": "commonName",
-    "O": "organizationName",
-    "OU": "organizationalUnitName",
-    "C": "countryName",
-    "L": "localityName",
-    "ST": "stateOrProvinceName",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +38,7 @@ class _Marks:
 
     def met(self, request: HttpRequest, source_id: str) -> bool:
         if self.certificates:
-            subject = _subject(request.peer_certificate)
+            subject = attributes(request.peer_certificate)
             if not any(wanted <= subject for wanted in self.certificates):
                 return False
         if self.networks and not _within(request.remote_address, self.networks):
@@ -85,17 +75,11 @@ def _marks(name_: str, sender: Sender) -> _Marks:
         networks = tuple(map(ipaddress.ip_network, sender.addresses))
     except ValueError:
         raise Unusable(f"{dotted}.addresses: each is an IP address, or a network such as 10.1.0.0/16") from None
-    subjects = tuple(map(_subject, sender.certificates))
+    subjects = tuple(map(attributes, sender.certificates))
     if not all(subjects):
         raise Unusable(f'{dotted}.certificates: each is of the form "CN=pacs.north, O=North"')
     known = Known(name_, sender.tolerate, sender.schema == "tolerant")
     return _Marks(known, subjects, networks, frozenset(sender.source_ids))
-
-
-def _subject(text: str) -> frozenset[tuple[str, str]]:
-    """The attributes of a subject that is written ``CN=…, O=…``."""
-    pairs = (part.strip().partition("=") for part in text.split(", "))
-    return frozenset((_SHORT.get(key, key), value) for key, equals, value in pairs if equals)
 
 
 def _within(address: str, networks: tuple[_Network, ...]) -> bool:

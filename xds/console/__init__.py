@@ -23,9 +23,11 @@ def make(
     metrics: Metrics,
     ask: looking.Ask | None = None,
     blueprints: Sequence[Blueprint] = (),
+    counted_elsewhere: Callable[[], str] = str,
 ) -> Flask:
     """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
 
+    ``counted_elsewhere`` are metrics of other processes, as text.
     ``ask`` answers DICOMweb where there are images to look at; ``blueprints`` are the rest.
     """
     flask = Flask(__name__, static_url_path="/console/static")
@@ -47,7 +49,9 @@ def make(
 
     @flask.get("/metrics")
     def counted() -> Response:
-        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            metrics.text() + counted_elsewhere().encode(), content_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
     @flask.get("/")
     @flask.get("/console")

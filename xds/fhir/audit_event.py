@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from xds.audit.codes import Coded
 from xds.audit.message import ActiveParticipant, AuditMessage, NotAuditMessage, ParticipantObject
@@ -30,7 +31,7 @@ def resource(record: Recorded) -> dict[str, Any]:
         return _unreadable(record)
     event = message.event
     return _filled({
-        "resourceType": "AuditEvent", "id": str(record.id), "type": _coding(event.event_id),
+        "resourceType": "AuditEvent", "id": str(record.id), "meta": _meta(record), "type": _coding(event.event_id),
         "subtype": [_coding(code) for code in event.type_codes],
         "action": str(event.action.value) if event.action else None,
         "recorded": event.date_time.isoformat(timespec="milliseconds"), "outcome": str(int(event.outcome)),
@@ -40,9 +41,14 @@ def resource(record: Recorded) -> dict[str, Any]:
     })  # fmt: skip
 
 
+def _meta(record: Recorded) -> dict[str, str]:
+    """Where a record came from, if it is another node's."""
+    return {"source": f"urn:xds:audit:origin:{quote(record.origin)}"} if record.origin else {}
+
+
 def _unreadable(record: Recorded) -> dict[str, Any]:
     return {
-        "resourceType": "AuditEvent", "id": str(record.id),
+        "resourceType": "AuditEvent", "id": str(record.id), "meta": _meta(record),
         "type": {"system": "urn:xds:audit", "code": "unreadable", "display": "No audit message, kept as it came"},
         "recorded": record.time.isoformat(timespec="milliseconds"), "agent": [{"requestor": False}],
         "source": {"observer": {"display": record.origin or "this node"}},

@@ -15,12 +15,14 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, json, request
 
-from xds.audit.indexing import folded
+from xds.audit.indexing import sought
+from xds.audit.message import NotAuditMessage
+from xds.audit.message_xml import read
 from xds.fhir.audit_event import resource
 from xds.metadata.identifiers import PatientId, is_oid
 from xds.store.audit import Recorded
 from xds.store.audit_search import Page, Position, Wanted
-from xds.wire.http import HttpRequest
+from xds.wire.http import HttpRequest, attributes
 
 ITI_81 = ("ITI-81", "Retrieve ATNA Audit Event")
 PAGE, MOST = 100, 1000
@@ -35,6 +37,12 @@ _VALUES = {
 }  # fmt: skip
 _TIME = r"(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?"
 _DATE = re.compile(rf"(eq|ge|gt|le|lt)?(\d{{4}})(?:-(\d\d)(?:-(\d\d)(?:T{_TIME})?)?)?")
+
+
+# And those that are looked at in what was found: DICOM's numbers of a thing, and the other name of who took part.
+_LOOKED_AT = ("action", "altid", "entity-role", "entity-type", "type", "subtype")
+APPLIED = frozenset({*_VALUES, *_LOOKED_AT, "date", "entity", "entity-id", "outcome", "_count", "_before", "_format"})
+"""Parameters that are known; others are ignored, and not repeated as if they were not (FHIR R4: 3.1.1.2)."""
 
 
 class BadSearch(ValueError):
@@ -53,24 +61,49 @@ def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
             found = _within(found, value)
         elif name in _VALUES:
             kind = _VALUES[name]
-            values.append(
-                (kind, folded(kind, _patient(name, value) if kind == "patient" else value.rpartition("|")[2]))
-            )
+            values += sought(kind, _patient(name, value) if kind == "patient" else value.rpartition("|")[2])
         elif name in ("entity", "entity-id"):
             values.append(_entity(value))
-        elif name == "type":
-            found = replace(found, event=value.rpartition("|")[2])
-        elif name == "subtype":
-            found = replace(found, transaction=value.rpartition("|")[2])
+        elif name in ("type", "subtype") and "," not in value:
+            code = value.rpartition("|")[2]
+            found = replace(found, event=code) if name == "type" else replace(found, transaction=code)
+        elif name in _LOOKED_AT:
+            found = replace(found, accepted=(*found.accepted, _is(name, value)))
         elif name == "outcome":
-            found = replace(found, outcomes=tuple(_number(name, one) for one in value.split(",")))
+            outcomes = tuple(_number(name, one.rpartition("|")[2]) for one in value.split(","))
+            found = replace(found, outcomes=outcomes)
         elif name == "_count":
-            most = min(max(_number(name, value), 1), MOST)
+            most = min(_number(name, value), MOST)
+        elif name == "_format" and "json" not in value.lower():
+            raise BadSearch("_format is not json, and there is no other here")
         elif name == "_before":
             found = replace(found, before=_position(name, value))
     if not found.since and not found.until:
         raise BadSearch("date is required (ITI TF-2: 3.81.4.1.2)")
     return replace(found, values=tuple(values)), most
+
+
+def _is(name: str, value: str) -> Callable[[Recorded], bool]:
+    """Whether a record has one of the values that are given with commas between them, each with its system or not."""
+    wanted_ = {one.rpartition("|")[2] for one in value.split(",")}
+
+    def has(record: Recorded) -> bool:
+        if name in ("type", "subtype"):
+            return (record.event if name == "type" else record.transaction) in wanted_
+        try:
+            message = read(record.message)
+        except NotAuditMessage:
+            return False
+        action = message.event.action
+        said = {
+            "action": [action.value if action else ""],
+            "altid": [one.alternative_user_id for one in message.participants],
+            "entity-role": [str(int(one.role or 0)) for one in message.objects],
+            "entity-type": [str(int(one.type_code or 0)) for one in message.objects],
+        }[name]
+        return not wanted_.isdisjoint(said)
+
+    return has
 
 
 def _within(found: Wanted, value: str) -> Wanted:
@@ -97,6 +130,10 @@ def _within(found: Wanted, value: str) -> Wanted:
 
 
 def _end(start: datetime, month: str | None, day: str | None, hour: str | None, second: str | None) -> datetime:
+    """Where the period ends that begins there; no year comes after 9999."""
+    last = datetime.max.year
+    if start.year == last and (not month or (start.month == 12 and (not day or start.day == 31))):
+        return datetime.max.replace(tzinfo=start.tzinfo)
     if second:
         return start + timedelta(seconds=1)
     if hour:
@@ -145,7 +182,9 @@ def _number(name: str, value: str) -> int:
 
 def allowed(readers: Sequence[str], caller: HttpRequest) -> bool:
     """Whether somebody may read the log: by the subject of their certificate, or by their address or network."""
-    return caller.peer_certificate in readers or any(_is_in(caller.remote_address, one) for one in readers)
+    subject = attributes(caller.peer_certificate)
+    named = bool(subject) and any(attributes(one) == subject for one in readers)
+    return named or any(_is_in(caller.remote_address, one) for one in readers)
 
 
 def _is_in(address: str, network: str) -> bool:
@@ -158,6 +197,7 @@ def _is_in(address: str, network: str) -> bool:
 def pages(
     readers: Sequence[str],
     find: Callable[[Wanted, int], Page],
+    one: Callable[[int], Recorded | None],
     looked: Callable[[HttpRequest, str, str], None],
 ) -> Blueprint:
     """The resource's addresses; ``looked`` records a search and what became of it, before it is answered."""
@@ -175,24 +215,33 @@ def pages(
         except BadSearch as problem:
             looked(caller, asked, "not understood")
             return _outcome(400, "invalid", str(problem))
-        found = find(what, most)
+        found = find(what, most) if most else Page([], None)
         looked(caller, asked, "")
         return _json(200, _bundle(found, caller))
+
+    @blueprint.get("/fhir/AuditEvent/<int:id_>")
+    def read_one(id_: int) -> Response:
+        caller = HttpRequest.of(request.environ)
+        if not allowed(readers, caller):
+            looked(caller, caller.url, "not allowed")
+            return _outcome(403, "forbidden", "audit.readers does not name this caller")
+        found = one(id_)
+        looked(caller, caller.url, "" if found else "not found")
+        return _json(200, resource(found)) if found else _outcome(404, "not-found", "there is no such AuditEvent")
 
     return blueprint
 
 
 def _bundle(found: Page, caller: HttpRequest) -> dict[str, Any]:
-    links = [{"relation": "self", "url": f"{caller.url}?{caller.query}"}]
+    applied = [(name, value) for name, value in request.args.items(multi=True) if name in APPLIED]
+    links = [{"relation": "self", "url": f"{caller.url}?{urlencode(applied)}"}]
     if found.end:
-        kept = [(name, value) for name, value in request.args.items(multi=True) if name != "_before"]
+        kept = [(name, value) for name, value in applied if name != "_before"]
         links.append({"relation": "next", "url": f"{caller.url}?{urlencode([*kept, ('_before', str(found.end))])}"})
-    return {
-        "resourceType": "Bundle",
-        "type": "searchset",
-        "link": links,
-        "entry": list(_entries(found.records, caller.url)),
-    }
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "link": links}
+    if found.records:  # FHIR has no empty lists
+        bundle["entry"] = list(_entries(found.records, caller.url))
+    return bundle
 
 
 def _entries(found: Sequence[Recorded], base: str) -> Iterator[dict[str, Any]]:

@@ -55,11 +55,24 @@ class HttpRequest:
 
 
 def subject_of(sock: Any) -> str:
-    """The subject of the peer's certificate, ``CN=…, O=…``; empty without mutual TLS."""
+    """The subject of the peer's certificate, ``commonName=…, organizationName=…``; empty without mutual TLS."""
     if not hasattr(sock, "getpeercert"):
         return ""
     certificate = sock.getpeercert() or {}
     return ", ".join(f"{key}={value}" for part in certificate.get("subject", ()) for key, value in part)
+
+
+# Short names of RFC 4514 for those that Python's ssl gives.
+_SHORT = {
+    "CN": "commonName", "O": "organizationName", "OU": "organizationalUnitName", "C": "countryName",
+    "L": "localityName", "ST": "stateOrProvinceName",
+}  # fmt: skip
+
+
+def attributes(subject: str) -> frozenset[tuple[str, str]]:
+    """The attributes of a subject, by their long names, that is written ``CN=…, O=…`` with long or short ones."""
+    pairs = (part.strip().partition("=") for part in subject.split(", "))
+    return frozenset((_SHORT.get(key, key), value) for key, equals, value in pairs if equals)
 
 
 @dataclass(frozen=True, slots=True)

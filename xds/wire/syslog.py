@@ -162,10 +162,15 @@ def connected(scheme: str, host: str, port: int, context: ssl.SSLContext | None)
         OSError: it cannot be reached, or not be trusted.
     """
     plain = socket.create_connection((host, port), SECONDS)
+    # What lies between the two should not forget a connection that is silent for long.
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
     if scheme == "tcp":
         return plain
     try:
-        return (context or ssl.create_default_context()).wrap_socket(plain, server_hostname=host)
+        return (context or ssl.create_default_context()).wrap_socket(
+            plain, server_hostname=host, suppress_ragged_eofs=False
+        )
     except OSError:
         plain.close()
         raise
