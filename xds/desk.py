@@ -19,7 +19,7 @@ from xds.audit.keys import log_certificates
 from xds.audit.message import AuditSource
 from xds.audit.proof import Proof, proof
 from xds.settings import Settings
-from xds.store import accounts, review
+from xds.store import accounts, patients, review
 from xds.store import audit as store
 from xds.store import audit_search as search
 from xds.store.accounts import Account
@@ -192,6 +192,11 @@ class AuditDesk:
         """What is found within a time in which a person waits."""
         with reading(self._engine) as connection:
             return search.page(connection, wanted, most, PATIENCE_SECONDS)
+
+    def aliases(self, patient_id: str) -> list[str]:
+        """What a patient is and was called: records name them as they were called then."""
+        with reading(self._engine) as connection:
+            return patients.aliases(connection, patient_id)
 
     def by_time(self, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
         with reading(self._engine) as connection:

@@ -24,12 +24,13 @@ from xds.audit.statement import BadStatement
 from xds.audit.verify import Tampered, compare, verify
 from xds.audit.writer import LogWriter
 from xds.errors import Unusable
+from xds.metadata.identifiers import Oid, PatientId
 from xds.store import audit as store
 from xds.store import audit_search as search
-from xds.store import holds
+from xds.store import holds, patients
 from xds.store.audit_search import Wanted
 from xds.store.holds import Hold
-from xds.store.tables import audit_access, audit_hold, audit_value, metadata
+from xds.store.tables import audit_access, audit_hold, audit_value, metadata, patient
 
 ANNA = "anna^^^&1.2.3.4.5&ISO"
 DAY = 86_400_000_000
@@ -100,6 +101,18 @@ def test_what_is_erased_is_gone_and_the_log_still_verifies(log: Log) -> None:
     message = read(latest.message)
     assert message.event.action == "D"
     assert message.objects[0].details[0].text == f"records 0 to {first.end - 1}: its time is over"
+
+
+def test_a_hold_on_a_patient_holds_what_was_recorded_under_an_id_that_was_merged(log: Log) -> None:
+    surviving = PatientId("bert", Oid("1.2.3.4.5"))
+    with log.engine.begin() as connection:
+        connection.execute(sa.delete(patient))
+        for one in (PatientId.parse(ANNA), surviving):
+            patients.add(connection, "default", one)
+        patients.merge(connection, "default", PatientId.parse(ANNA), surviving)
+    log.hold(patient_id=str(surviving))
+    with pytest.raises(Unusable, match="are kept"):
+        log.erase(log.over()[0])
 
 
 def test_the_log_goes_on_after_an_erasure_and_is_opened_anew(log: Log) -> None:

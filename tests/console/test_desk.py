@@ -17,7 +17,7 @@ import argon2
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import a_submission, an_entry
+from tests.builders import AUTHORITY, a_submission, an_entry
 from tests.test_app import ANNA, Site, of_bytes, serving
 from xds import desk
 from xds.audit.events import AuditEvent, Party
@@ -25,8 +25,9 @@ from xds.audit.message_xml import read
 from xds.audit.sequencer import Sequencer
 from xds.console import auditing
 from xds.desk import hashed
+from xds.metadata.identifiers import PatientId
 from xds.settings import DEFAULT_DOMAIN, Loaded
-from xds.store import accounts, review
+from xds.store import accounts, patients, review
 from xds.store.audit import now_microseconds
 from xds.store.review import Unusual
 from xds.store.tables import account, audit_record, session
@@ -280,6 +281,20 @@ def test_what_is_not_there_is_a_page_in_the_console_and_a_line_elsewhere(site: S
     found, page, _ = browser.got(path)
     assert (found, "<h1>Nothing here</h1>" in page) == (status, True)
     assert browser.got("/nowhere")[:2] == (404, "There is nothing at this address.\n")
+
+
+def test_who_saw_a_patient_is_told_of_all_ids_that_were_merged(site: Site) -> None:
+    other = PatientId("anna-2", AUTHORITY)
+    with site.application.engine.begin() as connection:
+        patients.add(connection, DEFAULT_DOMAIN, other)
+        patients.merge(connection, DEFAULT_DOMAIN, ANNA, other)
+    browser = Browser(site)
+    browser.sign_in("anna")
+    form = {"to": "/console/audit/reports/patient", "patient": str(other)}
+    page = browser.got("/console/find", form)[1]
+    assert "Also known as" in page
+    assert "ITI-18" in page
+    assert "also known as" in browser.got("/console/find", form | {"to": "/console/audit"})[1]
 
 
 def test_a_decision_stands_and_what_is_sent_after_a_session_is_said_to_be_lost(site: Site) -> None:

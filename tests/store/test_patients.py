@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.builders import ANNA, AUTHORITY, BERT
 from tests.store.databases import Domain, at_once, domain, shared_engine
-from xds.metadata.identifiers import Oid, PatientId
+from xds.metadata.identifiers import Oid, PatientId, new_oid
 from xds.store import patients
 from xds.store.tables import patient
 
@@ -53,6 +53,27 @@ def test_a_merged_patient_is_unknown(domain: Domain) -> None:
     assert domain(lambda store: store.patient_key(ANNA)) is not None
     assert everyone(domain) == [ANNA]
     assert domain(lambda store: store.add_patient(BERT)) is False
+
+
+def test_a_patient_is_known_by_all_that_were_merged_whoever_is_asked_for(domain: Domain) -> None:
+    def known(text: str) -> list[str]:
+        with domain.engine.begin() as connection:
+            return patients.aliases(connection, text)
+
+    # The same id may be known in other affinity domains, which are in the database, too.
+    anna, bert, carl, dora = (replace(one, authority=new_oid()) for one in [ANNA] * 4)
+    for one in (anna, bert, carl, dora):
+        domain(lambda store, one=one: store.add_patient(one))
+    assert known(str(anna)) == [str(anna)]
+    for one, into in ((bert, anna), (carl, bert)):
+        with domain.engine.begin() as connection:
+            key = sa.select(patient.c.patient_key).where(patient.c.authority == into.authority).scalar_subquery()
+            connection.execute(sa.update(patient).where(patient.c.authority == one.authority).values(merged_into=key))
+    everybody = {str(one) for one in (anna, bert, carl)}
+    for one in (anna, bert, carl):
+        assert (known(str(one))[0], set(known(str(one)))) == (str(one), everybody)
+    assert known(str(dora)) == [str(dora)]
+    assert known("nobody at all") == ["nobody at all"]
 
 
 def test_everyone_comes_in_order(domain: Domain) -> None:

@@ -38,7 +38,8 @@ from xds.forwarding import waiting
 from xds.settings import Loaded
 from xds.store import audit as store
 from xds.store import audit_search as search
-from xds.store import review
+from xds.store import patients, review
+from xds.store.audit import Recorded
 from xds.store.audit_search import Wanted
 from xds.store.engine import reading
 from xds.witnessing import witness_at
@@ -138,11 +139,14 @@ def report(
             if about is None:
                 unusual = review.unusual(connection, most=most)
             else:
-                values = by_values({about.needs: whom} if whom else {})
-                wanted = replace(
-                    values, since=micros(since), until=micros(until), event=about.event, failed=about.failed
-                )
-                lines = about.make(search.found(connection, wanted, most))
+                names = patients.aliases(connection, whom) if about.needs == "patient" else [whom]
+                records = list[Recorded]()
+                for name in names:
+                    wanted = by_values({about.needs: name} if name else {})
+                    wanted = replace(wanted, since=micros(since), until=micros(until))
+                    wanted = replace(wanted, event=about.event, failed=about.failed)
+                    records += search.found(connection, wanted, most)
+                lines = about.make(records)
         _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
     if about is None:
         _print_unusual(unusual, json_)

@@ -82,6 +82,7 @@ def demo(once: bool, json_: Path | None, data: str) -> None:
             _tell(console, running)
             _serve(running)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what was started is being stopped
         running.stop()
     console.print("every step held" if held else "[red]a step did not hold[/]; the sites' logs are in " + str(folder))
     sys.exit(0 if held else 1)

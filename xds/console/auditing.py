@@ -134,10 +134,11 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         return shown(asked, found, chart)
 
     def shown(asked: Search, found: Page, chart: dict[str, Any] | None) -> str:
+        others = log.aliases(asked.given["patient"])[1:] if "patient" in asked.given else []
         return render_template(
             "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
             following=asked.with_(before=str(found.end)) if found.end else {}, searched=_searched(found),
-            kinds=_kinds(), outcomes=_OUTCOMES, now=minute(now_microseconds()), desk="search",
+            others=others, kinds=_kinds(), outcomes=_OUTCOMES, now=minute(now_microseconds()), desk="search",
             saved=[
                 {"id": one.id, "name": one.name, "given": dict(parse_qsl(one.query))}
                 for one in log.searches(look().name)

@@ -11,7 +11,7 @@ from flask import Blueprint, abort, render_template, request
 from xds.audit.reports import REPORTS, Line, Report
 from xds.console.auditing import Search, look, minute
 from xds.desk import AuditDesk
-from xds.store.audit import now_microseconds
+from xds.store.audit import Recorded, now_microseconds
 from xds.store.audit_search import Wanted
 from xds.store.review import DAY
 
@@ -35,19 +35,25 @@ def pages(log: AuditDesk) -> Blueprint:
         if about is None:
             abort(404)
         asked = _asked(about)
-        lines, cut = [], ""
+        lines, cut, names = list[Line](), "", list[str]()
         if asked.wrong:
             pass
         elif not about.needs or about.needs in asked.given:
-            wanted = replace(asked.wanted, event=about.event, failed=about.failed or asked.wanted.failed)
-            found = log.page(wanted, READ)
-            lines = about.make(found.records)
-            cut = minute(found.end.recorded) if found.end else ""
+            names = log.aliases(asked.given["patient"]) if about.needs == "patient" else []
+            records, ends = list[Recorded](), list[int]()
+            for one in [asked, *(Search.of({**asked.given, "patient": name_}) for name_ in names[1:])]:
+                wanted = replace(one.wanted, event=about.event, failed=about.failed or one.wanted.failed)
+                found = log.page(wanted, READ)
+                records += found.records
+                ends += [found.end.recorded] if found.end else []
+            lines = about.make(records)
+            cut = minute(max(ends)) if ends else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
         page = render_template(
             "report.html", about=about, name=name, given=asked.given, wrong=asked.wrong, cut=cut, desk=name,
             lines=_drawn(lines[:LINES], asked.wanted), hidden=max(len(lines) - LINES, 0), search=asked,
-            people=sum(line.is_person for line in lines), total=len(lines), now=minute(now_microseconds()),
+            people=sum(line.is_person for line in lines), total=len(lines), others=names[1:],
+            now=minute(now_microseconds()),
         )  # fmt: skip
         return page, 400 if asked.wrong else 200
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from xds.demo.site import free_port
+from xds.demo.site import ends_with_us, free_port
 from xds.errors import Unusable
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -57,7 +57,7 @@ class Orthanc:
         config = self.folder / "orthanc.json"
         config.write_text(json.dumps(self._settings()), "utf-8")
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([executable, str(config)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([executable, str(config)], stdout=log, stderr=log, preexec_fn=ends_with_us)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import socket
@@ -50,6 +51,11 @@ def as_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def ends_with_us() -> None:
+    """In a process that is being started: should we be killed, it is told to stop (Linux: PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 @dataclass(slots=True)
 class Site:
     """A site's name, folder and port; ``sections`` is what its settings file will say."""
@@ -92,8 +98,9 @@ class Site:
         """Start it; ``wait`` waits until it serves."""
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "xds", "serve", "--config", str(self.config)], stdout=log, stderr=log
-            )
+                [sys.executable, "-m", "xds", "serve", "--config", str(self.config)], stdout=log, stderr=log,
+                preexec_fn=ends_with_us,
+            )  # fmt: skip
 
     def wait(self) -> None:
         """Until it is ready.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from xds.store import patients
 from xds.store.audit import Recorded, now_microseconds, recorded_of
 from xds.store.audit_search import term
 from xds.store.tables import audit_access, audit_cursor, audit_hold, audit_record, audit_value
@@ -77,8 +78,9 @@ def holding(connection: sa.Connection, first: int, end: int, *, to_erase: bool =
         if hold.until:
             where.append(row.recorded < hold.until)
         if hold.patient_id:
-            of_patient = sa.select(value.record_id).where(value.term == term("patient", hold.patient_id))
-            where.append(sa.or_(row.patient_id == hold.patient_id, row.id.in_(of_patient)))
+            ids = patients.aliases(connection, hold.patient_id)  # those merged with them, too
+            of_patient = sa.select(value.record_id).where(value.term.in_([term("patient", one) for one in ids]))
+            where.append(sa.or_(row.patient_id.in_(ids), row.id.in_(of_patient)))
         if connection.scalar(sa.select(row.id).where(*where).limit(1)) is not None:
             return hold
     return None

@@ -67,6 +67,21 @@ def survivors(connection: sa.Connection, patient_keys: Collection[int]) -> dict[
     return found
 
 
+def aliases(connection: sa.Connection, text: str) -> list[str]:
+    """What a patient, named by a CX, is and was called in any affinity domain, each merged id too; that name first."""
+    found = {text: None}
+    try:
+        patient_id = PatientId.parse(text)
+    except ValueError:
+        return [text]
+    where = (patient.c.authority == patient_id.authority, patient.c.id == patient_id.id)
+    for domain, key in connection.execute(sa.select(patient.c.domain, patient.c.patient_key).where(*where)).all():
+        survivor = survivors(connection, [key]).get(key)
+        keys = chain(connection, domain, survivor.patient_id if survivor else patient_id)
+        found |= dict.fromkeys(map(str, named(connection, keys)))
+    return list(found)
+
+
 def add(connection: sa.Connection, domain: str, patient_id: PatientId) -> bool:
     """Make a patient known; whether it was new."""
     return insert_ignoring(connection, patient, domain=domain, authority=patient_id.authority, id=patient_id.id)
