@@ -193,6 +193,11 @@ class AuditDesk:
         with reading(self._engine) as connection:
             return search.page(connection, wanted, most, PATIENCE_SECONDS)
 
+    def valued(self, kind: str, value: str) -> int:
+        """How many records have a value."""
+        with reading(self._engine) as connection:
+            return search.valued(connection, kind, value)
+
     def aliases(self, patient_id: str) -> list[str]:
         """What a patient is and was called: records name them as they were called then."""
         with reading(self._engine) as connection:

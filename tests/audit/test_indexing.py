@@ -160,6 +160,16 @@ def test_words_are_of_one_person_and_not_of_several_together(engine: sa.Engine) 
             assert [row.id for row in search.found(connection, by_values({"user": asked}), 9)] == ids
 
 
+def test_what_came_on_another_day_is_found_by_the_day_that_it_tells_of(engine: sa.Engine) -> None:
+    kept(engine, golden("iti18_responder"))  # of 2026-03-01, and recorded in 1970
+    assert found(engine, ("day", "2026-03-01")) == [1]
+    with engine.begin() as connection:
+        late = store.one(connection, 1)
+        assert late is not None
+        message = read(late.message)
+        assert ("day", "2026-03-01") not in indexing.said(message, int(message.event.date_time.timestamp() * 1e6))
+
+
 def test_text_is_found_in_any_case_and_with_its_escapes(engine: sa.Engine) -> None:
     kept(engine, golden("iti18_responder"), b"<AuditMessage>Miller &amp; Sons</AuditMessage>")
     assert found(engine, text="miller & SONS") == [2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 from http.cookiejar import CookieJar
@@ -28,6 +29,7 @@ from xds.desk import hashed
 from xds.metadata.identifiers import PatientId
 from xds.settings import DEFAULT_DOMAIN, Loaded
 from xds.store import accounts, patients, review
+from xds.store import audit as store
 from xds.store.audit import now_microseconds
 from xds.store.review import Unusual
 from xds.store.tables import account, audit_record, session
@@ -295,6 +297,21 @@ def test_who_saw_a_patient_is_told_of_all_ids_that_were_merged(site: Site) -> No
     assert "Also known as" in page
     assert "ITI-18" in page
     assert "also known as" in browser.got("/console/find", form | {"to": "/console/audit"})[1]
+
+
+def test_records_that_came_later_are_told_of_on_the_day_that_they_are_of(site: Site) -> None:
+    domain = site.application.domains[DEFAULT_DOMAIN]
+    event = AuditEvent(domain.node, "110112", "E", ("ITI-18", "x"), *[Party("late", "y")] * 2)
+    event.started = int(datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp() * 1e6)
+    (made,) = event.records()
+    with site.application.engine.begin() as connection:
+        store.record(connection, [replace(made, recorded=now_microseconds(), origin="tcp 192.0.2.1")])
+    seal(site)
+    browser = Browser(site)
+    browser.sign_in("anna")
+    page = browser.got("/console/find", {"to": "/console/audit", "since": "2026-03-01", "until": "2026-03-01"})[1]
+    (link,) = re.findall(r'href="([^"]*)">1 of 2026-03-01<', page)
+    assert "of 2026-03-01 08:00:00" in browser.got(unescape(link))[1]
 
 
 def test_a_decision_stands_and_what_is_sent_after_a_session_is_said_to_be_lost(site: Site) -> None:

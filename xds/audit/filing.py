@@ -112,5 +112,5 @@ def _values(record: Recorded) -> list[Value]:
         message: AuditMessage = read(record.message)
     except NotAuditMessage:
         return []
-    found = said(message)
+    found = said(message, record.recorded)
     return [Value(*one, record.id, record.recorded) for one in sorted(found)] if len(found) <= VALUES else []

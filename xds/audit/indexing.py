@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -43,7 +44,7 @@ _IDS = {
 _CX = re.compile(r"([^^]*)\^\^\^&([0-9.]+)&ISO\^*")
 
 # In this order values are kept where there are too many: whose data it was, and who did it, before what it was.
-_ORDER = ("patient", "user", "organisation", "source", "site", "address", "set", "study", "document")
+_ORDER = ("patient", "user", "organisation", "day", "source", "site", "address", "set", "study", "document")
 
 
 def folded(kind: str, value: str) -> str:
@@ -88,9 +89,11 @@ def of_one(kind: str, value: str) -> Callable[[Recorded], bool]:
     return has
 
 
-def said(message: AuditMessage) -> set[tuple[str, str]]:
-    """Kinds and values that a message is found by, as they are kept."""
-    return {(kind, part) for kind, value in values(message) if value for part in _parts(kind, value)}
+def said(message: AuditMessage, recorded: int) -> set[tuple[str, str]]:
+    """Kinds and values that a message is found by, as they are kept; also the day of which it is, if it came later."""
+    found = {(kind, part) for kind, value in values(message) if value for part in _parts(kind, value)}
+    day, came = message.event.date_time.astimezone(UTC).date(), datetime.fromtimestamp(recorded / 1e6, UTC).date()
+    return found if day == came else {*found, ("day", day.isoformat())}
 
 
 def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
@@ -122,7 +125,7 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
             message = read(record.message)
         except NotAuditMessage:
             continue
-        kept = _kept(connection, message)
+        kept = _kept(connection, message, record.recorded)
         found += [Value(kind, value, record.id, record.recorded) for kind, value in kept]
         accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"])
         if any(code.code == OVERRIDE.code for code in message.event.type_codes):
@@ -139,12 +142,12 @@ def terms(connection: sa.Connection, record: Recorded) -> list[int]:
         message = read(record.message)
     except NotAuditMessage:
         return []
-    return [search.term(kind, value) for kind, value in _kept(connection, message)]
+    return [search.term(kind, value) for kind, value in _kept(connection, message, record.recorded)]
 
 
-def _kept(connection: sa.Connection, message: AuditMessage) -> list[tuple[str, str]]:
+def _kept(connection: sa.Connection, message: AuditMessage, recorded: int) -> list[tuple[str, str]]:
     """Kinds and values that a message is found by, with whose its documents and studies are."""
-    kept = said(message)
+    kept = said(message, recorded)
     if not any(kind == "patient" for kind, _ in kept):
         kept |= {("patient", one) for one in _patients(connection, message)}
     return sorted(kept, key=lambda one: (_ORDER.index(one[0]), one[1]))[:VALUES]

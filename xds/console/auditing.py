@@ -32,8 +32,11 @@ BARS = 60
 WIDTHS = (HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY)
 """What one bar may stand for: the narrowest is taken that shows the whole time in so many bars."""
 
-NAMED = ("patient", "user", "organisation", "study", "source", "address")
+NAMED = ("patient", "user", "organisation", "study", "source", "address", "day")
 """What a form asks for by a record's values, beside kind, outcome, time and text."""
+
+LATE_SECONDS, DAYS = 300, 31
+"""By how much a record must have come late for its list to say so; and of how many days it is said how many did."""
 
 # What a search may be taken away as: its type, and how many records at the most.
 _EXPORTS = {
@@ -138,7 +141,8 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         return render_template(
             "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
             following=asked.with_(before=str(found.end)) if found.end else {}, searched=_searched(found),
-            others=others, kinds=_kinds(), outcomes=_OUTCOMES, now=minute(now_microseconds()), desk="search",
+            others=others, late=_late(asked.wanted, log), kinds=_kinds(), outcomes=_OUTCOMES, desk="search",
+            now=minute(now_microseconds()),
             saved=[
                 {"id": one.id, "name": one.name, "given": dict(parse_qsl(one.query))}
                 for one in log.searches(look().name)
@@ -231,6 +235,15 @@ def minute(microseconds: int) -> str:
     return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M}"
 
 
+def _late(wanted: Wanted, log: AuditDesk) -> dict[str, int]:
+    """How many records are of a day that is looked at, and came on another, by the day."""
+    first, end = wanted.since // DAY, -(-wanted.until // DAY)
+    if not 0 < end - first <= DAYS or not first:
+        return {}
+    days = (f"{datetime.fromtimestamp(day * DAY / 1e6, UTC):%Y-%m-%d}" for day in range(first, end))
+    return {day: count for day in days if (count := log.valued("day", day))}
+
+
 def _kinds() -> dict[str, dict[str, str]]:
     """What the form offers: transactions by number, other events by code."""
     return {
@@ -282,5 +295,14 @@ def row(one: Recorded, patients: Sequence[str]) -> dict[str, Any]:
         "outcome": _OUTCOMES.get(said.get("outcome", ""), ""), "failed": said.get("outcome", "0") != "0",
         "source": said.get("source", ""), "destination": said.get("destination", ""), "person": said.get("person", ""),
         "origin": one.origin, "patient": patients[0] if patients else one.patient_id, "why": said.get("why", ""),
-        "time": f"{one.time:%Y-%m-%d %H:%M:%S}",
+        "time": f"{one.time:%Y-%m-%d %H:%M:%S}", "happened": _happened(one, said.get("time", "")),
     }  # fmt: skip
+
+
+def _happened(one: Recorded, said: str) -> str:
+    """When it happened, as the record says, where it came much later or was said to be still to come."""
+    if not said:
+        return ""
+    moment = datetime.fromisoformat(said)
+    late = abs((one.time - moment).total_seconds()) > LATE_SECONDS
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if late else ""
