@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from xds import receiving
 from xds.audit.events import AuditEvent, Party
 from xds.audit.message import AuditSource
 from xds.audit.plain import summary
+from xds.audit.segments import SegmentLog, as_leaf
 from xds.receiving import AuditReceiver, received
 from xds.store import audit as store
 from xds.store import audit_search as search
@@ -191,7 +194,17 @@ def test_hostile_messages_are_kept_and_not_believed(data: bytes) -> None:
 def test_long_values_are_cut_to_what_a_row_holds() -> None:
     long = GOLDEN.replace(b"anna^^^", b"a" * 900).replace(b'csd-code="ITI-18"', b'csd-code="' + b"T" * 50 + b'"')
     one = received(long, "tls " + "x" * 900)
-    assert (len(one.patient_id), len(one.transaction), len(one.origin)) == (512, 16, 512)
+    assert (len(one.patient_id), len(one.transaction), len(one.origin)) == (512, 16, 400)
+
+
+@pytest.mark.parametrize("where", ["tls 192.0.2.1 commonName=" + "ü" * 300, "x" * 900, "\U0001f600" * 200, "a\nb"])
+def test_where_a_message_came_from_is_sealed_whole_with_what_is_remarkable_of_it(where: str) -> None:
+    one = replace(received(GOLDEN, where, flag="cut", ours="xds.hospital.example"), leaf_number=0)
+    assert one.origin.endswith(", cut, calls itself this node")
+    assert len(one.origin) <= 512
+    with tempfile.TemporaryDirectory() as folder:
+        SegmentLog(Path(folder)).append([as_leaf(one)])
+        assert list(SegmentLog(Path(folder)).records()) == [as_leaf(one)]
 
 
 # What bears our name, what comes home, and what is too much.

@@ -15,6 +15,7 @@ import logging
 import socket
 import ssl
 import struct
+import sys
 import termios
 import time
 from collections import deque
@@ -56,7 +57,7 @@ UNSENT = "unsent"
 
 
 REFUSED_SECONDS = 0.05
-_PIECE = 64 * 1024
+_PIECE = 16 * 1024
 
 
 class _Sent(NamedTuple):
@@ -79,6 +80,8 @@ class Forwarder:
         self._scheme, self._host, self._port = named(url)
         self._stream: socket.socket | None = None
         self._sent = deque[_Sent]()  # by this connection, and perhaps not read
+        self._again: int | None = None  # the leaf to go back to, until that is kept
+        self._before = (0, 0.0)  # up to which leaf records were sent once before, and since when
         self._since = 0.0
 
     def run(self, going_on: Callable[[float], bool]) -> None:
@@ -88,13 +91,12 @@ class Forwarder:
             try:
                 pause = 0.0 if self.step() else 0.5
             except (NotSent, SQLAlchemyError) as problem:
-                if time.monotonic() - self._since > STEADY_SECONDS:
+                if isinstance(problem, NotSent) and time.monotonic() - self._since > STEADY_SECONDS:
                     failed = 0
                 pause = PAUSES[min(failed, len(PAUSES) - 1)]
                 failed += 1
                 reason = str(problem) if isinstance(problem, NotSent) else type(problem).__name__
                 log.warning("audit.not_forwarded", extra={"to": self._url, "reason": reason, "again_in": pause})
-                self.close()
             if not going_on(pause):
                 break
         self.close()
@@ -106,6 +108,7 @@ class Forwarder:
             NotSent: the other side does not take them, or may not have read what it has taken.
         """
         self._look()
+        self._go_back()
         with self._engine.begin() as connection:
             begin = store.position(connection, self._url)
             if begin is None:  # who is new is sent what comes from now on
@@ -151,7 +154,8 @@ class Forwarder:
             stream = self._stream
             data = framed(frame for _, frame in _frames(rows, stream))
             # Noted before: of what breaks off the other side may have read a part.
-            self._sent.append(_Sent(begin, len(data), time.monotonic()))
+            leaf, since = self._before
+            self._sent.append(_Sent(begin, len(data), since if begin < leaf else time.monotonic()))
             self._send(stream, data)
             self._await_taken(stream)
         except OSError as problem:
@@ -161,8 +165,10 @@ class Forwarder:
     def _send(self, stream: socket.socket, data: bytes) -> None:
         """However slowly the other side takes it, as long as it takes something."""
         left = memoryview(data)
+        stream.settimeout(TAKEN_SECONDS)
         while left:
             left = left[stream.send(left[:_PIECE]) :]
+        stream.settimeout(SECONDS)
 
     def _await_taken(self, stream: socket.socket) -> None:
         """Until the other side's TCP has acknowledged every byte, and has not closed.
@@ -190,8 +196,8 @@ class Forwarder:
             return
         try:
             _still_there(self._stream)
-        except _Closed:
-            self.close()  # it has read what there was, and said farewell
+        except _Closed as farewell:
+            self._broken(farewell)  # of TLS only the program has said it, and may have left something unread
         except OSError as problem:
             raise self._broken(problem) from None
         while (
@@ -200,18 +206,35 @@ class Forwarder:
             self._sent.popleft()
 
     def _broken(self, problem: OSError) -> NotSent:
-        """Go back to before what may not have been read."""
-        limit = UNREAD_EOF_SECONDS if isinstance(problem, ssl.SSLEOFError) else UNREAD_SECONDS
+        """Be about to go back to before what may not have been read."""
+        if isinstance(problem, _Closed) and self._scheme == "tcp":
+            limit = 0.0  # with something unread its system would have reset it
+        elif isinstance(problem, _Closed | ssl.SSLEOFError):
+            limit = UNREAD_EOF_SECONDS
+        else:
+            limit = UNREAD_SECONDS
         unread = [one for one in self._sent if time.monotonic() - one.at < limit]
+        if unread:
+            # From its first sending on it ages, however often it is sent again.
+            self._again, self._before = unread[0].begin, (sys.maxsize, unread[0].at)
         self.close()
-        if unread and not isinstance(problem, _Closed):
-            with self._engine.begin() as connection:
-                begin = store.position(connection, self._url) or 0
-                if unread[0].begin < begin:
-                    log.warning("audit.forwarded_again", extra={"to": self._url, "records": begin - unread[0].begin})
-                    store.move(connection, self._url, unread[0].begin)
+        try:
+            self._go_back()
+        except SQLAlchemyError:
+            log.exception("audit.not_gone_back")  # it is done before anything else is sent
         reason = getattr(problem, "reason", None) or problem.strerror or str(problem) or type(problem).__name__
         return NotSent(f"{self._url}: {reason}")
+
+    def _go_back(self) -> None:
+        again = self._again
+        if again is None:
+            return
+        with self._engine.begin() as connection:
+            position = store.position(connection, self._url) or 0
+            if again < position:
+                log.warning("audit.forwarded_again", extra={"to": self._url, "records": position - again})
+                store.move(connection, self._url, again)
+        self._again, self._before = None, (max(position, again), self._before[1])
 
     def close(self) -> None:
         if self._stream is not None:

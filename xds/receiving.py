@@ -23,6 +23,7 @@ from xds.audit.codes import ObjectRole
 from xds.audit.events import AuditEvent
 from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
+from xds.audit.segments import origin_of
 from xds.store.audit import UNREADABLE, Recorded, now_microseconds, own_at, record
 from xds.wire.http import subject_of
 from xds.wire.metrics import Metrics
@@ -46,7 +47,10 @@ ROOM_SECONDS = 30.0
 WRITTEN, WRITTEN_BYTES = 2_000, 16 * 1024 * 1024
 """Messages in one database transaction, and their bytes."""
 
-OURS = ", calls itself this node"
+MESSAGE_SECONDS = 300.0
+"""How long a long message may take as a whole."""
+
+OURS = "calls itself this node"
 """What the origin of a message says that has our name, and came from elsewhere."""
 
 SILENT_SECONDS = 3600.0
@@ -77,15 +81,14 @@ class Room:
             self._changed.notify_all()
 
 
-def received(frame: bytes, origin: str, *, cut: bool = False, ours: str = "") -> Recorded:
-    """What is kept of one syslog message; ``cut``: of which only the beginning came; ``ours``: what we are called."""
-    arrived, origin = now_microseconds(), (f"{origin}, cut" if cut else origin)[:512]
+def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Recorded:
+    """What is kept of one syslog message that came from somewhere; ``ours``: what we are called ourselves."""
+    arrived = now_microseconds()
     try:
         message = read(frame)
     except NotAuditMessage:
-        return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin)
-    if ours and message.source.source_id == ours:
-        origin = origin[: 512 - len(OURS)] + OURS
+        return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(where, flag))
+    origin = origin_of(where, flag, OURS if ours and message.source.source_id == ours else "")
     event = message.event
     patients = (item.id for item in message.objects if item.role is ObjectRole.PATIENT)
     return Recorded(
@@ -225,7 +228,7 @@ class AuditReceiver:
             self._held.give(frames.counted)
 
     def _messages(self, transport: str, stream: socket.socket, origin: str, frames: Frames) -> None:
-        silent = 0.0
+        silent = begun = 0.0
         stream.settimeout(0.5)
         while True:
             try:
@@ -233,20 +236,25 @@ class AuditReceiver:
             except TimeoutError:
                 silent += 0.5
                 if frames.counted and silent > ROOM_SECONDS:
-                    self._kept(received(frames.rest(), f"{origin}, silent in the midst of it"), transport)
+                    self._kept(received(frames.rest(), origin, flag="silent in the midst of it"), transport)
                     return
                 if silent > SILENT_SECONDS or self._stopping.is_set():
                     return
                 continue
             silent = 0.0
+            if begun and time.monotonic() - begun > MESSAGE_SECONDS:
+                self._kept(received(frames.rest(), origin, flag="too slow"), transport)
+                return
             try:
                 for frame, cut in frames.take(data):
-                    self._kept(received(frame, origin, cut=cut, ours=self._ours), transport)
+                    flag = "cut" if cut else ""
+                    self._kept(received(frame, origin, flag=flag, ours=self._ours), transport)
                 self._hold(frames)
             except Malformed as problem:
                 # Evidence all the same; but where the next message begins cannot be told.
-                self._kept(received(problem.data, f"{origin}, {problem}"), transport)
+                self._kept(received(problem.data, origin, flag=str(problem)), transport)
                 return
+            begun = (begun or time.monotonic()) if frames.counted else 0.0
             if not data:
                 if isinstance(stream, ssl.SSLSocket):
                     stream.unwrap()
@@ -262,8 +270,10 @@ class AuditReceiver:
         """
         held = max(frames.held - FREE_BYTES, 0)
         more = held - frames.counted
-        if more > 0 and not self._held.take(more, ROOM_SECONDS):
-            raise Malformed("no room for the rest", frames.rest())
+        deadline = time.monotonic() + ROOM_SECONDS
+        while more > 0 and not self._held.take(more, 0.5):
+            if self._stopping.is_set() or time.monotonic() > deadline:
+                raise Malformed("no room for the rest", frames.rest())
         if more < 0:
             self._held.give(-more)
         frames.counted = held
@@ -317,7 +327,7 @@ class AuditReceiver:
 
 def _came_home(connection: sa.Connection, one: Recorded) -> bool:
     """Whether a message is one that this node itself has recorded, sent back by who was sent it."""
-    if not one.origin.endswith(OURS):
+    if one.event == UNREADABLE or not one.origin.endswith(OURS):
         return False
     said = int(read(one.message).event.date_time.timestamp() * 1000) * 1000
     return content(one.message) in own_at(connection, said, said + 1000)

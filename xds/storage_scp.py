@@ -147,7 +147,11 @@ class _Server(ThreadedAssociationServer):
             log.warning("cstore.too_many_connections", extra={"peer": client_address[0]})
             self.shutdown_request(request)
             return
-        socketserver.ThreadingMixIn.process_request(self, request, client_address)
+        try:
+            socketserver.ThreadingMixIn.process_request(self, request, client_address)
+        except RuntimeError:  # no more threads
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

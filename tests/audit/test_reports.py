@@ -75,6 +75,11 @@ def test_a_spreadsheet_takes_no_value_for_a_formula(formula: str) -> None:
     assert row["patient"] == ANNA
 
 
+def test_a_value_that_is_very_long_is_cut_in_a_line_for_spreadsheets() -> None:
+    data = b"".join(listing.as_csv([a_record(1, why="\n" * 1_000_000)]))
+    assert len(data) < 10_000
+
+
 def test_values_of_many_lines_fit_on_a_page_of_paper() -> None:
     """Each is one line there, and no longer than a cell."""
     long = a_record(1, why="\n".join("x" * 190), person="A\n" * 400)

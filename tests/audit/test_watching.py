@@ -164,6 +164,7 @@ def test_records_of_people_are_accesses_and_those_of_machines_are_none(connectio
 
 @pytest.mark.parametrize(("user_name", "who"), [
     ("am<anna@https://one.example>", "anna@https://one.example"), ("<anna@two>", "anna@two"), ("Anna", "a"), ("", "a"),
+    ("<@two>", "a"), ("<anna@>", "a"), ("<anna>", "a"), ("anna@two>", "a"), ("<" + "@" * 1_000_000, "a"),
 ])  # fmt: skip
 def test_users_of_two_issuers_are_two_persons_whatever_they_are_called(user_name: str, who: str) -> None:
     assert identity(ActiveParticipant("a", True, user_name=user_name)) == who

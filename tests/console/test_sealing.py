@@ -7,14 +7,16 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.console.test_desk import PASSWORD, Browser, seal
+from tests.console.test_desk import PASSWORD, Browser, hidden, seal
 from tests.test_app import ANNA, Site, serving
 from xds.audit.events import AuditEvent, Party
+from xds.console.auditing import NAMED
 from xds.console.sealing import BYTES, MORE_BYTES, Sealer, TooLong
 from xds.desk import hashed
 from xds.settings import DEFAULT_DOMAIN
@@ -94,6 +96,7 @@ def test_a_form_leads_to_an_address_that_tells_nothing_and_no_link_of_its_page_d
 
 
 @pytest.mark.parametrize("form", [
+    {"to": "/console\rX", "patient": "x"}, {"to": "/console\u2028", "patient": "x"},
     {"to": "https://evil.example/", "patient": "x"}, {"to": "//evil.example/", "patient": "x"}, {"patient": "x"},
 ])  # fmt: skip
 def test_a_form_leads_to_pages_of_the_console_alone(site: Site, form: dict[str, str]) -> None:
@@ -118,8 +121,13 @@ def test_an_address_that_is_none_is_said_so(site: Site, address: str) -> None:
 def test_what_is_too_long_to_be_searched_for_is_said_so(site: Site) -> None:
     browser = Browser(site)
     browser.sign_in("anna")
-    status, page, _ = browser.got("/console/find", {"to": PATH, "text": "x" * 3000})
-    assert (status, "too long" in page) == (400, True)
+    for text in ("x" * 3000, '"' * 1500):
+        status, page, _ = browser.got("/console/find", {"to": PATH, "text": text})
+        assert (status, "too long" in page) == (400, True)
+    token = hidden(browser.got(PATH)[1])["token"]
+    query = urlencode(dict.fromkeys((*NAMED, "text"), '"' * 300))
+    kept = {"token": token, "name": "long", "query": query}
+    assert browser.got("/console/audit/searches", kept)[0] == 400
 
 
 def test_a_page_shows_values_that_no_link_has_room_for(site: Site) -> None:

@@ -70,7 +70,7 @@ def mend(connection: sa.Connection, begin: int) -> tuple[int, int]:
 
     Where nothing is left the hours are counted anew, and the beginning is returned.
     """
-    indexed = store.position(connection, INDEX) or 0
+    indexed = store.position(connection, INDEX, to_change=True) or 0
     records = next(_batches(connection, indexed, begin), [])
     if not records:
         search.count_again(connection, indexed)

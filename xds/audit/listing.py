@@ -6,7 +6,6 @@ import csv
 import html
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -30,6 +29,11 @@ COLUMNS = ("record", "number", "time", "event", "transaction", "outcome", "why",
 
 CELL = 400
 """Characters of a cell; no row may be longer than a page."""
+
+TAKEN = 4000
+"""Characters of a value in a line for spreadsheets; no valid one is longer."""
+
+_CUTS, _FORMULAS = ";\t\r\n|", "=+-@"
 
 MOST_ON_PAPER = 2000
 """Records in a PDF; some thirty to the page."""
@@ -63,7 +67,17 @@ def _line(values: Sequence[str]) -> bytes:
 
 def _harmless(value: str) -> str:
     """A value that no spreadsheet takes for a formula, wherever it cuts: what peers send may be meant to be one."""
-    return re.sub(r"(^|[;\t\r\n|])(?=\s*[=+\-@\t\r])", r"\1'", value)
+    value = value if len(value) <= TAKEN else f"{value[:TAKEN]}…"
+    if value[:1] in ("\t", "\r"):
+        value = f"'{value}"
+    found, dangerous = list[str](), False
+    for character in reversed(value):  # a sign that begins a formula, and blanks before it, make their cell one
+        if dangerous and character in _CUTS:
+            found.append("'")
+            dangerous = False
+        found.append(character)
+        dangerous = character in _FORMULAS or (dangerous and character.isspace())
+    return "'" * dangerous + "".join(reversed(found))
 
 
 def as_json_lines(records: Iterable[Recorded]) -> Iterator[bytes]:

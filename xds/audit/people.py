@@ -6,7 +6,6 @@ comes in, and stands in every record that is begun before it is answered.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,8 +61,9 @@ def is_person(participant: ActiveParticipant) -> bool:
 
 def identity(participant: ActiveParticipant) -> str:
     """Who somebody is among the users of all issuers: user@issuer where an assertion said so (ITI TF-2: 3.40.4.2)."""
-    said = re.fullmatch(r"[^<]*<(.+@.+)>", participant.user_name)
-    return said[1] if said else participant.user_id
+    _, begins, rest = participant.user_name.partition("<")
+    name, at, issuer = rest.removesuffix(">").rpartition("@")
+    return f"{name}@{issuer}" if begins and rest.endswith(">") and name and at and issuer else participant.user_id
 
 
 def called(participant: ActiveParticipant) -> str:

@@ -40,12 +40,24 @@ class Record:
         time = self.recorded.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if not self.origin:
             return time.encode()
-        origin = quote(self.origin.encode("utf-8", "replace"), safe="/:=,@+()")[:ORIGIN_BYTES]
-        return f"{time};{origin}".encode()
+        return f"{time};{_quoted(self.origin)[:ORIGIN_BYTES]}".encode()
 
     def leaf_data(self) -> bytes:
         """What is hashed: the header line, with number, time, origin and length, and the message."""
         return leaf_data(self.leaf, self.said, self.message)
+
+
+def _quoted(origin: str) -> str:
+    return quote(origin.encode("utf-8", "replace"), safe="/:=,@+()")
+
+
+def origin_of(where: str, *flags: str) -> str:
+    """Where a record came from, and what is remarkable of it: as much of the former as a header line has room for."""
+    ending = "".join(f", {flag}" for flag in flags if flag)
+    where = "".join(c if c.isprintable() else "?" for c in where)[:400]
+    while len(_quoted(where + ending)) > ORIGIN_BYTES and where:
+        where = where[:-1]
+    return where + ending
 
 
 def leaf_data(leaf: int, said: bytes, message: bytes) -> bytes:

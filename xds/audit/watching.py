@@ -53,8 +53,9 @@ def accesses(record: store.Recorded, message: AuditMessage, patients: Sequence[s
     organisation = organisation_of(message)
     for person in [one for one in message.participants if is_person(one)][:PERSONS]:
         role = person.role_ids[0].text if person.role_ids else ""
+        who, name = identity(person), called(person)
         for patient in patients:
-            yield Access(record.recorded, record.id, identity(person), called(person), role, organisation, patient)
+            yield Access(record.recorded, record.id, who, name, role, organisation, patient)
 
 
 class Watcher:

@@ -140,13 +140,13 @@ def report(
                 unusual = review.unusual(connection, most=most)
             else:
                 names = patients.aliases(connection, whom) if about.needs == "patient" else [whom]
-                records = list[Recorded]()
+                records = dict[int, Recorded]()
                 for name in names:
                     wanted = by_values({about.needs: name} if name else {})
                     wanted = replace(wanted, since=micros(since), until=micros(until))
                     wanted = replace(wanted, event=about.event, failed=about.failed)
-                    records += search.found(connection, wanted, most)
-                lines = about.make(records)
+                    records |= {one.id: one for one in search.found(connection, wanted, most)}
+                lines = about.make(sorted(records.values(), key=lambda one: -one.recorded)[:most])
         _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
     if about is None:
         _print_unusual(unusual, json_)

@@ -14,7 +14,7 @@ from xds.audit import listing
 from xds.audit.codes import EVENT_IDS, TRANSACTIONS
 from xds.audit.indexing import by_values
 from xds.audit.plain import indented, meaning, summary, words
-from xds.console.sealing import Sealer
+from xds.console.sealing import Sealer, TooLong
 from xds.console.signing_in import from_our_form
 from xds.console.trouble import trouble
 from xds.desk import AuditDesk, Look
@@ -176,9 +176,13 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         asked = Search.of(dict(parse_qsl(query)))
         if asked.wrong:
             return trouble(asked.wrong, 400)
+        try:
+            address = sealer.address("/console/audit", asked.given)
+        except TooLong:
+            return trouble("This search is too long to be kept.", 400)
         if not log.save_search(look().name, name, asked.text):
             return trouble("You keep as many searches as can be kept.", 409)
-        return redirect(sealer.address("/console/audit", asked.given), 303)
+        return redirect(address, 303)
 
     @blueprint.post("/console/audit/searches/<int:id_>/forget")
     def forget(id_: int) -> Any:

@@ -18,6 +18,9 @@ from xds.store.review import DAY
 READ = 5000
 """Records, the newest, that a report is made of."""
 
+NAMES = 20
+"""Ids of one patient, merged ones too, that are looked for."""
+
 BUCKETS = 48
 """Parts of the time in which a line's records are drawn."""
 
@@ -39,14 +42,14 @@ def pages(log: AuditDesk) -> Blueprint:
         if asked.wrong:
             pass
         elif not about.needs or about.needs in asked.given:
-            names = log.aliases(asked.given["patient"]) if about.needs == "patient" else []
-            records, ends = list[Recorded](), list[int]()
+            names = log.aliases(asked.given["patient"])[:NAMES] if about.needs == "patient" else []
+            records, ends = dict[int, Recorded](), list[int]()
             for one in [asked, *(Search.of({**asked.given, "patient": name_}) for name_ in names[1:])]:
                 wanted = replace(one.wanted, event=about.event, failed=about.failed or one.wanted.failed)
                 found = log.page(wanted, READ)
-                records += found.records
+                records |= {record.id: record for record in found.records}
                 ends += [found.end.recorded] if found.end else []
-            lines = about.make(records)
+            lines = about.make(sorted(records.values(), key=lambda record: -record.recorded)[:READ])
             cut = minute(max(ends)) if ends else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
         page = render_template(

@@ -45,7 +45,7 @@ class Sealer:
     def _cipher(self) -> AESSIV:
         return AESSIV(self._key())
 
-    def address(self, path: str, asked: Mapping[str, str]) -> str:
+    def address(self, path: str, asked: Mapping[str, str], most: int = BYTES + MORE_BYTES) -> str:
         """Where a page is that is asked for something; what is empty is left out.
 
         Raises:
@@ -55,7 +55,7 @@ class Sealer:
         if not given:
             return path
         data = json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-        if len(data) > BYTES + MORE_BYTES:
+        if len(data) > most:
             raise TooLong("what is asked for is too long")
         sealed = base64.urlsafe_b64encode(self._cipher.encrypt(data, None)).rstrip(b"=")
         return f"{path}?{SEALED}={sealed.decode()}"
@@ -100,8 +100,10 @@ def pages(sealer: Sealer) -> Blueprint:
     def find() -> Any:
         """Nothing is done here, so that the form needs no token."""
         asked = {key: text.strip() for key, text in request.form.items() if key != "to"}
-        if sum(len(key) + len(text.encode()) + 6 for key, text in asked.items()) > BYTES:
+        try:
+            address = sealer.address(local(request.form.get("to", "")), asked, BYTES)
+        except TooLong:
             return trouble("This is too long to be searched for.", 400)
-        return redirect(sealer.address(local(request.form.get("to", "")), asked), 303)
+        return redirect(address, 303)
 
     return blueprint

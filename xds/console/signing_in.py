@@ -49,7 +49,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
         if g.visitor is None:
             if not provider and not desk.any_account() and "auditor" not in wanted:
                 return None
-            query = request.query_string.decode()
+            query = request.query_string.decode("ascii", "replace")
             target = path + (f"?{query}" if query else "")
             lost = {}
             if request.method == "POST":
@@ -146,5 +146,5 @@ def by_https() -> bool:
 
 def local(target: str) -> str:
     """A page of the console, and never another site."""
-    fine = target.startswith("/console") and not target.startswith(("//", "/\\")) and "\n" not in target
+    fine = target.startswith("/console") and not target.startswith(("//", "/\\")) and target.isprintable()
     return target if fine else "/console"

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, json, request
 
-from xds.audit.indexing import sought
+from xds.audit.indexing import of_one, sought
 from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
 from xds.fhir.audit_event import resource
@@ -61,10 +61,16 @@ def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
             found = _within(found, value)
         elif name in _VALUES:
             kind = _VALUES[name]
-            values += sought(kind, _patient(name, value) if kind == "patient" else value.rpartition("|")[2])
+            text = _patient(name, value) if kind == "patient" else value.rpartition("|")[2]
+            values += sought(kind, text)
+            found = replace(found, accepted=(*found.accepted, of_one(kind, text))) if " " in text else found
         elif name in ("entity", "entity-id"):
             values.append(_entity(value))
-        elif name in ("type", "subtype") and "," not in value:
+        elif (
+            name in ("type", "subtype")
+            and "," not in value
+            and not (found.event if name == "type" else found.transaction)
+        ):
             code = value.rpartition("|")[2]
             found = replace(found, event=code) if name == "type" else replace(found, transaction=code)
         elif name in _LOOKED_AT:

@@ -182,9 +182,13 @@ def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -
         leaf = (rows[-1].leaf_number or 0) + 1
 
 
-def position(connection: sa.Connection, name: str) -> int | None:
-    """How far somebody who goes through the records has come: the leaf number of the next; None at the first time."""
-    found_: int | None = connection.scalar(sa.select(audit_cursor.c.position).where(audit_cursor.c.name == name))
+def position(connection: sa.Connection, name: str, *, to_change: bool = False) -> int | None:
+    """How far somebody who goes through the records has come: the leaf number of the next; None at the first time.
+
+    ``to_change``: nobody goes on until the transaction ends.
+    """
+    statement = sa.select(audit_cursor.c.position).where(audit_cursor.c.name == name)
+    found_: int | None = connection.scalar(statement.with_for_update() if to_change else statement)
     return found_
 
 
