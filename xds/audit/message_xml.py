@@ -253,11 +253,11 @@ def _read_sop_class(element: Element) -> SopClass:
 
 
 def _children(parent: Element, tag: str) -> list[Element]:
-    return [child for child in parent if local_name(child) == tag]
+    return list(parent.iterchildren("{*}" + tag))
 
 
 def _child(parent: Element, tag: str) -> Element | None:
-    return next(iter(_children(parent, tag)), None)
+    return next(parent.iterchildren("{*}" + tag), None)
 
 
 def _said(parent: Element, tag: str) -> str:
