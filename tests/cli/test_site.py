@@ -296,7 +296,7 @@ def test_a_record_or_a_log_that_is_not_there_is_said(site: Served, tmp_path: Pat
     assert (done.code, done.err) == (1, "xds: there is no record 999999\n")
     done = xds("audit", "verify", "--data", tmp_path / "none")
     assert done.code == 1
-    assert "holds no deployment" in done.err
+    assert "holds no audit log" in done.err
 
 
 def test_a_log_that_was_tampered_with_is_found_out(site: Served, tmp_path: Path) -> None:

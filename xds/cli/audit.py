@@ -330,7 +330,9 @@ def verify(
     with_index: bool,
 ) -> None:
     """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
-    loaded = settings(config, data, made=False) if log else existing(config, data)
+    # The files are enough, such as a copy of them elsewhere; the database is a deployment's.
+    with_files = not (with_database or with_index)
+    loaded = settings(config, data, made=False) if with_files else existing(config, data)
     folder = log or loaded.settings.data / "audit"
     if not (folder / "checkpoints").is_dir():
         raise Unusable(f"{folder} holds no audit log")
