@@ -13,7 +13,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
 import sqlalchemy as sa
@@ -81,6 +82,13 @@ class Room:
             self._changed.notify_all()
 
 
+@dataclass(frozen=True, slots=True)
+class _Ours(Recorded):
+    """A message that has our name; ``said`` is when it happened by it, in milliseconds since 1970."""
+
+    said: int = 0
+
+
 def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Recorded:
     """What is kept of one syslog message that came from somewhere; ``ours``: what we are called ourselves."""
     arrived = now_microseconds()
@@ -88,13 +96,14 @@ def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Rec
         message = read(frame)
     except NotAuditMessage:
         return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(where, flag))
-    origin = origin_of(where, flag, OURS if ours and message.source.source_id == ours else "")
+    is_ours = bool(ours) and message.source.source_id == ours
     event = message.event
     patients = (item.id for item in message.objects if item.role is ObjectRole.PATIENT)
-    return Recorded(
+    kept = (
         frame, event.event_id.code[:16], event.type_codes[0].code[:16] if event.type_codes else "",
-        int(event.outcome), next(patients, "")[:512], arrived, origin=origin,
+        int(event.outcome), next(patients, "")[:512], arrived, 0, None, origin_of(where, flag, OURS if is_ours else ""),
     )  # fmt: skip
+    return _Ours(*kept, int(event.date_time.timestamp() * 1000)) if is_ours else Recorded(*kept)
 
 
 class AuditReceiver:
@@ -315,7 +324,7 @@ class AuditReceiver:
         while True:
             try:
                 with self._engine.begin() as connection:
-                    record(connection, [one for one in batch if not _came_home(connection, one)])
+                    record(connection, _others(connection, batch))
             except SQLAlchemyError:
                 log.exception("syslog.not_written", extra={"messages": len(batch)})
                 time.sleep(pause)
@@ -325,12 +334,13 @@ class AuditReceiver:
                 return
 
 
-def _came_home(connection: sa.Connection, one: Recorded) -> bool:
-    """Whether a message is one that this node itself has recorded, sent back by who was sent it."""
-    if one.event == UNREADABLE or not one.origin.endswith(OURS):
-        return False
-    said = int(read(one.message).event.date_time.timestamp() * 1000) * 1000
-    return content(one.message) in own_at(connection, said, said + 1000)
+def _others(connection: sa.Connection, batch: Sequence[Recorded]) -> list[Recorded]:
+    """Without what this node itself has recorded, which was sent back by who was sent it."""
+    ours = {one.message: one.said for one in batch if isinstance(one, _Ours)}
+    if not ours:
+        return list(batch)
+    home = own_at(connection, set(ours.values()))
+    return [one for one in batch if one.message not in ours or content(one.message) not in home]
 
 
 def _family(address: tuple[str, int]) -> socket.AddressFamily:

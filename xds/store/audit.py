@@ -9,7 +9,7 @@ import base64
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -167,11 +167,16 @@ def numbered_from(connection: sa.Connection, leaf: int, most: int, most_bytes: i
     return [recorded_of(one, one.leaf_number) for one in rows]
 
 
-def own_at(connection: sa.Connection, since: int, until: int) -> list[bytes]:
-    """Messages that this node itself has recorded in a time, microseconds since 1970."""
-    row = audit_record.c
-    where = (row.recorded >= since, row.recorded < until, row.origin == "")
-    return [bytes(one) for one in connection.scalars(sa.select(row.message).where(*where).limit(1000))]
+def own_at(connection: sa.Connection, milliseconds: Collection[int]) -> set[bytes]:
+    """Messages that this node itself has recorded in any of these milliseconds since 1970."""
+    row, found_, asked = audit_record.c, set[bytes](), sorted(milliseconds)
+    for start in range(0, len(asked), 100):
+        within = (
+            sa.and_(row.recorded >= one * 1000, row.recorded < (one + 1) * 1000) for one in asked[start : start + 100]
+        )
+        statement = sa.select(row.message).where(sa.or_(*within), row.origin == "")
+        found_ |= {bytes(one) for one in connection.scalars(statement)}
+    return found_
 
 
 def all_numbered(connection: sa.Connection, batch: int = 1000, begin: int = 0) -> Iterator[Recorded]:
