@@ -20,8 +20,8 @@ from queue import Empty, Full, Queue
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from xds.audit.codes import ObjectRole
 from xds.audit.events import AuditEvent
+from xds.audit.indexing import filed
 from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
 from xds.audit.segments import origin_of
@@ -97,13 +97,9 @@ def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Rec
     except NotAuditMessage:
         return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(where, flag))
     is_ours = bool(ours) and message.source.source_id == ours
-    event = message.event
-    patients = (item.id for item in message.objects if item.role is ObjectRole.PATIENT)
-    kept = (
-        frame, event.event_id.code[:16], event.type_codes[0].code[:16] if event.type_codes else "",
-        int(event.outcome), next(patients, "")[:512], arrived, 0, None, origin_of(where, flag, OURS if is_ours else ""),
-    )  # fmt: skip
-    return _Ours(*kept, int(event.date_time.timestamp() * 1000)) if is_ours else Recorded(*kept)
+    origin = origin_of(where, flag, OURS if is_ours else "")
+    kept = (frame, *filed(message, ours=False), arrived, 0, None, origin)
+    return _Ours(*kept, int(message.event.date_time.timestamp() * 1000)) if is_ours else Recorded(*kept)
 
 
 class AuditReceiver:

@@ -5,7 +5,6 @@ Everything is imported once and forked; engines are made after the fork.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import ipaddress
 import logging
@@ -37,6 +36,7 @@ from xds.clock import Checked
 from xds.domain import archive, code_sets, intake
 from xds.errors import Refused, Unusable
 from xds.forwarding import Forwarder
+from xds.parent import ends_with_us
 from xds.receiving import AuditReceiver
 from xds.senders import Senders
 from xds.settings import DEFAULT_DOMAIN, Loaded
@@ -58,7 +58,6 @@ from xds.witnessing import Witnessing, witness_at, witness_of
 
 log = logging.getLogger("xds.serving")
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 SWEEP_EVERY_SECONDS = 600.0
 """Between two looks for documents that were staged and never named."""
@@ -456,7 +455,7 @@ class Supervisor:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             # Should the supervisor be killed, its children stop as if told to.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            ends_with_us()
             if os.getppid() != supervisor:
                 return  # it was killed before that was asked for, and nobody will tell
             child.run()

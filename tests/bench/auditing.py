@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bench import load, loading, registering, rows
 from tests.bench.documents import asked_for
 from tests.bench.figures import Broken, Missing, Reach, Result, Skipped, judged
-from tests.bench.processes import ends_with_us, forget_peak, resident, used
+from tests.bench.processes import forget_peak, resident, used
 from tests.bench.querying import A_PATIENT, PATIENTS
 from tests.bench.registering import Registered
 from tests.bench.run import SQLITE, Run, Server, need
@@ -26,6 +26,7 @@ from xds.audit.message import AuditSource
 from xds.audit.segments import Record
 from xds.audit.verify import verify
 from xds.audit.writer import LogWriter
+from xds.parent import ends_with_us
 from xds.store.audit import Recorded, row_of
 from xds.store.tables import audit_record
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
@@ -161,7 +162,7 @@ def _write_log(folder: Path, count: int) -> int:
 
 def _verify(folder: Path, count: int) -> tuple[float, float, float]:
     """Seconds; peak memory above the start; and above what it was at the first tenth of the records."""
-    ends_with_us()()
+    ends_with_us()
     certificates = load_certificates(folder / "keys" / "audit-signing.crt")
     at_tenth, start = 0, resident()
     forget_peak()

@@ -13,8 +13,8 @@ from typing import Any
 
 from tests.bench import rows
 from tests.bench.documents import Document
-from tests.bench.processes import ends_with_us
 from tests.bench.templates import rows_of
+from xds.parent import ends_with_us
 
 BATCH = 5_000
 """Submissions that are built, and written, at once."""
@@ -79,7 +79,7 @@ def _built(batches: Sequence[Batch]) -> Iterator[Rows]:
 
 
 def _build(batch: Batch) -> Rows:
-    ends_with_us()()
+    ends_with_us()
     made: Rows = {}
     for one, key in batch:
         for where, values in rows_of(one, key):

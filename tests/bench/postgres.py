@@ -8,13 +8,14 @@ import signal
 import subprocess
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
 from tests.bench.figures import Broken, Missing
-from tests.bench.processes import ends_with_us
 from xds.demo.site import free_port
+from xds.parent import ends_with_us
 
 
 class Postgres:
@@ -44,7 +45,7 @@ class Postgres:
         command: list[str | Path] = [bins[-1] / "postgres", "-D", data, "-p", str(self._port), "-k", str(folder)]
         self._process = subprocess.Popen(
             [*command, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"],
-            user=self._user, stdout=log, stderr=log, cwd="/", preexec_fn=ends_with_us(signal.SIGQUIT),
+            user=self._user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
         )  # fmt: skip
         log.close()
         self._wait()

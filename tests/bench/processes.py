@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None)
-
-
-def ends_with_us(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
-    """For Popen's ``preexec_fn``, or called by the child: it gets this signal when its parent dies, however it dies."""
-
-    def prepare() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
-
-    return prepare
 
 
 def _stat(pid: int) -> list[str]:

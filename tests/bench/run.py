@@ -17,9 +17,9 @@ from typing import Any
 
 from tests.bench.figures import Missing, Result, Skipped
 from tests.bench.postgres import Postgres
-from tests.bench.processes import ends_with_us
 from tests.builders import AUTHORITY, REPOSITORY
 from xds.demo.site import Site, free_port
+from xds.parent import ends_with_us
 
 ROOT = Path(__file__).parents[2]
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
@@ -44,7 +44,7 @@ class Server(Site):
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", program, "serve", "--config", str(self.config)],
-                stdout=log, stderr=log, cwd=ROOT, preexec_fn=ends_with_us(),
+                stdout=log, stderr=log, cwd=ROOT, preexec_fn=ends_with_us,
             )  # fmt: skip
 
     def last_words(self) -> str:
@@ -138,7 +138,7 @@ def need(program: str, package: str) -> str:
 def child(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program of ours while it runs."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, preexec_fn=ends_with_us())
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, preexec_fn=ends_with_us)
     try:
         yield process
     finally:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from xds.audit.codes import IHE_TRANSACTIONS
-from xds.audit.indexing import VALUES, said
-from xds.audit.message import AuditMessage, NotAuditMessage
+from xds.audit.indexing import VALUES, filed, said
+from xds.audit.message import NotAuditMessage
 from xds.audit.message_xml import read
 from xds.audit.verify import Tampered
 from xds.store import audit as store
@@ -27,18 +27,28 @@ BATCH = 500
 Hours = Counter[tuple[int, str, str, int]]
 
 
-def as_said(record: Recorded) -> Recorded:
-    """A record with kind, outcome and patient as its message has them."""
-    try:
-        message = read(record.message)
-    except NotAuditMessage:
-        return replace(record, event=UNREADABLE, transaction="", outcome=0, patient_id="")
-    event, patients = message.event, message.patients
-    ours = [one.code for one in event.type_codes if record.origin or one.system == IHE_TRANSACTIONS]
-    return replace(
-        record, event=event.event_id.code[:16], transaction=ours[0][:16] if ours else "", outcome=int(event.outcome),
-        patient_id=patients[0][:512] if patients else record.patient_id,
-    )  # fmt: skip
+class _Filed(NamedTuple):
+    """A record as it is filed, as its message has it, and what the message says that it is found by."""
+
+    record: Recorded
+    as_said: Recorded
+    values: list[Value]
+
+    @classmethod
+    def of(cls, record: Recorded) -> _Filed:
+        """Of a message that says more than is kept, without values."""
+        try:
+            message = read(record.message)
+        except NotAuditMessage:
+            return cls(record, replace(record, event=UNREADABLE, transaction="", outcome=0, patient_id=""), [])
+        event, transaction, outcome, patient = filed(message, ours=not record.origin)
+        as_said = replace(
+            record, event=event, transaction=transaction, outcome=outcome,
+            patient_id=patient if message.patients else record.patient_id,
+        )  # fmt: skip
+        found = sorted(said(message, record.recorded))
+        kept = found if len(found) <= VALUES else []
+        return cls(record, as_said, [Value(*one, record.id, record.recorded) for one in kept])
 
 
 def check(connection: sa.Connection, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -50,14 +60,15 @@ def check(connection: sa.Connection, progress: Callable[[int], None] = lambda _:
         Tampered: naming the first record that is not.
     """
     indexed, count, hours = store.position(connection, INDEX) or 0, 0, Hours()
-    for records in _batches(connection, indexed):
-        for record in records:
-            if as_said(record) != record:
-                raise Tampered(9, record.leaf_number, "it is filed as another kind, outcome or patient than it says")
-        for leaf in _missing(connection, records):
+    for batch in _batches(connection, indexed):
+        for one in batch:
+            if one.as_said != one.record:
+                leaf = one.record.leaf_number
+                raise Tampered(9, leaf, "it is filed as another kind, outcome or patient than it says")
+        for leaf in _missing(connection, batch):
             raise Tampered(9, leaf, "it is not found by something that it says")
-        hours.update(search.hour_of(record) for record in records)
-        count += len(records)
+        hours.update(search.hour_of(one.record) for one in batch)
+        count += len(batch)
         progress(count)
     counted = search.hours(connection)
     if any(counted.get(key, 0) < least for key, least in hours.items()):
@@ -71,46 +82,36 @@ def mend(connection: sa.Connection, begin: int) -> tuple[int, int]:
     Where nothing is left the hours are counted anew, and the beginning is returned.
     """
     indexed = store.position(connection, INDEX, to_change=True) or 0
-    records = next(_batches(connection, indexed, begin), [])
-    if not records:
+    batch = next(_batches(connection, indexed, begin), [])
+    if not batch:
         search.count_again(connection, indexed)
         return begin, 0
-    wrong = {record.leaf_number for record in records if as_said(record) != record}
-    for record in records:
-        if record.leaf_number in wrong:
-            store.file_anew(connection, as_said(record))
-    for leaf, missing in _missing(connection, records).items():
+    wrong = set[int]()
+    for one in batch:
+        if one.as_said != one.record:
+            store.file_anew(connection, one.as_said)
+            wrong.add(one.record.leaf_number or 0)
+    for leaf, missing in _missing(connection, batch).items():
         search.keep_values(connection, missing)
         wrong.add(leaf)
-    return (records[-1].leaf_number or 0) + 1, len(wrong)
+    return (batch[-1].record.leaf_number or 0) + 1, len(wrong)
 
 
-def _batches(connection: sa.Connection, indexed: int, begin: int = 0) -> Iterator[list[Recorded]]:
+def _batches(connection: sa.Connection, indexed: int, begin: int = 0) -> Iterator[list[_Filed]]:
     while begin < indexed:
         records = [one for one in store.numbered_from(connection, begin, BATCH) if (one.leaf_number or 0) < indexed]
         if not records:
             return
-        yield records
+        yield list(map(_Filed.of, records))
         begin = (records[-1].leaf_number or 0) + 1
 
 
-def _missing(connection: sa.Connection, records: Sequence[Recorded]) -> dict[int, list[Value]]:
+def _missing(connection: sa.Connection, batch: Sequence[_Filed]) -> dict[int, list[Value]]:
     """By leaf number, the values that records are not found by."""
-    wanted = [value for record in records for value in _values(record)]
-    there = search.kept_of(connection, wanted)
-    leaves = {record.id: record.leaf_number or 0 for record in records}
+    there = search.kept_of(connection, [value for one in batch for value in one.values])
     found: dict[int, list[Value]] = {}
-    for value in wanted:
-        if (search.term(value.kind, value.value), value.record_id) not in there:
-            found.setdefault(leaves[value.record_id], []).append(value)
-    return dict(sorted(found.items()))
-
-
-def _values(record: Recorded) -> list[Value]:
-    """What a record says that it is found by; nothing of one that says more than is kept."""
-    try:
-        message: AuditMessage = read(record.message)
-    except NotAuditMessage:
-        return []
-    found = said(message, record.recorded)
-    return [Value(*one, record.id, record.recorded) for one in sorted(found)] if len(found) <= VALUES else []
+    for one in batch:
+        for value in one.values:
+            if (search.term(value.kind, value.value), value.record_id) not in there:
+                found.setdefault(one.record.leaf_number or 0, []).append(value)
+    return found

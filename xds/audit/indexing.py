@@ -13,7 +13,15 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from xds.audit import watching
-from xds.audit.codes import ORGANISATION, OVERRIDE, REPORT_NUMBER, STUDY_INSTANCE_UID, SUBMISSION_SET, ObjectRole
+from xds.audit.codes import (
+    IHE_TRANSACTIONS,
+    ORGANISATION,
+    OVERRIDE,
+    REPORT_NUMBER,
+    STUDY_INSTANCE_UID,
+    SUBMISSION_SET,
+    ObjectRole,
+)
 from xds.audit.message import AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.message_xml import read
 from xds.audit.people import is_person
@@ -87,6 +95,14 @@ def of_one(kind: str, value: str) -> Callable[[Recorded], bool]:
         return any(key == kind and words <= set(_parts(kind, text)) for key, text in values(message))
 
     return has
+
+
+def filed(message: AuditMessage, *, ours: bool) -> tuple[str, str, int, str]:
+    """Kind, transaction, outcome and patient that a message is filed as: of ours only IHE's codes are transactions."""
+    event, patients_ = message.event, message.patients
+    codes = (one.code for one in event.type_codes if not ours or one.system == IHE_TRANSACTIONS)
+    patient = patients_[0][:512] if patients_ else ""
+    return event.event_id.code[:16], next(codes, "")[:16], int(event.outcome), patient
 
 
 def said(message: AuditMessage, recorded: int) -> set[tuple[str, str]]:

@@ -95,11 +95,10 @@ class Sequencer:
             pass
         sealed = 0
         while rows := self._next():
-            for leaf, row in enumerate(rows, self._size):
-                if row.leaf_number != leaf:
-                    raise Unusable(f"record {leaf} is missing in the database: run xds audit verify --database")
-            now = datetime.now(UTC)
-            signed = self._writer.append([as_leaf(row) for row in rows], now)
+            try:
+                signed = self._writer.append([as_leaf(row) for row in rows], datetime.now(UTC))
+            except ValueError as problem:
+                raise Unusable(f"the database and the audit log: {problem}; run xds audit verify --database") from None
             self._size += len(rows)
             sealed += len(rows)
             with self._engine.begin() as connection:

@@ -101,13 +101,14 @@ class LogWriter:
         """Add records, which follow the last without a gap, and seal them; return the signed checkpoint.
 
         Raises:
-            ValueError: a leaf number is not the next.
+            ValueError: a leaf number is not the next; the message names the record that is missing.
             Unusable: a write has failed before; what is on disk is known only when the log is opened anew.
         """
         if self._failed:
             raise Unusable("a write to the audit log has failed; it must be opened anew")
-        if [r.leaf for r in records] != list(range(self.size, self.size + len(records))):
-            raise ValueError("leaf numbers must go on without a gap")
+        for number, record in enumerate(records, self.size):
+            if record.leaf != number:
+                raise ValueError(f"record {number} is missing: leaf numbers must go on without a gap")
         self._failed = True
         if records:
             self._segments.append(records)

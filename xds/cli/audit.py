@@ -142,9 +142,10 @@ def report(
                 names = patients.aliases(connection, whom) if about.needs == "patient" else [whom]
                 records = dict[int, Recorded]()
                 for name in names:
-                    wanted = by_values({about.needs: name} if name else {})
-                    wanted = replace(wanted, since=micros(since), until=micros(until))
-                    wanted = replace(wanted, event=about.event, failed=about.failed)
+                    wanted = replace(
+                        by_values({about.needs: name} if name else {}),
+                        since=micros(since), until=micros(until), event=about.event, failed=about.failed,
+                    )  # fmt: skip
                     records |= {one.id: one for one in search.found(connection, wanted, most)}
                 lines = about.make(sorted(records.values(), key=lambda one: -one.recorded)[:most])
         _looked(engine, loaded, f"report={what}", whom if what == "patient" else "")

@@ -74,10 +74,11 @@ def existing(config: Path | None, data: str | None) -> Loaded:
     Raises:
         Unusable: there is none; and as ``settings``.
     """
-    found = settings(config, data, made=False).settings
+    loaded = settings(config, data, made=False)
+    found = loaded.settings
     if not (found.data / "identity.json").is_file() and not found.database_url.startswith("postgresql"):
         raise Unusable(f"{found.data} holds no deployment")
-    return settings(config, data)
+    return with_identity(loaded)
 
 
 @contextmanager

@@ -130,14 +130,14 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
     def search() -> str | tuple[str, int]:
         asked = Search.of(request.args)
         if asked.wrong:
-            return shown(asked, Page([], None), None), 400
+            return shown(asked, Page([], None), None, []), 400
         found = log.page(asked.wanted, PAGE)
         chart = _chart(asked, log)
-        log.looked(look(), asked.given)
-        return shown(asked, found, chart)
-
-    def shown(asked: Search, found: Page, chart: dict[str, Any] | None) -> str:
         others = log.aliases(asked.given["patient"])[1:] if "patient" in asked.given else []
+        log.looked(look(), asked.given)
+        return shown(asked, found, chart, others)
+
+    def shown(asked: Search, found: Page, chart: dict[str, Any] | None, others: Sequence[str]) -> str:
         return render_template(
             "audit.html", rows=rows(found.records), search=asked, given=asked.given, chart=chart,
             following=asked.with_(before=str(found.end)) if found.end else {}, searched=_searched(found),

@@ -12,8 +12,9 @@ from typing import Any
 
 import requests
 
-from xds.demo.site import ends_with_us, free_port
+from xds.demo.site import free_port
 from xds.errors import Unusable
+from xds.parent import ends_with_us
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import signal
 import socket
@@ -18,6 +17,7 @@ import requests
 
 from xds.configuration import load
 from xds.errors import Unusable
+from xds.parent import ends_with_us
 from xds.settings import Settings
 from xds.store.deployment import with_identity
 
@@ -49,11 +49,6 @@ def as_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
         f"[{section}]\n" + "".join(f"{json.dumps(key)} = {written(value)}\n" for key, value in values.items())
         for section, values in sections.items()
     )
-
-
-def ends_with_us() -> None:
-    """In a process that is being started: should we be killed, it is told to stop (Linux: PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 @dataclass(slots=True)

@@ -62,8 +62,10 @@ def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
         elif name in _VALUES:
             kind = _VALUES[name]
             text = _patient(name, value) if kind == "patient" else value.rpartition("|")[2]
-            values += sought(kind, text)
-            found = replace(found, accepted=(*found.accepted, of_one(kind, text))) if " " in text else found
+            parts = sought(kind, text)
+            values += parts
+            if len(parts) > 1:
+                found = replace(found, accepted=(*found.accepted, of_one(kind, text)))
         elif name in ("entity", "entity-id"):
             values.append(_entity(value))
         elif (
