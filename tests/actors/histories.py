@@ -24,7 +24,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
-from xds.store import patients
+from xds.store.registry import patients
 from xds.store.tables import association, document_entry, folder, locator, patient, submission_set
 
 OPERATIONS = 60

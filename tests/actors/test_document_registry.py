@@ -26,7 +26,7 @@ from xds.metadata.association import SubmissionSetStatus
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.queries import catalogue
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 from xds.store.tables import association, document_entry, locator
 
 APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"

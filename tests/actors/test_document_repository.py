@@ -22,7 +22,7 @@ from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.submission import Submission
-from xds.store.documents import BlobStore, Kept
+from xds.store.documents.folder import BlobStore, Kept
 from xds.store.work import Database
 from xds.wire.spool import Spool
 

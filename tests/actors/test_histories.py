@@ -19,7 +19,7 @@ from tests.store.databases import Domain, at_once, domain, shared_engine
 from xds.errors import Refused
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import REPLACING, AssociationType
-from xds.store import patients
+from xds.store.registry import patients
 from xds.store.tables import association
 
 __all__ = ["domain", "shared_engine"]

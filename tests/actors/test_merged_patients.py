@@ -16,7 +16,7 @@ from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.queries import catalogue
 from xds.queries.catalogue import StoredQuery
-from xds.store import patients
+from xds.store.registry import patients
 
 __all__ = ["domain", "shared_engine"]
 

@@ -14,8 +14,8 @@ from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
 from tests.builders import AUTHORITY, REPOSITORY
 from tests.conftest import wait_for
 from tests.imaging.images import STUDY, an_instance, saved
-from tests.test_app import serving
-from tests.test_publishing import Follower
+from tests.initiating.test_publisher import Follower
+from tests.server.test_application import serving
 from xds.archives import orthanc as module
 from xds.archives.interface import Gone, NotAnswering
 from xds.archives.orthanc import OrthancChanges

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from xds.audit.keys import SigningKey
-from xds.audit.segments import Record
-from xds.audit.writer import LogWriter
+from xds.audit.log.keys import SigningKey
+from xds.audit.log.segments import Record
+from xds.audit.log.writer import LogWriter
 
 NOW = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 LOG_ID = "2.25.1"

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from tests.bench import rows
 from tests.bench.figures import Broken, Missing, Reach, Result, Skipped, judged
 from tests.bench.run import POSTGRESQL, Run
-from xds.console.auditing import DRAWN, PAGE
-from xds.desk import PATIENCE_SECONDS
-from xds.store import audit_search as search
-from xds.store.audit_search import HOUR, Wanted, term
+from xds.endpoints.console.auditing import DRAWN, PAGE
+from xds.endpoints.console.desk import PATIENCE_SECONDS
+from xds.store.audit import search
+from xds.store.audit.search import HOUR, Wanted, term
 from xds.store.engine import make_engine, reading
 from xds.store.tables import metadata
 

@@ -20,15 +20,15 @@ from tests.bench.querying import A_PATIENT, PATIENTS
 from tests.bench.registering import Registered
 from tests.bench.run import SQLITE, Run, Server, need
 from tests.builders import ANNA
-from xds.audit.events import AuditEvent, Party
-from xds.audit.keys import load_certificates, load_or_make
-from xds.audit.message import AuditSource
-from xds.audit.segments import Record
-from xds.audit.verify import verify
-from xds.audit.writer import LogWriter
-from xds.parent import ends_with_us
-from xds.store.audit import Recorded, row_of
+from xds.audit.log.keys import load_certificates, load_or_make
+from xds.audit.log.segments import Record
+from xds.audit.log.verify import verify
+from xds.audit.log.writer import LogWriter
+from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.message import AuditSource
+from xds.store.audit.records import Recorded, row_of
 from xds.store.tables import audit_record
+from xds.system.parent import ends_with_us
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 
 KEPT, QUERY = Reach("≥", 0.85), Reach("≤", 1.0)

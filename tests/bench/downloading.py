@@ -18,10 +18,10 @@ from tests.bench.run import Run, Server, child, need, wait_for_port
 from tests.bench.streams import Connection, get_all, post, write_file
 from tests.imaging.images import SERIES, STUDY, an_instance, saved
 from xds.demo.site import free_port
-from xds.domain import archive
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest, write_imaging_request
 from xds.ebxml.xdsb import write_retrieve_request as write_document_request
-from xds.store.documents import BlobStore, DocumentTable, Kept
+from xds.server.affinity_domain import archive
+from xds.store.documents.folder import BlobStore, DocumentTable, Kept
 from xds.store.engine import make_engine
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69

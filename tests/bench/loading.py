@@ -14,7 +14,7 @@ from typing import Any
 from tests.bench import rows
 from tests.bench.documents import Document
 from tests.bench.templates import rows_of
-from xds.parent import ends_with_us
+from xds.system.parent import ends_with_us
 
 BATCH = 5_000
 """Submissions that are built, and written, at once."""

@@ -15,7 +15,7 @@ import psycopg
 
 from tests.bench.figures import Broken, Missing
 from xds.demo.site import free_port
-from xds.parent import ends_with_us
+from xds.system.parent import ends_with_us
 
 
 class Postgres:

@@ -21,9 +21,9 @@ from tests.bench.processes import Used, used
 from tests.bench.run import POSTGRESQL, SQLITE, Run, Server, need
 from tests.builders import AUTHORITY
 from xds.actors.document_registry import DocumentRegistry
-from xds.settings import Settings
+from xds.settings.sections import Settings
 from xds.store.engine import make_engine, reading
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 A_PATIENT = 100
 """Documents of one patient, all of them in an answer."""

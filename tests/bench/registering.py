@@ -18,8 +18,8 @@ from tests.bench.figures import Broken, Figure, Reach, Result, Skipped, judged
 from tests.bench.processes import cpu_seconds, ends_with_us, used
 from tests.bench.run import POSTGRESQL, Run, Server, need
 from tests.bench.templates import plain_template
-from xds.store.audit import Recorded
-from xds.store.audit_search import Wanted, found
+from xds.store.audit.records import Recorded
+from xds.store.audit.search import Wanted, found
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 from xds.store.tables import submission_set

@@ -19,7 +19,7 @@ from tests.bench.figures import Missing, Result, Skipped
 from tests.bench.postgres import Postgres
 from tests.builders import AUTHORITY, REPOSITORY
 from xds.demo.site import Site, free_port
-from xds.parent import ends_with_us
+from xds.system.parent import ends_with_us
 
 ROOT = Path(__file__).parents[2]
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"

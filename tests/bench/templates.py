@@ -18,9 +18,9 @@ from xds.metadata.datatypes import Code, Dtm, ReferenceId
 from xds.metadata.identifiers import PatientId, UniqueId, new_entry_uuid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import REFERENCE_STUDY, AssociationType, AvailabilityStatus
-from xds.store.audit import Recorded, row_of
-from xds.store.compression import pack, unpack
-from xds.store.rows import rows
+from xds.store.audit.records import Recorded, row_of
+from xds.store.registry.compression import pack, unpack
+from xds.store.registry.rows import rows
 from xds.store.tables import audit_record, locator
 
 _SET, _ENTRY, _FOLDER = range(3)

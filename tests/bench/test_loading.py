@@ -21,9 +21,9 @@ from tests.store.databases import Domain
 from xds.ebxml import lcm, rim
 from xds.metadata import to_ebxml
 from xds.metadata.vocabulary import AssociationType
-from xds.store.compression import unpack
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
+from xds.store.registry.compression import unpack
 from xds.store.tables import (
     association,
     document_entry,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from xds.store import audit
-from xds.store.audit import Recorded
+from xds.store.audit import records as audit
+from xds.store.audit.records import Recorded
 
 
 def _record(connection: sa.Connection, records: Iterable[Recorded]) -> None:

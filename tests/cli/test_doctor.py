@@ -11,13 +11,13 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission, an_entry
 from tests.cli.command import Done, xds
 from tests.wire.messages import an_envelope
-from xds.configuration import load
 from xds.ebxml import lcm
 from xds.metadata import to_ebxml
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND
+from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents import BlobStore, DocumentTable, Kept
+from xds.store.documents.folder import BlobStore, DocumentTable, Kept
 from xds.store.engine import make_engine
 from xds.wire.spool import Spool
 from xds.wire.xml import name

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.command import xds
 from xds import __version__
 from xds.cli import commands
-from xds.settings import Settings, flat
+from xds.settings.sections import Settings, flat
 
 CX = "anna^^^&1.2.3.4.5&ISO"
 

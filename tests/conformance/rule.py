@@ -13,7 +13,6 @@ from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.builders import ANNA, AUTHORITY, BERT, a_folder, a_submission, an_association, an_entry
 from tests.store.databases import Domain
 from xds.actors.document_registry import DocumentRegistry
-from xds.domain import SERVED, transactions_of
 from xds.ebxml import lcm
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
@@ -27,6 +26,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND, AssociationType
 from xds.rules.code_sets import read as code_sets
+from xds.server.affinity_domain import SERVED, transactions_of
 from xds.transactions.bodies import schema_findings
 from xds.transactions.transaction import Transaction
 from xds.wire.xml import Element, parse

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from xds.cli.example import example
-from xds.configuration import load
-from xds.settings import NamedDomain, Sender, Settings, flat
+from xds.settings.configuration import load
+from xds.settings.sections import NamedDomain, Sender, Settings, flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

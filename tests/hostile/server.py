@@ -26,12 +26,12 @@ from tests.conftest import wait_for
 from tests.wire.messages import read
 from xds.actors.document_consumer import Retrieved, Search, read_entries, retrieve
 from xds.actors.document_source import Content, provide
-from xds.configuration import load
 from xds.demo.site import as_toml
 from xds.ebxml import query
 from xds.ebxml.rim import Slot
 from xds.ebxml.xdsb import DocumentRequest
-from xds.settings import Settings
+from xds.settings.configuration import load
+from xds.settings.sections import Settings
 from xds.store.deployment import with_identity
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41

@@ -12,8 +12,7 @@ from lxml import etree
 
 from tests.builders import ANNA, BERT, a_submission, an_association, an_entry
 from tests.cli.command import xds
-from tests.test_app import Site, of_bytes, serving
-from xds.configuration import load
+from tests.server.test_application import Site, of_bytes, serving
 from xds.ebxml import lcm, query, rs
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Status, Unusable
@@ -22,6 +21,7 @@ from xds.metadata.association import SubmissionSetStatus
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.queries import catalogue
+from xds.settings.configuration import load
 from xds.store.deployment import with_identity
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti42_register_document_set_b as iti42

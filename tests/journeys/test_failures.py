@@ -22,7 +22,7 @@ from lxml import etree
 
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.dicomweb.test_service import got as fetched
+from tests.endpoints.dicomweb.test_service import got as fetched
 from tests.hostile.server import Served
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.store.object_stores import Server, s3_server

@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from lxml import etree
 
 from tests.builders import AUTHORITY, a_submission, an_entry
-from xds.app import Application
-from xds.configuration import load
 from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml
+from xds.server.application import Application
+from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents import SWEEP_SECONDS
+from xds.store.documents.folder import SWEEP_SECONDS
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record, document, document_entry, locator
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41

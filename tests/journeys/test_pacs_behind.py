@@ -12,9 +12,9 @@ from lxml import etree
 
 from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
 from tests.archives.trees import TEST_FILES
-from tests.dicomweb.test_service import got
+from tests.endpoints.dicomweb.test_service import got
 from tests.imaging.images import SERIES, STUDY, an_instance, saved
-from tests.test_app import Site, serving
+from tests.server.test_application import Site, serving
 from xds.ebxml import rs, xdsb
 from xds.errors import ErrorCode, Status
 from xds.imaging.part10 import EXPLICIT_LITTLE

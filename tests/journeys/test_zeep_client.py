@@ -21,7 +21,7 @@ from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.builders import ANNA, BERT, a_submission, an_entry, symbolic, text
 from tests.hl7.test_v3 import body as interaction
 from tests.hl7.test_v3 import ii
-from tests.test_app import APPROVED, Site, of_bytes, site  # noqa: F401  fixtures
+from tests.server.test_application import APPROVED, Site, of_bytes, site  # noqa: F401  fixtures
 from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml

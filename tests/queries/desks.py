@@ -19,7 +19,7 @@ from xds.metadata.submission import Submission
 from xds.queries import catalogue, returns
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine, reading
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 STATUS = "urn:oasis:names:tc:ebxml-regrep:StatusType:"
 APPROVED, DEPRECATED = f"{STATUS}Approved", f"{STATUS}Deprecated"

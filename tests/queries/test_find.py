@@ -18,8 +18,8 @@ from xds.metadata.datatypes import Author, Code, Dtm, ReferenceId, Xcn
 from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.vocabulary import OFFLINE, ON_DEMAND, ONLINE, STABLE
 from xds.queries import catalogue
-from xds.store import registry
 from xds.store.engine import reading
+from xds.store.registry import sql_registry
 
 STUDY = "urn:ihe:iti:xds:2016:studyInstanceUID"
 NUMBER, MISSING = ErrorCode.STORED_QUERY_PARAM_NUMBER, ErrorCode.STORED_QUERY_MISSING_PARAM
@@ -283,7 +283,7 @@ def test_documents_are_found_by_their_availability(desk: Questions, asked: str, 
 def test_the_limit_holds_however_many_are_read_before_they_are_counted(
     desk: Questions, monkeypatch: pytest.MonkeyPatch, probe: int, most: int, answered: bool
 ) -> None:
-    monkeypatch.setattr(registry, "PROBE", probe)
+    monkeypatch.setattr(sql_registry, "PROBE", probe)
     desk = Questions(desk.engine, most=most)
     if answered:
         assert len(desk.find()) == 2
@@ -298,7 +298,7 @@ def test_more_references_than_documents_are_given(desk: Questions) -> None:
     def ask(return_type: str) -> Any:
         sent = AdhocQuery(catalogue.FIND_DOCUMENTS.id, return_type, tuple(as_slots(given)))
         with reading(desk.engine) as connection:
-            return limited.query(sent, registry.SqlRegistry(connection, "default"))
+            return limited.query(sent, sql_registry.SqlRegistry(connection, "default"))
 
     references = ask("ObjectRef").fragments
     assert [re.findall(rb' id="(urn:uuid:[-0-9a-f]+)"', one)[0] in one for one in references] == [True, True]

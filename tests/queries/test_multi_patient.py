@@ -17,7 +17,7 @@ from xds.queries import catalogue
 from xds.queries.catalogue import StoredQuery
 from xds.queries.returns import Answer
 from xds.store.engine import reading
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 DOCUMENTS = catalogue.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS
 FOLDERS = catalogue.FIND_FOLDERS_FOR_MULTIPLE_PATIENTS

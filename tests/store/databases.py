@@ -16,7 +16,7 @@ from tests.conftest import copied
 from xds.actors.document_registry import DocumentRegistry
 from xds.metadata.submission import Submission
 from xds.store.engine import make_engine
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from xds.configuration import load
 from xds.errors import Unusable
 from xds.metadata.identifiers import is_oid
-from xds.settings import Loaded, flat
+from xds.settings.configuration import load
+from xds.settings.sections import Loaded, flat
 from xds.store.deployment import MADE, VERSION, changed_settings, log_id, migrate, prepare, with_identity
 from xds.store.engine import insert_ignoring, make_engine, reading
 from xds.store.tables import deployment

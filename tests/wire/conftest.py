@@ -12,8 +12,8 @@ from lxml import etree
 
 from tests.builders import AUTHORITY
 from tests.wire.messages import ACTION, AMessage, an_envelope, read
-from xds.app import Application
-from xds.configuration import load
+from xds.server.application import Application
+from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
 from xds.store.engine import make_engine
 from xds.wire.xml import Element, name, parse

@@ -33,8 +33,8 @@ from xds.rules import on_demand as kinds
 from xds.rules import submission as submission_rules
 from xds.rules.code_sets import ANY, CodeSets
 from xds.store.interface import FoundDocument, Kind
-from xds.store.patients import NotMerged
-from xds.store.registry import SqlRegistry, Taken
+from xds.store.registry.patients import NotMerged
+from xds.store.registry.sql_registry import SqlRegistry, Taken
 
 _ADDENDA = (AssociationType.APND, AssociationType.XFRM)
 

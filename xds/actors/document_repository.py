@@ -14,7 +14,7 @@ from xds.ebxml import rim
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata import vocabulary as v
-from xds.store.documents import DocumentTable, Kept, NotReachable
+from xds.store.documents.folder import DocumentTable, Kept, NotReachable
 from xds.store.interface import Blobs
 from xds.store.work import Work
 from xds.wire.spool import Spooled

@@ -12,7 +12,7 @@ from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata import vocabulary as v
 from xds.metadata.identifiers import PatientId
 from xds.store.interface import FoundAssociation, Kind
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 MOST = 10_000
 """Objects of one request."""

@@ -27,7 +27,7 @@ from xds.rules.code_sets import ANY, CodeSets
 from xds.rules.document_entry import RULES
 from xds.rules.submission import ids_are_uuids_or_symbols, ids_once
 from xds.store.interface import Found, FoundAssociation, FoundDocument, Kind
-from xds.store.registry import SqlRegistry, Taken
+from xds.store.registry.sql_registry import SqlRegistry, Taken
 from xds.wire.xml import parse
 
 _APPROVED, _MEMBER = AvailabilityStatus.APPROVED, AssociationType.HAS_MEMBER

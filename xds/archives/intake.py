@@ -14,12 +14,12 @@ from enum import IntEnum
 from pathlib import Path
 
 from xds.archives.folder import INCOMING, FolderArchive
-from xds.durable import sync_file, sync_folder
 from xds.imaging import reading, tags
 from xds.imaging.dicom import NotDicom, form, read_header
 from xds.imaging.elements import Malformed, first
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
 from xds.imaging.manifest import Patient
+from xds.system.durable import sync_file, sync_folder
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
 _PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)

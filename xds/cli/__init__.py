@@ -12,21 +12,21 @@ from xds.errors import Unusable
 
 # Each command, and the module that holds it: read when it is called, so that none waits for another's imports.
 _COMMANDS = {
-    "serve": "serve",
-    "config": "config",
-    "db": "db",
-    "patient": "patient",
-    "manifest": "manifest",
-    "publish": "publish",
-    "find": "find",
-    "fetch": "fetch",
-    "publications": "publications",
-    "audit": "audit",
-    "user": "user",
-    "doctor": "doctor",
-    "capture": "capture",
-    "integration-statement": "statement",
-    "demo": "demo",
+    "serve": "xds.cli.serve",
+    "config": "xds.cli.config",
+    "db": "xds.cli.db",
+    "patient": "xds.cli.patient",
+    "manifest": "xds.cli.manifest",
+    "publish": "xds.cli.publish",
+    "find": "xds.cli.find",
+    "fetch": "xds.cli.fetch",
+    "publications": "xds.cli.publications",
+    "audit": "xds.cli.audit",
+    "user": "xds.cli.user",
+    "doctor": "xds.cli.doctor",
+    "capture": "xds.cli.capture",
+    "integration-statement": "xds.cli.statement",
+    "demo": "xds.demo.command",
 }
 
 
@@ -39,7 +39,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"xds.cli.{_COMMANDS[cmd_name]}")
+        module = importlib.import_module(_COMMANDS[cmd_name])
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 

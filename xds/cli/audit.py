@@ -17,32 +17,32 @@ from cryptography import x509
 from rich.console import Console
 from rich.progress import Progress
 
-from xds.audit import bundle, filing
-from xds.audit import verify as checks
-from xds.audit.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
-from xds.audit.events import AuditEvent, Party, source_of
-from xds.audit.framing import BadFrame
-from xds.audit.indexing import by_values
-from xds.audit.keys import load_certificates, log_certificates
-from xds.audit.merkle import BadProof, HashTree
-from xds.audit.plain import indented, one_line, summary, visible, words
-from xds.audit.proof import proof
-from xds.audit.reports import REPORTS
-from xds.audit.segments import as_leaf
-from xds.audit.verify import Tampered
-from xds.audit.witness import NotWitnessed
+from xds.audit.log import bundle, index_check
+from xds.audit.log import verify as checks
+from xds.audit.log.checkpoint import BadCheckpoint, Checkpoint, CheckpointLog, read
+from xds.audit.log.framing import BadFrame
+from xds.audit.log.keys import load_certificates, log_certificates
+from xds.audit.log.merkle import BadProof, HashTree
+from xds.audit.log.proof import proof
+from xds.audit.log.segments import as_leaf
+from xds.audit.log.verify import Tampered
+from xds.audit.log.witness import NotWitnessed
+from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.plain import indented, one_line, summary, visible, words
+from xds.audit.search.indexing import by_values
+from xds.audit.search.reports import REPORTS
 from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, settings, time_of
 from xds.cli.keeping import erase, hold
 from xds.errors import Unusable
-from xds.forwarding import waiting
-from xds.settings import Loaded
-from xds.store import audit as store
-from xds.store import audit_search as search
-from xds.store import patients, review
-from xds.store.audit import Recorded
-from xds.store.audit_search import Wanted
+from xds.initiating.audit_forwarder import waiting
+from xds.initiating.witnesses import witness_at
+from xds.settings.sections import Loaded
+from xds.store.audit import records as store
+from xds.store.audit import review, search
+from xds.store.audit.records import Recorded
+from xds.store.audit.search import Wanted
 from xds.store.engine import reading
-from xds.witnessing import witness_at
+from xds.store.registry import patients
 
 
 @click.group()
@@ -354,7 +354,7 @@ def verify(
                 rows = map(as_leaf, store.all_numbered(connection))
                 checks.compare(folder, rows, None if kept is None else _kept(kept[1]))
                 if with_index:
-                    filing.check(connection)
+                    index_check.check(connection)
     except Tampered as problem:
         if json_:
             print_json({"holds": False, "step": problem.step, "record": problem.leaf, "reason": problem.reason})
@@ -388,7 +388,7 @@ def reindex(config: Path | None, data: str | None, json_: bool) -> None:
         while not done:
             with engine.begin() as connection:
                 before = begin
-                begin, mended = filing.mend(connection, begin)
+                begin, mended = index_check.mend(connection, begin)
                 wrong, done = wrong + mended, begin == before
             bar.update(task, completed=begin)
         _looked(engine, loaded, f"reindex={wrong}")

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, Party, source_of
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
-from xds.settings import Loaded
+from xds.settings.sections import Loaded
 from xds.store import captures as store
-from xds.store.audit import now_microseconds, record
+from xds.store.audit.records import now_microseconds, record
 from xds.store.captures import Captured, Capturing
 from xds.store.engine import reading
 from xds.wire.sealing import certificate, opened

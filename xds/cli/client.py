@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party, source_of
-from xds.audit.people import Person
+from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
-from xds.settings import Loaded, Peer, Settings
-from xds.store.audit import record
+from xds.settings.sections import Loaded, Peer, Settings
+from xds.store.audit.records import record
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send

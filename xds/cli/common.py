@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import click
 import sqlalchemy as sa
 
-from xds.configuration import load
 from xds.errors import Unusable
-from xds.settings import DEFAULT_DOMAIN, Loaded, NamedDomain
+from xds.settings.configuration import load
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, NamedDomain
 from xds.store.deployment import prepare, with_identity
 from xds.store.engine import make_engine
 

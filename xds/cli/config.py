@@ -9,8 +9,8 @@ import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
 from xds.cli.example import example as example_text
-from xds.serving import check_listen
-from xds.settings import flat
+from xds.server.processes import check_listen
+from xds.settings.sections import flat
 
 SECRET = ("oidc.client_secret",)
 """Settings that are not shown."""

@@ -11,20 +11,20 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.progress import Progress
 
+from xds.access.senders import Senders
 from xds.actors import document_registry
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
-from xds.domain import registry_of
 from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
 from xds.metadata.vocabulary import ON_DEMAND
 from xds.rules import tolerances
-from xds.senders import Senders
-from xds.settings import Loaded
-from xds.store.documents import Damaged, DocumentTable, Kept, NotReachable
+from xds.server.affinity_domain import registry_of
+from xds.settings.sections import Loaded
+from xds.store.documents.folder import Damaged, DocumentTable, Kept, NotReachable
+from xds.store.documents.object_store import open_blobs
 from xds.store.engine import reading
 from xds.store.interface import Blobs
-from xds.store.objects import open_blobs
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 from xds.wire.xml import Element, NotXml, name, parse, schema_errors
 
 FILE_BYTES = 64 * 1024 * 1024

@@ -21,14 +21,14 @@ from xds.actors.document_consumer import batches, retrieve, retrieve_images
 from xds.archives.interface import Gone, NotAnswering
 from xds.archives.web import Web
 from xds.cli.client import Desk
-from xds.dicomweb.service import RAD_107
-from xds.durable import sync_file, sync_folder
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
+from xds.endpoints.dicomweb.service import RAD_107
 from xds.errors import Finding, Unusable
 from xds.imaging import kos
 from xds.imaging.entry import FORMAT_CODE
 from xds.imaging.manifest import Manifest
 from xds.metadata.document_entry import DocumentEntry
+from xds.system.durable import sync_file, sync_folder
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.spool import NotKept, Spool, Spooled

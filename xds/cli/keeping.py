@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party, source_of
-from xds.audit.retention import Retention
-from xds.audit.sequencer import folder, signing_key
+from xds.audit.log.retention import Retention
+from xds.audit.log.sequencer import folder, signing_key
+from xds.audit.messages.events import AuditEvent, Party, source_of
 from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, time_of
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
-from xds.settings import Loaded
-from xds.store import holds
-from xds.store.audit import record
+from xds.settings.sections import Loaded
+from xds.store.audit import holds
+from xds.store.audit.holds import Hold
+from xds.store.audit.records import record
 from xds.store.deployment import log_id
 from xds.store.engine import reading
-from xds.store.holds import Hold
 
 _CHANGED = "110135"  # Object Security Attributes Changed
 

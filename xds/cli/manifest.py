@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
-from xds.domain import manifest_for
 from xds.errors import Unusable
 from xds.imaging import kos
 from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
 from xds.imaging.study import scan
+from xds.server.affinity_domain import manifest_for
 
 
 @click.group()

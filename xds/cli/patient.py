@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, Party, source_of
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
-from xds.settings import Loaded
-from xds.store import patients, review
-from xds.store.audit import record
+from xds.settings.sections import Loaded
+from xds.store.audit import review
+from xds.store.audit.records import record
 from xds.store.engine import reading
+from xds.store.registry import patients
 
 
 def patient_id(text: str) -> PatientId:

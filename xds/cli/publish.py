@@ -13,7 +13,6 @@ from xds.actors.document_source import CONTENT_TYPE, Content, imaging_submission
 from xds.cli.client import Desk, audited, desk
 from xds.cli.manifest import studies_in
 from xds.cli.patient import patient_id
-from xds.domain import manifest_for
 from xds.errors import Unusable
 from xds.imaging.entry import Defaults
 from xds.imaging.group import Study
@@ -23,6 +22,7 @@ from xds.metadata.datatypes import Author, Code, Dtm, Xon
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, new_oid
 from xds.metadata.submission import Submission
+from xds.server.affinity_domain import manifest_for
 from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.wire.spool import Spool

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from xds.cli.common import deployment, settings
-from xds.logs import to_stderr
+from xds.system.logs import to_stderr
 from xds.wire.metrics import prepare
 
 
@@ -23,7 +23,7 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     to_stderr()
     loaded = settings(config, data, listen=listen)
     prepare(loaded.settings.data / "run" / "metrics")
-    from xds.serving import Supervisor, check_listen  # after the metrics' folder is known
+    from xds.server.processes import Supervisor, check_listen  # after the metrics' folder is known
 
     check_listen(loaded)
     click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")

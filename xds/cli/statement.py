@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
-from xds.integration_statement import claims, lines, markdown
+from xds.server.integration_statement import claims, lines, markdown
 
 
 @click.command("integration-statement", epilog="Example: xds integration-statement --config xds.toml > statement.md")

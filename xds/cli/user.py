@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, Party, source_of
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
-from xds.desk import hashed
+from xds.endpoints.console.desk import hashed
 from xds.errors import Unusable
-from xds.settings import Loaded
+from xds.settings.sections import Loaded
 from xds.store import accounts
 from xds.store.accounts import ROLES
-from xds.store.audit import now_microseconds, record
+from xds.store.audit.records import now_microseconds, record
 from xds.store.engine import reading
 
 SHORTEST = 12

@@ -14,7 +14,7 @@ import requests
 
 from xds.demo.site import free_port
 from xds.errors import Unusable
-from xds.parent import ends_with_us
+from xds.system.parent import ends_with_us
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"

@@ -15,11 +15,11 @@ from typing import Any
 
 import requests
 
-from xds.configuration import load
 from xds.errors import Unusable
-from xds.parent import ends_with_us
-from xds.settings import Settings
+from xds.settings.configuration import load
+from xds.settings.sections import Settings
 from xds.store.deployment import with_identity
+from xds.system.parent import ends_with_us
 
 START_SECONDS = 20.0
 

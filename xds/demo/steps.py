@@ -15,9 +15,9 @@ from typing import Any
 from lxml import etree
 
 from xds.actors.document_consumer import Search
-from xds.audit.keys import load_certificates
-from xds.audit.reports import Line, who_saw
-from xds.audit.verify import Tampered, Verified, verify
+from xds.audit.log.keys import load_certificates
+from xds.audit.log.verify import Tampered, Verified, verify
+from xds.audit.search.reports import Line, who_saw
 from xds.cli.client import Desk, desk
 from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
@@ -27,16 +27,17 @@ from xds.demo.identity import DOCTOR, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.orthanc import Orthanc, program
 from xds.demo.site import Site, free_port
-from xds.desk import hashed
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
+from xds.endpoints.console.desk import hashed
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
-from xds.store import accounts, patients
-from xds.store import audit_search as search
-from xds.store.audit import count
+from xds.store import accounts
+from xds.store.audit import search
+from xds.store.audit.records import count
 from xds.store.engine import make_engine
+from xds.store.registry import patients
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.soap import around

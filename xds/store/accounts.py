@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from xds.store.audit import now_microseconds
+from xds.store.audit.records import now_microseconds
 from xds.store.engine import insert_ignoring
 from xds.store.tables import account, session
 

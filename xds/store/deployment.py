@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.metadata.identifiers import new_oid
-from xds.settings import Loaded, Settings, flat
+from xds.settings.sections import Loaded, Settings, flat
 from xds.store.engine import insert_ignoring
 from xds.store.tables import deployment
 

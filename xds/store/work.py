@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
-from xds.store.documents import DocumentTable
+from xds.store.documents.folder import DocumentTable
 from xds.store.engine import reading
 from xds.store.interface import Blobs
-from xds.store.registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry
 
 
 class Database:

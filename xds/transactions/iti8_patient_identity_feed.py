@@ -5,7 +5,7 @@ ITI TF-2: 3.8.  ADT of HL7 v2.3.1 in, ACK out, over MLLP; ``feeding`` is its exc
 
 from __future__ import annotations
 
-from xds.audit.events import AuditEvent
+from xds.audit.messages.events import AuditEvent
 from xds.hl7.feed import FeedAction
 from xds.metadata.identifiers import PatientId
 from xds.transactions.transaction import Audits

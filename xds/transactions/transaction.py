@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
-from xds.audit.events import AuditEvent
+from xds.audit.messages.events import AuditEvent
 from xds.errors import ErrorCode, Finding
-from xds.store.audit import Recorded
+from xds.store.audit.records import Recorded
 from xds.store.work import Work
 from xds.wire.soap import Message
 from xds.wire.spool import Spooled

@@ -1,0 +1,236 @@
+"""ITI-81: the audit log searched by FHIR, by those who may; each search on record, and what is malformed named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.places import GOLDEN
+from tests.server.test_application import Site, serving
+from xds.audit.search.indexing import index
+from xds.endpoints.fhir.audit_event import resource
+from xds.endpoints.fhir.search import BadSearch, allowed, wanted
+from xds.store.audit import records as store
+from xds.store.audit import search
+from xds.store.audit.records import Recorded
+from xds.store.audit.search import Wanted
+from xds.store.tables import audit_record
+from xds.wire.http import HttpRequest
+
+ANNA = "anna^^^&1.2.3.4.5&ISO"
+DAY = 86_400_000_000
+YEAR = ("date", "ge1970-01-01"), ("date", "le2100-01-01")
+
+
+def golden(name: str) -> bytes:
+    return (GOLDEN / f"{name}.xml").read_bytes()
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    """With three records: a query, a retrieval that failed, and what is no record."""
+    with serving(database_url, tmp_path, '[audit]\nreaders = ["127.0.0.0/8"]\n') as site:
+        with site.application.engine.begin() as connection:
+            store.record(connection, [
+                Recorded(golden("iti18_responder"), "110112", "ITI-18", 0, ANNA, recorded=DAY),
+                Recorded(golden("iti43_responder"), "110106", "ITI-43", 8, recorded=2 * DAY),
+                Recorded(b"nonsense", "unreadable", "", 0, recorded=3 * DAY, origin="udp 192.0.2.1"),
+            ])  # fmt: skip
+            index(connection, search.found(connection, Wanted(), 10))
+        yield site
+
+
+def got(site: Site, *asked: tuple[str, str], url: str = "") -> tuple[int, Any]:
+    try:
+        with urlopen(url or f"{site.url}/fhir/AuditEvent?{urlencode(asked)}") as reply:  # noqa: S310
+            assert reply.headers["Content-Type"].startswith("application/fhir+json")
+            return reply.status, json.loads(reply.read())
+    except HTTPError as problem:
+        return problem.code, json.loads(problem.read())
+
+
+def found(site: Site, *asked: tuple[str, str]) -> list[str]:
+    """What kind each found is of, newest first, without the records of searches."""
+    status, bundle = got(site, *YEAR, *asked)
+    assert (status, bundle["type"]) == (200, "searchset")
+    assert bundle.get("entry") != []
+    return [one["resource"]["type"]["code"] for one in bundle.get("entry", [])]
+
+
+@pytest.mark.parametrize(
+    ("asked", "kinds"),
+    [
+        ([], ["unreadable", "110106", "110112"]),
+        ([("patient.identifier", "urn:oid:1.2.3.4.5|anna")], ["110112"]),
+        ([("entity", ANNA)], ["110112"]),
+        ([("entity", "2.25.8.1")], ["110106"]),
+        ([("agent", "HTTPS://xds.hospital.example/repository")], ["110106"]),
+        ([("address", "192.0.2.7"), ("outcome", "0")], ["110112"]),
+        ([("outcome", "4,8")], ["110106"]),
+        ([("type", "http://dicom.nema.org/resources/ontology/DCM|110112")], ["110112"]),
+        ([("subtype", "ITI-43")], ["110106"]),
+        ([("source", "xds.hospital.example"), ("site", "hospital")], ["110106", "110112"]),
+        ([("date", "1970-01-02")], ["110112"]),
+        ([("date", "gt1970-01-02T00:00:00Z"), ("date", "lt1970-01-04")], ["110106"]),
+        ([("date", "le1970-01-02T00:00:00+00:00")], ["110112"]),
+        ([("patient", "urn:oid:1.2.3.4.5|nobody")], []),
+        ([("unheard-of", "x")], ["unreadable", "110106", "110112"]),
+        ([("type", "x|110112,110106")], ["110106", "110112"]),
+        ([("subtype", "ITI-43,ITI-99")], ["110106"]),
+        ([("outcome", "urn:x|8")], ["110106"]),
+        ([("entity-role", "24")], ["110112"]),
+        ([("entity-type", "http://x|1")], ["110112"]),
+        ([("action", "R")], ["110106"]),
+        ([("altid", "nosuch")], []),
+        ([("_count", "0")], []),
+        ([("date", "le9999"), ("date", "lt9999-12-31")], ["unreadable", "110106", "110112"]),
+    ],
+)
+def test_records_are_found_by_what_a_consumer_asks(site: Site, asked: list[tuple[str, str]], kinds: list[str]) -> None:
+    assert found(site, *asked) == kinds
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [],
+        [("patient", ANNA)],
+        [("date", "yesterday")],
+        [("date", "1970-13-01")],
+        [("date", "1970-01-01T25:00")],
+        [*YEAR, ("patient", "north|anna")],
+        [*YEAR, ("outcome", "bad")],
+        [*YEAR, ("_count", "-1")],
+        [*YEAR, ("_format", "application/fhir+xml")],
+    ],
+)
+def test_a_search_that_is_malformed_is_refused_by_the_name_of_its_parameter(
+    site: Site, asked: list[tuple[str, str]]
+) -> None:
+    status, outcome = got(site, *asked)
+    assert (status, outcome["resourceType"]) == (400, "OperationOutcome")
+    assert re.match(r"(date|patient|outcome|_count|_format)\b", outcome["issue"][0]["diagnostics"])
+
+
+def test_pages_follow_each_other(site: Site) -> None:
+    status, bundle = got(site, *YEAR, ("_count", "2"), ("source", "xds.hospital.example"))
+    assert (status, len(bundle["entry"])) == (200, 2)
+    _, bundle = got(site, *YEAR, ("_count", "1"), ("source", "xds.hospital.example"))
+    seen = [bundle["entry"][0]["resource"]["id"]]
+    while following := [one["url"] for one in bundle["link"] if one["relation"] == "next"]:
+        _, bundle = got(site, url=following[0])
+        seen += [one["resource"]["id"] for one in bundle["entry"]]
+    assert len(seen) == len(set(seen)) == 2
+
+
+def test_a_resource_is_read_where_a_search_says_it_is(site: Site) -> None:
+    _, bundle = got(site, *YEAR, ("unheard-of", "x"))
+    (first, *_) = bundle["entry"]
+    status, resource_ = got(site, url=first["fullUrl"])
+    assert (status, resource_) == (200, first["resource"])
+    assert resource_["meta"] == {"source": "urn:xds:audit:origin:udp%20192.0.2.1"}
+    assert got(site, url=f"{site.url}/fhir/AuditEvent/99999")[0] == 404
+    assert "unheard-of" not in bundle["link"][0]["url"]
+
+
+def test_each_search_is_on_record_and_so_is_that_the_log_was_read(site: Site) -> None:
+    found(site)
+    got(site, ("date", "x"))
+    with site.application.engine.connect() as connection:
+        rows = connection.execute(sa.select(audit_record).order_by(audit_record.c.id)).all()[3:]
+    assert sorted((row.event, row.transaction, row.outcome) for row in rows) == [
+        ("110101", "ITI-81", 0), ("110112", "ITI-81", 0), ("110112", "ITI-81", 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("readers", "address", "certificate", "may"),
+    [
+        (["10.0.0.0/8"], "10.1.2.3", "", True),
+        (["10.0.0.0/8"], "11.1.2.3", "", False),
+        (["commonName=auditor"], "11.1.2.3", "commonName=auditor", True),
+        (["commonName=auditor"], "11.1.2.3", "commonName=audito", False),
+        (["CN=auditor, O=North"], "11.1.2.3", "organizationName=North, commonName=auditor", True),
+        (["CN=auditor"], "11.1.2.3", "organizationName=South, commonName=auditor", False),
+        (["commonName=auditor"], "commonName=auditor", "", False),
+        ([], "10.1.2.3", "", False),
+    ],
+)
+def test_who_is_not_named_may_not_read(readers: list[str], address: str, certificate: str, may: bool) -> None:
+    caller = HttpRequest("GET", "/fhir/AuditEvent", "", "", lambda _: b"", address, "http://x", certificate)
+    assert allowed(readers, caller) is may
+
+
+def test_who_may_not_read_is_told_so_and_is_on_record(database_url: str, tmp_path: Path) -> None:
+    with serving(database_url, tmp_path, '[audit]\nreaders = ["192.0.2.1"]\n') as site:
+        assert got(site, *YEAR)[0] == 403
+        with site.application.engine.connect() as connection:
+            (row,) = connection.execute(sa.select(audit_record)).all()
+        assert (row.transaction, row.outcome) == ("ITI-81", 4)
+
+
+def test_where_nobody_is_named_there_is_no_such_address(database_url: str, tmp_path: Path) -> None:
+    with serving(database_url, tmp_path) as site, pytest.raises(HTTPError, match="404"):
+        urlopen(f"{site.url}/fhir/AuditEvent?date=2026")  # noqa: S310
+
+
+def test_a_resource_says_what_the_record_says() -> None:
+    said = resource(Recorded(golden("iti18_responder"), "110112", "ITI-18", 0, id=7))
+    assert said["id"] == "7"
+    assert said["type"] == {
+        "system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110112", "display": "Query",
+    }  # fmt: skip
+    assert said["subtype"][0]["code"] == "ITI-18"
+    assert (said["action"], said["outcome"], said["recorded"]) == ("E", "0", "2026-03-01T08:00:00.000+00:00")
+    assert [one["requestor"] for one in said["agent"]] == [True, False]
+    assert said["source"] == {
+        "site": "Hospital", "observer": {"identifier": {"value": "xds.hospital.example"}},
+    }  # fmt: skip
+    patient, query = said["entity"]
+    assert (patient["what"]["identifier"]["value"], patient["role"]["code"]) == (ANNA, "1")
+    assert query["query"] == "PHF1ZXJ5Lz4="
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.iterdir()))
+def test_every_kind_of_record_is_a_resource_with_what_fhir_demands(name: str) -> None:
+    said = resource(Recorded(golden(name), "", "", 0))
+    assert {"type", "recorded", "agent", "source"} <= said.keys()
+    assert "observer" in said["source"]
+    assert '""' not in json.dumps(said)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("date", "patient", "entity", "outcome", "_count", "type", "agent")), st.text()))
+)
+def test_no_search_breaks_the_reader(asked: list[tuple[str, str]]) -> None:
+    try:
+        what, most = wanted(asked)
+    except BadSearch:
+        return
+    assert 0 <= most <= 1000
+    assert what.since or what.until
+
+
+def test_a_date_stands_for_its_whole_period() -> None:
+    for text, begin, end in (
+        ("2026", "2026-01-01", "2027-01-01"),
+        ("2026-12", "2026-12-01", "2027-01-01"),
+        ("eq2026-12-31", "2026-12-31", "2027-01-01"),
+        ("2026-12-31T23:59", "2026-12-31T23:59", "2027-01-01"),
+        ("2026-12-31T23:59:59+01:00", "2026-12-31T22:59:59", "2026-12-31T23:00"),
+    ):
+        what, _ = wanted([("date", text)])
+        times = [datetime.fromisoformat(one).replace(tzinfo=UTC).timestamp() * 1e6 for one in (begin, end)]
+        assert [what.since, what.until] == times

@@ -1,0 +1,115 @@
+"""The Integration Statement claims what is answered, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.audit.messages.test_events import GOLDEN
+from tests.cli.command import xds
+from xds.server.affinity_domain import SERVED
+from xds.server.integration_statement import CLAIMS, claims, lines, markdown
+from xds.settings.sections import Audit, ImagingSource, Mllp, Server, Settings, Syslog, Xua
+
+PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
+EVERYTHING = replace(
+    Settings(), mllp=Mllp(listen="127.0.0.1:2575"), syslog=Syslog(tls="127.0.0.1:6514", udp="127.0.0.1:5514"),
+    audit=Audit(readers=("127.0.0.1",), forward_to=("tls://a:6514",)), xua=Xua(trusted="idp.pem"),
+)  # fmt: skip
+
+
+def test_every_transaction_that_is_served_is_listed_with_its_actor() -> None:
+    listed = {(line.number, line.actor) for line in lines(EVERYTHING) if line.role == "Responder"}
+    assert {
+        ("ITI-18", "Document Registry"),
+        ("ITI-8", "Document Registry"),
+        ("RAD-68", "Document Repository"),
+    } <= listed
+    assert {number for number, _ in listed} >= {"ITI-41", "ITI-42", "ITI-43", "ITI-44", "ITI-51", "ITI-57", "ITI-61",
+                                                "ITI-62", "ITI-92", "RAD-69"}  # fmt: skip
+    by_udp_alone = replace(EVERYTHING, syslog=Syslog(udp="127.0.0.1:5514"))
+    assert "Audit Record Repository" not in {actor for _, actor, _ in claims(by_udp_alone)}
+    numbers = [line.number for line in lines(EVERYTHING) if line.role == "Responder"]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_with_everything_served_every_claim_is_made_with_its_options() -> None:
+    made = {(profile, actor): options for profile, actor, options in claims(EVERYTHING)}
+    known = {line.number for line in lines(EVERYTHING)}
+    for claim in CLAIMS:
+        if claim.actor == PIX_CONSUMER:
+            continue  # one of three
+        met = claim.needs <= known
+        assert ((claim.profile, claim.actor) in made) == met
+        assert not met or made[claim.profile, claim.actor] == tuple(option.title for option in claim.options)
+    assert {claim.actor for claim in CLAIMS if not claim.needs <= known} == {PIX_CONSUMER}
+
+
+@pytest.mark.parametrize(
+    ("imaging", "profile"),
+    [
+        (ImagingSource(pix="mllp://pix:1"), "(PIX)"),
+        (ImagingSource(pix="http://pix/"), "(PIXV3)"),
+        (ImagingSource(pixm="http://pix/fhir"), "Mobile (PIXm)"),
+    ],
+)
+def test_patients_are_cross_referenced_by_the_one_transaction_that_is_set(imaging: ImagingSource, profile: str) -> None:
+    made = [
+        profile for profile, actor, _ in claims(replace(EVERYTHING, imaging_source=imaging)) if actor == PIX_CONSUMER
+    ]
+    assert [one.endswith(profile) for one in made] == [True]
+
+
+def test_images_are_said_to_be_taken_by_stow_rs_where_they_are() -> None:
+    storing = replace(EVERYTHING, imaging_source=ImagingSource(stow_rs=True))
+    assert "RAD-108" in {line.number for line in lines(storing)} - {line.number for line in lines(EVERYTHING)}
+
+
+def test_what_publishing_starts_is_said_where_it_withdraws() -> None:
+    publishing = replace(EVERYTHING, imaging_source=ImagingSource(publish_registry="http://region/registry"))
+    (added,) = set(lines(publishing)) - set(lines(EVERYTHING))
+    assert (added.number, added.role) == ("ITI-57", "Initiator")
+
+
+@pytest.mark.parametrize("pix", ["mllp://pix:1", "http://pix/"])
+def test_each_side_of_everything_that_is_played_has_a_golden_audit_message(pix: str) -> None:
+    """But of what is no event of its own: ITI-20, and the assertion that an event's request carries (ITI-40)."""
+    imaging = ImagingSource(stow_rs=True, publish_registry="http://region/registry", pix=pix, pixm="http://pix/fhir")
+    played = [
+        f"{line.number.replace('-', '').lower()}_{line.role.lower()}"
+        for line in lines(replace(EVERYTHING, imaging_source=imaging))
+        if line.number not in ("ITI-20", "ITI-40")
+    ]
+    golden = [file.stem for file in GOLDEN.glob("*.xml")]
+    assert [one for one in played if not any(f"{file}_".startswith(f"{one}_") for file in golden)] == []
+
+
+def test_every_claims_part_is_one_that_is_served() -> None:
+    assert {claim.part for claim in CLAIMS} <= {"", *SERVED}
+
+
+def test_what_a_deployment_does_not_play_it_does_not_claim() -> None:
+    registry = replace(Settings(), server=Server(actors=("registry",)))
+    actors = [actor for _, actor, _ in claims(registry)]
+    assert "Document Repository" not in actors
+    assert "Imaging Document Source" not in actors
+    assert "Document Consumer" in actors  # the commands are there all the same
+    (options,) = (
+        o for profile, actor, o in claims(registry) if (profile[-7:], actor) == ("(XDS.b)", "Document Registry")
+    )
+    assert "Patient Identity Feed HL7v3" in options
+    assert "Patient Identity Feed" not in options  # nothing listens for it
+
+
+def test_the_statement_is_a_page_to_hand_out(tmp_path: Path) -> None:
+    text = markdown(EVERYTHING, "2026-01-02")
+    assert "| xds | " in text
+    assert "| 2026-01-02 |" in text
+    assert "| ITI-18 Registry Stored Query | Responder | Document Registry |" in text
+    done = xds("integration-statement", "--data", tmp_path)
+    assert (done.code, done.out.startswith("# IHE Integration Statement")) == (0, True)
+    printed = xds("integration-statement", "--json", "--data", tmp_path).json
+    assert {"profile", "actor", "options"} == printed["claims"][0].keys()
+    assert {"number", "title", "role", "actor"} == printed["transactions"][0].keys()

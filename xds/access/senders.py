@@ -1,0 +1,97 @@
+"""Which partner a message is from, as ``[senders.NAME]`` tells, and so what is tolerated in it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from xds.errors import Unusable
+from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
+from xds.rules.tolerances import TOLERANCES
+from xds.settings.sections import Sender
+from xds.wire.http import HttpRequest, attributes
+from xds.wire.xml import Element, name
+
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A sender as it is treated: nothing is tolerated of one without a name."""
+
+    name: str = ""
+    tolerate: tuple[str, ...] = ()
+    schema_tolerant: bool = False
+
+
+UNKNOWN = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    known: Known
+    certificates: tuple[frozenset[tuple[str, str]], ...]
+    networks: tuple[_Network, ...]
+    source_ids: frozenset[str]
+
+    def met(self, request: HttpRequest, source_id: str) -> bool:
+        if self.certificates:
+            subject = attributes(request.peer_certificate)
+            if not any(wanted <= subject for wanted in self.certificates):
+                return False
+        if self.networks and not _within(request.remote_address, self.networks):
+            return False
+        return not self.source_ids or source_id in self.source_ids
+
+
+class Senders:
+    """The senders of the settings, in their order.
+
+    Raises:
+        Unusable: a tolerance, an address or a subject that there is not, or a sender without any mark.
+    """
+
+    def __init__(self, settings: Mapping[str, Sender]) -> None:
+        self._senders = [_marks(name, sender) for name, sender in settings.items()]
+
+    def of(self, request: HttpRequest, body: Element) -> Known:
+        """The first sender whose marks a message bears."""
+        if not self._senders:
+            return UNKNOWN
+        source_id = _source_id(body)
+        return next((one.known for one in self._senders if one.met(request, source_id)), UNKNOWN)
+
+
+def _marks(name_: str, sender: Sender) -> _Marks:
+    dotted = f"senders.{name_}"
+    for tolerance in sender.tolerate:
+        if tolerance not in TOLERANCES:
+            raise Unusable(f"{dotted}.tolerate: {tolerance} is none of {', '.join(TOLERANCES)}")
+    if not (sender.certificates or sender.addresses or sender.source_ids):
+        raise Unusable(f"{dotted}: certificates, addresses or source_ids say which messages are its")
+    try:
+        networks = tuple(map(ipaddress.ip_network, sender.addresses))
+    except ValueError:
+        raise Unusable(f"{dotted}.addresses: each is an IP address, or a network such as 10.1.0.0/16") from None
+    subjects = tuple(map(attributes, sender.certificates))
+    if not all(subjects):
+        raise Unusable(f'{dotted}.certificates: each is of the form "CN=pacs.north, O=North"')
+    known = Known(name_, sender.tolerate, sender.schema == "tolerant")
+    return _Marks(known, subjects, networks, frozenset(sender.source_ids))
+
+
+def _within(address: str, networks: tuple[_Network, ...]) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)
+
+
+def _source_id(body: Element) -> str:
+    for item in body.iter(name("rim:ExternalIdentifier")):
+        if item.get("identificationScheme", "").lower() == SUBMISSION_SET_SOURCE_ID:
+            return item.get("value", "").removeprefix("urn:oid:")
+    return ""

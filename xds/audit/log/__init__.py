@@ -1,0 +1,1 @@
+"""Why nobody can bend the audit log."""

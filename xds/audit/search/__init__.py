@@ -1,0 +1,1 @@
+"""How audit records are found and reviewed."""

@@ -1,0 +1,244 @@
+"""A patient's studies across all sources of the affinity domain, and a manifest as a tree; each look is recorded."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from flask import Blueprint, Response, abort, render_template, request
+from pydicom.uid import UID
+
+from xds.endpoints.console.trouble import trouble
+from xds.endpoints.dicomweb import render
+from xds.imaging.manifest import MANIFEST_TITLE, Manifest, SeriesReference
+from xds.initiating.imaging_document_consumer import Consuming, Unavailable
+from xds.metadata import vocabulary as v
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.identifiers import PatientId
+from xds.metadata.reading import display
+
+KEPT_SECONDS = 300.0
+"""How long a manifest that was fetched is shown without being fetched again."""
+
+KEPT = 64
+"""Manifests that are kept so."""
+
+LISTED = 500
+"""Instances of a series that are listed in the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What repositories and sources are called, and which source is this one."""
+
+    names: Mapping[str, str]
+    own_source: str
+
+    def name(self, uid: str) -> str:
+        return self.names.get(uid, f"…{uid[-12:]}" if len(uid) > 16 else uid)
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+class _Manifests:
+    """Those that were fetched a little while ago."""
+
+    def __init__(self, fetch: Callable[[str, str, PatientId | None], Manifest]) -> None:
+        self._fetch, self._lock = fetch, Lock()
+        self._kept: dict[tuple[str, str], tuple[float, Manifest]] = {}
+
+    def of(self, repository: str, unique_id: str) -> Manifest:
+        """For a picture of a page that is being looked at."""
+        with self._lock:
+            until, kept = self._kept.get((repository, unique_id), (0.0, None))
+        return kept if kept is not None and _now() < until else self.fresh(repository, unique_id)
+
+    def fresh(self, repository: str, unique_id: str) -> Manifest:
+        """For a page: each look is a retrieval of its own, and so on record."""
+        now, found = _now(), self._fetch(repository, unique_id, _patient())
+        with self._lock:
+            if len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[repository, unique_id] = (now + KEPT_SECONDS, found)
+        return found
+
+
+def pages(consumer: Consuming, places: Places) -> Blueprint:
+    blueprint = Blueprint("region", __name__)
+    manifests = _Manifests(consumer.manifest)
+    where = "/console/manifests/<repository>/<path:document>"
+
+    @blueprint.get("/console/patients")
+    def patients() -> str | tuple[str, int]:
+        given = request.args.get("patient", "").strip()[:300]
+        if not given:
+            return render_template("patient.html", given="", studies=None)
+        try:
+            patient_id = PatientId.parse(given)
+        except ValueError as problem:
+            return render_template("patient.html", given=given, studies=None, wrong=str(problem)), 400
+        found = sorted(map(_study, consumer.studies(patient_id)), key=lambda one: one["day"], reverse=True)
+        for one in found:
+            one["source"] = places.name(one["repository"])
+        return render_template("patient.html", given=given, studies=found, line=_line(found))
+
+    @blueprint.get(f"{where}/tree")
+    def tree(repository: str, document: str) -> str:
+        manifest = manifests.fresh(repository, document)
+        return render_template(
+            "manifest.html", series=[_series(one, places) for one in manifest.series], listed=LISTED,
+            repository=places.name(repository), base=f"/console/manifests/{repository}/{document}", **_about(manifest),
+        )  # fmt: skip
+
+    @blueprint.get(f"{where}/series/<series>")
+    def viewer(repository: str, document: str, series: str) -> str:
+        manifest = manifests.fresh(repository, document)
+        one = _only(manifest, series)
+        base = f"/console/manifests/{repository}/{document}"
+        frames = list(_frames(one, base))
+        return render_template(
+            "remote_series.html", series=_series(one, places), frames=frames, base=base, **_about(manifest)
+        )  # fmt: skip
+
+    @blueprint.get(f"{where}/series/<series>/thumbnail")
+    def thumbnail(repository: str, document: str, series: str) -> Response:
+        manifest = manifests.of(repository, document)
+        listed = _only(manifest, series).instances
+        return picture(manifest, listed[len(listed) // 2].sop_instance_uid, render.View(width=256, height=256))
+
+    @blueprint.get(f"{where}/instances/<instance>/frames/<int:frame>/rendered")
+    def rendered(repository: str, document: str, instance: str, frame: int) -> Response:
+        manifest = manifests.of(repository, document)
+        if not any(one.sop_instance_uid == instance for _, one in manifest.instances()):
+            abort(404)
+        return picture(manifest, instance, render.View(frame=frame, window=_window()))
+
+    def picture(manifest: Manifest, instance: str, view: render.View) -> Response:
+        with consumer.instance(manifest, instance) as path:
+            try:
+                data = render.picture(path, view, "image/jpeg")
+            except render.NotRendered:
+                abort(404)
+        return Response(data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
+
+    @blueprint.errorhandler(Unavailable)
+    def not_answered(problem: Exception) -> Response:
+        return trouble(f"{problem}.", 502)
+
+    return blueprint
+
+
+def _about(manifest: Manifest) -> dict[str, Any]:
+    """What every page of a manifest is headed by."""
+    return {
+        "manifest": manifest, "name": manifest.patient.name.replace("^", " ").strip(),
+        "day": _day(manifest.study_date), "patient": request.args.get("patient", ""),
+    }  # fmt: skip
+
+
+def _only(manifest: Manifest, series: str) -> SeriesReference:
+    found = next((one for one in manifest.series if one.series_instance_uid == series), None)
+    if found is None or not found.instances:
+        abort(404)
+    return found
+
+
+def _patient() -> PatientId | None:
+    """Whose page it is, where the address says so."""
+    try:
+        return PatientId.parse(request.args.get("patient", "")[:300])
+    except ValueError:
+        return None
+
+
+def _window() -> tuple[float, float] | None:
+    """Centre and width, as the viewer asks for them (PS3.18: 8.3.5.1.4)."""
+    match = re.fullmatch(r"(-?[0-9.]{1,12}),([0-9.]{1,12}),LINEAR", request.args.get("window", ""))
+    try:
+        return (float(match[1]), float(match[2])) if match else None
+    except ValueError:
+        return None
+
+
+def _frames(series: SeriesReference, base: str) -> Iterator[dict[str, str]]:
+    for number, one in enumerate(series.instances, 1):
+        for frame in range(1, (one.number_of_frames or 1) + 1):
+            yield {"address": f"{base}/instances/{one.sop_instance_uid}/frames/{frame}", "name": str(number)}
+
+
+def _series(one: SeriesReference, places: Places) -> dict[str, Any]:
+    kinds = sorted({UID(instance.sop_class_uid).name.removesuffix(" Storage") for instance in one.instances})
+    return {
+        "uid": one.series_instance_uid, "kinds": ", ".join(kinds), "count": len(one.instances),
+        "instances": one.instances, "location": one.retrieve_location_uid, "url": one.retrieve_url,
+        "source": places.name(one.retrieve_location_uid), "ae_title": one.retrieve_ae_title,
+        "here": one.retrieve_location_uid == places.own_source,
+    }  # fmt: skip
+
+
+def _study(entry: DocumentEntry) -> dict[str, Any]:
+    references = {kind: _reference(entry, kind) for kind in (v.REFERENCE_STUDY, v.REFERENCE_ACCESSION)}
+    begun = entry.service_start_time
+    modalities = [code.code for code in entry.event_code_list if re.fullmatch("[A-Z]{2,5}", code.code)]
+    anatomy = [code.display for code in entry.event_code_list if code.code not in modalities]
+    return {
+        "day": begun.padded[:8] if begun else "", "date": _day(begun.padded[:8]) if begun else "",
+        "title": _title(entry, modalities), "modalities": ", ".join(modalities),
+        "anatomy": ", ".join(dict.fromkeys(anatomy)), "accession": references[v.REFERENCE_ACCESSION],
+        "study": references[v.REFERENCE_STUDY], "repository": entry.repository_unique_id or "",
+        "document": entry.unique_id,
+    }  # fmt: skip
+
+
+def _title(entry: DocumentEntry, modalities: Sequence[str]) -> str:
+    """What the study is called; of one without a name its manifest has the name that all such have."""
+    title = display(entry.title)
+    unnamed = title in ("", MANIFEST_TITLE.meaning)
+    return " ".join([*modalities[:1], "study without a name"]) if unnamed else title
+
+
+def _reference(entry: DocumentEntry, kind: str) -> str:
+    found = (one.key for one in entry.reference_id_list if one.key.endswith(kind))
+    return next(found, "").split("^")[0]
+
+
+def _day(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if len(text) >= 8 else text
+
+
+def _line(studies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Studies by their day: a row a source, where each stands in percent; those of one day are one mark."""
+    dated = [(number, one) for number, one in enumerate(studies) if _is_day(one["day"])]
+    if not dated:
+        return None
+    days = [_noon(one["day"]) for _, one in dated]
+    first, span = min(days), max(max(days) - min(days), 86_400.0)
+    marks: dict[str, dict[str, dict[str, Any]]] = {}
+    for number, one in dated:
+        at = round(100 * (_noon(one["day"]) - first) / span, 1)
+        empty = {"at": at, "text": one["date"], "labels": [], "target": f"study-{number}"}
+        mark = marks.setdefault(one["source"], {}).setdefault(one["day"], empty)
+        mark["labels"].append(one["modalities"].split(", ")[0] or "•")
+        mark["text"] += f", {one['title']}"
+    rows = [{"name": source, "marks": list(found.values())} for source, found in sorted(marks.items())]
+    dates = sorted(one["date"] for _, one in dated)
+    return {"rows": rows, "first": dates[0], "last": dates[-1]}
+
+
+def _noon(day: str) -> float:
+    return datetime.strptime(day, "%Y%m%d").replace(hour=12, tzinfo=UTC).timestamp()
+
+
+def _is_day(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return text >= "1900"

@@ -1,0 +1,85 @@
+"""The audit records of instances that are taken in: in the log before any is acknowledged.  DICOM PS3.15: A.5.3.6."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+
+from xds.archives.intake import Arrived
+from xds.audit.messages.events import AuditEvent
+from xds.store.audit.records import Recorded, close_stream, open_stream, record
+from xds.wire.mtom import new_boundary
+
+
+class NotRecorded(Exception):
+    """The log does not take the record, so nothing may be taken in."""
+
+
+class Recording:
+    """What one request, or one association, takes in; it stands as interrupted until it is ended."""
+
+    def __init__(self, engine: sa.Engine, owner: str, event: AuditEvent) -> None:
+        self._engine, self._owner, self._event = engine, owner, event
+        self._ids: list[str] = []
+
+    def begin(self, arrived: Collection[Arrived]) -> None:
+        """Before any of these is kept.
+
+        Raises:
+            NotRecorded: the log does not take it.
+        """
+        if not arrived:
+            return
+        id_ = new_boundary()
+        try:
+            with self._engine.begin() as connection:
+                open_stream(
+                    connection, id_, self._owner, [record for one in self._events(arrived) for record in one.records()]
+                )
+        except sa.exc.SQLAlchemyError:
+            raise NotRecorded from None
+        self._ids.append(id_)
+
+    def end(self, taken: Collection[Arrived], refused: Collection[Arrived] = (), unreadable: int = 0) -> None:
+        """Afterwards: a record for each patient of what was taken, one for each of what was not, one for the rest.
+
+        Raises:
+            NotRecorded: the log does not take it; what was begun stands as interrupted.
+        """
+        records = [*self._ended(taken, "")]
+        records += self._ended(refused, "not taken")
+        if unreadable:
+            event = self._event.copy()
+            event.refused(f"not taken: {unreadable} that are no instance")
+            records += event.records()
+        try:
+            with self._engine.begin() as connection:
+                ours = [close_stream(connection, id_, ()) for id_ in self._ids]
+                if all(ours):
+                    record(connection, records)
+        except sa.exc.SQLAlchemyError:
+            raise NotRecorded from None
+        self._ids.clear()
+
+    def _ended(self, instances: Iterable[Arrived], failure: str) -> Iterable[Recorded]:
+        for event in self._events(instances):
+            if failure:
+                event.refused(failure)
+            else:
+                event.end(failed=False)
+            yield from event.records()
+
+    def _events(self, instances: Iterable[Arrived]) -> list[AuditEvent]:
+        """One about each patient."""
+        patients: dict[str, list[tuple[str, str]]] = {}
+        for one in instances:
+            self._event.of_classes([(one.sop_instance_uid, one.sop_class_uid)])
+            patients.setdefault(one.patient_id, []).append((one.study_instance_uid, one.sop_instance_uid))
+        events = []
+        for patient_id, uids in patients.items():
+            event = self._event.copy()
+            event.about_patient(patient_id)
+            event.about_instances(uids)
+            events.append(event)
+        return events

@@ -1,0 +1,100 @@
+"""One ITI-8 message from its bytes to its acknowledgement, with its audit records.  The exchange of MLLP."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from xds.actors.document_registry import DocumentRegistry
+from xds.audit.messages.events import AuditEvent
+from xds.errors import Refused
+from xds.hl7 import v2
+from xds.hl7.feed import Feed, NotAFeed
+from xds.hl7.v2 import Authorities, Header
+from xds.store.audit.records import record
+from xds.store.engine import PAUSES, broken_off
+from xds.store.work import Database, Work
+from xds.transactions import iti8_patient_identity_feed as iti8
+
+log = logging.getLogger("xds.endpoints.mllp")
+
+
+class Feeding:
+    """The registry's side of ITI-8."""
+
+    def __init__(
+        self,
+        registry: DocumentRegistry,
+        database: Database,
+        authorities: Authorities,
+        new_event: Callable[[Header, str], AuditEvent],
+    ) -> None:
+        self._registry, self._database = registry, database
+        self._authorities, self._new_event = authorities, new_event
+
+    def answer(self, data: bytes, peer: str) -> bytes:
+        """Take one message; effect and audit records are one commit, and the acknowledgement comes after."""
+        text, head, feed = v2.decoded(data), Header(), None
+        try:
+            head = v2.header(text)
+            feed = v2.read(text, self._authorities)
+            self._performed(feed, head, peer)
+        except NotAFeed as problem:
+            return self._failed(head, peer, problem, feed)
+        except Exception:
+            log.exception("feed.failed")
+            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed)
+        return v2.acknowledgement(head)
+
+    def _performed(self, feed: Feed, head: Header, peer: str) -> None:
+        """Do what the message says; begun anew when the database broke it off for another's sake.
+
+        Raises:
+            NotAFeed: the registry refuses it; nothing has changed.
+        """
+        for pause in PAUSES:
+            try:
+                return self._once(feed, head, peer)
+            except Exception as problem:
+                if not broken_off(problem):
+                    raise
+                log.warning("transaction.begun_anew", extra={"transaction": iti8.NUMBER})
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+        return self._once(feed, head, peer)
+
+    def _once(self, feed: Feed, head: Header, peer: str) -> None:
+        work, event = self._database.work(), self._event(head, peer)
+        try:
+            concerned = self._registry.feed(feed, work.registry)
+            self._commit(work, iti8.audited(event, feed.action, concerned))
+        except Refused as refused:
+            raise NotAFeed("; ".join(finding.context for finding in refused.findings), "204") from None
+        finally:
+            work.close()
+
+    def _commit(self, work: Work, events: list[AuditEvent]) -> None:
+        for event in events:
+            event.end(failed=False)
+            record(work.connection, event.records())
+        work.commit()
+
+    def _failed(self, head: Header, peer: str, problem: NotAFeed, feed: Feed | None) -> bytes:
+        """Keep the failure's record, alone; if even that cannot be kept the sender hears of an error all the same."""
+        event = self._event(head, peer)
+        if feed is not None and feed.patient_ids:
+            event.about_patient(str((feed.subsumed or feed.patient_ids)[0]))
+        event.refused(f"{problem.code} {v2.ERRORS.get(problem.code, '')}".strip())
+        try:
+            with self._database.engine.begin() as connection:
+                record(connection, event.records())
+        except Exception:
+            log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
+        return v2.acknowledgement(head, problem)
+
+    def _event(self, head: Header, peer: str) -> AuditEvent:
+        event = self._new_event(head, peer)
+        if head.control_id:
+            event.patient_details = (("MSH-10", head.control_id),)
+        return event

@@ -1,0 +1,270 @@
+"""One request from its bytes to its reply, with its audit records.  The only owner of a unit of work.
+
+Effect and audit records are committed together, then the reply goes out.  A refused request leaves its failure
+record alone.  A reply with documents is opened in the audit log before its first byte and closed after its last.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xds.access.senders import Senders
+from xds.access.users import Users
+from xds.audit.messages.events import AuditEvent, Side
+from xds.audit.messages.people import Person, asked_by, asking
+from xds.endpoints.captures import Captures
+from xds.endpoints.stream import Stream
+from xds.errors import ErrorCode, Finding, Refused
+from xds.rules import tolerances
+from xds.store.audit.records import close_stream, open_stream, record
+from xds.store.engine import PAUSES, broken_off
+from xds.store.work import Database
+from xds.transactions.bodies import schema_findings, taken_out
+from xds.transactions.transaction import Call, Reply, Transaction
+from xds.wire import mtom
+from xds.wire.addressing import reply_headers
+from xds.wire.faults import Fault, FaultCode, sender
+from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.metrics import Metrics
+from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
+from xds.wire.spool import NotKept, Spool, Spooled
+from xds.wire.xml import Element, schema
+from xds.wire.xua import SECURITY
+
+log = logging.getLogger("xds.endpoints.soap")
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """One request on its way through spyne, and what it needs there."""
+
+    request: HttpRequest
+    attachments: Mapping[str, Spooled]
+    spool: Spool
+    reply: Reply | None = None
+    call: Call | None = None
+    stream_id: str = ""
+
+
+class Exchange:
+    """The transactions of one SOAP address."""
+
+    def __init__(
+        self,
+        title: str,
+        transactions: Sequence[Transaction],
+        actor: Any,
+        database: Database,
+        limits: Limits,
+        new_event: Callable[[Transaction, Side, HttpRequest, Message], AuditEvent],
+        owner: str,
+        metrics: Metrics,
+        senders: Senders,
+        captures: Captures,
+        users: Users | None = None,
+    ) -> None:
+        self._actor, self._database, self._limits = actor, database, limits
+        self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
+        self._captures, self._users = captures, users
+        self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
+        for transaction in transactions:
+            schema(transaction.schema)  # now, not while the first request waits
+        self._endpoint = Endpoint(title, {t.action: self._operation(t) for t in transactions},
+                                  [SECURITY] if users else [])  # fmt: skip
+
+    def answer(self, request: HttpRequest) -> HttpReply:
+        """Take one message and answer it, in the packaging it came in."""
+        with ExitStack() as stack:
+            spool = stack.enter_context(Spool(self._database.blobs.staging))
+            try:
+                package = read_package(request.content_type, request.read, spool, self._limits)
+            except Malformed as problem:
+                self._metrics.not_begun()
+                return _fault(sender(str(problem)), "", mtom_reply=False)
+            except Fault as fault:
+                self._metrics.not_begun()
+                return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except NotKept:
+                log.exception("spool.not_written")
+                self._metrics.not_begun()
+                return _fault(_cannot_keep(), "", mtom_reply=True)
+            incoming = _Incoming(request, package.attachments, spool)
+            try:
+                message, _ = self._endpoint.call(package.root, incoming)
+            except NotAnswered as problem:
+                if incoming.call is None:
+                    self._metrics.not_begun()
+                self._captures.keep(request, package.root, [fault_envelope(problem.fault, problem.relates_to)])
+                return _fault(problem.fault, problem.relates_to, mtom_reply=package.mtom)
+            return self._sent(incoming, message, package)
+
+    def _operation(self, transaction: Transaction) -> Callable[[Message, Any], Any]:
+        def operation(message: Message, incoming: _Incoming) -> str:
+            started, outcome = time.monotonic(), "fault"
+            try:
+                with asked_by(self._user(transaction, message, incoming)):
+                    incoming.reply = self._performed(transaction, message, incoming)
+                outcome = "refused" if incoming.reply.failed else "done"
+            finally:
+                self._metrics.transactions.labels(transaction.number, outcome).inc()
+                self._metrics.seconds.labels(transaction.number).observe(time.monotonic() - started)
+            return "sent"
+
+        return operation
+
+    def _user(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Person | None:
+        """For whom a message is sent (ITI-40); what is not believed is on record as that, and as the transaction.
+
+        Raises:
+            Fault: see ``Trust.asserted``.
+        """
+        if self._users is None or asking():  # who has signed in at this process needs no assertion
+            return asking()
+        try:
+            return self._users.person(message.header)
+        except Fault as fault:
+            event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
+            event.refused("user not authenticated")
+            with self._database.engine.begin() as connection:
+                record(connection, [*event.records(), *self._users.refused(event, fault.reason).records()])
+            raise
+
+    def _performed(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Reply:
+        """Effect and audit records in one commit; or nothing but the failure's record."""
+        event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
+        work = self._database.work()
+        call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
+        try:
+            call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
+            call.let_pass = self._checked(transaction, message.body, incoming)
+            reply = self._responded(call, incoming)
+        except NotKept:
+            log.exception("spool.not_written")
+            work.close()
+            call.release()
+            self._record_failures(call)
+            raise _cannot_keep() from None
+        except Refused as refused:
+            work.close()
+            call.release()
+            reply = transaction.refuse(call, refused.findings)
+        except Fault:
+            work.close()
+            call.release()
+            self._record_failures(call)
+            raise
+        except Exception:
+            log.exception("transaction.failed", extra={"transaction": transaction.number})
+            work.close()
+            call.release()
+            # What was let pass of a tolerant schema, and could not be read after all, is refused as from anybody.
+            reply = transaction.refuse(call, call.let_pass or [_internal(transaction)])
+            if not call.let_pass:
+                reply = replace(reply, findings=())  # ours, and so a serious failure on record
+        self._keep(call, reply, incoming)
+        return reply
+
+    def _responded(self, call: Call, incoming: _Incoming) -> Reply:
+        """What the transaction answers; begun anew when the database broke it off for another's sake."""
+        for pause in PAUSES:
+            try:
+                return call.transaction.respond(call)
+            except Exception as problem:
+                if call.sent or not broken_off(problem):
+                    raise
+                log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
+            call.begin_anew(self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message))
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+        return call.transaction.respond(call)
+
+    def _checked(self, transaction: Transaction, body: Element, incoming: _Incoming) -> tuple[Finding, ...]:
+        """Put right what is tolerated of the sender, then hold the body to its schema; return what is let pass.
+
+        Raises:
+            Refused: not valid by the schema; the elements are named (ITI TF-2: 3.42.4.1.3).
+        """
+        sender_ = self._senders.of(incoming.request, body)
+        counts = tolerances.apply(sender_.tolerate, body)
+        findings = schema_findings(transaction, body)
+        if findings and not sender_.schema_tolerant:
+            raise Refused(findings)
+        counts |= {"schema": 1} if findings else {}
+        for tolerance, count in counts.items():
+            self._metrics.tolerated.labels(sender_.name, tolerance).inc(count)
+        if counts:
+            log.info("message.tolerated", extra={"sender": sender_.name, "tolerances": " ".join(counts)})
+        return findings
+
+    def _keep(self, call: Call, reply: Reply, incoming: _Incoming) -> None:
+        """Commit; if the audit records cannot be written the transaction is refused.
+
+        Raises:
+            Fault: the audit log cannot be written, and so nothing was done.
+        """
+        try:
+            if reply.attachments:
+                incoming.stream_id = mtom.new_boundary()
+                failures = [one for event in call.all_events() for one in event.records()]
+                open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
+            else:
+                record(call.work.connection, call.ended(failed=reply.failed, findings=reply.findings))
+            call.work.commit()
+        except Exception:
+            log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
+            call.work.close()
+            call.release()
+            raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
+
+    def _record_failures(self, call: Call) -> None:
+        with self._database.engine.begin() as connection:
+            record(connection, call.ended(failed=True))
+
+    def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
+        call, reply = _set(incoming)
+        head, tail = around(reply_headers(call.transaction.reply_action, message.addressing.message_id))
+        pieces = (head, *reply.pieces, tail)
+        self._captures.keep(incoming.request, package.root, pieces)
+        out = mtom.mtom(pieces) if package.mtom else mtom.plain(pieces)
+        if not reply.attachments:
+            call.release()
+            return out
+        stream = Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
+        return HttpReply(out.status, out.headers, stream, out.length)
+
+    def _ended(self, incoming: _Incoming, *, whole: bool) -> None:
+        """Tell the audit log how a stream ended."""
+        call, reply = _set(incoming)
+        call.release()
+        self._metrics.streamed(call.transaction.number, whole=whole)
+        records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
+        with self._database.engine.begin() as connection:
+            close_stream(connection, incoming.stream_id, records)
+
+
+def _set(incoming: _Incoming) -> tuple[Call, Reply]:
+    """What the operation has set."""
+    assert incoming.call is not None  # noqa: S101
+    assert incoming.reply is not None  # noqa: S101
+    return incoming.call, incoming.reply
+
+
+def _cannot_keep() -> Fault:
+    return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
+
+
+def _internal(transaction: Transaction) -> Finding:
+    code = ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+    return Finding(code, "an internal error; nothing was changed")
+
+
+def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:
+    pieces = (fault_envelope(fault, relates_to),)
+    out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
+    return HttpReply(fault.http_status, out.headers, out.chunks, out.length)

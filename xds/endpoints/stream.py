@@ -1,0 +1,41 @@
+"""A reply that is streamed, and its audit records: open before the first byte, closed when it has ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from xds.archives.interface import Gone
+from xds.store.documents.folder import Damaged
+
+log = logging.getLogger("xds.endpoints.stream")
+
+
+class Stream:
+    """A reply's chunks; however it ends, and even if it never began, ``ended`` is told once whether it was whole."""
+
+    def __init__(self, chunks: Iterator[bytes], ended: Callable[[bool], None]) -> None:
+        self._chunks, self._ended, self._told = chunks, ended, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            self._tell(whole=True)
+            raise
+        except (Damaged, Gone) as problem:
+            # Nothing may follow: without its full length nobody takes the reply for whole.
+            log.error("document.damaged", extra={"reason": str(problem)})
+            self._tell(whole=False)
+            raise ConnectionAbortedError from None
+
+    def close(self) -> None:
+        self._tell(whole=False)
+
+    def _tell(self, *, whole: bool) -> None:
+        if not self._told:
+            self._told = True
+            self._ended(whole)

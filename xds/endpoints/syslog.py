@@ -1,0 +1,355 @@
+"""Audit Record Repository, in: syslog over TLS, TCP and UDP into this node's own log.  ITI TF-2: 3.20.4.1.
+
+What comes is kept as it came, frame and all, whether it can be read or not; it is numbered and sealed as our own
+records are.  There is no acknowledgement in syslog: what a connection has handed over is written within a moment, and
+a sender is read no faster than that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from xds.audit.log.segments import origin_of
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.message import NotAuditMessage
+from xds.audit.messages.message_xml import read
+from xds.audit.search.indexing import filed
+from xds.store.audit.records import UNREADABLE, Recorded, now_microseconds, own_at, record
+from xds.wire.http import subject_of
+from xds.wire.metrics import Metrics
+from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
+
+log = logging.getLogger("xds.endpoints.syslog")
+
+CONNECTIONS = 512
+QUEUED = 20_000
+"""Messages that wait to be written; a sender by TCP or TLS waits then, one by UDP is not heard."""
+
+QUEUED_BYTES, HELD_BYTES = 64 * 1024 * 1024, 64 * 1024 * 1024
+"""Of all messages that wait, and of the long ones that senders have begun to send; who needs more is not read then."""
+
+FREE_BYTES = 64 * 1024
+"""Of a message that has begun, for which there is room always: who sends long ones keeps nobody else from sending."""
+
+ROOM_SECONDS = 30.0
+"""How long a long message waits for room, or for its next bytes; then its beginning is kept, and no more is read."""
+
+WRITTEN, WRITTEN_BYTES = 2_000, 16 * 1024 * 1024
+"""Messages in one database transaction, and their bytes."""
+
+MESSAGE_SECONDS = 300.0
+"""How long a long message may take as a whole."""
+
+OURS = "calls itself this node"
+"""What the origin of a message says that has our name, and came from elsewhere."""
+
+SILENT_SECONDS = 3600.0
+"""How long a sender may say nothing: they keep their connections open."""
+
+HANDSHAKE_SECONDS = 10.0
+STOP_SECONDS = 5.0
+_PIECE = 256 * 1024
+
+
+class Room:
+    """Bytes that several threads share."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left, self._size, self._changed = size_bytes, size_bytes, threading.Condition()
+
+    def take(self, count: int, seconds: float) -> bool:
+        """Wait for room; what is more than there ever is has room when all is free."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._left >= min(count, self._size), seconds):
+                return False
+            self._left -= count
+            return True
+
+    def give(self, count: int) -> None:
+        with self._changed:
+            self._left += count
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours(Recorded):
+    """A message that has our name; ``said`` is when it happened by it, in milliseconds since 1970."""
+
+    said: int = 0
+
+
+def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Recorded:
+    """What is kept of one syslog message that came from somewhere; ``ours``: what we are called ourselves."""
+    arrived = now_microseconds()
+    try:
+        message = read(frame)
+    except NotAuditMessage:
+        return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(where, flag))
+    is_ours = bool(ours) and message.source.source_id == ours
+    origin = origin_of(where, flag, OURS if is_ours else "")
+    kept = (frame, *filed(message, ours=False), arrived, 0, None, origin)
+    return _Ours(*kept, int(message.event.date_time.timestamp() * 1000)) if is_ours else Recorded(*kept)
+
+
+class AuditReceiver:
+    """Listens from its making until it is closed; then what has been read is written."""
+
+    def __init__(
+        self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
+        tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
+        context: ssl.SSLContext | None = None, ours: str = "",
+    ) -> None:  # fmt: skip
+        """``alert`` makes the record of a node that could not be authenticated, from its address and the reason;
+        ``ours`` is what this node's own records call it.
+
+        Raises:
+            OSError: an address cannot be listened on.
+        """
+        self._engine, self._metrics, self._alert, self._context = engine, metrics, alert, context
+        self._queue: Queue[Recorded] = Queue(QUEUED)
+        self._ours, self._waiting, self._held = ours, Room(QUEUED_BYTES), Room(HELD_BYTES)
+        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._stopping, self._busy = threading.Event(), set[threading.Thread]()
+        self._sockets: dict[str, socket.socket] = {}
+        self._until = 0.0  # when whoever still sends is heard no more
+        try:
+            for name, address in (("tls", tls), ("tcp", tcp)):
+                if address is not None:
+                    self._sockets[name] = socket.create_server(address, family=_family(address), backlog=256)
+            if udp is not None:
+                self._sockets["udp"] = _datagrams(udp)
+        except OSError:
+            self._close_sockets()
+            raise
+        self._threads = [
+            threading.Thread(target=self._listen, args=item, daemon=True) for item in self._sockets.items()
+        ]
+        self._writer = threading.Thread(target=self._write, daemon=True)
+        for thread in (*self._threads, self._writer):
+            thread.start()
+
+    def port(self, transport: str) -> int:
+        return int(self._sockets[transport].getsockname()[1])
+
+    def close(self) -> None:
+        """Listen no more, and write what has come; who goes on sending is heard for a while."""
+        self._until = time.monotonic() + STOP_SECONDS
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(5)
+        self._writer.join(30)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        for one in self._sockets.values():
+            one.close()
+
+    def _listen(self, transport: str, listening: socket.socket) -> None:
+        listening.settimeout(0.2)
+        while not self._stopping.is_set():
+            try:
+                if transport == "udp":
+                    self._datagram(listening)
+                    continue
+                connection, peer = listening.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                if not self._stopping.is_set():
+                    log.exception("syslog.not_listening", extra={"transport": transport})
+                    time.sleep(1)
+                continue
+            if not self._places.acquire(blocking=False):
+                log.warning("syslog.too_many_connections", extra={"peer": peer[0]})
+                connection.close()
+                continue
+            thread = threading.Thread(target=self._serve, args=(transport, connection, str(peer[0])), daemon=True)
+            self._busy.add(thread)
+            thread.start()
+
+    def _datagram(self, listening: socket.socket) -> None:
+        data, peer = listening.recvfrom(DATAGRAM_BYTES + 1000)
+        one, room = received(data, f"udp {peer[0]}", ours=self._ours), self._waiting.take(len(data), 0)
+        try:
+            if not room:
+                raise Full
+            self._queue.put_nowait(one)
+            self._counted("udp", one)
+        except Full:
+            if room:
+                self._waiting.give(len(data))
+            self._metrics.audit_received.labels("udp", "dropped").inc()
+            log.error("syslog.datagram_dropped", extra={"peer": peer[0]})
+
+    def _serve(self, transport: str, connection: socket.socket, peer: str) -> None:
+        try:
+            connection.settimeout(HANDSHAKE_SECONDS)
+            with self._secured(transport, connection, peer) as stream:
+                self._frames(transport, stream, peer)
+        except (OSError, ssl.SSLError) as problem:
+            log.info("syslog.connection_lost", extra={"peer": peer, "reason": type(problem).__name__})
+        except Exception:  # one sender's connection ends here, and no other's
+            log.exception("syslog.failed", extra={"peer": peer})
+        finally:
+            connection.close()
+            self._places.release()
+            self._busy.discard(threading.current_thread())
+
+    def _secured(self, transport: str, connection: socket.socket, peer: str) -> socket.socket:
+        """The connection, over TLS authenticated.
+
+        Raises:
+            OSError: it could not be; that is on record (ITI TF-2: 3.19, Node Authentication failure).
+        """
+        if transport != "tls":
+            return connection
+        assert self._context is not None  # noqa: S101  where TLS is listened on there is a certificate
+        try:
+            return self._context.wrap_socket(connection, server_side=True)
+        except OSError as problem:
+            reason = getattr(problem, "reason", None) or type(problem).__name__
+            for one in self._alert(peer, f"TLS: {reason}").records():
+                self._put(one)
+            raise
+
+    def _frames(self, transport: str, stream: socket.socket, peer: str) -> None:
+        subject = subject_of(stream)
+        origin = f"{transport} {peer} {subject}".strip()
+        frames = Frames()
+        try:
+            self._messages(transport, stream, origin, frames)
+        finally:
+            self._held.give(frames.counted)
+
+    def _messages(self, transport: str, stream: socket.socket, origin: str, frames: Frames) -> None:
+        silent = begun = 0.0
+        stream.settimeout(0.5)
+        while True:
+            try:
+                data = stream.recv(_PIECE)
+            except TimeoutError:
+                silent += 0.5
+                if frames.counted and silent > ROOM_SECONDS:
+                    self._kept(received(frames.rest(), origin, flag="silent in the midst of it"), transport)
+                    return
+                if silent > SILENT_SECONDS or self._stopping.is_set():
+                    return
+                continue
+            silent = 0.0
+            if begun and time.monotonic() - begun > MESSAGE_SECONDS:
+                self._kept(received(frames.rest(), origin, flag="too slow"), transport)
+                return
+            try:
+                for frame, cut in frames.take(data):
+                    flag = "cut" if cut else ""
+                    self._kept(received(frame, origin, flag=flag, ours=self._ours), transport)
+                self._hold(frames)
+            except Malformed as problem:
+                # Evidence all the same; but where the next message begins cannot be told.
+                self._kept(received(problem.data, origin, flag=str(problem)), transport)
+                return
+            begun = (begun or time.monotonic()) if frames.counted else 0.0
+            if not data:
+                if isinstance(stream, ssl.SSLSocket):
+                    stream.unwrap()
+                return
+            if self._until and time.monotonic() > self._until:
+                return
+
+    def _hold(self, frames: Frames) -> None:
+        """Have room for what a sender has begun to send.
+
+        Raises:
+            Malformed: there is none for a while.
+        """
+        held = max(frames.held - FREE_BYTES, 0)
+        more = held - frames.counted
+        deadline = time.monotonic() + ROOM_SECONDS
+        while more > 0 and not self._held.take(more, 0.5):
+            if self._stopping.is_set() or time.monotonic() > deadline:
+                raise Malformed("no room for the rest", frames.rest())
+        if more < 0:
+            self._held.give(-more)
+        frames.counted = held
+
+    def _kept(self, one: Recorded, transport: str) -> None:
+        self._put(one)
+        self._counted(transport, one)
+
+    def _put(self, one: Recorded) -> None:
+        """Wait for room: meanwhile the sender is not read."""
+        while not self._waiting.take(len(one.message), 1.0):
+            pass
+        self._queue.put(one)
+
+    def _counted(self, transport: str, one: Recorded) -> None:
+        self._metrics.audit_received.labels(transport, "unreadable" if one.event == UNREADABLE else "kept").inc()
+
+    def _write(self) -> None:
+        while True:
+            batch = self._batch()
+            if batch:
+                self._insert(batch)
+            elif self._stopping.is_set() and not any(thread.is_alive() for thread in (*self._threads, *self._busy)):
+                return  # nobody reads any more, and all that was read is written
+
+    def _batch(self) -> list[Recorded]:
+        found = list[Recorded]()
+        with contextlib.suppress(Empty):
+            found.append(self._queue.get(timeout=0.2))
+            size = len(found[0].message)
+            while len(found) < WRITTEN and size < WRITTEN_BYTES:
+                found.append(self._queue.get_nowait())
+                size += len(found[-1].message)
+        return found
+
+    def _insert(self, batch: list[Recorded]) -> None:
+        """Written, however long the database is away."""
+        pause = 0.1
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    record(connection, _others(connection, batch))
+            except SQLAlchemyError:
+                log.exception("syslog.not_written", extra={"messages": len(batch)})
+                time.sleep(pause)
+                pause = min(pause * 2, 10.0)
+            else:
+                self._waiting.give(sum(len(one.message) for one in batch))
+                return
+
+
+def _others(connection: sa.Connection, batch: Sequence[Recorded]) -> list[Recorded]:
+    """Without what this node itself has recorded, which was sent back by who was sent it."""
+    ours = {one.message: one.said for one in batch if isinstance(one, _Ours)}
+    if not ours:
+        return list(batch)
+    home = own_at(connection, set(ours.values()))
+    return [one for one in batch if one.message not in ours or content(one.message) not in home]
+
+
+def _family(address: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
+def _datagrams(address: tuple[str, int]) -> socket.socket:
+    listening = socket.socket(_family(address), socket.SOCK_DGRAM)
+    with contextlib.suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024 * 1024)
+    try:
+        listening.bind(address)
+    except OSError:
+        listening.close()
+        raise
+    return listening

@@ -1,0 +1,1 @@
+"""What this node starts by itself."""

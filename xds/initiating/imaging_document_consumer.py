@@ -1,0 +1,166 @@
+"""An Imaging Document Consumer inside a server: finds a patient's studies, reads manifests, gets single instances.
+
+ITI TF-2: 3.18, 3.43; RAD TF-2: 4.69.  What runs in this process is called, all else is sent to; each step is on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from xds.actors.document_consumer import Search, read_entries, retrieve, retrieve_images
+from xds.audit.messages.events import AuditEvent
+from xds.ebxml.query import AdhocQuery, write_request
+from xds.ebxml.rim import Slot
+from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
+from xds.errors import Refused
+from xds.imaging import kos
+from xds.imaging.entry import FORMAT_CODE
+from xds.imaging.manifest import Manifest
+from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.identifiers import PatientId
+from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
+from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
+from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
+from xds.transactions.transaction import Transaction
+from xds.wire.client import Client, Faulted, NoReply
+from xds.wire.spool import NotKept, Spool
+
+MANIFEST_BYTES = 64 * 1024 * 1024
+"""Of one that is read: some 200,000 instances."""
+
+REMEMBERED = 100_000
+"""Documents of which it is remembered whose they are."""
+
+
+class Unavailable(Exception):
+    """Somebody who is needed does not answer, refuses, or is not known; the message says who, for people to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Who is asked: the registry, repositories by repositoryUniqueId, sources by Retrieve Location UID."""
+
+    registry: Client | None
+    repository: Callable[[str], Client | None]
+    source: Callable[[str], Client | None]
+
+
+class Consuming:
+    """Safe with threads."""
+
+    def __init__(
+        self, peers: Peers, new_event: Callable[[Transaction, str], AuditEvent], recorded: Callable[[AuditEvent], None],
+        spool: Path,
+    ) -> None:  # fmt: skip
+        self.peers, self._new_event, self._recorded, self._spool = peers, new_event, recorded, spool
+        self._patients: dict[str, str] = {}  # whose a document is that was found a while ago, by its uniqueId
+
+    def studies(self, patient_id: PatientId) -> list[DocumentEntry]:
+        """The manifests of a patient, whichever source they are of.
+
+        Raises:
+            Unavailable: see there.
+        """
+        client = _known(self.peers.registry, "no registry is set in console.registry_url")
+        query_id, parameters = Search(patient_id).query()
+        slots = tuple(Slot(f"${name}", tuple(values)) for name, values in parameters.items())
+        asked = AdhocQuery(query_id, "LeafClass", slots)
+        body = etree.tostring(write_request(asked))
+        with self._step(ITI_18, client.url) as event, Spool(self._spool) as spool:
+            event.about_query(asked, body)
+            event.about_patient(str(patient_id))
+            found = read_entries(client.send(ITI_18.action, [body], spool, as_mtom=False).body)
+        manifests = [entry for entry in found if entry.format_code.key == FORMAT_CODE.key]
+        if len(self._patients) > REMEMBERED:
+            self._patients = {}
+        self._patients |= dict.fromkeys((entry.unique_id for entry in manifests), str(patient_id))
+        return manifests
+
+    def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest:
+        """A manifest by where it is kept; ``patient_id``: whose it is said to be, where that was not found here.
+
+        Raises:
+            Unavailable: see there; also where the document is no manifest.
+        """
+        client = _known(self.peers.repository(repository), f"repository {repository} is not in [repositories]")
+        request = DocumentRequest(repository, unique_id)
+        with self._step(ITI_43, client.url) as event, Spool(self._spool) as spool:
+            if patient_id is not None:
+                self._patients.setdefault(unique_id, str(patient_id))
+            event.about_patient(self._patients.get(unique_id, ""))
+            event.about_documents([request])
+            got = retrieve(client, ITI_43.action, [request], spool)
+            event.end(failed=not got.documents, findings=got.findings)
+            spooled = got.documents.get(unique_id)
+            if spooled is None:
+                raise Unavailable(f"repository {repository} does not give the document")
+            if spooled.size_bytes > MANIFEST_BYTES:
+                raise Unavailable("the document is too long for a manifest")
+            try:
+                return kos.read(spooled.path.read_bytes())
+            except kos.NotAManifest:
+                raise Unavailable("the document is no manifest") from None
+
+    @contextmanager
+    def instance(self, manifest: Manifest, sop_instance_uid: str) -> Iterator[Path]:
+        """One instance of a manifest, uncompressed, in a file that is there until the block ends.
+
+        Raises:
+            Unavailable: see there; also where the manifest does not list it.
+        """
+        listed = (series for series, one in manifest.instances() if one.sop_instance_uid == sop_instance_uid)
+        series = next(listed, None)
+        if series is None:
+            raise Unavailable("the manifest lists no such instance")
+        location = series.retrieve_location_uid
+        client = _known(self.peers.source(location), f"source {location} is not in [imaging_sources]")
+        request = InstanceRequest(
+            manifest.study_instance_uid, series.series_instance_uid, DocumentRequest(location, sop_instance_uid)
+        )
+        asked = ImagingRequest((request,), (EXPLICIT_LITTLE, IMPLICIT_LITTLE))
+        with Spool(self._spool) as spool:
+            with self._step(RAD_69, client.url) as event:
+                event.about_patient(self._patients.get(manifest.sop_instance_uid, ""))
+                event.about_studies(asked)
+                event.of_classes((i.sop_instance_uid, i.sop_class_uid) for i in series.instances)
+                got = retrieve_images(client, RAD_69.action, asked, spool)
+                event.end(failed=not got.documents, findings=got.findings)
+            spooled = got.documents.get(sop_instance_uid)
+            if spooled is None:
+                raise Unavailable(f"source {location} does not give the instance")
+            yield spooled.path
+
+    @contextmanager
+    def _step(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
+        """One transaction that we start; its record is kept before what came of it is shown."""
+        event = self._new_event(transaction, url)
+        try:
+            yield event
+            event.end(failed=False)
+        except Refused as refused:
+            event.end(failed=True, findings=refused.findings)
+            codes = ", ".join(sorted({finding.code for finding in refused.findings}))
+            raise Unavailable(f"{url} refuses: {codes}") from None
+        except (NoReply, Faulted):
+            event.end(failed=True)
+            raise Unavailable(f"{url} does not answer") from None
+        except ValueError:
+            event.end(failed=True)
+            raise Unavailable(f"{url} answers what is not understood") from None
+        except NotKept:
+            event.end(failed=True)
+            raise Unavailable("there is no room here for what came") from None
+        finally:
+            self._recorded(event)
+
+
+def _known(client: Client | None, otherwise: str) -> Client:
+    if client is None:
+        raise Unavailable(otherwise)
+    return client

@@ -1,0 +1,1 @@
+"""Which processes run, and what is joined to what."""

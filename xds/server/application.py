@@ -1,0 +1,147 @@
+"""The WSGI application of one process: every affinity domain's addresses, and the pages beside them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from xds.audit.messages.people import asked_by
+from xds.endpoints import console
+from xds.endpoints.console import auditing, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints.console.desk import AuditDesk, Desk
+from xds.endpoints.console.region import Places
+from xds.endpoints.console.region import pages as region_pages
+from xds.endpoints.console.sealing import Sealer
+from xds.endpoints.fhir import search
+from xds.initiating import witnesses
+from xds.initiating.audit_forwarder import waiting
+from xds.server.affinity_domain import AffinityDomain
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
+from xds.store.audit import records as audit_store
+from xds.store.deployment import console_key
+from xds.store.documents.folder import NotReachable
+from xds.store.documents.object_store import open_blobs
+from xds.store.engine import make_engine, reading
+from xds.store.work import Database
+from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.metrics import Metrics
+from xds.wire.wsdl import served
+
+log = logging.getLogger("xds.server.application")
+
+FREE_BYTES = 64 * 1024 * 1024
+"""Of the disk that documents come to; with less a node is not ready."""
+
+
+class Application:
+    """Everything that one process answers; to be made after the fork."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        settings = self.settings = loaded.settings
+        self.engine = make_engine(settings.database_url)
+        blobs = open_blobs(settings, self.engine)
+        self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
+        self.database = self.domains[DEFAULT_DOMAIN].database
+        self.metrics = Metrics()
+        self._endpoints = {
+            path: exchange
+            for domain in self.domains.values()
+            for path, exchange in domain.exchanges(self.metrics).items()
+        }
+        default = self.domains[DEFAULT_DOMAIN]
+        self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
+        numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
+        ask = None if self._dicomweb is None else self._dicomweb.answer
+        consumer = default.consuming(self.reply)
+        desk = Desk(self.engine, default.node, default.record)
+        secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        sealer = Sealer(lambda: console_key(self.engine))
+        audit_desk = AuditDesk(self.engine, settings, default.node, default.record)
+        blueprints = [
+            signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
+            sealing.pages(sealer),
+            auditing.pages(audit_desk, sealer),
+            reporting.pages(audit_desk),
+            reviewing.pages(audit_desk),
+        ]
+        if consumer.peers.registry is not None:
+            places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
+            blueprints.append(region_pages(consumer, places))
+        if settings.oidc.issuer:
+            provider = openid.Provider(settings.oidc)
+            blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
+        if settings.audit.witness_of:
+            blueprints.append(witnesses.pages(self.engine, settings.audit.witness_of, default.node, default.record))
+        if settings.audit.readers:
+            blueprints.append(
+                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.audit_searched)
+            )
+        problems = lambda: not_ready(self.database)  # noqa: E731
+        forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
+        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints, forwarded)
+
+    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = HttpRequest.of(environ, self.settings.server.public_url)
+        with asked_by(None):
+            reply = self.reply(request)
+            return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
+
+    def reply(self, request: HttpRequest) -> HttpReply | None:
+        """The answer of a SOAP address; None when the request is for none."""
+        exchange = self._endpoints.get(request.path.rstrip("/"))
+        if exchange is not None:
+            if request.method == "POST":
+                return exchange.answer(request)
+            return served(request.path.rstrip("/").rpartition("/")[2], request.query, request.url).http()
+        if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
+            return self._dicomweb.answer(request)
+        return None
+
+
+def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
+    """What waits to be sent on to other audit repositories, in the text format of ``/metrics``."""
+    if not settings.audit.forward_to:
+        return ""
+    with reading(engine) as connection:
+        found = {url: waiting(connection, url) for url in settings.audit.forward_to}
+    lines = list[str]()
+    for place, (name, meaning) in enumerate((
+        ("xds_audit_forwarding_waiting", "Audit records that wait to be sent on."),
+        ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
+    )):  # fmt: skip
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{to="{url}"}} {counts[place]}' for url, counts in found.items()]
+    return "\n".join(lines) + "\n"
+
+
+def settings_names(settings: Settings) -> dict[str, str]:
+    """What repositories and sources are called: by their host, this one by its own name."""
+    named = {uid: peer.name or urlsplit(peer.url).netloc for table in (settings.repositories, settings.imaging_sources)
+             for uid, peer in table.items()}  # fmt: skip
+    here = settings.audit.enterprise_site_id or "here"
+    return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
+
+
+def not_ready(database: Database) -> Iterable[str]:
+    """What keeps a deployment from serving."""
+    try:
+        with reading(database.engine) as connection:
+            if audit_store.oldest_unnumbered_seconds(connection) > 30:
+                yield "audit: records wait for the sequencer for over 30 s"
+    except Exception:
+        log.exception("database.unreachable")
+        yield "database: cannot be read"
+    if not os.access(database.blobs.staging, os.W_OK):
+        yield "documents: cannot be written"
+    elif shutil.disk_usage(database.blobs.staging).free < FREE_BYTES:
+        yield f"documents: less than {FREE_BYTES // 2**20} MiB of the disk are left"
+    try:
+        database.blobs.holding([("0" * 64, 0)])
+    except NotReachable:
+        yield "documents: the object store does not answer"

@@ -1,0 +1,1 @@
+"""Audit records as rows, and what is kept about them."""

@@ -1,0 +1,1 @@
+"""The bytes of documents, and the rows that name them."""

@@ -1,0 +1,255 @@
+"""Document bytes in a folder, named by their SHA-256; and the rows that name them.
+
+Order of writes: staged, synced, renamed, folder synced; only then does a database row name the bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from xds.store.engine import insert_ignoring, reading
+from xds.store.tables import document
+from xds.system.durable import sync_file, sync_folder
+from xds.wire.spool import CHUNK_BYTES, Spooled
+
+_BLOBS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"
+
+SWEEP_SECONDS = 3600
+"""A blob younger than this may still be waiting for its row."""
+
+
+class Damaged(Exception):
+    """Bytes kept are not those that were stored, or are gone."""
+
+
+class NotReachable(Exception):
+    """The store of documents does not answer; later it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document of the repository."""
+
+    document_unique_id: str
+    mime_type: str
+    size_bytes: int
+    sha1: str
+    sha256: str
+    state: str = "registered"
+    submission: str = ""
+    patient_id: str = ""
+
+
+class BlobStore:
+    """Bytes by their SHA-256, whole and synced or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.staging = folder / "staging"
+        self.staging.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256[2:4] / sha256
+
+    def put(self, spooled: Spooled) -> None:
+        """Keep a staged file under its content's name; it is on disk when this returns."""
+        with self.locked(spooled.sha256):
+            target = self.path(spooled.sha256)
+            if target.exists() and target.stat().st_size == spooled.size_bytes:
+                os.utime(target)  # young again: the sweep leaves it
+                return
+            sync_file(spooled.path)
+            _make_folder(target.parent, self._folder)
+            spooled.path.rename(target)
+            sync_folder(target.parent)
+
+    @contextmanager
+    def locked(self, sha256: str) -> Iterator[None]:
+        """While held, neither submission nor sweep touches blobs of this prefix."""
+        folder = self._folder / "locks"
+        folder.mkdir(exist_ok=True)
+        with (folder / sha256[:2]).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
+        """The bytes, checked on the way: the last chunk comes only if all of them are right.
+
+        Raises:
+            Damaged: gone, of another size, or of other content.
+        """
+        try:
+            file = self.path(sha256).open("rb", buffering=0)
+        except OSError:
+            raise Damaged(sha256) from None
+        with file:
+            if os.fstat(file.fileno()).st_size != size_bytes:
+                raise Damaged(sha256)
+            yield from verified(iter(lambda: file.read(CHUNK_BYTES), b""), sha256)
+
+    def holds(self, sha256: str, size_bytes: int) -> bool:
+        """Whether the bytes seem to be there: looked up, not read."""
+        try:
+            return self.path(sha256).stat().st_size == size_bytes
+        except OSError:
+            return False
+
+    def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
+        """The same of many, by SHA-256 and size."""
+        return [self.holds(*one) for one in wanted]
+
+    def names(self) -> Iterator[str]:
+        """The SHA-256 of everything that is kept."""
+        return (path.name for path in self._folder.glob(_BLOBS))
+
+    def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
+        """Remove staged files and blobs that no row names, once they are old; return how many."""
+        limit = (time.time() if now is None else now) - SWEEP_SECONDS
+        removed = 0
+        for path in [*self.staging.iterdir(), *self._folder.glob(_BLOBS)]:
+            if path.parent == self.staging:
+                removed += remove_old(path, limit)
+                continue
+            with self.locked(path.name):
+                if not named(engine, path.name):
+                    removed += remove_old(path, limit)
+        return removed
+
+
+def verified(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
+    """The same chunks; the last comes only if all of them together are what they should be.
+
+    Raises:
+        Damaged: they are not.
+    """
+    digest, held = hashlib.sha256(), b""
+    for chunk in chunks:
+        digest.update(chunk)
+        if held:
+            yield held
+        held = chunk
+    if digest.hexdigest() != sha256:
+        raise Damaged(sha256)
+    if held:
+        yield held
+
+
+def named(engine: sa.Engine, sha256: str) -> bool:
+    """Whether any row names the bytes."""
+    with reading(engine) as connection:
+        return connection.scalar(sa.select(sa.literal(1)).where(document.c.sha256 == sha256).limit(1)) is not None
+
+
+def remove_old(path: Path, limit: float) -> bool:
+    try:
+        old = path.stat().st_mtime < limit
+        if old:
+            path.unlink()
+    except FileNotFoundError:  # another process was first
+        return False
+    return old
+
+
+def _make_folder(path: Path, top: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent, top)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+class DocumentTable:
+    """The rows of one repository, inside one database transaction."""
+
+    def __init__(self, connection: sa.Connection, repository_unique_id: str) -> None:
+        self._connection, self._repository = connection, repository_unique_id
+
+    def find(self, document_unique_id: str) -> Kept | None:
+        row = self._connection.execute(
+            sa.select(document).where(
+                document.c.repository_unique_id == self._repository,
+                document.c.document_unique_id == document_unique_id,
+            )
+        ).first()
+        return None if row is None else _kept(row)
+
+    def add(self, kept: Kept) -> bool:
+        """Add a row unless the id is there; whether it was added.  A pending one is taken over by this submission."""
+        added = insert_ignoring(
+            self._connection, document,
+            repository_unique_id=self._repository, document_unique_id=kept.document_unique_id,
+            state=kept.state, submission=kept.submission, since=_now(), mime_type=kept.mime_type,
+            size=kept.size_bytes, sha1=kept.sha1, sha256=kept.sha256, patient_id=kept.patient_id,
+        )  # fmt: skip
+        if not added:
+            mine = sa.and_(self._pending(), document.c.document_unique_id == kept.document_unique_id,
+                           document.c.sha256 == kept.sha256)  # fmt: skip
+            changes = {"state": kept.state, "submission": kept.submission, "since": _now()}
+            self._connection.execute(sa.update(document).where(mine).values(changes))
+        return added
+
+    def remove(self, document_unique_id: str) -> bool:
+        """Take a registered document's row away, and with the sweep its bytes; whether there was one."""
+        mine = sa.and_(
+            document.c.repository_unique_id == self._repository,
+            document.c.document_unique_id == document_unique_id,
+            document.c.state == "registered",
+        )
+        return self._connection.execute(sa.delete(document).where(mine)).rowcount == 1
+
+    def settle(self, submission: str) -> None:
+        """End the waiting of a submission's pending documents: they are registered."""
+        self._settle(document.c.submission == submission, registered=True)
+
+    def settle_one(self, document_unique_id: str, *, registered: bool) -> None:
+        """End the waiting of one document."""
+        self._settle(document.c.document_unique_id == document_unique_id, registered=registered)
+
+    def _settle(self, which: sa.ColumnElement[bool], *, registered: bool) -> None:
+        mine = sa.and_(self._pending(), which)
+        if registered:
+            self._connection.execute(sa.update(document).where(mine).values(state="registered", since=_now()))
+        else:
+            self._connection.execute(sa.delete(document).where(mine))
+
+    def _pending(self) -> sa.ColumnElement[bool]:
+        return sa.and_(document.c.repository_unique_id == self._repository, document.c.state == "pending")
+
+    def after(self, document_unique_id: str, most: int = 1000) -> list[Kept]:
+        """The next documents by uniqueId, to go through all of them."""
+        statement = sa.select(document).where(
+            document.c.repository_unique_id == self._repository, document.c.document_unique_id > document_unique_id
+        )
+        rows = self._connection.execute(statement.order_by(document.c.document_unique_id).limit(most))
+        return [_kept(row) for row in rows]
+
+    def count(self) -> int:
+        """How many documents there are."""
+        mine = document.c.repository_unique_id == self._repository
+        return int(self._connection.scalar(sa.select(sa.func.count()).select_from(document).where(mine)) or 0)
+
+    def pending(self, older_than_seconds: float, most: int = 100) -> list[str]:
+        """The uniqueIds of documents that have waited for so long."""
+        limit = _now() - int(older_than_seconds * 1e6)
+        statement = sa.select(document.c.document_unique_id).where(self._pending(), document.c.since <= limit)
+        return list(self._connection.scalars(statement.order_by(document.c.since).limit(most)))
+
+
+def _kept(row: Any) -> Kept:
+    return Kept(
+        row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
+        row.patient_id,
+    )  # fmt: skip
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,1 @@
+"""Metadata objects and patients, as rows."""

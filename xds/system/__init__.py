@@ -1,0 +1,1 @@
+"""The machine below: its clock, disk, log lines and processes."""
