@@ -24,8 +24,9 @@ from xds.audit.log.keys import load_certificates, load_or_make
 from xds.audit.log.segments import Record
 from xds.audit.log.verify import verify
 from xds.audit.log.writer import LogWriter
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.store.audit.records import Recorded, row_of
 from xds.store.tables import audit_record
 from xds.system.parent import ends_with_us

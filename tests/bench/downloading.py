@@ -20,7 +20,7 @@ from tests.imaging.images import SERIES, STUDY, an_instance, saved
 from xds.demo.site import free_port
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest, write_imaging_request
 from xds.ebxml.xdsb import write_retrieve_request as write_document_request
-from xds.server.affinity_domain import archive
+from xds.server.archives import archive
 from xds.store.documents.folder import BlobStore, DocumentTable, Kept
 from xds.store.engine import make_engine
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43

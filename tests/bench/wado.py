@@ -18,7 +18,7 @@ from tests.bench.processes import used
 from tests.bench.run import Run
 from tests.imaging.images import STUDY
 from xds.demo.orthanc import Orthanc, program
-from xds.server.affinity_domain import archive
+from xds.server.archives import archive
 
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _ZIPPED = 250

@@ -26,7 +26,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND, AssociationType
 from xds.rules.code_sets import read as code_sets
-from xds.server.affinity_domain import SERVED, transactions_of
+from xds.server.actors import SERVED, transactions_of
 from xds.transactions.bodies import schema_findings
 from xds.transactions.transaction import Transaction
 from xds.wire.xml import Element, parse

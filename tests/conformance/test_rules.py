@@ -27,8 +27,8 @@ TRIED = [(rule, number) for rule in RULES for number in rule.transactions]
 MODULES = (
     "metadata/reading.py", "metadata/from_ebxml.py", "rules/code_sets.py", "rules/document_entry.py",
     "rules/on_demand.py", "rules/submission.py", "queries/find.py", "queries/get.py", "queries/parameters.py",
-    "queries/returns.py", "actors/document_registry.py", "actors/metadata_update.py", "actors/metadata_removal.py",
-    "hl7/v2.py", "hl7/v3.py",
+    "queries/returns.py", "actors/document_registry.py", "actors/outside.py", "actors/metadata_update.py",
+    "actors/update_operations.py", "actors/update_rules.py", "actors/metadata_removal.py", "hl7/v2.py", "hl7/v3.py",
 )  # fmt: skip
 MAKERS = {"Finding", "wrong", "_wrong", "_finding", "NotAFeed"}
 

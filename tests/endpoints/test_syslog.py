@@ -25,8 +25,9 @@ from tests.hostile.certificates import Authority
 from tests.hostile.server import Served, free_port
 from tests.places import GOLDEN
 from xds.audit.log.segments import SegmentLog, as_leaf
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import summary
 from xds.endpoints import syslog as endpoint
 from xds.endpoints.syslog import AuditReceiver, received

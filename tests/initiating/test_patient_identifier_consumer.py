@@ -25,8 +25,9 @@ from tests.server.test_application import serving
 from xds.archives.interface import NotAnswering
 from xds.archives.patients import PatientTable
 from xds.audit.messages.codes import Outcome
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.errors import Unusable
 from xds.hl7 import pix, v2, v3
 from xds.imaging.manifest import Patient

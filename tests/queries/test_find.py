@@ -19,7 +19,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.vocabulary import OFFLINE, ON_DEMAND, ONLINE, STABLE
 from xds.queries import catalogue
 from xds.store.engine import reading
-from xds.store.registry import sql_registry
+from xds.store.registry import sql_reader, sql_registry
 
 STUDY = "urn:ihe:iti:xds:2016:studyInstanceUID"
 NUMBER, MISSING = ErrorCode.STORED_QUERY_PARAM_NUMBER, ErrorCode.STORED_QUERY_MISSING_PARAM
@@ -283,7 +283,7 @@ def test_documents_are_found_by_their_availability(desk: Questions, asked: str, 
 def test_the_limit_holds_however_many_are_read_before_they_are_counted(
     desk: Questions, monkeypatch: pytest.MonkeyPatch, probe: int, most: int, answered: bool
 ) -> None:
-    monkeypatch.setattr(sql_registry, "PROBE", probe)
+    monkeypatch.setattr(sql_reader, "PROBE", probe)
     desk = Questions(desk.engine, most=most)
     if answered:
         assert len(desk.find()) == 2

@@ -28,7 +28,7 @@ from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import Submission
 from xds.queries import catalogue
 from xds.server import application
-from xds.server.affinity_domain import code_sets
+from xds.server.actors import code_sets
 from xds.server.application import Application, not_ready
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN

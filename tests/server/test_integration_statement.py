@@ -9,7 +9,7 @@ import pytest
 
 from tests.audit.messages.test_events import GOLDEN
 from tests.cli.command import xds
-from xds.server.affinity_domain import SERVED
+from xds.server.actors import SERVED
 from xds.server.integration_statement import CLAIMS, claims, lines, markdown
 from xds.settings.sections import Audit, ImagingSource, Mllp, Server, Settings, Syslog, Xua
 

@@ -33,7 +33,7 @@ from xds.audit.log.witness import newest
 from xds.audit.messages.message_xml import read
 from xds.ebxml import xdsb
 from xds.errors import Unusable
-from xds.server.processes import check_listen
+from xds.server.listening import check_listen
 from xds.settings.configuration import load
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record

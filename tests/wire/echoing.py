@@ -12,7 +12,8 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from xds.wire.worker import Pace, Worker
+from xds.wire.pace import Pace
+from xds.wire.worker import Worker
 
 
 class _Echoing(BaseApplication):  # type: ignore[misc]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person
 from xds.settings.sections import Xua
 from xds.wire.xml import Element

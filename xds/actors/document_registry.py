@@ -5,38 +5,32 @@ ITI TF-2: 3.42.4.1.3 (what registering entails), 3.18.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from xds.actors import metadata_removal, metadata_update
 from xds.actors.metadata_removal import Removed
+from xds.actors.outside import Outside, ends_outside, identical
+from xds.actors.update_rules import unique_id_used
 from xds.ebxml import rim
 from xds.ebxml.query import AdhocQuery
 from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.hl7.feed import Feed, FeedAction
 from xds.metadata import from_ebxml
-from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.datatypes import Dtm
-from xds.metadata.document_entry import DocumentEntry
-from xds.metadata.folder import Folder
 from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uuid
 from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import Submission, first_version
-from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import ON_DEMAND, REPLACING, TRANSFORMING, AssociationType
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES, STORED_QUERIES, StoredQuery
 from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
 from xds.rules import on_demand as kinds
 from xds.rules import submission as submission_rules
 from xds.rules.code_sets import ANY, CodeSets
-from xds.store.interface import FoundDocument, Kind
 from xds.store.registry.patients import NotMerged
 from xds.store.registry.sql_registry import SqlRegistry, Taken
-
-_ADDENDA = (AssociationType.APND, AssociationType.XFRM)
 
 
 def read(
@@ -163,24 +157,24 @@ class DocumentRegistry:
         """
         patient_key = self._patient(submission, store)
         if patient_key is None:
-            outside = _Outside(submission, store)
-            raise Refused([*_unknown(submission), *_identical(submission, store), *outside.findings(None)])
+            outside = Outside(submission, store)
+            raise Refused([*_unknown(submission), *identical(submission, store), *outside.findings(None)])
         uids = [entry.unique_id for entry in submission.document_entries]
         uids += [folder.unique_id for folder in submission.folders]
         # With whom the submission is about, whoever has what it points to: that stays until it is registered.
-        others = {key for _, key in store.kinds_of(_ends_outside(submission)).values()}
+        others = {key for _, key in store.kinds_of(ends_outside(submission)).values()}
         store.lock({patient_key, *others}, [*uids, submission.submission_set.unique_id])
         chain = store.chain(submission.submission_set.patient_id)
         if not chain:  # merged away while we waited
             raise Refused([*_unknown(submission)])
-        outside = _Outside(submission, store)
-        more = [*_identical(submission, store), *outside.findings(chain)]
+        outside = Outside(submission, store)
+        more = [*identical(submission, store), *outside.findings(chain)]
         if more or any(finding.severity is Severity.ERROR for finding in findings):
             raise Refused(more)
         try:
             store.insert(patient_key, submission.objects())
         except Taken:  # another transaction was first
-            raise Refused([metadata_update.unique_id_used(submission.submission_set)]) from None
+            raise Refused([unique_id_used(submission.submission_set)]) from None
         outside.take_effect(patient_key)
         return submission
 
@@ -274,160 +268,3 @@ def _resolved(submission: Submission, ids: Mapping[str, str], now: datetime) -> 
             for a in submission.associations
         ),
     )
-
-
-def _identical(submission: Submission, store: SqlRegistry) -> Iterator[Finding]:
-    """A uniqueId registered before may come again with the same document only (ITI TF-2: 3.42.4.1.3.3.1)."""
-    known: dict[str, list[FoundDocument]] = {}
-    sent = (entry.unique_id for entry in submission.document_entries if entry.unique_id)
-    for found in store.documents_by_unique_id(sent):
-        known.setdefault(found.unique_id, []).append(found)
-    for entry in submission.document_entries:
-        for other in known.get(entry.unique_id, ()):
-            if not other.latest:
-                continue  # its hash and size may have been known later only (delayed document assembly)
-            if entry.on_demand and other.object_type == ON_DEMAND:
-                continue  # an on-demand entry may be registered anew (ITI TF-2: 3.61.4.1.3)
-            if entry.on_demand:
-                rule = "DocumentEntry.uniqueId is a stable document's (ITI TF-2: 3.61.4.1.3)"
-                yield Finding(ErrorCode.REGISTRY_METADATA, rule, entry.entry_uuid)
-                continue
-            # Of a stable entry None is what could not be read.
-            if entry.hash is not None and (other.hash or "") != entry.hash.lower():
-                yield Finding(ErrorCode.NON_IDENTICAL_HASH, entry.unique_id, entry.entry_uuid)
-            if entry.size is not None and other.size != entry.size:
-                yield Finding(ErrorCode.NON_IDENTICAL_SIZE, entry.unique_id, entry.entry_uuid)
-
-
-def _ends_outside(submission: Submission) -> set[str]:
-    """The ids of the objects of the registry that a submission points to."""
-    ends = {end for association in submission.associations for end in (association.source, association.target)}
-    return ends - {item.entry_uuid for item in submission.objects()}
-
-
-class _Outside:
-    """The objects of the registry that a submission points to, and what becomes of them."""
-
-    def __init__(self, submission: Submission, store: SqlRegistry) -> None:
-        self._submission, self._store = submission, store
-        inside = {item.entry_uuid for item in submission.objects()}
-        self._inside = inside
-        ends = _ends_outside(submission)
-        self._kinds = store.kinds_of([*ends, *(item.entry_uuid for item in submission.objects())])
-        self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
-        self._folders = {f.entry_uuid: f for f in store.folders_by_uuid(ends)}
-
-    def findings(self, chain: Collection[int] | None) -> Iterator[Finding]:
-        """New ids are free; ends outside exist, are of the right kind and Approved, and of the patient if one is known.
-
-        ``chain``: the patient's keys.
-        """
-        for item in self._submission.objects():
-            if item.entry_uuid in self._kinds:
-                rule = "entryUUID is registered already (ITI TF-2: 3.42.4.1.3)"
-                yield Finding(ErrorCode.REGISTRY_METADATA, f"{type(item).__name__}.{rule}", item.entry_uuid)
-        yield from self._used()
-        for association in self._submission.associations:
-            for end in (association.source, association.target):
-                if end not in self._inside:
-                    yield from self._end(association, end, chain)
-
-    def _used(self) -> Iterator[Finding]:
-        """A uniqueId is one object's, whatever its kind (ITI TF-3: Table 4.2.4.1-2); of entries see ``_identical``."""
-        items: list[SubmissionSet | Folder | DocumentEntry]
-        items = [self._submission.submission_set, *self._submission.folders, *self._submission.document_entries]
-        used = self._store.unique_ids(item.unique_id for item in items if item.unique_id)
-        for item in items:
-            kinds = used.get(item.unique_id, frozenset())
-            if kinds - ({Kind.DOCUMENT_ENTRY} if isinstance(item, DocumentEntry) else set()):
-                yield metadata_update.unique_id_used(item)
-
-    def _end(self, association: Association, end: str, chain: Collection[int] | None) -> Iterator[Finding]:
-        kind = self._kinds.get(end)
-        if not is_entry_uuid(end):
-            return  # a rule of submissions says so
-        if kind is None:
-            yield Finding(
-                ErrorCode.UNRESOLVED_REFERENCE,
-                f"{end} is not registered (ITI TF-2: 3.42.4.1.3)",
-                association.entry_uuid,
-            )
-            return
-        by_reference = association.source == self._submission.submission_set.entry_uuid
-        if chain is not None and kind[1] not in chain and not by_reference:
-            rule = "Association: an end is of another patient (ITI TF-2: 3.42.4.1.3)"
-            yield Finding(ErrorCode.PATIENT_ID_DOES_NOT_MATCH, rule, association.entry_uuid)
-        document = self._documents.get(end)
-        if association.type == AssociationType.HAS_MEMBER:
-            yield from self._membership(association, end, kind[0])
-        elif document is None:
-            rule = "Association: the target of a relationship is a DocumentEntry (ITI TF-3: 4.2.2.2)"
-            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
-        held = document or self._folders.get(end)
-        if held is not None and not by_reference and held.status != "Approved":
-            rule = "Association: the document or folder is Deprecated (ITI TF-2: 3.42.4.1.3)"
-            yield Finding(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, f"{rule}: {end}", association.entry_uuid)
-        if association.type == AssociationType.IS_SNAPSHOT_OF and document and document.object_type != ON_DEMAND:
-            rule = "Association: a snapshot is of an on-demand document (ITI TF-3: 4.2.2.2.6)"
-            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
-        if association.type == AssociationType.APND and document and self._is_transformation(end):
-            rule = "Association: a transformation has no addenda (ITI TF-3: 4.2.2.2.1)"
-            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
-
-    def _membership(self, association: Association, end: str, kind: Kind) -> Iterator[Finding]:
-        """What is registered may be the folder of a HasMember, or a DocumentEntry held by a folder or by reference."""
-        rule = ""
-        if end == association.source and kind is not Kind.FOLDER:
-            rule = "Association: of what is registered only a Folder takes new members (ITI TF-3: 4.2.2.1)"
-        elif end == association.target and association.source == self._submission.submission_set.entry_uuid:
-            if kind is not Kind.DOCUMENT_ENTRY:
-                rule = "Association: a SubmissionSet has DocumentEntries by reference (ITI TF-3: 4.2.2.1.1)"
-            elif association.submission_set_status not in (SubmissionSetStatus.REFERENCE, SubmissionSetStatus.UNREAD):
-                rule = "Association.SubmissionSetStatus must be Reference (ITI TF-3: 4.2.2.1.1)"
-        elif end == association.target and kind is not Kind.DOCUMENT_ENTRY:
-            rule = "Association: the members of a Folder are DocumentEntries (ITI TF-3: 4.2.2.1.2)"
-        if rule:
-            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
-
-    def _is_transformation(self, entry_uuid: str) -> bool:
-        around = self._store.associations_of([entry_uuid])
-        return any(a.source == entry_uuid and a.type in TRANSFORMING for a in around)
-
-    def take_effect(self, patient_key: int) -> None:
-        """Replaced documents and their addenda are Deprecated, folders carried over and updated."""
-        replaced = [a for a in self._submission.associations if a.type in REPLACING]
-        for association in replaced:
-            self._replace(association, patient_key)
-        folders = {a.source for a in self._submission.associations if a.type == AssociationType.HAS_MEMBER}
-        self._touch(folders - self._inside)
-
-    def _replace(self, association: Association, patient_key: int) -> None:
-        old = association.target
-        around = self._store.associations_of([old])
-        addenda = [
-            a.source
-            for a in around
-            if a.target == old and a.type in _ADDENDA and a.status == "Approved" and a.source not in self._inside
-        ]
-        targets = self._store.documents_by_uuid([old, *addenda])
-        self._store.deprecate(d for d in targets if d.status == "Approved")
-        members = [a for a in around if a.target == old and a.type == AssociationType.HAS_MEMBER]
-        given = {a.source for a in self._submission.associations if a.target == association.source}
-        for folder in self._store.folders_by_uuid(a.source for a in members if a.status == "Approved"):
-            if folder.status != "Approved" or folder.entry_uuid in given:  # or superseded by a later version
-                continue
-            member = _member(folder.entry_uuid, association.source)
-            held = _member(self._submission.submission_set.entry_uuid, member.entry_uuid)
-            self._store.insert(patient_key, (member, held))
-            self._touch([folder.entry_uuid])
-
-    def _touch(self, folders: Iterable[str]) -> None:
-        now = Dtm.of(datetime.now(UTC)).text
-        found: Sequence[str] = [f for f in folders if self._kinds.get(f, (Kind.FOLDER, 0))[0] is Kind.FOLDER]
-        for folder in self._store.folders_by_uuid(found):
-            self._store.touch_folder(folder, now)
-
-
-def _member(source: str, target: str) -> Association:
-    """A HasMember of our own making."""
-    return Association(**first_version(new_entry_uuid()), type=AssociationType.HAS_MEMBER, source=source, target=target)

@@ -27,7 +27,8 @@ from xds.audit.log.proof import proof
 from xds.audit.log.segments import as_leaf
 from xds.audit.log.verify import Tampered
 from xds.audit.log.witness import NotWitnessed
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import indented, one_line, summary, visible, words
 from xds.audit.search.indexing import by_values
 from xds.audit.search.reports import REPORTS

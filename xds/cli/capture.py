@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.settings.sections import Loaded

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import click
 import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable

@@ -9,7 +9,7 @@ import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
 from xds.cli.example import example as example_text
-from xds.server.processes import check_listen
+from xds.server.listening import check_listen
 from xds.settings.sections import flat
 
 SECRET = ("oidc.client_secret",)

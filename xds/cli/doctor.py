@@ -18,7 +18,7 @@ from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
 from xds.metadata.vocabulary import ON_DEMAND
 from xds.rules import tolerances
-from xds.server.affinity_domain import registry_of
+from xds.server.actors import registry_of
 from xds.settings.sections import Loaded
 from xds.store.documents.folder import Damaged, DocumentTable, Kept, NotReachable
 from xds.store.documents.object_store import open_blobs

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from xds.audit.log.retention import Retention
 from xds.audit.log.sequencer import folder, signing_key
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, time_of
 from xds.cli.patient import patient_id
 from xds.errors import Unusable

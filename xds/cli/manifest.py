@@ -15,7 +15,7 @@ from xds.imaging import kos
 from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
 from xds.imaging.study import scan
-from xds.server.affinity_domain import manifest_for
+from xds.server.archives import manifest_for
 
 
 @click.group()

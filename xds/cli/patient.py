@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId

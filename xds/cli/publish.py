@@ -22,7 +22,7 @@ from xds.metadata.datatypes import Author, Code, Dtm, Xon
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, new_oid
 from xds.metadata.submission import Submission
-from xds.server.affinity_domain import manifest_for
+from xds.server.archives import manifest_for
 from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.wire.spool import Spool

@@ -23,7 +23,8 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     to_stderr()
     loaded = settings(config, data, listen=listen)
     prepare(loaded.settings.data / "run" / "metrics")
-    from xds.server.processes import Supervisor, check_listen  # after the metrics' folder is known
+    from xds.server.listening import check_listen
+    from xds.server.processes import Supervisor  # after the metrics' folder is known
 
     check_listen(loaded)
     click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")

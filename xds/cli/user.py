@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, Party, source_of
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.endpoints.console.desk import hashed
 from xds.errors import Unusable

@@ -16,7 +16,8 @@ from typing import Any
 
 from xds.access.senders import Senders
 from xds.access.users import Users
-from xds.audit.messages.events import AuditEvent, Side
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.stream import Stream

@@ -23,8 +23,9 @@ from xds.audit.log.checkpoint import BadCheckpoint
 from xds.audit.log.keys import load_certificates
 from xds.audit.log.merkle import BadProof, HashTree
 from xds.audit.log.witness import HASHES, SIGNED_BYTES, FileWitness, NotWitnessed, Offer, Witness, extends
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.errors import Unusable
 from xds.metadata.identifiers import is_oid
 from xds.settings.sections import Tls

@@ -59,10 +59,10 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        desk = Desk(self.engine, default.node, default.record)
+        desk = Desk(self.engine, default.events.node, default.events.record)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         sealer = Sealer(lambda: console_key(self.engine))
-        audit_desk = AuditDesk(self.engine, settings, default.node, default.record)
+        audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
             signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
             sealing.pages(sealer),
@@ -77,10 +77,12 @@ class Application:
             provider = openid.Provider(settings.oidc)
             blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
         if settings.audit.witness_of:
-            blueprints.append(witnesses.pages(self.engine, settings.audit.witness_of, default.node, default.record))
+            blueprints.append(
+                witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
+            )
         if settings.audit.readers:
             blueprints.append(
-                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.audit_searched)
+                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
             )
         problems = lambda: not_ready(self.database)  # noqa: E731
         forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731

@@ -13,7 +13,7 @@ from xds.endpoints.dicomweb.service import RAD_55, RAD_107, RAD_129
 from xds.endpoints.dicomweb.store import RAD_108
 from xds.endpoints.fhir.search import ITI_81
 from xds.initiating.patient_identifier_consumer import ByFhir, ByMllp, BySoap
-from xds.server.affinity_domain import SERVED, transactions_of
+from xds.server.actors import SERVED, transactions_of
 from xds.settings.sections import Settings
 from xds.transactions import iti8_patient_identity_feed as iti8
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18

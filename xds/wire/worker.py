@@ -7,18 +7,14 @@ their connection, to processes of their own.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import logging
 import select
 import selectors
 import socket
 import ssl
-import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +23,8 @@ from gunicorn import sock as gunicorn_sock
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from xds.wire.handing_over import carry, give, take
+from xds.wire.pace import Pace, Paced
 from xds.wire.strangers import Strangers
 
 log = logging.getLogger("xds.wire.worker")
@@ -36,21 +34,6 @@ SMALL_BODY_BYTES = 64 * 1024
 """With a head at its limit too, a thousand connections gather 128 MiB at most."""
 LINGER_SECONDS = 2.0
 """How long a peer may take to close its half of a connection after the last reply on it."""
-_PIECE = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long peers may take; see ``settings.Server``."""
-
-    header_seconds: float = 10.0
-    stall_seconds: float = 10.0
-    least_bytes_per_second: int = 1024
-    upload_threads: int = 8
-    carrier_threads: int = 12  # TLS connections to image processes at once
-    images_socket: str = ""  # where connections for images are handed to; empty: served here
-    images_paths: tuple[str, ...] = ("/imaging-source", "/dicomweb", "/wado")
-    takes_handed: bool = False  # this worker is handed its connections
 
 
 class ToRoot(Logger):  # type: ignore[misc]
@@ -61,50 +44,6 @@ class ToRoot(Logger):  # type: ignore[misc]
         for handler in list(self.error_log.handlers):
             self.error_log.removeHandler(handler)
         self.error_log.propagate = True
-
-
-class Paced:
-    """A socket whose peer must keep a least rate, in both directions, and never stall."""
-
-    def __init__(self, sock: socket.socket, pace: Pace) -> None:
-        self.raw, self._pace = sock, pace
-        self.restart()
-
-    def restart(self) -> None:
-        """Count anew, for a new request."""
-        self._waited, self._bytes = 0.0, 0
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self.raw, attribute)
-
-    def _count(self, started: float, count: int) -> None:
-        """Only waiting for the peer counts, not our own work between."""
-        self._waited += time.monotonic() - started
-        self._bytes += count
-        if self._waited > self._pace.stall_seconds + self._bytes / self._pace.least_bytes_per_second:
-            raise ConnectionResetError(errno.ECONNRESET, "the peer is too slow")
-
-    def recv(self, size: int) -> bytes:
-        started = time.monotonic()
-        self.raw.settimeout(self._pace.stall_seconds)
-        try:
-            data = self.raw.recv(size)
-        except TimeoutError:
-            raise ConnectionResetError(errno.ECONNRESET, "the peer has stalled") from None
-        self._count(started, len(data))
-        return data
-
-    def sendall(self, data: bytes) -> None:
-        view = memoryview(data)
-        self.raw.settimeout(self._pace.stall_seconds)
-        while len(view):
-            started = time.monotonic()
-            try:
-                sent = self.raw.send(view[:_PIECE])
-            except TimeoutError:
-                raise ConnectionResetError(errno.ECONNRESET, "the peer has stalled") from None
-            self._count(started, sent)
-            view = view[sent:]
 
 
 class Connection(TConn):  # type: ignore[misc]
@@ -166,7 +105,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         server = listener.getsockname()
         gathered = b""
         if self.pace.takes_handed:
-            handed = _take(sock)
+            handed = take(sock)
             if handed is None:
                 return
             sock, client, gathered = handed
@@ -276,7 +215,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             pair = socket.socketpair()
         given = pair[1] if pair else raw
         try:
-            _give(self.pace.images_socket, given, connection.client, bytes(connection.gathered))
+            give(self.pace.images_socket, given, connection.client, bytes(connection.gathered))
         except OSError as problem:
             log.error("images.not_handed_over", extra={"reason": problem.strerror or type(problem).__name__})
             for end in pair or ():
@@ -286,7 +225,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         given.close()  # theirs now: closed here without a shutdown
         if pair:
             # Ours until it is carried to its end: a stop waits for it.
-            carried = self.carriers.submit(_carry, connection.sock, pair[0])
+            carried = self.carriers.submit(carry, connection.sock, pair[0])
             carried.add_done_callback(lambda _: self.method_queue.defer(self._given_away))
         else:
             self._given_away()
@@ -348,41 +287,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._drop(connection)
 
 
-def _give(path: str, sock: socket.socket, client: Any, gathered: bytes) -> None:
-    """Hand a connection, its peer's address and what was read of it to the process that listens at a path."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        channel.settimeout(1.0)
-        channel.connect(path)
-        head = json.dumps(client).encode()
-        socket.send_fds(channel, [struct.pack("!II", len(head), len(gathered))], [sock.fileno()])
-        channel.sendall(head + gathered)
-
-
-def _carry(peer: Paced, ours: socket.socket) -> None:
-    """Carry bytes both ways until either side ends; a peer that is too slow is cut off."""
-    with ours, contextlib.suppress(OSError), selectors.DefaultSelector() as ready:
-        raw: Any = peer.raw
-        raw.setblocking(True)
-        ready.register(raw, selectors.EVENT_READ)
-        ready.register(ours, selectors.EVENT_READ)
-        while True:
-            readable = {key.fileobj for key, _ in ready.select()}
-            if ours in readable:
-                data = ours.recv(_PIECE)
-                if not data:
-                    break
-                peer.sendall(data)
-            if raw in readable:
-                data = peer.recv(_PIECE)
-                while raw.pending():
-                    data += peer.recv(_PIECE)
-                if not data:
-                    break
-                ours.sendall(data)
-    with contextlib.suppress(OSError):
-        peer.raw.close()
-
-
 def _asked(head: bytes) -> tuple[str, int | None]:
     """Path, and body length: None when it is to be streamed (chunked, or the peer waits for a go-ahead)."""
     lines = head.split(b"\r\n")
@@ -397,26 +301,3 @@ def _asked(head: bytes) -> tuple[str, int | None]:
         if key == b"content-length" and value.strip().isdigit():
             length = int(value)
     return target, length
-
-
-def _take(channel: socket.socket) -> tuple[socket.socket, Any, bytes] | None:
-    """A connection handed over, its peer's address and what was read of it."""
-    with channel:
-        channel.settimeout(1.0)
-        try:
-            start, descriptors, _, _ = socket.recv_fds(channel, 8, 1)
-            if len(start) != 8 or not descriptors:
-                return None
-            head, body = struct.unpack("!II", start)
-            sock = socket.socket(fileno=descriptors[0])
-            data = b""
-            while len(data) < head + body:
-                chunk = channel.recv(head + body - len(data))
-                if not chunk:
-                    sock.close()
-                    return None
-                data += chunk
-        except OSError:
-            return None
-    client = json.loads(data[:head])
-    return sock, tuple(client) if isinstance(client, list) else client, data[head:]

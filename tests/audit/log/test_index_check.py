@@ -13,8 +13,9 @@ from tests.builders import a_submission, an_entry
 from tests.server.test_application import ANNA, of_bytes, serving
 from xds.audit.log import index_check
 from xds.audit.log.verify import Tampered
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.audit.search.indexing import index
 from xds.endpoints.syslog import received
 from xds.store.audit import records as store

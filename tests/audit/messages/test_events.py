@@ -17,9 +17,10 @@ from tests.builders import ANNA, a_submission
 from tests.places import GOLDEN
 from xds.audit.messages import events
 from xds.audit.messages.codes import EVENT_IDS, REPORT_NUMBER
-from xds.audit.messages.events import AuditEvent, Party, Side
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource, Detail, ParticipantObject
 from xds.audit.messages.message_xml import read
+from xds.audit.messages.parties import Party, Side
 from xds.audit.messages.people import Person, asked_by
 from xds.audit.messages.plain import words
 from xds.ebxml import lcm
@@ -116,12 +117,12 @@ def an_event(application: Application, case: str, side: Side, reply_to: str = ""
     """The record of a transaction that has reached us, or that we have started."""
     transaction, path, about = CASES[case]
     if side is Side.INITIATOR:
-        event = application.domains[DEFAULT_DOMAIN].started(transaction, f"https://peer.example{path}")
+        event = application.domains[DEFAULT_DOMAIN].events.started(transaction, f"https://peer.example{path}")
     else:
         url = f"https://xds.hospital.example{path}"
         request = HttpRequest("POST", path, "", "", lambda _: b"", "192.0.2.7", url)
         message = Message(Addressing(transaction.action, reply_to=reply_to), etree.Element("x"))
-        event = application.domains[DEFAULT_DOMAIN].event(transaction, side, request, message)
+        event = application.domains[DEFAULT_DOMAIN].events.event(transaction, side, request, message)
     about(event)
     event.started = STARTED
     return event

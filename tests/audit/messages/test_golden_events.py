@@ -36,7 +36,8 @@ from tests.server.test_application import serving
 from xds.archives.intake import Arrived
 from xds.archives.patients import PatientTable
 from xds.archives.web import Web
-from xds.audit.messages.events import AuditEvent, Party, Side
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.parties import Party, Side
 from xds.audit.messages.people import Person, asked_by
 from xds.cli import client, fetching
 from xds.cli.manifest import studies_in
@@ -48,8 +49,10 @@ from xds.metadata import to_ebxml
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import ON_DEMAND
-from xds.server.affinity_domain import SERVED, AffinityDomain, manifest_for, transactions_of
+from xds.server.actors import SERVED, transactions_of
+from xds.server.affinity_domain import AffinityDomain
 from xds.server.application import Application
+from xds.server.archives import manifest_for
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store import accounts
@@ -102,7 +105,7 @@ def answered(domain: AffinityDomain, number: str, body: Element) -> list[Recorde
     served = ((actor, t) for actor, (_, pages) in SERVED.items() for page in pages for t in transactions_of(page))
     actor, transaction = next(one for one in served if (one[1].number, name(one[1].request)) == (number, body.tag))
     message = Message(Addressing(transaction.action), body)
-    event = domain.event(transaction, Side.RESPONDER, asked("POST", f"/{actor}"), message)
+    event = domain.events.event(transaction, Side.RESPONDER, asked("POST", f"/{actor}"), message)
     call = Call(transaction, body, message, domain.actors, domain.database.work(), event)
     with Spool(domain.database.blobs.staging) as spool:
         call.contents = taken_out(transaction, body, {}, spool)
@@ -246,7 +249,7 @@ def test_images_go_from_the_source_to_who_asked(domain: AffinityDomain, golden: 
 
 def searched(domain: AffinityDomain) -> list[Recorded]:
     request = asked("GET", "/fhir/AuditEvent", "date=ge2026-03-01")
-    domain.audit_searched(request, f"{request.url}?{request.query}", "")
+    domain.events.audit_searched(request, f"{request.url}?{request.query}", "")
     return sorted(kept(domain), key=lambda record: record.event)
 
 
@@ -259,7 +262,7 @@ def test_a_search_of_the_audit_log_is_a_use_of_it(domain: AffinityDomain) -> Non
 
 
 def test_an_auditor_who_reads_the_log_is_on_record(domain: AffinityDomain) -> None:
-    desk = AuditDesk(domain.database.engine, domain.settings, domain.node, domain.record)
+    desk = AuditDesk(domain.database.engine, domain.settings, domain.events.node, domain.events.record)
     desk.looked(Look("auditor", CALLER), {})
     assert are(kept(domain), "audit_log_used")
 
@@ -273,7 +276,7 @@ def test_an_application_starts_and_stops_as_its_process(starts: bool, golden: st
 
 
 def test_somebody_signs_in_or_does_not_and_signs_out(domain: AffinityDomain) -> None:
-    desk = Desk(domain.database.engine, domain.node, domain.record)
+    desk = Desk(domain.database.engine, domain.events.node, domain.events.record)
     with domain.database.engine.begin() as connection:
         accounts.add(connection, "anna", "auditor", hashed("secret"))
     assert desk.sign_in("anna", "wrong", CALLER) == ""
@@ -282,7 +285,7 @@ def test_somebody_signs_in_or_does_not_and_signs_out(domain: AffinityDomain) -> 
 
 
 def test_a_node_that_is_not_authenticated_is_an_alert(domain: AffinityDomain) -> None:
-    domain.stranger("192.0.2.66", "TLS: CERTIFICATE_VERIFY_FAILED")
+    domain.events.stranger("192.0.2.66", "TLS: CERTIFICATE_VERIFY_FAILED")
     assert are(kept(domain), "node_authentication_failed")
 
 

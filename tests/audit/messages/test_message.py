@@ -24,7 +24,7 @@ from xds.audit.messages.codes import (
     ObjectType,
     Outcome,
 )
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import (
     ActiveParticipant,
     AuditMessage,
@@ -37,6 +37,7 @@ from xds.audit.messages.message import (
     SopClass,
 )
 from xds.audit.messages.message_xml import read, write
+from xds.audit.messages.parties import Party
 from xds.errors import ErrorCode, Finding
 from xds.wire.xml import parse, schema
 

@@ -14,9 +14,10 @@ from tests.audit.messages.test_message import MESSAGES
 from tests.places import GOLDEN
 from xds.audit.messages import codes
 from xds.audit.messages.codes import Action, Coded, Outcome
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import ActiveParticipant, AuditMessage, AuditSource, Event, ParticipantObject
 from xds.audit.messages.message_xml import read, write
+from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import UNREADABLE, indented, summary, words
 from xds.wire.xml import parse
 

@@ -21,8 +21,9 @@ import sqlalchemy as sa
 from tests.builders import AUTHORITY, a_submission, an_entry
 from tests.server.test_application import ANNA, Site, of_bytes, serving
 from xds.audit.log.sequencer import Sequencer
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message_xml import read
+from xds.audit.messages.parties import Party
 from xds.endpoints.console import auditing, desk
 from xds.endpoints.console.desk import hashed
 from xds.metadata.identifiers import PatientId
@@ -257,9 +258,9 @@ def test_what_is_for_another_role_is_refused_and_on_record(site: Site) -> None:
 def test_what_cannot_be_seen_in_a_record_is_shown(site: Site) -> None:
     browser, domain = Browser(site), site.application.domains[DEFAULT_DOMAIN]
     browser.sign_in("anna")
-    event = AuditEvent(domain.node, "110112", "E", ("ITI-18", "x"), *[Party("x", "y")] * 2)
+    event = AuditEvent(domain.events.node, "110112", "E", ("ITI-18", "x"), *[Party("x", "y")] * 2)
     event.about_patient("\u202e321^^^&1.2.3&ISO")
-    domain.record(event)
+    domain.events.record(event)
     with site.application.engine.connect() as connection:
         id_ = connection.scalar(sa.select(sa.func.max(audit_record.c.id)))
     page, record = (browser.got(path)[1] for path in ("/console/audit", f"/console/audit/{id_}"))
@@ -302,7 +303,7 @@ def test_who_saw_a_patient_is_told_of_all_ids_that_were_merged(site: Site) -> No
 
 def test_records_that_came_later_are_told_of_on_the_day_that_they_are_of(site: Site) -> None:
     domain = site.application.domains[DEFAULT_DOMAIN]
-    event = AuditEvent(domain.node, "110112", "E", ("ITI-18", "x"), *[Party("late", "y")] * 2)
+    event = AuditEvent(domain.events.node, "110112", "E", ("ITI-18", "x"), *[Party("late", "y")] * 2)
     event.started = int(datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp() * 1e6)
     (made,) = event.records()
     with site.application.engine.begin() as connection:

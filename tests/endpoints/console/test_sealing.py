@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.endpoints.console.test_desk import PASSWORD, Browser, hidden, seal
 from tests.server.test_application import ANNA, Site, serving
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.parties import Party
 from xds.endpoints.console.auditing import NAMED
 from xds.endpoints.console.desk import hashed
 from xds.endpoints.console.sealing import BYTES, MORE_BYTES, Sealer, TooLong
@@ -132,10 +133,10 @@ def test_what_is_too_long_to_be_searched_for_is_said_so(site: Site) -> None:
 
 def test_a_page_shows_values_that_no_link_has_room_for(site: Site) -> None:
     event = AuditEvent(
-        site.application.domains[DEFAULT_DOMAIN].node, "110112", "E", ("ITI-18", "x"), *[Party("x", "y")] * 2
+        site.application.domains[DEFAULT_DOMAIN].events.node, "110112", "E", ("ITI-18", "x"), *[Party("x", "y")] * 2
     )
     event.about_patient("\U0001f600" * 900)
-    site.application.domains[DEFAULT_DOMAIN].record(event)
+    site.application.domains[DEFAULT_DOMAIN].events.record(event)
     browser = Browser(site)
     browser.sign_in("anna")
     number = re.findall(rf"{PATH}/\d+", browser.got(PATH)[1])[0]

@@ -26,8 +26,9 @@ from xds.audit.log.keys import SigningKey
 from xds.audit.log.merkle import BadProof, HashTree, root_of
 from xds.audit.log.segments import Record, SegmentLog
 from xds.audit.log.statement import BadStatement
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.audit.search.indexing import terms
 from xds.errors import Unusable
 from xds.store.audit import holds

@@ -10,10 +10,9 @@ import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import Enum
 
 from xds.audit.messages.codes import (
     APPLICATION,
@@ -23,7 +22,6 @@ from xds.audit.messages.codes import (
     IHE_TRANSACTIONS,
     NODE_ID,
     OVERRIDE,
-    PATIENT_NUMBER,
     REPORT_NUMBER,
     SOURCE,
     STUDY_INSTANCE_UID,
@@ -32,9 +30,7 @@ from xds.audit.messages.codes import (
     Action,
     Coded,
     LifeCycle,
-    NetworkAccessPointType,
     ObjectRole,
-    ObjectType,
     Outcome,
 )
 from xds.audit.messages.message import (
@@ -42,12 +38,13 @@ from xds.audit.messages.message import (
     AuditMessage,
     AuditSource,
     Description,
-    Detail,
     Event,
     ParticipantObject,
     SopClass,
 )
 from xds.audit.messages.message_xml import as_xml_has, write
+from xds.audit.messages.objects import DOCUMENT_DETAIL, OBJECTS, as_details, in_parts, patient_object, thing, without
+from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person, asking
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import RegistryObjectList
@@ -60,55 +57,13 @@ from xds.store.audit.records import Recorded, now_microseconds
 
 _CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
-DOCUMENT_DETAIL = "Document Unique ID"
 
 _PATIENT_PARAMETERS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
-
-OBJECTS, DETAILS = 500, 5000
-"""Of one record; and details of one object."""
-
-LENGTH = 1024
-"""Characters of an id, a name or a detail that is kept: no valid one is longer."""
 
 
 def source_of(settings: Settings) -> AuditSource:
     """This node, as its records name it."""
     return AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id)
-
-
-class Side(Enum):
-    """Which of a transaction's two actors writes the record."""
-
-    INITIATOR = "initiator"
-    RESPONDER = "responder"
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """A side of a transaction: how it is called, its network address, and whether it is this process."""
-
-    user_id: str
-    address: str
-    ours: bool = False
-    requestor: bool = False
-
-    def named(self, user_id: str) -> Party:
-        """The same by another name, where there is one."""
-        return replace(self, user_id=user_id) if user_id else self
-
-    def participant(self, *roles: Coded) -> ActiveParticipant:
-        """As the record names it; ours with its process id."""
-        numeric = self.address.replace(".", "").isdigit() or ":" in self.address
-        return ActiveParticipant(
-            self.user_id or self.address or "unknown",
-            self.requestor,
-            str(os.getpid()) if self.ours else "",
-            network_access_point_id=self.address,
-            network_access_point_type=NetworkAccessPointType.IP_ADDRESS
-            if numeric
-            else NetworkAccessPointType.MACHINE_NAME,
-            role_ids=roles,
-        )
 
 
 @dataclass(slots=True)
@@ -138,8 +93,8 @@ class AuditEvent:
     def log_used(cls, node: AuditSource, reader: Party, *, asked: str = "", patient_id: str = "") -> AuditEvent:
         """Audit Log Used (DICOM PS3.15: A.5.3.2): somebody has read the log, and what of it."""
         event = cls(node, "110101", "R", ("", ""), reader, reader, patient_id=patient_id, person=None)
-        name, details = "Security Audit Log", _details([("Search", asked)] if asked else [])
-        event.objects.append(_thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name=name, details=details))
+        name, details = "Security Audit Log", as_details([("Search", asked)] if asked else [])
+        event.objects.append(thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name=name, details=details))
         event.end(failed=False)
         return event
 
@@ -147,10 +102,10 @@ class AuditEvent:
     def log_erased(cls, node: AuditSource, who: Party, what: str, *, archived: bool) -> AuditEvent:
         """Audit Log Used, to erase records whose time is over: for good, or to where they are archived."""
         event = cls(node, "110101", "D", ("", ""), who, who, person=None)
-        thing = _thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name="Security Audit Log",
-                       details=_details([("Erased", what)]))  # fmt: skip
+        erased = thing(LOG_URI, URI, ObjectRole.SECURITY_RESOURCE, name="Security Audit Log",
+                       details=as_details([("Erased", what)]))  # fmt: skip
         life_cycle = LifeCycle.ARCHIVING if archived else LifeCycle.PERMANENT_ERASURE
-        event.objects.append(replace(thing, life_cycle=life_cycle))
+        event.objects.append(replace(erased, life_cycle=life_cycle))
         event.end(failed=False)
         return event
 
@@ -165,9 +120,9 @@ class AuditEvent:
     def security_alert(cls, node: AuditSource, kind: str, who: Party, subject: str, description: str) -> AuditEvent:
         """Security Alert (DICOM PS3.15: A.5.3.13) of a kind, such as 110129: something sensitive was done by hand."""
         event = cls(node, "110113", "E", ("", ""), who, who, kinds=(EVENT_TYPES[kind],))
-        details = _details([("Alert Description", description)])
+        details = as_details([("Alert Description", description)])
         role = ObjectRole.MASTER_FILE if kind in _CONFIGURATION else ObjectRole.SECURITY_RESOURCE
-        event.objects.append(_thing(subject, URI, role, details=details))
+        event.objects.append(thing(subject, URI, role, details=details))
         event.end(failed=False)
         return event
 
@@ -187,8 +142,8 @@ class AuditEvent:
     def not_authenticated(cls, node: AuditSource, here: Party, there: Party, description: str) -> AuditEvent:
         """Security Alert, Node Authentication: a peer that could not be authenticated (ITI TF-2: 3.19)."""
         event = cls(node, "110113", "E", ("", ""), here, there, kinds=(EVENT_TYPES["110126"],))
-        details = _details([("Alert Description", description)])
-        event.objects.append(_thing(there.address, NODE_ID, ObjectRole.SECURITY_RESOURCE, details=details))
+        details = as_details([("Alert Description", description)])
+        event.objects.append(thing(there.address, NODE_ID, ObjectRole.SECURITY_RESOURCE, details=details))
         event.refused("node not authenticated")
         return event
 
@@ -211,8 +166,8 @@ class AuditEvent:
             event, event_id="110113", action="E", transaction=("", ""), objects=list(event.objects), kinds=(OVERRIDE,)
         )
         number, title = event.transaction
-        details = _details([("Alert Description", f"emergency override: {number} {title}".rstrip())])
-        alert.objects.append(_thing("urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
+        details = as_details([("Alert Description", f"emergency override: {number} {title}".rstrip())])
+        alert.objects.append(thing("urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
         return alert
 
     @classmethod
@@ -243,7 +198,7 @@ class AuditEvent:
                     self.about_submission_set(identifier.value)
 
     def about_submission_set(self, unique_id: str) -> None:
-        self.objects.append(_thing(unique_id, SUBMISSION_SET, ObjectRole.JOB))
+        self.objects.append(thing(unique_id, SUBMISSION_SET, ObjectRole.JOB))
 
     def about_query(self, query: AdhocQuery, request: bytes) -> None:
         """The query as sent, and its patient when it names one (ITI TF-2: 3.18.5.1)."""
@@ -260,7 +215,7 @@ class AuditEvent:
         """What this transaction asks, as it is sent."""
         number, title = self.transaction
         kind = Coded(number, IHE_TRANSACTIONS, title)
-        self.objects.append(_thing(id_, kind, ObjectRole.QUERY, query=sent, details=_details(details)))
+        self.objects.append(thing(id_, kind, ObjectRole.QUERY, query=sent, details=as_details(details)))
 
     def about_documents(self, requests: Iterable[DocumentRequest]) -> None:
         """The documents asked for (ITI TF-2: 3.43.5.1)."""
@@ -268,7 +223,7 @@ class AuditEvent:
             details = [("Repository Unique ID", request.repository_unique_id)]
             if request.home_community_id:
                 details.append(("ihe:homeCommunityID", request.home_community_id))
-            self.objects.append(_thing(request.document_unique_id, REPORT_NUMBER, details=_details(details)))
+            self.objects.append(thing(request.document_unique_id, REPORT_NUMBER, details=as_details(details)))
 
     def about_studies(self, request: ImagingRequest) -> None:
         """The studies asked for, with their instances (RAD TF-2: 4.69.5)."""
@@ -280,14 +235,14 @@ class AuditEvent:
                 where.append(("ihe:homeCommunityID", instance.document.home_community_id))
             details += [detail for detail in where if detail not in details]
             details.append((DOCUMENT_DETAIL, instance.document.document_unique_id))
-        self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
+        self.objects += [thing(uid, STUDY_INSTANCE_UID, details=as_details(d)) for uid, d in studies.items()]
 
     def about_instances(self, instances: Iterable[tuple[str, str]]) -> None:
         """Instances by their Study and SOP Instance UIDs (RAD TF-2: 4.107.5)."""
         studies: dict[str, list[tuple[str, str]]] = {}
         for study, instance in instances:
             studies.setdefault(study, []).append((DOCUMENT_DETAIL, instance))
-        self.objects += [_thing(uid, STUDY_INSTANCE_UID, details=_details(d)) for uid, d in studies.items()]
+        self.objects += [thing(uid, STUDY_INSTANCE_UID, details=as_details(d)) for uid, d in studies.items()]
 
     def of_classes(self, classes: Iterable[tuple[str, str]]) -> None:
         """What instances are, by their SOP Instance and SOP Class UIDs: studies then say how many of which."""
@@ -305,14 +260,14 @@ class AuditEvent:
         """Metadata removed for good: entryUUID, and what it was, as a code and its text (ITI TF-2: 3.62.5.1)."""
         for entry_uuid, code, text in objects:
             kind = Coded(code, "IHE XDS Metadata", text)
-            self.objects.append(replace(_thing(entry_uuid, kind), life_cycle=LifeCycle.PERMANENT_ERASURE))
+            self.objects.append(replace(thing(entry_uuid, kind), life_cycle=LifeCycle.PERMANENT_ERASURE))
 
     def about_removed_documents(self, requests: Iterable[DocumentRequest]) -> None:
         """Documents removed for good (Remove Metadata and Documents: 3.86.5)."""
         for request in requests:
-            details = _details([("urn:ihe:iti:xds:2007:repositoryUniqueId", request.repository_unique_id)])
-            thing = _thing(request.document_unique_id, REPORT_NUMBER, details=details)
-            self.objects.append(replace(thing, life_cycle=LifeCycle.PERMANENT_ERASURE))
+            details = as_details([("urn:ihe:iti:xds:2007:repositoryUniqueId", request.repository_unique_id)])
+            removed = thing(request.document_unique_id, REPORT_NUMBER, details=details)
+            self.objects.append(replace(removed, life_cycle=LifeCycle.PERMANENT_ERASURE))
 
     def end(self, *, failed: bool, findings: Sequence[Finding] = ()) -> None:
         """How it ended; said once.  A refused message is the caller's error: minor failure."""
@@ -349,7 +304,7 @@ class AuditEvent:
 
     def _several(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> list[Recorded]:
         """One record, or of very many objects several: what is asked for at once has no bound, and a record has."""
-        parts = [part for item in objects for part in _in_parts(item)]
+        parts = [part for item in objects for part in in_parts(item)]
         begins = range(0, len(parts), OBJECTS) if parts else (0,)
         return [self._recorded(parts[begin : begin + OBJECTS], outcome, description) for begin in begins]
 
@@ -360,9 +315,9 @@ class AuditEvent:
             documents = [detail for detail in item.details if detail.type == DOCUMENT_DETAIL]
             bad = documents if item.id in self.failed_ids else [d for d in documents if d.text in self.failed_ids]
             if bad or item.id in self.failed_ids:
-                failed.append(_less(item, [d for d in documents if d not in bad]))
+                failed.append(without(item, [d for d in documents if d not in bad]))
             if item.id not in self.failed_ids and (not documents or len(bad) < len(documents)):
-                good.append(_less(item, bad))
+                good.append(without(item, bad))
         return good or self.objects, failed or self.objects
 
     def recorded(self) -> Recorded:
@@ -393,7 +348,7 @@ class AuditEvent:
         if self.person:  # they are the requestor then, and no machine is
             parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
         patient = self.patient_id if self.names_patient else ""
-        about = (*_patient(patient, self.patient_details), *map(self._described, objects))
+        about = (*patient_object(patient, self.patient_details), *map(self._described, objects))
         return AuditMessage(event, parties, self.node, about)
 
     def _described(self, item: ParticipantObject) -> ParticipantObject:
@@ -410,38 +365,3 @@ def _quoted(text: str) -> str:
     """The first value of ``'value'`` or ``('value', …)``, quotes in it doubled (ITI TF-2: 3.18.4.1.2.3.4)."""
     found = re.search(r"'((?:[^']|'')*)'", text)
     return found[1].replace("''", "'") if found else text.strip().strip("()").strip()
-
-
-def _in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:
-    """An object with so many details as a record holds, as often as it needs."""
-    for begin in range(0, max(len(item.details), 1), DETAILS):
-        yield replace(item, details=item.details[begin : begin + DETAILS])
-
-
-def _thing(
-    id_: str,
-    kind: Coded,
-    role: ObjectRole = ObjectRole.REPORT,
-    *,
-    name: str = "",
-    query: bytes | None = None,
-    details: tuple[Detail, ...] = (),
-) -> ParticipantObject:
-    type_ = ObjectType.SYSTEM_OBJECT
-    return ParticipantObject(id_[:LENGTH], kind, type_, role, name=name[:LENGTH], query=query, details=details)
-
-
-def _patient(patient_id: str, details: Iterable[tuple[str, str]]) -> Iterator[ParticipantObject]:
-    if patient_id:
-        yield ParticipantObject(
-            patient_id[:LENGTH], PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT, details=_details(details)
-        )
-
-
-def _details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:
-    """Values as UTF-8; what no text can hold is replaced, because a record is written whatever a peer has sent."""
-    return tuple(Detail(kind, value[:LENGTH].encode("utf-8", "replace")) for kind, value in pairs)
-
-
-def _less(item: ParticipantObject, details: Collection[Detail]) -> ParticipantObject:
-    return replace(item, details=tuple(d for d in item.details if d not in details)) if details else item

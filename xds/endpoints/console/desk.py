@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from xds.audit.log.keys import log_certificates
 from xds.audit.log.proof import Proof, proof
-from xds.audit.messages.events import AuditEvent, Party
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
 from xds.audit.search import indexing
 from xds.settings.sections import Settings
 from xds.store import accounts

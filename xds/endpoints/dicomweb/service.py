@@ -9,20 +9,30 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import sqlalchemy as sa
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import accept, datasets, multipart, render, search, store
-from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, MULTIPART, OCTETS, Wanted
+from xds.endpoints.dicomweb import datasets, multipart, render, search, store
+from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS
+from xds.endpoints.dicomweb.asked import (
+    ADDRESSES,
+    JPEG,
+    PNG,
+    THUMBNAIL,
+    UID,
+    Asked,
+    Refusal,
+    chosen,
+    numbers,
+    uri_view,
+    view,
+)
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -34,64 +44,8 @@ from xds.wire.mtom import new_boundary
 log = logging.getLogger("xds.endpoints.dicomweb")
 
 RAD_55, RAD_107, RAD_129 = ("RAD-55", "WADO Retrieve"), ("RAD-107", "WADO-RS Retrieve"), ("RAD-129", "QIDO-RS Query")
-JPEG, PNG = "image/jpeg", "image/png"
-_UID = "[0-9.]{1,64}"
-_THUMBNAIL = 200
 
 NewEvent: TypeAlias = Callable[[tuple[str, str], HttpRequest], AuditEvent]
-
-
-class _Refusal(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
-@dataclass(slots=True)
-class _Asked:
-    """One request on its way: its address taken apart, its event, and what is to be given back at its end."""
-
-    request: HttpRequest
-    what: str
-    uids: Mapping[str, str]
-    event: AuditEvent
-    stack: ExitStack = field(default_factory=ExitStack)
-    failed: list[str] = field(default_factory=list)  # SOP Instance UIDs that could not be given
-
-    @property
-    def base(self) -> str:
-        """The address of the service."""
-        return self.request.url.partition("/dicomweb")[0] + "/dicomweb"
-
-    def address(self, held: Held) -> str:
-        return (
-            f"{self.base}/studies/{held.study_instance_uid}/series/{held.series_instance_uid}"
-            f"/instances/{held.sop_instance_uid}"
-        )
-
-
-_INSTANCE = "/studies/<study>/series/<series>/instances/<instance>"
-_PLACES = ("/studies/<study>", "/studies/<study>/series/<series>", _INSTANCE)
-_MAP = Map(
-    [
-        *(Rule(f"/dicomweb{path}", endpoint="retrieve") for path in _PLACES),
-        *(Rule(f"/dicomweb{path}/metadata", endpoint="metadata") for path in _PLACES),
-        *(Rule(f"/dicomweb{path}/{what}", endpoint=what) for path in _PLACES for what in ("rendered", "thumbnail")),
-        Rule(f"/dicomweb{_INSTANCE}/frames/<frames>", endpoint="frames"),
-        Rule(f"/dicomweb{_INSTANCE}/frames/<frames>/rendered", endpoint="rendered"),
-        Rule(f"/dicomweb{_INSTANCE}/bulkdata/<tag>", endpoint="bulkdata"),
-        Rule("/dicomweb/studies", endpoint="search/studies"),
-        Rule("/dicomweb/series", endpoint="search/series"),
-        Rule("/dicomweb/instances", endpoint="search/instances"),
-        Rule("/dicomweb/studies/<study>/series", endpoint="search/series"),
-        Rule("/dicomweb/studies/<study>/instances", endpoint="search/instances"),
-        Rule("/dicomweb/studies/<study>/series/<series>/instances", endpoint="search/instances"),
-        Rule("/wado", endpoint="uri"),
-    ],
-    strict_slashes=False,
-)
 
 
 class DicomWeb:
@@ -109,7 +63,7 @@ class DicomWeb:
         """``storing`` takes what STOW-RS sends; without it nothing is taken."""
         self._source, self._engine, self._new_event = source, engine, new_event
         self._owner, self._metrics, self._storing = owner, metrics, storing
-        self._answers: Mapping[str, Callable[[_Asked], HttpReply]] = {
+        self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
             "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data, "uri": self._uri,
             "search/studies": self._search, "search/series": self._search, "search/instances": self._search,
@@ -118,26 +72,26 @@ class DicomWeb:
     def answer(self, request: HttpRequest) -> HttpReply:
         """Answer one request; its audit record is kept before its first byte goes out."""
         try:
-            what, uids = _MAP.bind("").match(request.path)
+            what, uids = ADDRESSES.bind("").match(request.path)
         except HTTPException:
             return _text(404, "there is nothing at this address")
-        if any(re.fullmatch(_UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
+        if any(re.fullmatch(UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
             return _text(400, "a UID is digits and dots, at most 64")
         if request.method == "POST" and (what == "search/studies" or (what == "retrieve" and "series" not in uids)):
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
             return _text(405, "GET only")
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
-        asked = _Asked(request, what, uids, self._new_event(number, request))
+        asked = Asked(request, what, uids, self._new_event(number, request))
         reply = self._answered(asked, number[0])
         return self._recorded(asked, reply)
 
-    def _answered(self, asked: _Asked, number: str) -> HttpReply:
+    def _answered(self, asked: Asked, number: str) -> HttpReply:
         outcome = "fault"
         try:
             reply = self._answers[asked.what](asked)
             outcome = "done"
-        except _Refusal as refusal:
+        except Refusal as refusal:
             reply, outcome = _text(refusal.status, refusal.reason), "refused"
         except NotAnswering as problem:
             reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
@@ -168,7 +122,7 @@ class DicomWeb:
         finally:
             self._metrics.transactions.labels("RAD-108", outcome).inc()
 
-    def _recorded(self, asked: _Asked, reply: HttpReply) -> HttpReply:
+    def _recorded(self, asked: Asked, reply: HttpReply) -> HttpReply:
         """With the audit record written, and closed after the last byte; else the request is refused."""
         event, stream_id = asked.event, new_boundary()
         if reply.status >= 400:
@@ -198,32 +152,32 @@ class DicomWeb:
 
     # WADO-RS.
 
-    def _members(self, asked: _Asked) -> Sequence[Held]:
+    def _members(self, asked: Asked) -> Sequence[Held]:
         """The instances that an address names, at least one."""
         found = self._source.members(asked.uids["study"], asked.uids.get("series", ""), asked.uids.get("instance", ""))
         if not found:
-            raise _Refusal(404, "there is no such study, series or instance here")
+            raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
         asked.event.of_classes((one.sop_instance_uid, one.sop_class_uid) for one in found)
         return found
 
-    def _retrieve(self, asked: _Asked) -> HttpReply:
-        chosen = _chosen(asked.request.accept, (DICOM,))
-        if not chosen.is_multipart and chosen.media_type == DICOM and "instance" not in asked.uids:
-            raise _Refusal(406, "several instances come as multipart/related")
+    def _retrieve(self, asked: Asked) -> HttpReply:
+        wanted = chosen(asked.request.accept, (DICOM,))
+        if not wanted.is_multipart and wanted.media_type == DICOM and "instance" not in asked.uids:
+            raise Refusal(406, "several instances come as multipart/related")
         members = self._members(asked)
         asked.stack.callback(self._source.streams.enter())
         parts = []
-        for held, ready in self._opened(asked, members, chosen.syntax):
+        for held, ready in self._opened(asked, members, wanted.syntax):
             content = f"{DICOM}; transfer-syntax={ready.transfer_syntax_uid}"
             parts.append(multipart.Part(content, asked.address(held), ready.size_bytes, _chunks(ready)))
         if not parts:
-            raise _Refusal(406, "no instance can be given in the transfer syntax that is accepted")
-        if chosen.media_type == DICOM:
+            raise Refusal(406, "no instance can be given in the transfer syntax that is accepted")
+        if wanted.media_type == DICOM:
             return multipart.single(200, parts[0])
         return multipart.reply(206 if asked.failed else 200, DICOM, parts)
 
-    def _opened(self, asked: _Asked, members: Sequence[Held], syntax: str) -> Iterator[tuple[Held, Ready]]:
+    def _opened(self, asked: Asked, members: Sequence[Held], syntax: str) -> Iterator[tuple[Held, Ready]]:
         """What can be given: in the syntax that is accepted; without any in explicit VR, or else as it is stored."""
         for held in members:
             wanted = held.transfer_syntax_uid if syntax == ANY_SYNTAX else syntax or EXPLICIT_LITTLE
@@ -237,17 +191,17 @@ class DicomWeb:
             except Gone:
                 asked.failed.append(held.sop_instance_uid)
             except SpoolFull:
-                raise _Refusal(503, "no room to transcode now; try again") from None
+                raise Refusal(503, "no room to transcode now; try again") from None
 
-    def _metadata(self, asked: _Asked) -> HttpReply:
-        _chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
+    def _metadata(self, asked: Asked) -> HttpReply:
+        chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
         found = []
         for held in self._members(asked):
             with self._source.as_file(held) as path:
                 found.append(datasets.metadata(path, asked.address(held)))
         return _json(200, found)
 
-    def _bulk_data(self, asked: _Asked) -> HttpReply:
+    def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
         tag = asked.uids["tag"].upper()
         if tag == "7FE00010":
@@ -255,88 +209,88 @@ class DicomWeb:
         with self._source.as_file(held) as path:
             data = datasets.bulk_data(path, tag)
         if data is None:
-            raise _Refusal(404, "there are no such bulk data")
+            raise Refusal(404, "there are no such bulk data")
         return self._octets(asked, [data])
 
-    def _frames(self, asked: _Asked) -> HttpReply:
+    def _frames(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
-        return self._pixels(asked, held, _numbers(asked.uids["frames"]))
+        return self._pixels(asked, held, numbers(asked.uids["frames"]))
 
-    def _pixels(self, asked: _Asked, held: Held, numbers: Sequence[int]) -> HttpReply:
+    def _pixels(self, asked: Asked, held: Held, numbers: Sequence[int]) -> HttpReply:
         """Frames of uncompressed pixel data, all of them where none are named."""
-        _chosen(asked.request.accept, (OCTETS,))
+        chosen(asked.request.accept, (OCTETS,))
         try:
             with self._source.uncompressed(held) as path:
                 found = render.native_frames(path, numbers)
         except (NotEncodable, render.NotRendered) as problem:
-            raise _Refusal(404, str(problem)) from None
+            raise Refusal(404, str(problem)) from None
         return self._octets(asked, found)
 
-    def _octets(self, asked: _Asked, found: Sequence[bytes]) -> HttpReply:
-        chosen = _chosen(asked.request.accept, (OCTETS,))
+    def _octets(self, asked: Asked, found: Sequence[bytes]) -> HttpReply:
+        wanted = chosen(asked.request.accept, (OCTETS,))
         content = f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}"
         parts = [multipart.of_bytes(content, data, asked.request.url) for data in found]
-        if chosen.media_type == OCTETS and len(parts) == 1:
+        if wanted.media_type == OCTETS and len(parts) == 1:
             return multipart.single(200, parts[0])
         return multipart.reply(200, OCTETS, parts)
 
     # Pictures.
 
-    def _rendered(self, asked: _Asked) -> HttpReply:
-        kind = _chosen(asked.request.accept, (JPEG, PNG), multipart_too=False).media_type
+    def _rendered(self, asked: Asked) -> HttpReply:
+        kind = chosen(asked.request.accept, (JPEG, PNG), multipart_too=False).media_type
         members = self._members(asked)
         parameters = dict(parse_qsl(asked.request.query))
         if asked.what == "thumbnail":
-            parameters.setdefault("viewport", f"{_THUMBNAIL},{_THUMBNAIL}")
-        view = _view(parameters, asked.uids.get("frames", ""))
+            parameters.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
+        how = view(parameters, asked.uids.get("frames", ""))
         # Of several the middle one: the first of a series is often no good picture of it.
-        return self._picture(members[len(members) // 2], view, PNG if kind == PNG else JPEG)
+        return self._picture(members[len(members) // 2], how, PNG if kind == PNG else JPEG)
 
     def _picture(self, held: Held, view: render.View, kind: str) -> HttpReply:
         try:
             with self._source.uncompressed(held) as path:
                 data = render.picture(path, view, kind)
         except (NotEncodable, render.NotRendered) as problem:
-            raise _Refusal(406, str(problem)) from None
+            raise Refusal(406, str(problem)) from None
         except Gone:
-            raise _Refusal(404, "the instance is not there any more") from None
+            raise Refusal(404, "the instance is not there any more") from None
         return multipart.single(200, multipart.of_bytes(kind, data))
 
     # WADO-URI.
 
-    def _uri(self, asked: _Asked) -> HttpReply:
+    def _uri(self, asked: Asked) -> HttpReply:
         given = dict(parse_qsl(asked.request.query))
         uids = {name: given.get(f"{name}UID", "") for name in ("study", "series", "object")}
         if given.get("requestType") != "WADO" or not uids["object"]:
-            raise _Refusal(400, "requestType=WADO, studyUID, seriesUID and objectUID are required (PS3.18: 9.4.1)")
-        if not all(re.fullmatch(_UID, uid) for uid in uids.values()):
-            raise _Refusal(404, "there is no such instance here")
+            raise Refusal(400, "requestType=WADO, studyUID, seriesUID and objectUID are required (PS3.18: 9.4.1)")
+        if not all(re.fullmatch(UID, uid) for uid in uids.values()):
+            raise Refusal(404, "there is no such instance here")
         asked.uids = {"study": uids["study"], "series": uids["series"], "instance": uids["object"]}
         (held,) = self._members(asked)[:1]
         types = [one.strip().lower() for one in given.get("contentType", "").split(",") if one.strip()]
         if given.get("anonymize", "no") != "no":
-            raise _Refusal(406, "anonymising is not supported")
+            raise Refusal(406, "anonymising is not supported")
         if DICOM in types:
             asked.stack.callback(self._source.streams.enter())
             for _, ready in self._opened(asked, [held], given.get("transferSyntax", "")):
                 return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, _chunks(ready)))
-            raise _Refusal(406, "the instance cannot be given in that transfer syntax")
+            raise Refusal(406, "the instance cannot be given in that transfer syntax")
         kind = next((one for one in types or [JPEG] if one in (JPEG, PNG)), "")
         if not kind:
-            raise _Refusal(406, f"contentType is one of {DICOM}, {JPEG}, {PNG}")
-        return self._picture(held, _uri_view(given), kind)
+            raise Refusal(406, f"contentType is one of {DICOM}, {JPEG}, {PNG}")
+        return self._picture(held, uri_view(given), kind)
 
     # QIDO-RS.
 
-    def _search(self, asked: _Asked) -> HttpReply:
-        _chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
+    def _search(self, asked: Asked) -> HttpReply:
+        chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
         level = asked.what.partition("/")[2]
         names = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
         known = {names[name]: uid for name, uid in asked.uids.items()}
         try:
             wanted = search.read(level, parse_qsl(asked.request.query, max_num_fields=200), known)
         except (search.BadSearch, ValueError) as problem:
-            raise _Refusal(400, str(problem)) from None
+            raise Refusal(400, str(problem)) from None
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
         found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
         reply = _json(200, found)
@@ -348,68 +302,8 @@ class DicomWeb:
         return reply
 
 
-def _chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> Wanted:
-    """The first media range that can be served; anything is served as the first kind, several in parts.
-
-    Raises:
-        _Refusal: none of them can.
-    """
-    for one in accept.wanted(header):
-        if one.media_type in ("*/*", "application/*", "image/*") or (one.is_multipart and one.kind in ("", "*/*")):
-            first = next((k for k in kinds if one.media_type == "*/*" or k.startswith(one.media_type[:-1])), kinds[0])
-            return Wanted(MULTIPART, first, one.syntax) if multipart_too else Wanted(first)
-        if one.of in kinds and (multipart_too or not one.is_multipart):
-            return one
-    raise _Refusal(406, f"what is accepted is none of {', '.join(kinds)}")
-
-
 def _chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
     return lambda: ready.chunks()
-
-
-def _numbers(text: str) -> list[int]:
-    """Frame numbers from 1, separated by commas.
-
-    Raises:
-        _Refusal: something else.
-    """
-    if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
-        raise _Refusal(400, "frames are numbers from 1, separated by commas")
-    return [int(one) for one in text.split(",")]
-
-
-def _view(parameters: Mapping[str, str], frames: str) -> render.View:
-    """How to render, by PS3.18: 8.3.5.
-
-    Raises:
-        _Refusal: a parameter is malformed.
-    """
-    try:
-        width, height = (int(float(one or 0)) for one in parameters.get("viewport", "0,0").split(",")[:2])
-        window = None
-        if "window" in parameters:
-            centre, extent = parameters["window"].split(",")[:2]
-            window = float(centre), float(extent)
-        frame = _numbers(frames)[0] if frames else 1
-        return render.View(frame, width, height, window, int(parameters.get("quality", "90")))
-    except ValueError:
-        raise _Refusal(400, "viewport is width,height; window is centre,width,function; quality 1 to 100") from None
-
-
-def _uri_view(given: Mapping[str, str]) -> render.View:
-    """How to render, by PS3.18: 9.4.1.2.
-
-    Raises:
-        _Refusal: a parameter is malformed, or a window has a centre or a width alone.
-    """
-    if ("windowCenter" in given) != ("windowWidth" in given):
-        raise _Refusal(400, "windowCenter and windowWidth come together (PS3.18: 9.4.1.2.6)")
-    try:
-        window = (float(given["windowCenter"]), float(given["windowWidth"])) if "windowCenter" in given else None
-        numbers = [int(given.get(name, low)) for name, low in (("columns", 0), ("rows", 0), ("frameNumber", 1))]
-        return render.View(numbers[2], numbers[0], numbers[1], window, int(given.get("imageQuality", 90)))
-    except ValueError:
-        raise _Refusal(400, "rows, columns, frameNumber, imageQuality and windows are numbers") from None
 
 
 def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:

@@ -1,0 +1,62 @@
+"""What an event is about, as participant objects; each within bounds, whatever a peer has sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from xds.audit.messages.codes import (
+    PATIENT_NUMBER,
+    Coded,
+    ObjectRole,
+    ObjectType,
+)
+from xds.audit.messages.message import (
+    Detail,
+    ParticipantObject,
+)
+
+DOCUMENT_DETAIL = "Document Unique ID"
+
+
+OBJECTS, DETAILS = 500, 5000
+"""Of one record; and details of one object."""
+
+
+LENGTH = 1024
+"""Characters of an id, a name or a detail that is kept: no valid one is longer."""
+
+
+def in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:
+    """An object with so many details as a record holds, as often as it needs."""
+    for begin in range(0, max(len(item.details), 1), DETAILS):
+        yield replace(item, details=item.details[begin : begin + DETAILS])
+
+
+def thing(
+    id_: str,
+    kind: Coded,
+    role: ObjectRole = ObjectRole.REPORT,
+    *,
+    name: str = "",
+    query: bytes | None = None,
+    details: tuple[Detail, ...] = (),
+) -> ParticipantObject:
+    type_ = ObjectType.SYSTEM_OBJECT
+    return ParticipantObject(id_[:LENGTH], kind, type_, role, name=name[:LENGTH], query=query, details=details)
+
+
+def patient_object(patient_id: str, pairs: Iterable[tuple[str, str]]) -> Iterator[ParticipantObject]:
+    if patient_id:
+        yield ParticipantObject(
+            patient_id[:LENGTH], PATIENT_NUMBER, ObjectType.PERSON, ObjectRole.PATIENT, details=as_details(pairs)
+        )
+
+
+def as_details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:
+    """Values as UTF-8; what no text can hold is replaced, because a record is written whatever a peer has sent."""
+    return tuple(Detail(kind, value[:LENGTH].encode("utf-8", "replace")) for kind, value in pairs)
+
+
+def without(item: ParticipantObject, details: Collection[Detail]) -> ParticipantObject:
+    return replace(item, details=tuple(d for d in item.details if d not in details)) if details else item

@@ -1,0 +1,141 @@
+"""One DICOMweb request: its address taken apart, and what its parameters ask for.  PS3.18: 8.3.5, 9.4.1, 10.4, 10.6."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from werkzeug.routing import Map, Rule
+
+from xds.archives.interface import Held
+from xds.audit.messages.events import AuditEvent
+from xds.endpoints.dicomweb import accept, render
+from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
+from xds.wire.http import HttpRequest
+
+JPEG, PNG = "image/jpeg", "image/png"
+
+
+UID = "[0-9.]{1,64}"
+
+
+THUMBNAIL = 200
+
+
+class Refusal(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass(slots=True)
+class Asked:
+    """One request on its way: its address taken apart, its event, and what is to be given back at its end."""
+
+    request: HttpRequest
+    what: str
+    uids: Mapping[str, str]
+    event: AuditEvent
+    stack: ExitStack = field(default_factory=ExitStack)
+    failed: list[str] = field(default_factory=list)  # SOP Instance UIDs that could not be given
+
+    @property
+    def base(self) -> str:
+        """The address of the service."""
+        return self.request.url.partition("/dicomweb")[0] + "/dicomweb"
+
+    def address(self, held: Held) -> str:
+        return (
+            f"{self.base}/studies/{held.study_instance_uid}/series/{held.series_instance_uid}"
+            f"/instances/{held.sop_instance_uid}"
+        )
+
+
+_INSTANCE = "/studies/<study>/series/<series>/instances/<instance>"
+
+
+_PLACES = ("/studies/<study>", "/studies/<study>/series/<series>", _INSTANCE)
+
+
+ADDRESSES = Map(
+    [
+        *(Rule(f"/dicomweb{path}", endpoint="retrieve") for path in _PLACES),
+        *(Rule(f"/dicomweb{path}/metadata", endpoint="metadata") for path in _PLACES),
+        *(Rule(f"/dicomweb{path}/{what}", endpoint=what) for path in _PLACES for what in ("rendered", "thumbnail")),
+        Rule(f"/dicomweb{_INSTANCE}/frames/<frames>", endpoint="frames"),
+        Rule(f"/dicomweb{_INSTANCE}/frames/<frames>/rendered", endpoint="rendered"),
+        Rule(f"/dicomweb{_INSTANCE}/bulkdata/<tag>", endpoint="bulkdata"),
+        Rule("/dicomweb/studies", endpoint="search/studies"),
+        Rule("/dicomweb/series", endpoint="search/series"),
+        Rule("/dicomweb/instances", endpoint="search/instances"),
+        Rule("/dicomweb/studies/<study>/series", endpoint="search/series"),
+        Rule("/dicomweb/studies/<study>/instances", endpoint="search/instances"),
+        Rule("/dicomweb/studies/<study>/series/<series>/instances", endpoint="search/instances"),
+        Rule("/wado", endpoint="uri"),
+    ],
+    strict_slashes=False,
+)
+
+
+def chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> Wanted:
+    """The first media range that can be served; anything is served as the first kind, several in parts.
+
+    Raises:
+        Refusal: none of them can.
+    """
+    for one in accept.wanted(header):
+        if one.media_type in ("*/*", "application/*", "image/*") or (one.is_multipart and one.kind in ("", "*/*")):
+            first = next((k for k in kinds if one.media_type == "*/*" or k.startswith(one.media_type[:-1])), kinds[0])
+            return Wanted(MULTIPART, first, one.syntax) if multipart_too else Wanted(first)
+        if one.of in kinds and (multipart_too or not one.is_multipart):
+            return one
+    raise Refusal(406, f"what is accepted is none of {', '.join(kinds)}")
+
+
+def numbers(text: str) -> list[int]:
+    """Frame numbers from 1, separated by commas.
+
+    Raises:
+        Refusal: something else.
+    """
+    if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
+        raise Refusal(400, "frames are numbers from 1, separated by commas")
+    return [int(one) for one in text.split(",")]
+
+
+def view(parameters: Mapping[str, str], frames: str) -> render.View:
+    """How to render, by PS3.18: 8.3.5.
+
+    Raises:
+        Refusal: a parameter is malformed.
+    """
+    try:
+        width, height = (int(float(one or 0)) for one in parameters.get("viewport", "0,0").split(",")[:2])
+        window = None
+        if "window" in parameters:
+            centre, extent = parameters["window"].split(",")[:2]
+            window = float(centre), float(extent)
+        frame = numbers(frames)[0] if frames else 1
+        return render.View(frame, width, height, window, int(parameters.get("quality", "90")))
+    except ValueError:
+        raise Refusal(400, "viewport is width,height; window is centre,width,function; quality 1 to 100") from None
+
+
+def uri_view(given: Mapping[str, str]) -> render.View:
+    """How to render, by PS3.18: 9.4.1.2.
+
+    Raises:
+        Refusal: a parameter is malformed, or a window has a centre or a width alone.
+    """
+    if ("windowCenter" in given) != ("windowWidth" in given):
+        raise Refusal(400, "windowCenter and windowWidth come together (PS3.18: 9.4.1.2.6)")
+    try:
+        window = (float(given["windowCenter"]), float(given["windowWidth"])) if "windowCenter" in given else None
+        numbers = [int(given.get(name, low)) for name, low in (("columns", 0), ("rows", 0), ("frameNumber", 1))]
+        return render.View(numbers[2], numbers[0], numbers[1], window, int(given.get("imageQuality", 90)))
+    except ValueError:
+        raise Refusal(400, "rows, columns, frameNumber, imageQuality and windows are numbers") from None

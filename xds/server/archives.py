@@ -1,0 +1,84 @@
+"""What this deployment's images are read from, and put into: a folder, or a PACS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xds.archives.dicomweb import DicomWebWay
+from xds.archives.dimse import DimseWay
+from xds.archives.dimse import Peer as DimsePeer
+from xds.archives.folder import FolderArchive
+from xds.archives.intake import Intake
+from xds.archives.interface import Archive
+from xds.archives.pacs import Pacs, Way
+from xds.archives.web import Web
+from xds.errors import Unusable
+from xds.imaging.group import Study
+from xds.imaging.manifest import Manifest
+from xds.imaging.study import manifest_of
+from xds.settings.sections import Settings
+
+
+def archive(settings: Settings) -> Archive | None:
+    """The images of this deployment, where it has any.
+
+    Raises:
+        Unusable: the folder is not there, its index or the spool cannot be made, there are several archives, or one
+            is malformed.
+    """
+    imaging = settings.imaging_source
+    if sum(map(bool, (imaging.folder, imaging.dicomweb, imaging.dimse))) > 1:
+        raise Unusable("imaging_source: folder, dicomweb or dimse, one of them")
+    try:
+        way = _way(settings)
+        if way is not None:
+            seconds = imaging.pacs_seconds
+            return Pacs(way, settings.data / "spool", zone=imaging.timezone, known_seconds=seconds)
+        if not imaging.folder:
+            return None
+        return FolderArchive(
+            Path(imaging.folder), settings.data / "images.sqlite", settings.data / "spool", zone=imaging.timezone
+        )
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"imaging_source: {problem}") from None
+
+
+def intake(settings: Settings) -> Intake:
+    """What takes instances into the folder.
+
+    Raises:
+        Unusable: there is no folder.
+    """
+    images = archive(settings)
+    if not isinstance(images, FolderArchive):
+        raise Unusable("imaging_source.stow_rs and cstore_listen take instances into imaging_source.folder: set it")
+    return Intake(images)
+
+
+def _way(settings: Settings) -> Way | None:
+    """How the PACS is spoken to, where the images are in one."""
+    imaging = settings.imaging_source
+    if imaging.dicomweb:
+        return DicomWebWay(web(settings, imaging.dicomweb))
+    if imaging.dimse:
+        title, port = imaging.retrieve_ae_title, imaging.dimse_move_port
+        peer = DimsePeer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
+        return DimseWay(peer)
+    return None
+
+
+def web(settings: Settings, url: str) -> Web:
+    """A PACS' web service, called with this node's certificate."""
+    tls, seconds = settings.tls, settings.imaging_source.pacs_seconds
+    return Web(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=seconds)
+
+
+def manifest_for(study: Study, settings: Settings) -> Manifest:
+    """A study's manifest, as this deployment's Imaging Document Source promises it."""
+    source = settings.imaging_source
+    return manifest_of(
+        study,
+        retrieve_location_uid=source.retrieve_location_uid,
+        retrieve_ae_title=source.retrieve_ae_title,
+        retrieve_url=source.retrieve_url,
+    )

@@ -1,0 +1,63 @@
+"""Whom this deployment calls: clients of other nodes, and of the actors in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xds.actors.remote_registry import RemoteRegistry
+from xds.initiating.imaging_document_consumer import Peers
+from xds.settings.sections import Peer, Settings
+from xds.transactions import (
+    iti18_registry_stored_query,
+    iti42_register_document_set_b,
+)
+from xds.wire.client import Client, LocalClient
+from xds.wire.http import HttpReply, HttpRequest
+
+
+def client(settings: Settings, url: str) -> Client:
+    """A client of another node's, with this node's certificate."""
+    tls = settings.tls
+    return Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted)
+
+
+def remote_registry(settings: Settings) -> RemoteRegistry | None:
+    """The registry elsewhere that ITI-42 goes to, where there is one."""
+    url, tls = settings.repository.registry_url, settings.tls
+    if not url:
+        return None
+    seconds = settings.repository.registry_seconds
+    waiting = Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=seconds)
+    return RemoteRegistry(
+        waiting,
+        iti42_register_document_set_b.TRANSACTION.action,
+        iti18_registry_stored_query.TRANSACTION.action,
+    )
+
+
+def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None], base: str) -> Peers:
+    """Who is asked for studies; ``answer`` is that of the actors in this process, ``base`` their address."""
+
+    def local(actor: str) -> Client | None:
+        def reply(request: HttpRequest) -> HttpReply:
+            replied = answer(request)
+            assert replied is not None  # noqa: S101  a POST to an actor that is served
+            return replied
+
+        return LocalClient(f"{base}/{actor}", f"/{actor}", reply) if actor in settings.server.actors else None
+
+    def remote(peer: Peer | None) -> Client | None:
+        if peer is None:
+            return None
+        return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+
+    def repository(uid: str) -> Client | None:
+        ours = uid == settings.repository.unique_id
+        return local("repository") if ours else remote(settings.repositories.get(uid))
+
+    def source(uid: str) -> Client | None:
+        ours = uid == settings.imaging_source.retrieve_location_uid
+        return local("imaging-source") if ours else remote(settings.imaging_sources.get(uid))
+
+    url = settings.console.registry_url
+    return Peers(client(settings, url) if url else local("registry"), repository, source)

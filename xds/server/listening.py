@@ -1,0 +1,86 @@
+"""Where a deployment listens, and whether it may."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from xds.access.senders import Senders
+from xds.access.users import Users
+from xds.audit.search.watching import Watcher
+from xds.errors import Unusable
+from xds.initiating.witnesses import witness_at, witness_of
+from xds.server.actors import code_sets
+from xds.server.archives import intake
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.wire.sealing import certificate
+from xds.wire.syslog import named
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        Unusable: not of the form HOST:PORT.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Unusable("an address to listen on is HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_listen(loaded: Loaded) -> None:
+    """Without mutual TLS the server listens on loopback only, unless the operator says so by name.
+
+    Raises:
+        Unusable: it would listen wider, or another setting keeps it from starting.
+    """
+    settings = loaded.settings
+    feeds = {
+        "mllp.listen" if name == DEFAULT_DOMAIN else f"domains.{name}.mllp_listen": domain.mllp_listen
+        for name, domain in settings.affinity_domains.items()
+    }
+    feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
+    feeds["syslog.tls"] = settings.syslog.tls
+    plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}
+    for name, listen in plain.items():
+        if listen and not _is_loopback(address(listen)[0]) and not settings.server.allow_open_listen:
+            raise Unusable(
+                f"{name} is {listen}: nobody is authenticated there; server.allow_open_listen = true says so"
+            )
+    if settings.syslog.tls and not (settings.tls.certificate and settings.tls.trusted):
+        raise Unusable("syslog.tls needs tls.certificate, tls.key and tls.trusted")
+    for name, listen in {"server.listen": settings.server.listen, **feeds}.items():
+        if not listen:
+            continue
+        host, _ = address(listen)
+        if not _is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
+            raise Unusable(
+                f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
+                "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
+            )
+    if settings.imaging_source.stow_rs or settings.imaging_source.cstore_listen:
+        intake(settings)
+    for domain in settings.affinity_domains.values():
+        code_sets(domain)
+    Senders(settings.senders)
+    for url in settings.audit.forward_to:
+        named(url)
+    for where in settings.audit.witnesses:
+        witness_at(where, settings.tls, lambda: ())
+    for text in settings.audit.witness_of:
+        witness_of(text)
+    if settings.xua.trusted:
+        Users(settings.xua)
+    Watcher(settings.review)
+    if settings.oidc.issuer and not settings.oidc.client_id:
+        raise Unusable("oidc.issuer needs oidc.client_id")
+    if settings.capture.certificate:
+        certificate(Path(settings.capture.certificate))

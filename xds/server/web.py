@@ -1,0 +1,86 @@
+"""The processes that answer HTTP: the web's, and those that stream images."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from xds.server.application import Application
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.wire.pace import Pace
+from xds.wire.worker import ToRoot, Worker
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    """One gunicorn of ours: the web, or the images."""
+
+    def __init__(self, loaded: Loaded, options: dict[str, Any], pace: Pace) -> None:
+        self._loaded, self._options, self.pace = loaded, options, pace
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._options.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Application:
+        application = self._application = Application(self._loaded)
+        gc.collect()
+        gc.freeze()  # what is there for good is not looked through again in the middle of a request
+        return application
+
+    def tell_of_strangers(self, peer: str, reason: str) -> None:
+        """Record a peer that could not be authenticated."""
+        self._application.domains[DEFAULT_DOMAIN].events.stranger(peer, reason)
+
+
+def _options(loaded: Loaded) -> dict[str, Any]:
+    settings = loaded.settings
+    options: dict[str, Any] = {
+        "worker_class": Worker,
+        "threads": settings.server.threads,
+        "keepalive": 15,
+        "timeout": 120,
+        "graceful_timeout": int(settings.server.stop_seconds),
+        "worker_connections": 1000,
+        "loglevel": "error",  # its warnings quote what peers send
+        "logger_class": ToRoot,
+        "control_socket_disable": True,
+        "permit_obsolete_folding": True,
+        "proc_name": "xds",
+        "umask": 0o077,
+    }
+    if settings.tls.certificate:
+        options |= {"certfile": settings.tls.certificate, "keyfile": settings.tls.key, "do_handshake_on_connect": False}
+        if settings.tls.trusted:
+            options |= {"ca_certs": settings.tls.trusted, "cert_reqs": 2}
+    return options
+
+
+def _pace(loaded: Loaded) -> Pace:
+    server = loaded.settings.server
+    return Pace(server.header_seconds, server.stall_seconds, server.least_bytes_per_second, server.upload_threads)
+
+
+def web(loaded: Loaded, images_socket: str) -> None:
+    server = loaded.settings.server
+    options = _options(loaded) | {"bind": server.listen, "workers": server.workers}
+    imaging = loaded.settings.imaging_source
+    carriers = imaging.processes * (imaging.streams + 4)
+    pace = replace(_pace(loaded), images_socket=images_socket, carrier_threads=carriers)
+    _Gunicorn(loaded, options, pace).run()
+
+
+def images(loaded: Loaded, images_socket: str) -> None:
+    imaging = loaded.settings.imaging_source
+    options = _options(loaded) | {
+        "bind": f"unix:{images_socket}",
+        "workers": imaging.processes,
+        "threads": imaging.streams + 4,
+        "keepalive": 0,
+    }
+    for tls in ("certfile", "keyfile", "ca_certs", "cert_reqs", "do_handshake_on_connect"):
+        options.pop(tls, None)
+    _Gunicorn(loaded, options, replace(_pace(loaded), takes_handed=True)).run()

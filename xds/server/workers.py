@@ -1,0 +1,200 @@
+"""The processes beside the web: each runs until it is told to stop, or the supervisor is gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from threading import Event
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from xds.actors.document_repository import NoAnswer
+from xds.archives.interface import Gone, NotAnswering
+from xds.audit.log.keys import log_certificates
+from xds.audit.messages.events import AuditEvent, source_of
+from xds.audit.messages.parties import Party
+from xds.endpoints.cstore import StorageScp
+from xds.endpoints.syslog import AuditReceiver
+from xds.errors import Refused
+from xds.initiating.audit_forwarder import Forwarder
+from xds.initiating.witnesses import Witnessing, witness_at
+from xds.server.application import Application
+from xds.server.archives import archive, intake
+from xds.server.listening import address
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.store.audit.records import record
+from xds.store.documents.folder import NotReachable
+from xds.store.documents.object_store import open_blobs
+from xds.store.engine import make_engine
+from xds.system.clock import Checked
+from xds.wire.client import client_context
+from xds.wire.metrics import Metrics
+from xds.wire.mllp import Listener, server_context
+from xds.wire.spool import Spool
+
+log = logging.getLogger("xds.server.workers")
+
+SWEEP_EVERY_SECONDS = 600.0
+"""Between two looks for documents that were staged and never named."""
+
+
+def follow_archive(loaded: Loaded) -> None:
+    """Keep the index of the images up to date."""
+    images, parent = archive(loaded.settings), os.getppid()
+    assert images is not None  # noqa: S101  started only where there is a folder
+    while os.getppid() == parent:
+        try:
+            images.refresh()
+        except OSError:
+            log.exception("archive.unreadable")
+        time.sleep(loaded.settings.imaging_source.refresh_seconds)
+
+
+def _told_to_stop() -> Event:
+    """What is set when this process is told to stop, and so may end what it does first."""
+    stopping = Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    return stopping
+
+
+def mllp(loaded: Loaded, name: str) -> None:
+    """Take an affinity domain's Patient Identity Feed until told to stop (ITI-8)."""
+    stopping = _told_to_stop()
+    application, parent = Application(loaded), os.getppid()
+    tls = loaded.settings.tls
+    context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
+    domain = application.domains[name]
+    listener = Listener(*address(domain.own.mllp_listen), domain.feeding().answer, context, domain.events.stranger)
+    listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
+    application.engine.dispose()
+
+
+def cstore(loaded: Loaded) -> None:
+    """Take instances by C-STORE until told to stop."""
+    stopping = _told_to_stop()
+    application, parent = Application(loaded), os.getppid()
+    imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
+    scp = StorageScp(
+        intake(loaded.settings),
+        imaging.retrieve_ae_title,
+        address(imaging.cstore_listen),
+        domain.storage_recording,
+        senders=imaging.cstore_from,
+        context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
+        tell=domain.events.stranger,
+    )
+    while os.getppid() == parent and not stopping.wait(0.5):
+        pass
+    scp.close()
+    application.engine.dispose()
+
+
+def syslog(loaded: Loaded) -> None:
+    """Take other nodes' audit records until told to stop (ITI-20)."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
+    at = {
+        name: address(getattr(settings.syslog, name))
+        for name in ("tls", "tcp", "udp")
+        if getattr(settings.syslog, name)
+    }
+    tls = settings.tls
+    here = Party("xds", at["tls"][0] if "tls" in at else "localhost", ours=True)
+
+    def alert(peer: str, reason: str) -> AuditEvent:
+        return AuditEvent.not_authenticated(node, here, Party(peer, peer), reason)
+
+    context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
+    receiver = AuditReceiver(engine, Metrics(), alert, context=context, ours=settings.audit.source_id, **at)
+    while os.getppid() == parent and not stopping.wait(0.5):
+        pass
+    receiver.close()
+    engine.dispose()
+
+
+def forward(loaded: Loaded, url: str) -> None:
+    """Send the audit log on to another repository until told to stop (ITI-20)."""
+    stopping, tls, parent = _told_to_stop(), loaded.settings.tls, os.getppid()
+    engine = make_engine(loaded.settings.database_url, connections=1)
+    context = client_context(tls.certificate, tls.key, tls.trusted) if url.startswith("tls:") else None
+    Forwarder(engine, url, context).run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
+    engine.dispose()
+
+
+def clock(loaded: Loaded) -> None:
+    """Compare the clock with a time server's until told to stop."""
+    stopping, audit, parent = _told_to_stop(), loaded.settings.audit, os.getppid()
+    engine = make_engine(loaded.settings.database_url, connections=1)
+
+    def alert(text: str) -> None:
+        with engine.begin() as connection:
+            record(connection, AuditEvent.clock_wrong(source_of(loaded.settings), text).records())
+
+    checked = Checked(audit.time_server, audit.most_offset_seconds, alert)
+    while os.getppid() == parent:
+        try:
+            checked.step()
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+        if stopping.wait(audit.time_seconds):
+            break
+    engine.dispose()
+
+
+def show(loaded: Loaded, where: str) -> None:
+    """Show a witness the audit log's checkpoints until told to stop."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine = make_engine(settings.database_url, connections=1)
+    witness = witness_at(where, settings.tls, lambda: log_certificates(settings))
+    showing = Witnessing(engine, settings.data / "audit", where, witness, source_of(settings))
+    going_on = lambda seconds: os.getppid() == parent and not stopping.wait(seconds)  # noqa: E731
+    showing.run(settings.audit.witness_seconds, going_on)
+    engine.dispose()
+
+
+def settle(loaded: Loaded) -> None:
+    """Ask the registry elsewhere about registrations that it never answered."""
+    application, parent = Application(loaded), os.getppid()
+    while os.getppid() == parent:
+        try:
+            application.domains[DEFAULT_DOMAIN].settle()
+        except (Refused, NoAnswer):
+            log.warning("registry.not_available")
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+        time.sleep(min(30.0, loaded.settings.repository.registry_seconds))
+
+
+def publish(loaded: Loaded) -> None:
+    """Let publishing follow the archive."""
+    application, parent = Application(loaded), os.getppid()
+    with Spool(loaded.settings.data / "spool") as spool:
+        publisher = application.domains[DEFAULT_DOMAIN].publisher(spool)
+        while os.getppid() == parent:
+            try:
+                publisher.step()
+            except (NotAnswering, Gone):
+                log.warning("archive.not_answering")
+            except SQLAlchemyError:
+                log.exception("database.unreachable")
+            time.sleep(min(loaded.settings.imaging_source.refresh_seconds, 10.0))
+
+
+def sweep(loaded: Loaded) -> None:
+    """Remove what was staged or put and never named: what a process that died has left."""
+    engine, parent, swept = make_engine(loaded.settings.database_url, connections=2), os.getppid(), 0.0
+    blobs = open_blobs(loaded.settings, engine)
+    while os.getppid() == parent:
+        if not swept or time.monotonic() - swept > SWEEP_EVERY_SECONDS:
+            swept = time.monotonic()
+            try:
+                removed = blobs.sweep(engine)
+                if removed:
+                    log.info("documents.swept", extra={"removed": removed})
+            except NotReachable:
+                log.warning("documents.not_reachable")
+            except SQLAlchemyError:
+                log.exception("database.unreachable")
+        time.sleep(1.0)

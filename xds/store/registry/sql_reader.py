@@ -1,0 +1,271 @@
+"""The registry's tables behind ``RegistryReader``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from xds.metadata.identifiers import PatientId
+from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
+from xds.store.registry import patients
+from xds.store.registry.compression import unpack
+from xds.store.registry.rows import LOGICAL, UNIQUE
+from xds.store.tables import (
+    association,
+    document_entry,
+    document_entry_value,
+    folder,
+    foreign_association,
+    locator,
+    package_value,
+    submission_set,
+)
+
+BATCH = 500
+"""Ids in one statement."""
+
+PROBE = 1000
+"""Objects that are read before it is counted whether there are too many: a refusal need not read them all."""
+
+TABLES = {
+    Kind.DOCUMENT_ENTRY: document_entry,
+    Kind.SUBMISSION_SET: submission_set,
+    Kind.FOLDER: folder,
+    Kind.ASSOCIATION: association,
+}
+
+
+class SqlReader:
+    """One affinity domain's registry as it is read, inside one database transaction: see ``RegistryReader``."""
+
+    def __init__(self, connection: sa.Connection, domain: str, *, whole: bool = True) -> None:
+        self.connection, self.domain, self._whole = connection, domain, whole
+
+    def references(self) -> SqlReader:
+        return SqlReader(self.connection, self.domain, whole=False)
+
+    def patient_key(self, patient_id: PatientId) -> int | None:
+        return patients.key_of(self.connection, self.domain, patient_id)
+
+    def chain(self, patient_id: PatientId) -> Sequence[int]:
+        return patients.chain(self.connection, self.domain, patient_id)
+
+    def survivors(self, patient_keys: Collection[int]) -> dict[int, Survivor]:
+        return patients.survivors(self.connection, patient_keys)
+
+    def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:
+        return patients.named(self.connection, patient_keys)
+
+    def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
+        table = TABLES[kind]
+        keys = patients.keys_of(self.domain) if patient_keys is None else patient_keys
+        where = [_one_of(table.c.patient_key, keys)]
+        if criteria.latest and "latest" in table.c:
+            where.append(table.c.latest)
+        if criteria.statuses:
+            where.append(table.c.status.in_(criteria.statuses))
+        where += [table.c[column].in_(wanted) for column, wanted in criteria.columns]
+        where += [_has_value(table, keys, attribute, wanted) for attribute, wanted in criteria.values]
+        where += [_has_like(table, keys, attribute, patterns) for attribute, patterns in criteria.patterns]
+        for attribute, range_ in criteria.ranges:
+            column = table.c[attribute]
+            # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).
+            if range_.from_ is not None:
+                where.append(sa.or_(column.is_(None), column >= range_.from_))
+            if range_.to is not None:
+                where.append(sa.or_(column.is_(None), column < range_.to))
+        where += [sa.not_(_has_value(table, keys, *unwanted)) for unwanted in criteria.without]
+        statement = self._selected(table).where(*where).order_by(table.c.entry_uuid)
+        rows = self.connection.execute(statement.limit(min(most + 1, PROBE))).all()
+        if len(rows) == PROBE <= most:
+            ids = sa.select(table.c.entry_uuid).where(*where).limit(most + 1).subquery()
+            if (self.connection.scalar(sa.select(sa.func.count()).select_from(ids)) or 0) > most:
+                raise TooMany
+            rows = self.connection.execute(statement).all()
+        if len(rows) > most:
+            raise TooMany
+        return [_READ[kind](row) for row in rows]
+
+    def _selected(self, table: sa.Table) -> sa.Select[Any]:
+        if self._whole:
+            return sa.select(table)
+        return sa.select(*(column for column in table.c if column.name != "ebxml"), sa.null().label("ebxml"))
+
+    def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
+        return self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)
+
+    def documents_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[FoundDocument]:
+        return self._located(Kind.DOCUMENT_ENTRY, UNIQUE[Kind.DOCUMENT_ENTRY], unique_ids)
+
+    def submission_sets_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
+        return self._located(Kind.SUBMISSION_SET, Kind.SUBMISSION_SET, entry_uuids)
+
+    def submission_sets_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        return self._located(Kind.SUBMISSION_SET, UNIQUE[Kind.SUBMISSION_SET], unique_ids)
+
+    def folders_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[Found]:
+        return self._located(Kind.FOLDER, Kind.FOLDER, entry_uuids)
+
+    def documents_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[FoundDocument]:
+        return self._versions(Kind.DOCUMENT_ENTRY, logical_ids)
+
+    def folders_by_logical_id(self, logical_ids: Iterable[str]) -> Sequence[Found]:
+        return self._versions(Kind.FOLDER, logical_ids)
+
+    def _versions(self, kind: Kind, logical_ids: Iterable[str]) -> list[Any]:
+        """Every version of the entries or folders of these logicalIDs, whichever patient each is of."""
+        wanted = set(logical_ids)
+        first = (item for item in self._located(kind, kind, wanted) if item.logical_id in wanted)
+        found = {item.entry_uuid: item for item in (*first, *self._located(kind, LOGICAL[kind], wanted))}
+        return [found[uuid] for uuid in sorted(found)]
+
+    def folders_by_unique_id(self, unique_ids: Iterable[str]) -> Sequence[Found]:
+        return self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
+
+    def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
+        return self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids)
+
+    def by_uuid(self, entry_uuid: str) -> Found | None:
+        """The object of an entryUUID, whatever it is."""
+        kind, _ = self.kinds_of([entry_uuid]).get(entry_uuid, (None, 0))
+        found: list[Found] = [] if kind is None else self._located(kind, kind, [entry_uuid])
+        return found[0] if found else None
+
+    def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:
+        found: dict[str, FoundAssociation] = {}
+        for batch in batches(entry_uuids):
+            keys = self.connection.scalars(
+                sa.select(locator.c.patient_key)
+                .where(locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.nth == "")
+                .distinct()
+            ).all()
+            keys = [*keys, *self._foreign(batch)]
+            for end in (association.c.source, association.c.target):
+                mine = (association.c.patient_key.in_(keys), end.in_(batch))
+                statement = self._selected(association).where(*mine)
+                for row in self.connection.execute(statement):
+                    found[row.entry_uuid] = _association(row)
+        return sorted(found.values(), key=lambda item: item.entry_uuid)
+
+    def _foreign(self, entry_uuids: Sequence[str]) -> Sequence[int]:
+        table = foreign_association
+        statement = sa.select(table.c.patient_key).where(table.c.domain == self.domain, table.c.target.in_(entry_uuids))
+        return self.connection.scalars(statement.distinct()).all()
+
+    def values_of(self, patient_key: int, attribute: str, entry_uuids: Collection[str]) -> dict[str, frozenset[str]]:
+        table = document_entry_value
+        found: dict[str, set[str]] = {uuid: set() for uuid in entry_uuids}
+        for batch in batches(entry_uuids):
+            statement = sa.select(table.c.entry_uuid, table.c.value).where(
+                table.c.patient_key == patient_key, table.c.attribute == attribute, table.c.entry_uuid.in_(batch)
+            )
+            for row in self.connection.execute(statement):
+                found[row.entry_uuid].add(row.value)
+        return {uuid: frozenset(values) for uuid, values in found.items()}
+
+    def _located(self, kind: Kind, id_kind: str, ids: Iterable[str]) -> list[Any]:
+        """Objects of a kind by an id of theirs: the locator gives the patient, the patient's table the row."""
+        table, rows = TABLES[kind], dict[str, Any]()
+        for batch in batches(ids):
+            places: dict[int, list[str]] = {}
+            statement = sa.select(locator.c.patient_key, locator.c.entry_uuid).where(
+                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind == id_kind
+            )
+            for place in self.connection.execute(statement):
+                places.setdefault(place.patient_key, []).append(place.entry_uuid)
+            for key, uuids in places.items():
+                mine = (table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
+                statement = self._selected(table).where(*mine)
+                rows |= {row.entry_uuid: row for row in self.connection.execute(statement)}
+        return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
+
+    def kinds_of(self, entry_uuids: Iterable[str]) -> dict[str, tuple[Kind, int]]:
+        """What is registered under these entryUUIDs, and of which patient."""
+        found: dict[str, tuple[Kind, int]] = {}
+        for batch in batches(entry_uuids):
+            statement = sa.select(locator.c.id, locator.c.kind, locator.c.patient_key).where(
+                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind.in_(list(Kind))
+            )
+            found |= {row.id: (Kind(row.kind), int(row.patient_key)) for row in self.connection.execute(statement)}
+        return found
+
+    def unique_ids(self, ids: Iterable[str]) -> dict[str, frozenset[Kind]]:
+        """Of these uniqueIds those that are used, and by objects of which kinds."""
+        kinds = {name: kind for kind, name in UNIQUE.items()}
+        found: dict[str, frozenset[Kind]] = {}
+        for batch in batches(ids):
+            statement = sa.select(locator.c.id, locator.c.kind).where(
+                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind.in_(list(kinds))
+            )
+            for row in self.connection.execute(statement.distinct()):
+                found[row.id] = found.get(row.id, frozenset()) | {kinds[row.kind]}
+        return found
+
+
+def batches(ids: Iterable[str]) -> Iterable[list[str]]:
+    listed = list(dict.fromkeys(ids))
+    return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))
+
+
+def _one_of(column: Any, keys: Any) -> Any:
+    """One key, nearly always: an equality says so to the planner; else several, or a statement that gives them."""
+    return column == keys[0] if isinstance(keys, Sequence) and len(keys) == 1 else column.in_(keys)
+
+
+def _values_of(table: sa.Table) -> sa.Table:
+    """Where the values of multi-valued attributes of a table's objects are."""
+    return document_entry_value if table is document_entry else package_value
+
+
+def _has(table: sa.Table, patient_keys: Any, attribute: str, condition: Any) -> Any:
+    # By what has the value, not whether each object has it: SQLite would look at all values again for every object.
+    values = _values_of(table)
+    held = sa.select(values.c.entry_uuid).where(
+        _one_of(values.c.patient_key, patient_keys), values.c.attribute == attribute, condition
+    )
+    return table.c.entry_uuid.in_(held)
+
+
+def _has_value(table: sa.Table, patient_keys: Any, attribute: str, wanted: Sequence[str]) -> Any:
+    return _has(table, patient_keys, attribute, _values_of(table).c.value.in_(wanted))
+
+
+def _has_like(table: sa.Table, patient_keys: Any, attribute: str, patterns: Sequence[str]) -> Any:
+    value = _values_of(table).c.value
+    likes = (value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)
+    return _has(table, patient_keys, attribute, sa.or_(*likes))
+
+
+def _ebxml(row: Any) -> bytes:
+    return b"" if row.ebxml is None else unpack(row.ebxml)
+
+
+def _found(row: Any, kind: Kind) -> Found:
+    versions = (row.logical_id, row.version, row.latest) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
+    return Found(row.entry_uuid, kind, int(row.patient_key), _ebxml(row), row.status, row.unique_id, *versions)
+
+
+def _document(row: Any) -> FoundDocument:
+    return FoundDocument(
+        row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), _ebxml(row),
+        row.status, row.unique_id, row.logical_id, row.version, row.latest,
+        row.object_type, row.format_code, row.hash, row.size,
+    )  # fmt: skip
+
+
+def _association(row: Any) -> FoundAssociation:
+    return FoundAssociation(
+        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), _ebxml(row), row.status, "", row.entry_uuid,
+        type=row.type, source=row.source, target=row.target,
+    )  # fmt: skip
+
+
+_READ: dict[Kind, Callable[[Any], Found]] = {
+    Kind.DOCUMENT_ENTRY: _document,
+    Kind.SUBMISSION_SET: partial(_found, kind=Kind.SUBMISSION_SET),
+    Kind.FOLDER: partial(_found, kind=Kind.FOLDER),
+    Kind.ASSOCIATION: _association,
+}

@@ -1,0 +1,77 @@
+"""Tables and indexes, each with the query it serves; this package knows them all.
+
+Every table that belongs to a patient has the patient key first in its primary key, and every per-patient
+query names it; look-ups by an id alone go through ``locator``.
+"""
+
+from __future__ import annotations
+
+from xds.store.tables.audit import (
+    audit_access,
+    audit_checkpoint,
+    audit_cursor,
+    audit_head,
+    audit_hold,
+    audit_hour,
+    audit_open,
+    audit_record,
+    audit_unusual,
+    audit_value,
+    audit_vip,
+    audit_witnessed,
+)
+from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
+from xds.store.tables.console import account, saved_search, session
+from xds.store.tables.registry import (
+    association,
+    deployment,
+    document_entry,
+    document_entry_value,
+    folder,
+    foreign_association,
+    locator,
+    package_value,
+    patient,
+    submission_set,
+)
+from xds.store.tables.repository import (
+    capture,
+    captured_message,
+    document,
+    publication,
+)
+
+__all__ = [
+    "BY_PATIENT",
+    "PARTITIONS",
+    "account",
+    "association",
+    "audit_access",
+    "audit_checkpoint",
+    "audit_cursor",
+    "audit_head",
+    "audit_hold",
+    "audit_hour",
+    "audit_open",
+    "audit_record",
+    "audit_unusual",
+    "audit_value",
+    "audit_vip",
+    "audit_witnessed",
+    "capture",
+    "captured_message",
+    "deployment",
+    "document",
+    "document_entry",
+    "document_entry_value",
+    "folder",
+    "foreign_association",
+    "locator",
+    "metadata",
+    "package_value",
+    "patient",
+    "publication",
+    "saved_search",
+    "session",
+    "submission_set",
+]
