@@ -11,7 +11,7 @@ from xds import __version__
 from xds.errors import Unusable
 
 # Each command, and the module that holds it: read when it is called, so that none waits for another's imports.
-_COMMANDS = {
+COMMANDS = {
     "serve": "xds.cli.serve",
     "config": "xds.cli.config",
     "db": "xds.cli.db",
@@ -34,12 +34,12 @@ class _Commands(click.Group):
     """Finds a command's module when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(_COMMANDS[cmd_name])
+        module = importlib.import_module(COMMANDS[cmd_name])
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 

@@ -6,20 +6,18 @@ import getpass
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, source_of
-from xds.audit.messages.parties import Party
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
-from xds.store import captures as store
-from xds.store.audit.records import now_microseconds, record
-from xds.store.captures import Captured, Capturing
-from xds.store.engine import reading
-from xds.wire.sealing import certificate, opened
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from xds.store.captures import Captured
 
 CONFIGURED, READ = "110129", "110132"
 """Security Configuration, Use of Restricted Function (DICOM PS3.16: CID 401)."""
@@ -49,6 +47,11 @@ def _hours(text: str) -> float:
 @deployment
 def start(sender: str, duration: str, reason: str, config: Path | None, data: str | None) -> None:
     """Begin to capture what a sender sends, and what is answered."""
+    from xds.store import captures as store
+    from xds.store.audit.records import now_microseconds
+    from xds.store.captures import Capturing
+    from xds.wire.sealing import certificate
+
     loaded = settings(config, data)
     limits, hours = loaded.settings.capture, _hours(duration)
     if not limits.certificate:
@@ -72,6 +75,9 @@ def start(sender: str, duration: str, reason: str, config: Path | None, data: st
 @deployment
 def stop(id_: int, config: Path | None, data: str | None) -> None:
     """End a capture; its messages are kept until their time is over."""
+    from xds.store import captures as store
+    from xds.store.audit.records import now_microseconds
+
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not store.stop(connection, id_, now_microseconds()):
@@ -85,6 +91,9 @@ def stop(id_: int, config: Path | None, data: str | None) -> None:
 @as_json
 def list_(config: Path | None, data: str | None, json_: bool) -> None:
     """Print every capture that still has messages or runs."""
+    from xds.store import captures as store
+    from xds.store.audit.records import now_microseconds
+
     with database(settings(config, data)) as engine, engine.begin() as connection:
         store.erase(connection, now_microseconds())
         found = store.listed(connection)
@@ -111,6 +120,9 @@ def list_(config: Path | None, data: str | None, json_: bool) -> None:
 @deployment
 def show(id_: int, key: Path, to: Path, config: Path | None, data: str | None) -> None:
     """Open what a capture holds: a request and a reply file a message, and what came from where."""
+    from xds.store import captures as store
+    from xds.store.engine import reading
+
     loaded = settings(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
@@ -132,6 +144,8 @@ def show(id_: int, key: Path, to: Path, config: Path | None, data: str | None) -
 
 def _opened(found: Sequence[Captured], loaded: Loaded, key: Path) -> dict[str, bytes]:
     """The contents of the files, by their names."""
+    from xds.wire.sealing import certificate, opened
+
     recipient = certificate(Path(loaded.settings.capture.certificate))
     return {
         f"{message.id:06d}-{kind}.xml": opened(sealed, recipient, key)
@@ -141,6 +155,10 @@ def _opened(found: Sequence[Captured], loaded: Loaded, key: Path) -> dict[str, b
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, kind: str, id_: int, what: str) -> None:
+    from xds.audit.messages.events import AuditEvent, source_of
+    from xds.audit.messages.parties import Party
+    from xds.store.audit.records import record
+
     who = Party(getpass.getuser(), "localhost", ours=True, requestor=True)
     event = AuditEvent.security_alert(source_of(loaded.settings), kind, who, f"urn:xds:capture:{id_}", what)
     record(connection, event.records())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import click
 import sqlalchemy as sa
 
 from xds.audit.messages.events import AuditEvent, source_of
@@ -26,17 +25,6 @@ from xds.wire.xml import Element
 from xds.wire.xua import claimed, header_block
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def audited(command: F) -> F:
-    """The options of a client command: its deployment, or an audit repository to send its records to."""
-    for option in (
-        click.option("--audit-to", metavar="URL", help="Audit by ITI-20 to tls://, tcp:// or udp://HOST:PORT."),
-        click.option("--data", metavar="DIR", help="Audit into this deployment (server.data)."),
-        click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings file (xds.toml)."),
-    ):
-        command = option(command)
-    return command
 
 
 class Desk:

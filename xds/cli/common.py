@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import sqlalchemy as sa
 
 from xds.errors import Unusable
-from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, NamedDomain
-from xds.store.deployment import prepare, with_identity
-from xds.store.engine import make_engine
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +61,9 @@ def settings(config: Path | None, data: str | None, *, made: bool = True, listen
     Raises:
         Unusable: as ``settings.load`` and ``deployment.with_identity`` do.
     """
+    from xds.settings.configuration import load
+    from xds.store.deployment import with_identity
+
     loaded = load(config)
     given = {"server.data": data, "server.listen": listen}
     loaded = loaded.changed({name: value for name, value in given.items() if value is not None}, "command line")
@@ -74,6 +76,8 @@ def existing(config: Path | None, data: str | None) -> Loaded:
     Raises:
         Unusable: there is none; and as ``settings``.
     """
+    from xds.store.deployment import with_identity
+
     loaded = settings(config, data, made=False)
     found = loaded.settings
     if not (found.data / "identity.json").is_file() and not found.database_url.startswith("postgresql"):
@@ -84,6 +88,9 @@ def existing(config: Path | None, data: str | None) -> Loaded:
 @contextmanager
 def database(loaded: Loaded) -> Iterator[sa.Engine]:
     """The deployment's database, up to date."""
+    from xds.store.deployment import prepare
+    from xds.store.engine import make_engine
+
     engine = make_engine(loaded.settings.database_url, connections=4)
     try:
         prepare(engine, loaded)

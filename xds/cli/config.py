@@ -8,8 +8,6 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
-from xds.cli.example import example as example_text
-from xds.server.listening import check_listen
 from xds.settings.sections import flat
 
 SECRET = ("oidc.client_secret",)
@@ -41,6 +39,8 @@ def show(config: Path | None, data: str | None, json_: bool) -> None:
 @deployment
 def check(config: Path | None, data: str | None) -> None:
     """Say whether the server would start with these settings."""
+    from xds.server.listening import check_listen
+
     check_listen(settings(config, data))
     click.echo("the settings are good")
 
@@ -48,4 +48,6 @@ def check(config: Path | None, data: str | None) -> None:
 @config.command(epilog="Example: xds config example > xds.toml")
 def example() -> None:
     """Print a settings file with every setting and its default."""
+    from xds.cli.example import example as example_text
+
     click.echo(example_text(), nl=False)

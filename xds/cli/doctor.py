@@ -5,27 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import sqlalchemy as sa
-from rich.console import Console
-from rich.progress import Progress
 
-from xds.access.senders import Senders
-from xds.actors import document_registry
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
-from xds.ebxml import lcm, rim
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
-from xds.metadata.vocabulary import ON_DEMAND
-from xds.rules import tolerances
-from xds.server.actors import registry_of
 from xds.settings.sections import Loaded
-from xds.store.documents.folder import Damaged, DocumentTable, Kept, NotReachable
-from xds.store.documents.object_store import open_blobs
-from xds.store.engine import reading
-from xds.store.interface import Blobs
-from xds.store.registry.sql_registry import SqlRegistry
-from xds.wire.xml import Element, NotXml, name, parse, schema_errors
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from xds.ebxml import rim
+    from xds.store.documents.folder import Kept
+    from xds.store.interface import Blobs
+    from xds.wire.xml import Element
 
 FILE_BYTES = 64 * 1024 * 1024
 
@@ -61,6 +55,8 @@ def submission(file: Path, config: Path | None, data: str | None, domain: str, s
     --data or --config it is held to what that registry has, too; nothing is kept.  With --sender what is tolerated
     of that sender is put right first.
     """
+    from xds.rules import tolerances
+
     loaded = settings(config, data) if config or data else None
     submitted = _submitted(file)
     tolerated = tolerances.apply(_tolerated(sender, loaded), submitted)
@@ -82,6 +78,9 @@ def submission(file: Path, config: Path | None, data: str | None, domain: str, s
 @as_json
 def documents(config: Path | None, data: str | None, domain: str, reads: bool, json_: bool) -> None:
     """Look for documents of the repository that are missing or changed; exit code 1 if there are any."""
+    from xds.store.documents.folder import NotReachable
+    from xds.store.documents.object_store import open_blobs
+
     loaded = settings(config, data)
     own = affinity_domain(loaded, domain)
     with database(loaded) as engine:
@@ -101,6 +100,12 @@ def documents(config: Path | None, data: str | None, domain: str, reads: bool, j
 
 def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -> Iterator[tuple[str, str]]:
     """The uniqueId of each document that is not as it was stored, and what is wrong; progress on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from xds.store.documents.folder import DocumentTable
+    from xds.store.engine import reading
+
     last = ""
     with Progress(console=Console(stderr=True), transient=True) as progress:
         with reading(engine) as connection:
@@ -120,6 +125,8 @@ def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -
 
 
 def _is_whole(blobs: Blobs, kept: Kept) -> bool:
+    from xds.store.documents.folder import Damaged
+
     try:
         for _ in blobs.chunks(kept.sha256, kept.size_bytes):
             pass
@@ -134,6 +141,8 @@ def _tolerated(sender: str, loaded: Loaded | None) -> tuple[str, ...]:
     Raises:
         Unusable: the settings have none of the name.
     """
+    from xds.access.senders import Senders
+
     if not sender:
         return ()
     senders = {} if loaded is None else loaded.settings.senders
@@ -144,6 +153,8 @@ def _tolerated(sender: str, loaded: Loaded | None) -> tuple[str, ...]:
 
 
 def _print(file: Path, findings: Sequence[Finding], tolerated: Mapping[str, int], could_be: Mapping[str, int]) -> None:
+    from xds.rules import tolerances
+
     for key, count in tolerated.items():
         click.echo(f"tolerated: {key}, {count} times ({tolerances.TOLERANCES[key].what})")
     for finding in findings:
@@ -161,6 +172,8 @@ def _submitted(file: Path) -> Element:
     Raises:
         Unusable: too long, not XML, or without one.
     """
+    from xds.wire.xml import NotXml, name, parse
+
     if file.stat().st_size > FILE_BYTES:
         raise Unusable(f"{file}: over {FILE_BYTES} bytes")
     try:
@@ -174,6 +187,10 @@ def _submitted(file: Path) -> Element:
 
 
 def _findings(submitted: Element, loaded: Loaded | None, domain: str) -> Iterable[Finding]:
+    from xds.actors import document_registry
+    from xds.ebxml import lcm
+    from xds.wire.xml import schema_errors
+
     errors = schema_errors("lcm.xsd", submitted, most=50)
     if errors:
         return [Finding(ErrorCode.REGISTRY_METADATA, f"line {e.line}: {e.message}") for e in errors]
@@ -189,6 +206,8 @@ def _findings(submitted: Element, loaded: Loaded | None, domain: str) -> Iterabl
 
 def _is_on_demand(objects: rim.RegistryObjectList) -> bool:
     """Whether it is meant for ITI-61: its first entry says so."""
+    from xds.metadata.vocabulary import ON_DEMAND
+
     return bool(objects.extrinsic_objects) and objects.extrinsic_objects[0].object_type == ON_DEMAND
 
 
@@ -198,6 +217,9 @@ def _tried(objects: rim.RegistryObjectList, loaded: Loaded, domain: str, *, on_d
     Raises:
         Refused: as the registry would.
     """
+    from xds.server.actors import registry_of
+    from xds.store.registry.sql_registry import SqlRegistry
+
     own = affinity_domain(loaded, domain)
     with database(loaded) as engine, engine.connect() as connection:
         store = SqlRegistry(connection, domain)

@@ -6,22 +6,21 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
-from xds.actors.document_consumer import Search
-from xds.cli import packing
-from xds.cli.client import Desk, audited, desk
 from xds.cli.common import as_json, print_json
-from xds.cli.fetching import Fetch, Outcome, Way, document
-from xds.cli.find import found, search_of, searching
+from xds.cli.options import audited, searching
 from xds.errors import Unusable
-from xds.imaging.entry import FORMAT_CODE
-from xds.metadata import vocabulary as v
-from xds.metadata.document_entry import DocumentEntry
-from xds.wire.spool import Spool
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from xds.actors.document_consumer import Search
+    from xds.cli.client import Desk
+    from xds.cli.fetching import Outcome, Way
+    from xds.metadata.document_entry import DocumentEntry
 
 
 @click.command(epilog="Example: xds fetch --patient 'anna^^^&1.2.3.4&ISO' --to ./images --config clinic.toml")
@@ -58,6 +57,11 @@ def fetch(
     What is in DIR already, whole, is not fetched again.  Images come by RAD-69 where the settings name their source,
     else by WADO-RS where the manifest does.
     """
+    from xds.cli import packing
+    from xds.cli.client import desk
+    from xds.cli.fetching import Outcome
+    from xds.cli.find import found, search_of
+
     outcome = Outcome()
     with desk(config, data, audit_to) as at:
         search = search_of(patient, study, accession, modality, since, until)
@@ -87,12 +91,17 @@ def fetch_all(at: Desk, registry: str, search: Search, to: Path, outcome: Outcom
     Raises:
         Refused, NoReply, Faulted, Unusable: a step that the rest stands on failed.
     """
+    from xds.cli.find import found
+
     _fetched(at, found(at, registry, search), to, outcome, quiet=quiet)
 
 
 def _fetched(
     at: Desk, entries: Sequence[DocumentEntry], to: Path, outcome: Outcome, *, quiet: bool, way: Way = "auto"
 ) -> None:
+    from xds.cli.fetching import Fetch, document
+    from xds.wire.spool import Spool
+
     to.mkdir(parents=True, exist_ok=True)
     with _progress(quiet) as progress, Spool(to / ".incoming") as spool:
         fetch = Fetch(at, to, spool, progress, outcome, way)
@@ -108,6 +117,8 @@ def priors(entries: Sequence[DocumentEntry], study: str) -> list[DocumentEntry]:
     Raises:
         Unusable: the study is not among the entries.
     """
+    from xds.imaging.entry import FORMAT_CODE
+
     manifests = [one for one in entries if one.format_code.key == FORMAT_CODE.key]
     current = next((one for one in manifests if study in _studies(one)), None)
     if current is None:
@@ -125,6 +136,8 @@ def priors(entries: Sequence[DocumentEntry], study: str) -> list[DocumentEntry]:
 
 
 def _studies(entry: DocumentEntry) -> set[str]:
+    from xds.metadata import vocabulary as v
+
     return {r.key.split("^")[0] for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)}
 
 
@@ -133,6 +146,9 @@ def _began(entry: DocumentEntry) -> str:
 
 
 def _progress(quiet: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
+
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn(),
         console=Console(stderr=True), disable=quiet,

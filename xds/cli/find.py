@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from xds.actors.document_consumer import Search, read_entries
-from xds.cli.client import Desk, audited, desk
 from xds.cli.common import as_json, print_json
+from xds.cli.options import audited, searching
 from xds.cli.patient import patient_id
-from xds.ebxml.query import read_request
 from xds.errors import Unusable
-from xds.metadata import vocabulary as v
-from xds.metadata.document_entry import DocumentEntry
-from xds.metadata.reading import display
-from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
-from xds.wire.stored_query_client import StoredQueryClient
-from xds.wire.xml import parse
 
-DEFAULT_REGISTRY = "http://127.0.0.1:8080/registry"
-
-
-def searching(command: Any) -> Any:
-    """The options that say what to look for, and where."""
-    for option in (
-        click.option("--registry", metavar="URL", default=DEFAULT_REGISTRY, show_default=True),
-        click.option("--until", metavar="DTM", default="", help="Studies begun before this, UTC, YYYY[MM[DD…]]."),
-        click.option("--since", metavar="DTM", default="", help="Studies begun at this or later, UTC, YYYY[MM[DD…]]."),
-        click.option("--modality", metavar="CODE", default="", help="Such as CT or MR."),
-        click.option("--accession", metavar="NUMBER[^^^&OID&ISO]", default="", help="With its authority."),
-        click.option("--study", metavar="UID", default="", help="Study Instance UID."),
-        click.option("--patient", required=True, metavar="CX", help="The patient as the affinity domain knows them."),
-    ):
-        command = option(command)
-    return command
+if TYPE_CHECKING:
+    from xds.actors.document_consumer import Search
+    from xds.cli.client import Desk
+    from xds.metadata.document_entry import DocumentEntry
 
 
 def search_of(patient: str, study: str, accession: str, modality: str, since: str, until: str) -> Search:
@@ -44,6 +24,8 @@ def search_of(patient: str, study: str, accession: str, modality: str, since: st
     Raises:
         Unusable: the patient id or the accession number is malformed.
     """
+    from xds.actors.document_consumer import Search
+
     number, _, authority = accession.partition("^^^")
     if authority and not (authority.startswith("&") and authority.endswith("&ISO")):
         raise Unusable("the accession number is not of the form NUMBER^^^&OID&ISO")
@@ -54,6 +36,12 @@ def search_of(patient: str, study: str, accession: str, modality: str, since: st
 
 def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
     """The entries that a registry has for a search; the query is audited."""
+    from xds.actors.document_consumer import read_entries
+    from xds.ebxml.query import read_request
+    from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
+    from xds.wire.stored_query_client import StoredQueryClient
+    from xds.wire.xml import parse
+
     query_id, parameters = search.query()
     peer = at.peer(registry)
     client = StoredQueryClient(
@@ -83,6 +71,8 @@ def find(
     audit_to: str,
 ) -> None:
     """Find a patient's documents in a registry."""
+    from xds.cli.client import desk
+
     with desk(config, data, audit_to) as at:
         entries = found(at, registry, search_of(patient, study, accession, modality, since, until))
     rows = sorted(map(_row, entries), key=lambda row: row["start"], reverse=True)
@@ -95,6 +85,9 @@ def find(
 
 
 def _row(entry: DocumentEntry) -> dict[str, str]:
+    from xds.metadata import vocabulary as v
+    from xds.metadata.reading import display
+
     studies = [r.key.split("^")[0] for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)]
     modalities = [c.code for c in entry.event_code_list if c.scheme == "1.2.840.10008.2.16.4"]
     return {

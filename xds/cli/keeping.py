@@ -5,23 +5,17 @@ from __future__ import annotations
 import getpass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import sqlalchemy as sa
 
-from xds.audit.log.retention import Retention
-from xds.audit.log.sequencer import folder, signing_key
-from xds.audit.messages.events import AuditEvent, source_of
-from xds.audit.messages.parties import Party
 from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, time_of
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
-from xds.store.audit import holds
-from xds.store.audit.holds import Hold
-from xds.store.audit.records import record
-from xds.store.deployment import log_id
-from xds.store.engine import reading
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 _CHANGED = "110135"  # Object Security Attributes Changed
 
@@ -43,6 +37,9 @@ def add(
     patient: str, since: datetime | None, until: datetime | None, reason: str, config: Path | None, data: str | None
 ) -> None:
     """Keep records until the hold is released: of a patient, of a time, or all."""
+    from xds.store.audit import holds
+    from xds.store.audit.holds import Hold
+
     loaded, whom = existing(config, data), str(patient_id(patient)) if patient else ""
     if since and until and until <= since:
         raise click.UsageError("--since is not before --until")
@@ -59,6 +56,8 @@ def add(
 @deployment
 def release(id_: int, config: Path | None, data: str | None) -> None:
     """End the hold ID."""
+    from xds.store.audit import holds
+
     loaded = existing(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         found = holds.release(connection, id_, getpass.getuser())
@@ -74,6 +73,9 @@ def release(id_: int, config: Path | None, data: str | None) -> None:
 @as_json
 def list_(everything: bool, config: Path | None, data: str | None, json_: bool) -> None:
     """Print the holds."""
+    from xds.store.audit import holds
+    from xds.store.engine import reading
+
     with database(existing(config, data)) as engine, reading(engine) as connection:
         found = holds.all_of(connection, active=not everything)
     rows = [{
@@ -91,6 +93,10 @@ def list_(everything: bool, config: Path | None, data: str | None, json_: bool) 
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, id_: int, what: str, whom: str) -> None:
+    from xds.audit.messages.events import AuditEvent, source_of
+    from xds.audit.messages.parties import Party
+    from xds.store.audit.records import record
+
     who = Party(f"xds audit, {getpass.getuser()}", "localhost", ours=True, requestor=True)
     event = AuditEvent.security_alert(source_of(loaded.settings), _CHANGED, who, f"urn:xds:audit:hold:{id_}", what)
     event.about_patient(whom)
@@ -111,6 +117,11 @@ def erase(
     json_: bool,
 ) -> None:  # fmt: skip
     """Erase, or archive, segments of the log whose time is over; it still verifies, and what is held is kept."""
+    from xds.audit.log.retention import Retention
+    from xds.audit.log.sequencer import folder, signing_key
+    from xds.audit.messages.events import source_of
+    from xds.store.deployment import log_id
+
     reason = "".join(c if c.isprintable() else " " for c in reason)[:1000]
     loaded = existing(config, data)
     limit = datetime.now(UTC) - timedelta(days=loaded.settings.audit.keep_days)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
 from xds.errors import Unusable
-from xds.imaging import kos
-from xds.imaging.group import Study
-from xds.imaging.manifest import Manifest
-from xds.imaging.study import scan
-from xds.server.archives import manifest_for
+
+if TYPE_CHECKING:
+    from xds.imaging.group import Study
+    from xds.imaging.manifest import Manifest
 
 
 @click.group()
@@ -29,6 +28,8 @@ def studies_in(folder: Path, zone: str) -> tuple[Study, ...]:
     Raises:
         Unusable: the folder is not there, or holds no study.
     """
+    from xds.imaging.study import scan
+
     if not folder.is_dir():
         raise Unusable(f"{folder} is no folder")
     found = scan(folder, zone=zone)
@@ -45,6 +46,9 @@ def studies_in(folder: Path, zone: str) -> tuple[Study, ...]:
 @deployment
 def make(folder: Path, out: Path, config: Path | None, data: str | None) -> None:
     """Make the manifest of the study in FOLDER."""
+    from xds.imaging import kos
+    from xds.server.archives import manifest_for
+
     loaded = settings(config, data).settings
     studies = studies_in(folder, loaded.imaging_source.timezone)
     if len(studies) > 1:
@@ -59,6 +63,8 @@ def make(folder: Path, out: Path, config: Path | None, data: str | None) -> None
 @as_json
 def show(file: Path, json_: bool) -> None:
     """Print what FILE lists, and where each part lives."""
+    from xds.imaging import kos
+
     try:
         value = kos.read(file.read_bytes())
     except kos.NotAManifest as problem:
@@ -84,6 +90,8 @@ def _plain(value: Manifest) -> dict[str, Any]:
 @as_json
 def check(file: Path, json_: bool) -> None:
     """Hold FILE to the rules of a KOS manifest; exit code 1 if it breaks one."""
+    from xds.imaging import kos
+
     findings = kos.check(file.read_bytes())
     if json_:
         print_json([{"code": f.code, "context": f.context} for f in findings])

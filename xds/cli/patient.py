@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, source_of
-from xds.audit.messages.parties import Party
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
 from xds.errors import Unusable
-from xds.metadata.identifiers import PatientId
 from xds.settings.sections import Loaded
-from xds.store.audit import review
-from xds.store.audit.records import record
-from xds.store.engine import reading
-from xds.store.registry import patients
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from xds.metadata.identifiers import PatientId
 
 
 def patient_id(text: str) -> PatientId:
@@ -25,6 +23,8 @@ def patient_id(text: str) -> PatientId:
     Raises:
         Unusable: not of the form id^^^&oid&ISO.
     """
+    from xds.metadata.identifiers import PatientId
+
     try:
         return PatientId.parse(text)
     except ValueError as problem:
@@ -42,6 +42,8 @@ def patient() -> None:
 @in_domain
 def add(cx: str, config: Path | None, data: str | None, domain: str) -> None:
     """Make the patient CX known."""
+    from xds.store.registry import patients
+
     id_, loaded = patient_id(cx), settings(config, data)
     if id_.authority not in affinity_domain(loaded, domain).assigning_authorities:
         raise Unusable(f"{id_.authority} is none of domain.assigning_authorities")
@@ -59,6 +61,8 @@ def add(cx: str, config: Path | None, data: str | None, domain: str) -> None:
 @as_json
 def watch(cx: str, no_more: bool, config: Path | None, data: str | None, json_: bool) -> None:
     """Show the auditor every access to the patient CX by a person; without CX print who is watched so."""
+    from xds.store.audit import review
+
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not cx:
@@ -76,6 +80,10 @@ def watch(cx: str, no_more: bool, config: Path | None, data: str | None, json_: 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, PatientId]) -> None:
     """Audit what is done to patients, in the commit that does it."""
+    from xds.audit.messages.events import AuditEvent, source_of
+    from xds.audit.messages.parties import Party
+    from xds.store.audit.records import record
+
     node, who = source_of(loaded.settings), Party("xds patient", "localhost", ours=True, requestor=True)
     for action, id_ in done:
         record(connection, AuditEvent.patient_record(node, action, who, str(id_)).records())
@@ -88,6 +96,8 @@ def _recorded(connection: sa.Connection, loaded: Loaded, *done: tuple[str, Patie
 @in_domain
 def merge(subsumed: str, surviving: str, config: Path | None, data: str | None, domain: str) -> None:
     """Let the patient SUBSUMED go on as SURVIVING: what is registered for either is found under the latter."""
+    from xds.store.registry import patients
+
     one, other, loaded = patient_id(subsumed), patient_id(surviving), settings(config, data)
     affinity_domain(loaded, domain)
     try:
@@ -105,6 +115,8 @@ def merge(subsumed: str, surviving: str, config: Path | None, data: str | None, 
 @in_domain
 def unmerge(cx: str, config: Path | None, data: str | None, domain: str) -> None:
     """Undo the merge of the patient CX, who stands for themselves again."""
+    from xds.store.registry import patients
+
     one, loaded = patient_id(cx), settings(config, data)
     affinity_domain(loaded, domain)
     try:
@@ -123,6 +135,9 @@ def unmerge(cx: str, config: Path | None, data: str | None, domain: str) -> None
 @as_json
 def list_(merged: bool, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
     """Print every patient that stands for themselves."""
+    from xds.store.engine import reading
+    from xds.store.registry import patients
+
     loaded = settings(config, data)
     affinity_domain(loaded, domain)
     with database(loaded) as engine, reading(engine) as connection:

@@ -8,8 +8,6 @@ import click
 
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
-from xds.store import publications as store
-from xds.store.engine import reading
 
 STATES = ("waiting", "sending", "published", "refused", "moving", "withdrawn")
 
@@ -25,6 +23,9 @@ def publications() -> None:
 @as_json
 def list_(state: str | None, config: Path | None, data: str | None, json_: bool) -> None:
     """Print every study with its state."""
+    from xds.store import publications as store
+    from xds.store.engine import reading
+
     with database(settings(config, data)) as engine, reading(engine) as connection:
         found = store.listed(connection, state or "")
     rows = [
@@ -46,6 +47,8 @@ def list_(state: str | None, config: Path | None, data: str | None, json_: bool)
 @deployment
 def retry(study: str, config: Path | None, data: str | None) -> None:
     """Have the study with this Study Instance UID tried again now, and its patient asked for anew."""
+    from xds.store import publications as store
+
     with database(settings(config, data)) as engine, engine.begin() as connection:
         known = {one.study_instance_uid for one in store.listed(connection)}
         if study not in known:

@@ -6,26 +6,23 @@ import mimetypes
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from xds.actors.document_source import CONTENT_TYPE, Content, imaging_submission, provide, submission
-from xds.cli.client import Desk, audited, desk
 from xds.cli.manifest import studies_in
+from xds.cli.options import audited
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
-from xds.imaging.entry import Defaults
-from xds.imaging.group import Study
-from xds.imaging.manifest import Manifest
-from xds.metadata import to_ebxml
-from xds.metadata.datatypes import Author, Code, Dtm, Xon
-from xds.metadata.document_entry import DocumentEntry
-from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId, new_oid
-from xds.metadata.submission import Submission
-from xds.server.archives import manifest_for
-from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
-from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
-from xds.wire.spool import Spool
+
+if TYPE_CHECKING:
+    from xds.actors.document_source import Content
+    from xds.cli.client import Desk
+    from xds.imaging.entry import Defaults
+    from xds.imaging.group import Study
+    from xds.imaging.manifest import Manifest
+    from xds.metadata.identifiers import Oid, PatientId
+    from xds.metadata.submission import Submission
 
 
 @click.command(
@@ -38,6 +35,8 @@ from xds.wire.spool import Spool
 @audited
 def publish(path: Path, patient: str, repository: str, config: Path | None, data: str | None, audit_to: str) -> None:
     """Publish the studies in a folder, a manifest each, or one file as a document."""
+    from xds.cli.client import desk
+
     with desk(config, data, audit_to) as at:
         id_ = patient_id(patient)
         if path.is_dir():
@@ -47,11 +46,16 @@ def publish(path: Path, patient: str, repository: str, config: Path | None, data
 
 
 def _defaults(at: Desk) -> Defaults:
+    from xds.imaging.entry import Defaults
+    from xds.metadata.identifiers import Oid, new_oid
+
     authorities = at.settings.domain.assigning_authorities
     return Defaults(authority=Oid(authorities[0]) if authorities else new_oid())
 
 
 def _source_id(at: Desk) -> Oid:
+    from xds.metadata.identifiers import Oid, new_oid
+
     return Oid(at.settings.imaging_source.retrieve_location_uid) or new_oid()
 
 
@@ -68,6 +72,9 @@ def publish_study(at: Desk, study: Study, id_: PatientId, repository: str) -> Ma
     Raises:
         Refused, NoReply, Faulted: it was not.
     """
+    from xds.actors.document_source import imaging_submission
+    from xds.server.archives import manifest_for
+
     manifest = manifest_for(study, at.settings)
     value, content = imaging_submission(study, manifest, id_, _source_id(at), _defaults(at))
     _send(at, value, content, repository, imaging=True)
@@ -75,6 +82,11 @@ def publish_study(at: Desk, study: Study, id_: PatientId, repository: str) -> Ma
 
 
 def _send(at: Desk, value: Submission, content: Content, repository: str, *, imaging: bool) -> None:
+    from xds.actors.document_source import provide
+    from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
+    from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
+    from xds.wire.spool import Spool
+
     transaction = RAD_68 if imaging else ITI_41
     with at.transaction(transaction, repository) as event, tempfile.TemporaryDirectory() as folder:
         event.about_patient(str(value.submission_set.patient_id))
@@ -86,6 +98,12 @@ def _send(at: Desk, value: Submission, content: Content, repository: str, *, ima
 
 def _file(at: Desk, path: Path, id_: PatientId, repository: str) -> None:
     """Any document: what it is, its name says; what else is required, the domain's defaults say."""
+    from xds.actors.document_source import CONTENT_TYPE, Content, submission
+    from xds.metadata import to_ebxml
+    from xds.metadata.datatypes import Author, Code, Dtm, Xon
+    from xds.metadata.document_entry import DocumentEntry
+    from xds.metadata.identifiers import EntryUuid, UniqueId, new_oid
+
     mime_type = mimetypes.guess_type(path.name)[0]
     if mime_type is None:
         raise Unusable(f"{path}: its name does not say what kind of document it is")

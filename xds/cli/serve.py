@@ -8,8 +8,6 @@ from pathlib import Path
 import click
 
 from xds.cli.common import deployment, settings
-from xds.system.logs import to_stderr
-from xds.wire.metrics import prepare
 
 
 @click.command(epilog="Example: xds serve --data ./xds-data --listen 127.0.0.1:8080")
@@ -20,6 +18,9 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
 
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
+    from xds.system.logs import to_stderr
+    from xds.wire.metrics import prepare
+
     to_stderr()
     loaded = settings(config, data, listen=listen)
     prepare(loaded.settings.data / "run" / "metrics")

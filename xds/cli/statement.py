@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
-from xds.server.integration_statement import claims, lines, markdown
 
 
 @click.command("integration-statement", epilog="Example: xds integration-statement --config xds.toml > statement.md")
@@ -17,6 +16,8 @@ from xds.server.integration_statement import claims, lines, markdown
 @as_json
 def integration_statement(config: Path | None, data: str | None, json_: bool) -> None:
     """Print the IHE Integration Statement of a deployment: profiles, actors, options, transactions."""
+    from xds.server.integration_statement import claims, lines, markdown
+
     at = settings(config, data, made=False).settings
     if json_:
         print_json({

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import sqlalchemy as sa
 
-from xds.audit.messages.events import AuditEvent, source_of
-from xds.audit.messages.parties import Party
 from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
-from xds.endpoints.console.desk import hashed
 from xds.errors import Unusable
-from xds.settings.sections import Loaded
-from xds.store import accounts
-from xds.store.accounts import ROLES
-from xds.store.audit.records import now_microseconds, record
-from xds.store.engine import reading
+from xds.settings.sections import ROLES, Loaded
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 SHORTEST = 12
 """Characters of a password (NIST SP 800-63B asks for eight)."""
@@ -40,6 +36,9 @@ def user() -> None:
 @deployment
 def add(name: str, role: str, config: Path | None, data: str | None) -> None:
     """Make the account NAME; the password is asked for, or read from standard input's first line."""
+    from xds.endpoints.console.desk import hashed
+    from xds.store import accounts
+
     if not 0 < len(name) <= 64 or not name.isprintable():
         raise Unusable("a name has 1 to 64 printable characters")
     password = _password(name)
@@ -73,6 +72,9 @@ def _password(name: str) -> str:
 @deployment
 def password(name: str, config: Path | None, data: str | None) -> None:
     """Give the account NAME another password, which is asked for; it is unlocked, and its sessions end."""
+    from xds.endpoints.console.desk import hashed
+    from xds.store import accounts
+
     new, loaded = _password(name), settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.set_password(connection, name, hashed(new)):
@@ -86,6 +88,8 @@ def password(name: str, config: Path | None, data: str | None) -> None:
 @deployment
 def unlock(name: str, config: Path | None, data: str | None) -> None:
     """Let the account NAME sign in again at once after wrong passwords."""
+    from xds.store import accounts
+
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.unlock(connection, name):
@@ -99,6 +103,10 @@ def unlock(name: str, config: Path | None, data: str | None) -> None:
 @as_json
 def list_(config: Path | None, data: str | None, json_: bool) -> None:
     """Print the accounts."""
+    from xds.store import accounts
+    from xds.store.audit.records import now_microseconds
+    from xds.store.engine import reading
+
     with database(settings(config, data)) as engine, reading(engine) as connection:
         found = accounts.all_of(connection)
     now = now_microseconds()
@@ -120,6 +128,8 @@ def list_(config: Path | None, data: str | None, json_: bool) -> None:
 @deployment
 def remove(name: str, last: bool, config: Path | None, data: str | None) -> None:
     """Remove the account NAME, and end its sessions."""
+    from xds.store import accounts
+
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.remove(connection, name):
@@ -131,6 +141,10 @@ def remove(name: str, last: bool, config: Path | None, data: str | None) -> None
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, name: str, what: str) -> None:
+    from xds.audit.messages.events import AuditEvent, source_of
+    from xds.audit.messages.parties import Party
+    from xds.store.audit.records import record
+
     who = Party("xds user", "localhost", ours=True, requestor=True)
     event = AuditEvent.security_alert(source_of(loaded.settings), _CHANGED, who, f"xds:account:{name}", what)
     record(connection, event.records())

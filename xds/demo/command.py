@@ -9,17 +9,19 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from xds.audit.log.verify import Tampered
-from xds.demo.steps import Demo, DoesNotHold
 from xds.errors import Unusable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    from xds.demo.steps import Demo
 
 MARKER = ".xds-demo"
 
@@ -30,8 +32,18 @@ class _Board:
     def __init__(self, steps: list[tuple[str, str, Any]]) -> None:
         self._steps = steps
         self.rows: list[dict[str, Any]] = []
+        self._lacking = ""
+        self._live: Live | None = None
+
+    def told(self, lacking: str) -> None:
+        """Show what the step under way waits for."""
+        self._lacking = lacking
+        if self._live is not None:
+            self._live.update(self.table())
 
     def table(self) -> Table:
+        from rich.table import Table
+
         table = Table(title="Hospitals and a clinic share images", title_style="bold", expand=False)
         for heading in ("", "Step", "Transaction", "Seconds", "Seen"):
             table.add_column(heading, justify="right" if heading == "Seconds" else "left", overflow="fold")
@@ -41,12 +53,18 @@ class _Board:
                 mark = "[green]✓[/]" if row["ok"] else "[red]✗[/]"
                 table.add_row(mark, name, transaction, f"{row['seconds']:.2f}", row["detail"])
             else:
-                table.add_row("[yellow]…[/]" if number == len(self.rows) else "", name, transaction, "", "")
+                mark = "[yellow]…[/]" if number == len(self.rows) else ""
+                table.add_row(mark, name, transaction, "", self._lacking if mark else "")
         return table
 
     def run(self, live: Live) -> bool:
         """Do the steps until one does not hold; whether all did."""
+        from xds.audit.log.verify import Tampered
+        from xds.demo.steps import DoesNotHold
+
+        self._live = live
         for name, transaction, do in self._steps:
+            self._lacking = ""
             started, ok = time.monotonic(), True
             try:
                 detail = do()
@@ -66,10 +84,19 @@ class _Board:
 @click.option("--data", metavar="DIR", default="xds-demo-data", show_default=True, help="The folder it leaves.")
 def demo(once: bool, json_: Path | None, data: str) -> None:
     """Share real images between two hospitals and a clinic, and audit it; then serve until stopped."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from xds.demo import images
+
+    images.need()
+    from xds.demo.steps import Demo
+
     logging.getLogger("spyne").setLevel(logging.ERROR)
     folder = _fresh(Path(data).absolute())
     running = Demo(folder)
     board, console = _Board(running.steps()), Console()
+    running.tell = board.told
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         with Live(board.table(), console=console, refresh_per_second=4) as live:

@@ -5,6 +5,7 @@ The files come with pydicom and with pydicom-data; they are copied, never change
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,19 @@ EAST = (
     ("carla", ("CT_small.dcm", "eCT_Supplemental.dcm", "OBXXXX1A_rle.dcm")),
 )
 PHANTOM_SLICES = 500
+
+PACKAGE = "data_store"
+"""What the package pydicom-data, which holds the images, is imported as."""
+
+
+def need() -> None:
+    """Say what is not installed, before anything is begun.
+
+    Raises:
+        Unusable: there are no images.
+    """
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise Unusable("the demonstration's images are not installed: pip install 'xds[demo]'")
 
 
 @dataclass(frozen=True, slots=True)

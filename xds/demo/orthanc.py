@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import requests
 
 from xds.demo.site import free_port
+from xds.demo.waiting import waited
 from xds.errors import Unusable
 from xds.system.parent import ends_with_us
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"
-START_SECONDS = 30.0
 
 
 def program() -> str | None:
@@ -45,7 +45,7 @@ class Orthanc:
     def dicomweb(self) -> str:
         return f"{self.url}/dicom-web"
 
-    def start(self) -> None:
+    def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """Start it and wait until it answers.
 
         Raises:
@@ -59,11 +59,8 @@ class Orthanc:
         config.write_text(json.dumps(self._settings()), "utf-8")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([executable, str(config)], stdout=log, stderr=log, preexec_fn=ends_with_us)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
-            time.sleep(0.05)
+        if not waited(self._answers, "Orthanc", tell, lambda: self.process is not None and self.process.poll() is None):
+            raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
 
     def _settings(self) -> dict[str, Any]:
         store = str(self.folder / "store")

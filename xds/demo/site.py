@@ -7,21 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from xds.demo.waiting import waited
 from xds.errors import Unusable
 from xds.settings.configuration import load
 from xds.settings.sections import Settings
 from xds.store.deployment import with_identity
 from xds.system.parent import ends_with_us
-
-START_SECONDS = 20.0
 
 
 def free_port(wanted: int) -> int:
@@ -97,24 +95,28 @@ class Site:
                 preexec_fn=ends_with_us,
             )  # fmt: skip
 
-    def wait(self) -> None:
-        """Until it is ready.
+    def wait(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Until it is ready, however long that takes on a busy machine; ``tell`` hears now and then what lacks.
 
         Raises:
-            Unusable: it has ended, or is not ready in time; the message names its log.
+            Unusable: its process has ended; the message names its log.
         """
-        deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
-            ended = self.process is not None and self.process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                raise Unusable(f"{self.name} does not start; see {self.folder / 'serve.log'}")
-            time.sleep(0.05)
+        if not waited(
+            lambda: not self._lacking(), self.name, lambda said: tell(f"{said}: {self._lacking()}"), self.lives
+        ):
+            raise Unusable(f"{self.name} does not start; see {self.folder / 'serve.log'}")
 
-    def _ready(self) -> bool:
+    def lives(self) -> bool:
+        """Whether its process does."""
+        return self.process is not None and self.process.poll() is None
+
+    def _lacking(self) -> str:
+        """What keeps it from being ready, in its own words where it answers."""
         try:
-            return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            reply = requests.get(f"{self.url}/readyz", timeout=30)
         except requests.RequestException:
-            return False
+            return "it does not answer yet"
+        return "" if reply.status_code == 200 else reply.text.strip().replace("\n", "; ") or "it is not ready"
 
     def stop(self) -> None:
         """Stop it, its requests in flight finished."""

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lxml import etree
 
@@ -27,6 +28,7 @@ from xds.demo.identity import DOCTOR, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.orthanc import Orthanc, program
 from xds.demo.site import Site, free_port
+from xds.demo.waiting import waited
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
 from xds.endpoints.console.desk import hashed
@@ -42,8 +44,7 @@ from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.soap import around
 
-SEAL_SECONDS = 15.0
-PUBLISHED_SECONDS = 60.0
+T = TypeVar("T")
 
 
 class DoesNotHold(Exception):
@@ -64,6 +65,7 @@ class Demo:
     studies: dict[str, list[Examined]] = field(default_factory=dict)
     images_retrieved: int = 0
     audit_records: int = 0
+    tell: Callable[[str], None] = lambda _: None
 
     def __post_init__(self) -> None:
         ports = [free_port(8080), free_port(8081), free_port(8082)]
@@ -130,7 +132,7 @@ class Demo:
             site.sections["repository"] = {"registry_url": f"{self.north.url}/registry"}
             site.sections["server"] = {"actors": ["repository", "imaging-source"]}
         if self.east and self.orthanc:
-            self.orthanc.start()
+            self.orthanc.start(self.tell)
             self.east.sections["imaging_source"] = self._in_orthanc(self.east, self.orthanc)
         for site in self.hospitals:
             site.write_config()
@@ -149,7 +151,7 @@ class Demo:
         for site in self.sites:
             site.start()
         for site in self.sites:
-            site.wait()
+            site.wait(self.tell)
         return ", ".join(f"{site.name} {site.url}" for site in self.sites)
 
     def _in_orthanc(self, site: Site, orthanc: Orthanc) -> dict[str, Any]:
@@ -193,12 +195,16 @@ class Demo:
         studies = self.studies[self.east.name]
         self.orthanc.keep(*(i.path.read_bytes() for one in studies for i in one.study.instances))
         expected = {one.study.study_instance_uid for one in studies}
-        while True:
-            seen = {uid for name in {one.patient for one in studies} for uid in self._studies_found(name)}
-            if expected <= seen:
-                return f"{len(expected)} studies found {time.monotonic() - started:.1f} s after they came"
-            _hold(time.monotonic() < started + PUBLISHED_SECONDS, f"{len(expected - seen)} studies are not published")
-            time.sleep(0.2)
+
+        def all_found() -> bool:
+            return expected <= {uid for name in {one.patient for one in studies} for uid in self._studies_found(name)}
+
+        _hold(self._waited(all_found, "what publishes what came into Orthanc"), "not all that came is published")
+        return f"{len(expected)} studies found {time.monotonic() - started:.1f} s after they came"
+
+    def _waited(self, for_: Callable[[], T], what: str) -> T:
+        """The first answer that is true, or one that is not when a site has died, or it cannot come any more."""
+        return waited(for_, what, self.tell, lambda: all(site.lives() for site in self.sites))
 
     def _studies_found(self, name: str) -> set[str]:
         return _studies_of(self._found(Search(self.patient(name))))
@@ -267,9 +273,7 @@ class Demo:
         """Each hospital's log says that the doctor at the clinic saw the patient, retrievals by document included."""
         patient, seen = str(self.patient("anna")), []
         for site in (self.north, self.south):
-            deadline = time.monotonic() + SEAL_SECONDS
-            while not (line := _line(site, patient, DOCTOR)) and time.monotonic() < deadline:
-                time.sleep(0.2)
+            line = self._waited(partial(_line, site, patient, DOCTOR), f"the index of {site.name}'s audit log")
             _hold(line is not None, f"{site.name}: the log does not say that {DOCTOR} saw {patient}")
             if line is not None:
                 seen.append(f"{site.name} {line.count}")
@@ -279,7 +283,9 @@ class Demo:
         """Every step has left its records at each site, under a signed checkpoint; each log verifies."""
         seen = []
         for site in self.sites:
-            verified = _sealed(site)
+            verified = self._waited(partial(_sealed, site), f"the sealing of {site.name}'s audit log")
+            if verified is None:
+                raise DoesNotHold(f"{site.name}: not all records are sealed")
             self.audit_records += verified.records
             seen.append(f"{site.name} {verified.records}")
         return f"records: {', '.join(seen)}; all signatures and hashes hold"
@@ -375,13 +381,7 @@ def _line(site: Site, patient: str, person: str) -> Line | None:
     return next((line for line in who_saw(records) if line.key.startswith(person)), None)
 
 
-def _sealed(site: Site) -> Verified:
-    """The site's log, verified, once all that is recorded is sealed."""
-    deadline = time.monotonic() + SEAL_SECONDS
-    while True:
-        verified = verify(site.folder / "data" / "audit", load_certificates(_certificate(site)), every_signature=True)
-        if verified.records == _recorded(site) and verified.records:
-            return verified
-        if time.monotonic() > deadline:
-            raise DoesNotHold(f"{site.name}: {verified.unsealed} records are not sealed")
-        time.sleep(0.2)
+def _sealed(site: Site) -> Verified | None:
+    """The site's log, verified, if all that is recorded is sealed."""
+    verified = verify(site.folder / "data" / "audit", load_certificates(_certificate(site)), every_signature=True)
+    return verified if verified.records == _recorded(site) and verified.records else None

@@ -17,6 +17,9 @@ from xds.errors import Unusable
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
 
+ROLES = ("auditor", "operator", "viewer")
+"""Of people who sign in at the console: what its pages show them."""
+
 Source = Literal["default", "file", "environment", "command line", "made at first start"]
 
 

@@ -12,7 +12,6 @@ from xds.store.audit.records import now_microseconds
 from xds.store.engine import insert_ignoring
 from xds.store.tables import account, session
 
-ROLES = ("auditor", "operator", "viewer")
 IDLE_SECONDS, LONGEST_SECONDS = 20 * 60, 10 * 3600
 """Until a session ends that nobody uses, and any."""
 

@@ -37,7 +37,7 @@ TAKEN_SECONDS = 20.0
 """And one whose records are taken away."""
 
 # One lane, and two at once in a process: a password costs 64 MiB and a tenth of a second to compare, whoever tries it.
-_HASHER = argon2.PasswordHasher(parallelism=1)
+HASHER = argon2.PasswordHasher(parallelism=1)
 _COMPARING = threading.BoundedSemaphore(2)
 WAITING_SECONDS = 2.0
 """How long a sign-in waits for others."""
@@ -50,12 +50,12 @@ class Busy(Exception):
 @functools.cache
 def _nobodys() -> str:
     """Compared with where there is no such password, which must take as long; of something that nobody knows."""
-    return _HASHER.hash(secrets.token_hex())
+    return HASHER.hash(secrets.token_hex())
 
 
 def hashed(password: str) -> str:
     """A password as it is kept: Argon2id, with its own salt (RFC 9106)."""
-    return _HASHER.hash(password)
+    return HASHER.hash(password)
 
 
 class Desk:
@@ -161,7 +161,7 @@ def _right(kept: str, password: str) -> bool:
     if not _COMPARING.acquire(timeout=WAITING_SECONDS):
         raise Busy
     try:
-        return _HASHER.verify(kept, password)
+        return HASHER.verify(kept, password)
     except argon2.exceptions.VerifyMismatchError:
         return False
     finally:
