@@ -47,7 +47,7 @@ def run(bench: Run) -> Iterator[Result]:
     metadata.create_all(engine)
     _fill(engine, count)
     for name, make in _questions(count).items():
-        seconds, found = _asked(engine, make, bench.of(30, 5))
+        seconds, found = _asked(engine, make, bench.of(30, 5, 2))
         if not found and not bench.quick:
             raise Broken(f"{name}: nothing was found")
         note = f"longest; p50 {statistics.median(seconds) * 1000:.0f} ms; list of {PAGE} and chart; {found} found"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tests.bench import load, loading, registering, rows
 from tests.bench.documents import asked_for
-from tests.bench.figures import Broken, Missing, Reach, Result, Skipped, judged
+from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.processes import forget_peak, resident, used
-from tests.bench.querying import A_PATIENT, PATIENTS
+from tests.bench.querying import A_PATIENT
 from tests.bench.registering import Registered
 from tests.bench.run import SQLITE, Run, Server, need
 from tests.builders import ANNA
@@ -32,20 +32,22 @@ from xds.store.tables import audit_record
 from xds.system.parent import ends_with_us
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 
+PATIENTS = 100
+"""Patients who are asked for, each with the documents of ``A_PATIENT``."""
+
 KEPT, QUERY = Reach("≥", 0.85), Reach("≤", 1.0)
 VERIFY, FLAT = Reach("≤", 5.0), Reach("≤", 16, "MB")
 A_CHECKPOINT = 1_000
 """Records that one checkpoint of the log to be verified seals: a second of a busy deployment."""
 
 
-def run(bench: Run) -> Iterator[Result]:
-    """Costs on either database, then verifying."""
-    try:
-        need("wrk", "wrk")
-        yield from bench.each_database("audit", lambda kind: _cost(bench, kind))
-    except Missing as missing:
-        yield Skipped("audit: cost", str(missing))
-    yield from _verifying(bench, bench.of(1_000_000, 50_000))
+def cost(bench: Run) -> Iterator[Result]:
+    """What recording and signing cost ITI-42 and ITI-18, on either database."""
+    need("wrk", "wrk")
+    if bench.smoke:
+        yield from _cost(bench, SQLITE)
+        return
+    yield from bench.each_database("audit", lambda kind: _cost(bench, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,10 @@ class _Seen:
 
 
 def _cost(bench: Run, kind: str) -> Iterator[Result]:
-    if bench.quick and kind == SQLITE:
-        yield Skipped(f"audit {kind}: cost", "left out of --quick")
-        return
     site = bench.new_server(kind)
     url = site.settings.database_url
     # In turns, so that what else the machine does hits both alike.
-    rounds = [(_round(bench, site, audited=True), _round(bench, site, audited=False)) for _ in range(bench.of(2, 1))]
+    rounds = [(_round(bench, site, audited=True), _round(bench, site, audited=False)) for _ in range(bench.of(2, 1, 1))]
     insert = _insert_ms(url)
     audited, noop = ([pair[side] for pair in rounds] for side in (0, 1))
     rate, noop_rate = (max(one.registered.rate for one in seen) for seen in (audited, noop))
@@ -82,22 +81,23 @@ def _cost(bench: Run, kind: str) -> Iterator[Result]:
 
 
 def _round(bench: Run, site: Server, *, audited: bool) -> _Seen:
-    site.audited, folder = audited, bench.new_folder("load")
+    site.audited, folder, patients = audited, bench.new_folder("load"), bench.of(PATIENTS, PATIENTS, 5)
     with bench.serving(site):
         url = site.settings.database_url
         if not rows.has_patients(url):
             rows.add_patients(url, PATIENTS + registering.PATIENTS)
-            loading.load(url, list(asked_for(PATIENTS, A_PATIENT)))
-        load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=1)
+            loading.load(url, list(asked_for(patients, A_PATIENT)))
+        if not bench.smoke:
+            load.find(site.url, folder, patients=patients, clients=1, seconds=1)
         with used(site.pid, *site.beside) as taken:
-            found = load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=bench.of(3, 1))
-        registered = registering.measure(bench, site, bench.of(4, 2), first=PATIENTS)
+            found = load.find(site.url, folder, patients=patients, clients=1, seconds=bench.of(3, 1, 1))
+        registered = registering.measure(bench, site, bench.of(4, 2, 1), first=PATIENTS)
     return _Seen(registered, found.p50_ms, taken.cpu_seconds / found.requests * 1000)
 
 
 def _insert_ms(url: str, rounds: int = 5, count: int = 50) -> float:
     """One audit row by the raw driver, committed: milliseconds, the lowest of a few medians."""
-    record = _message(0)
+    record = message(0)
     values = row_of(Recorded(record, "110107", "ITI-42", 0, str(ANNA), 1))
     where = rows.into(audit_record, values)
     with rows.raw(url) as (connection, dialect):
@@ -113,7 +113,7 @@ def _insert_ms(url: str, rounds: int = 5, count: int = 50) -> float:
         return min(statistics.median(once() for _ in range(count)) for _ in range(rounds))
 
 
-def _message(number: int) -> bytes:
+def message(number: int) -> bytes:
     """A record as the registry writes it for an ITI-42."""
     here = Party("http://127.0.0.1:8080/registry", "127.0.0.1", ours=True)
     there = Party("http://www.w3.org/2005/08/addressing/anonymous", "127.0.0.1", requestor=True)
@@ -124,10 +124,9 @@ def _message(number: int) -> bytes:
     return event.records()[0].message
 
 
-# Verifying.
-
-
-def _verifying(bench: Run, count: int) -> Iterator[Result]:
+def verifying(bench: Run) -> Iterator[Result]:
+    """Seconds, and memory that does not grow with the log."""
+    count = bench.of(1_000_000, 50_000, 2_000)
     folder = bench.new_folder("log")
     checkpoints = _write_log(folder, count)
     files = sorted((folder / "audit" / "segments").glob("*.log"))
@@ -151,7 +150,7 @@ def _write_log(folder: Path, count: int) -> int:
     """A log of so many records by its own writer; return how many checkpoints it has."""
     writer = LogWriter(folder / "audit", load_or_make(folder / "keys"), "2.25.1")
     writer.open()
-    pattern, mark = _message(0), str(10**15).encode()
+    pattern, mark = message(0), str(10**15).encode()
     before, _, behind = pattern.partition(mark)
     for begin in range(0, count, A_CHECKPOINT):
         now = datetime.now(UTC)

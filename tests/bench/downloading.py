@@ -46,15 +46,10 @@ http {{
 """
 
 
-def run(bench: Run) -> Iterator[Result]:
-    """Speed, first byte and memory of each."""
+def document(bench: Run) -> Iterator[Result]:
+    """ITI-43: speed, first byte and memory."""
     need("nginx", "nginx-light")
-    rounds = bench.of(3, 2)
-    yield from _document(bench, bench.of(2048, 256) * 1024 * 1024, rounds)
-    yield from _instances(bench, bench.of(5_000, 500), rounds)
-
-
-def _document(bench: Run, size: int, rounds: int) -> Iterator[Result]:
+    size, rounds = bench.of(2048, 256, 16) * 1024 * 1024, bench.of(3, 2, 1)
     site = bench.new_server()
     unique_id = "2.25.43"
     with bench.serving(site):
@@ -78,7 +73,10 @@ def _keep(site: Server, file: Path, unique_id: str, size: int) -> Path:
     return blobs.path(sha256)
 
 
-def _instances(bench: Run, count: int, rounds: int) -> Iterator[Result]:
+def instances_of_a_study(bench: Run) -> Iterator[Result]:
+    """RAD-69: speed, first byte and memory."""
+    need("nginx", "nginx-light")
+    count, rounds = bench.of(5_000, 500, 50), bench.of(3, 2, 1)
     folder = bench.new_folder("images")
     paths = list(instances(folder, count))
     site = bench.new_server(imaging_source={"folder": str(folder)})

@@ -53,6 +53,20 @@ class Figure:
     server_cpu_ms: float | None = None
     memory_mb: float | None = None
     note: str = ""
+    row: str = ""
+    noisy: float | None = None  # the share of the machine that others used, where that was too much
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line of a chart; curves of one title share the chart."""
+
+    title: str
+    x: str
+    y: str
+    name: str
+    points: tuple[tuple[float, float], ...]
+    logarithmic: bool = False  # the x axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +75,10 @@ class Skipped:
 
     name: str
     reason: str
+    row: str = ""
 
 
-Result = Figure | Skipped
+Result = Figure | Curve | Skipped
 
 
 def judged(
@@ -92,6 +107,13 @@ def _number(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
+def noted(figure: Figure) -> str:
+    """Its note, with what makes it doubtful first."""
+    if figure.noisy is None:
+        return figure.note
+    return f"NOISY: others used {figure.noisy:.0%} of the machine; {figure.note}"
+
+
 def table(results: Sequence[Result]) -> None:
     """Print figures as a table, then what was skipped, a line each."""
     drawn = Table(title="xds against its floors", show_lines=False)
@@ -103,7 +125,7 @@ def table(results: Sequence[Result]) -> None:
             met = {True: "yes", False: "NO", None: ""}[result.reached]
             drawn.add_row(
                 result.name, result.unit, _number(result.figure), _number(result.floor), _number(result.ratio),
-                result.reach, met, _number(result.server_cpu_ms), _number(result.memory_mb), result.note,
+                result.reach, met, _number(result.server_cpu_ms), _number(result.memory_mb), noted(result),
             )  # fmt: skip
     console = Console()
     # Where nobody looks at it line by line, lines may be as long as they are.
@@ -113,6 +135,16 @@ def table(results: Sequence[Result]) -> None:
     for result in results:
         if isinstance(result, Skipped):
             console.print(f"skipped: {result.name}: {result.reason}", highlight=False, markup=False)
+
+
+def lines(results: Sequence[Result]) -> None:
+    """Print a line a benchmark: what it gave, without judging it."""
+    rows = dict.fromkeys(result.row for result in results if not isinstance(result, Curve))
+    for row in rows:
+        of_row = [result for result in results if not isinstance(result, Curve) and result.row == row]
+        given = [f"{one.name} {_number(one.figure)} {one.unit}".rstrip() for one in of_row if isinstance(one, Figure)]
+        lacking = [f"{one.name}: {one.reason}" for one in of_row if isinstance(one, Skipped)]
+        print(f"{row}: {len(given)} figures" + (f"; {'; '.join(lacking)}" if lacking else f", such as {given[0]}"))
 
 
 def machine(load_average: float) -> dict[str, Any]:
@@ -128,13 +160,21 @@ def machine(load_average: float) -> dict[str, Any]:
     }
 
 
-def write(path: Path, results: Iterable[Result], load_average: float, **facts: Any) -> None:
-    """Write everything as JSON."""
+def as_json(results: Iterable[Result], load_average: float, **facts: Any) -> dict[str, Any]:
+    """Everything as JSON has it."""
     listed = list(results)
-    value = {
+    return {
         "machine": machine(load_average),
         **facts,
         "figures": [dataclasses.asdict(r) for r in listed if isinstance(r, Figure)],
+        "curves": [dataclasses.asdict(r) for r in listed if isinstance(r, Curve)],
         "skipped": [dataclasses.asdict(r) for r in listed if isinstance(r, Skipped)],
     }
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def write(path: Path, told: dict[str, Any]) -> None:
+    """Write it, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    partial.replace(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from tests.bench.figures import Broken
+from tests.bench.figures import Broken, Curve
 from tests.bench.run import need
 from tests.builders import AUTHORITY, a_submission, an_entry, symbolic
 from xds.actors.document_consumer import Search
@@ -27,6 +27,8 @@ from xds.wire.soap import around
 
 PATIENT = PatientId("@PATIENT@", AUTHORITY)
 MESSAGE_ID = "urn:uuid:@MESSAGE@"
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9)
+"""Of the requests, the quickest first: how long they took at most is told."""
 
 _SCRIPT = """
 local headers = {["Content-Type"] = 'application/soap+xml; charset=UTF-8; action="%(action)s"'}
@@ -40,11 +42,12 @@ request = function()
   return wrk.format("POST", nil, headers, table.concat({%(pieces)s}))
 end
 done = function(summary, latency, requests)
-  local e = summary.errors
+  local e, at = summary.errors, {}
+  for _, percent in ipairs({%(percents)s}) do at[#at + 1] = latency:percentile(percent) / 1000 end
   io.write(string.format(
-    'RESULT {"requests": %%d, "seconds": %%f, "p50_ms": %%f, "p99_ms": %%f, "bytes": %%.0f, "errors": %%d}\\n',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1000, latency:percentile(99) / 1000,
-    summary.bytes, e.connect + e.read + e.write + e.status + e.timeout))
+    'RESULT {"requests": %%d, "seconds": %%f, "milliseconds": [%%s], "bytes": %%.0f, "errors": %%d}\\n',
+    summary.requests, summary.duration / 1e6, table.concat(at, ", "), summary.bytes,
+    e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
 
@@ -55,10 +58,17 @@ class Load:
 
     requests: int
     seconds: float
-    p50_ms: float
-    p99_ms: float
+    milliseconds: tuple[float, ...]  # at each of PERCENTS
     bytes: int
     errors: int
+
+    @property
+    def p50_ms(self) -> float:
+        return self.milliseconds[PERCENTS.index(50)]
+
+    @property
+    def p99_ms(self) -> float:
+        return self.milliseconds[PERCENTS.index(99)]
 
     @property
     def rate(self) -> float:
@@ -115,7 +125,8 @@ def _script(action: str, body: str, patient_number: str) -> str:
     names = {"@DOCUMENT@": "document", "@SET@": "set", "@PATIENT@": "patient", "@MESSAGE@": "message"}
     pieces = [names.get(piece, f"[==[{piece}]==]") for piece in re.split("(@[A-Z]+@)", body)]
     return _SCRIPT % {
-        "action": action, "run": time.time_ns() // 1000, "patient": patient_number, "pieces": ", ".join(pieces)
+        "action": action, "run": time.time_ns() // 1000, "patient": patient_number,
+        "percents": ", ".join(map(str, PERCENTS)), "pieces": ", ".join(pieces)
     }  # fmt: skip
 
 
@@ -130,7 +141,13 @@ def _wrk(url: str, script: str, folder: Path, clients: int, seconds: float) -> L
     found = re.search(r"^RESULT (.*)$", done.stdout, re.MULTILINE)
     if found is None:
         raise Broken(f"wrk: {(done.stderr or done.stdout).strip()[:200]}")
-    load = Load(**json.loads(found[1]))
+    told = json.loads(found[1])
+    load = Load(**told | {"milliseconds": tuple(told["milliseconds"])})
     if load.errors or not load.requests:
         raise Broken(f"wrk: {load.errors} errors in {load.requests} requests")
     return load
+
+
+def latencies(name: str, seen: Load) -> Curve:
+    """How long requests took, by the share of them that took no longer."""
+    return Curve(f"{name}: latency", "% of requests", "ms", name, tuple(zip(PERCENTS, seen.milliseconds, strict=True)))

@@ -32,14 +32,27 @@ Rows = dict[str, list[tuple[Any, ...]]]
 def load(url: str, documents: Sequence[Document]) -> None:
     """Write the documents' submissions and make their patients known; what follows such a load is done, too."""
     keys = rows.add_patients(url, 1 + max(one.patient for one in documents))
+    write(url, _said(_built(_batches(documents, keys))))
+
+
+def built(documents: Sequence[Document], keys: Sequence[int]) -> list[Rows]:
+    """All rows of documents, whose patients have these keys, in memory."""
+    return list(_built(_batches(documents, keys)))
+
+
+def _batches(documents: Sequence[Document], keys: Sequence[int]) -> list[Batch]:
     paired = [(one, keys[one.patient]) for one in documents]
-    batches = [paired[start : start + BATCH] for start in range(0, len(paired), BATCH)]
+    return [paired[start : start + BATCH] for start in range(0, len(paired), BATCH)]
+
+
+def write(url: str, batches: Iterable[Rows]) -> None:
+    """Write rows, a commit a batch, and do what follows a load: statistics, and what is written is on disk."""
     with rows.raw(url) as (connection, dialect):
         cursor = connection.cursor()
         if dialect == "sqlite":
             cursor.execute("PRAGMA synchronous=OFF")
             cursor.execute("PRAGMA cache_size=-1000000")
-        for made in _said(_built(batches)):
+        for made in batches:
             cursor.execute(rows.begin(dialect))
             for where, listed in made.items():
                 rows.put(cursor, dialect, where, listed)

@@ -34,7 +34,7 @@ def manifest() -> Manifest:
 
 def run(bench: Run) -> Iterator[Result]:
     """Milliseconds of each; there is no floor."""
-    whole, rounds = manifest(), bench.of(9, 3)
+    whole, rounds = manifest(), bench.of(9, 3, 1)
     data = kos.write(whole)
     assert kos.read(data).count == INSTANCES
     note = f"median of {rounds}; {len(data) / 1e6:.1f} MB, {SERIES} series"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def _stat(pid: int) -> list[str]:
@@ -41,7 +41,7 @@ def cpu_seconds(*roots: int) -> float:
                 total += sum(map(int, _stat(pid)[11:15]))  # utime, stime, cutime, cstime
             except (OSError, IndexError):
                 continue
-    return total / _TICKS
+    return total / TICKS
 
 
 def resident(pid: int | str = "self", field: str = "VmRSS") -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ import requests
 import sqlalchemy as sa
 
 from tests.bench import load, loading, rows
-from tests.bench.asking import ask, ask_all, of_one_with_many, of_the_asked_for
+from tests.bench.asking import Question, ask, ask_all, of_one_with_many, of_the_asked_for
 from tests.bench.documents import Document, asked_for, of_a_province
-from tests.bench.figures import Broken, Reach, Result, Skipped, judged
-from tests.bench.load import Load
+from tests.bench.figures import Broken, Curve, Reach, Result, Skipped, judged
+from tests.bench.load import Load, latencies
 from tests.bench.processes import Used, used
 from tests.bench.run import POSTGRESQL, SQLITE, Run, Server, need
 from tests.builders import AUTHORITY
@@ -28,10 +28,6 @@ from xds.store.registry.sql_registry import SqlRegistry
 A_PATIENT = 100
 """Documents of one patient, all of them in an answer."""
 
-SMALL = 10_000
-"""Documents of the registry that growth is measured from; its patients are the ones asked for afterwards, too."""
-
-PATIENTS = SMALL // A_PATIENT
 P50 = {SQLITE: Reach("≤", 3.0), POSTGRESQL: Reach("≤", 2.0)}
 P99 = {SQLITE: None, POSTGRESQL: Reach("≤", 4.0)}
 GROWTH, QUICK = Reach("≤", 1.3), Reach("≤", 200, "ms")
@@ -56,90 +52,141 @@ class Asked:
         return self.used.cpu_seconds / self.load.requests * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A registry that is filled for all rows of a run, and what was measured when it was small.
+
+    ``many``: the documents of the patient who has most; empty where the registry has stayed small.
+    """
+
+    site: Server
+    size: int
+    small_size: int
+    questions: Sequence[Question]
+    small: Asked
+    small_times: Mapping[str, float]
+    many: Sequence[Document]
+
+    @property
+    def patients(self) -> int:
+        """Those who are asked for."""
+        return self.small_size // A_PATIENT
+
+
 def run(bench: Run) -> Iterator[Result]:
-    """p50 and p99 on either database, and their growth."""
+    """p50 and p99 on either database."""
     need("wrk", "wrk")
-    yield from bench.each_database("ITI-18", lambda kind: _one(bench, kind))
+    yield from bench.each_database("ITI-18", lambda kind: _found(bench, kind))
 
 
-def _one(bench: Run, kind: str) -> Iterator[Result]:
-    site, size = bench.new_server(kind), max(SMALL, bench.documents)
-    fixed = list(asked_for(PATIENTS, A_PATIENT))
-    with bench.serving(site):
-        url, questions = site.settings.database_url, list(of_the_asked_for(fixed, A_PATIENT))
-        loading.load(url, fixed)
-        small = asked = _ask(bench, site)
-        small_times = times = ask_all(site, questions, bench.of(0.7, 0.3))
-        of_many: list[Result] = []
-        if size > SMALL:
-            more = of_a_province(SMALL, size, first_patient=PATIENTS)
-            loading.load(url, more)
-            asked = _ask(bench, site)
-            times = ask_all(site, questions, bench.of(0.7, 0.3))
-            of_many += _of_one_with_many(bench, site, kind, [one for one in more if one.patient == PATIENTS])
-    yield from _found(kind, size, asked)
-    if size == SMALL:
-        yield Skipped(f"ITI-18 {kind}: growth", f"there are {size:,} documents only (--documents N)")
-        return
-    yield from _growth(kind, size, small, asked)
-    for question in questions:
-        yield judged(
-            f"ITI-18 {kind}: {question.name}", "ms", times[question.name], small_times[question.name], GROWTH,
-            note=f"an answer of {question.objects}; floor: at {SMALL:,} documents",
-        )  # fmt: skip
-    yield from of_many
+def growth(bench: Run) -> Iterator[Result]:
+    """The same in a registry of 10 thousand documents, and every other kind of query; pages on PostgreSQL."""
+    need("wrk", "wrk")
+    yield from bench.each_database("growth", lambda kind: _growth(bench, kind))
 
 
-def _found(kind: str, size: int, asked: Asked) -> Iterator[Result]:
+def big_patient(bench: Run) -> Iterator[Result]:
+    """What is asked about the patient who has more documents than any other."""
+    need("wrk", "wrk")
+    yield from bench.each_database("big patient", lambda kind: _of_one_with_many(bench, kind))
+
+
+def _filled(bench: Run, kind: str) -> Filled:
+    """The run's registry on a database, filled when it is first asked for; its server runs on for the other rows."""
+    return bench.once(f"registry on {kind}", lambda: _fill(bench, kind))
+
+
+def _fill(bench: Run, kind: str) -> Filled:
+    site, small_size = bench.new_server(kind), bench.of(10_000, 10_000, 1_000)
+    size = max(small_size, bench.documents)
+    fixed = list(asked_for(small_size // A_PATIENT, A_PATIENT))
+    questions, many = list(of_the_asked_for(fixed, A_PATIENT)), list[Document]()
+    bench.stack.enter_context(bench.serving(site))
+    url = site.settings.database_url
+    loading.load(url, fixed)
+    small = _ask(bench, site, small_size // A_PATIENT)
+    small_times = ask_all(site, questions, bench.of(0.7, 0.3, 0.02))
+    if size > small_size:
+        first = small_size // A_PATIENT
+        more = of_a_province(small_size, size, first_patient=first)
+        loading.load(url, more)
+        many = [one for one in more if one.patient == first]
+    return Filled(site, size, small_size, questions, small, small_times, many)
+
+
+def _found(bench: Run, kind: str) -> Iterator[Result]:
+    filled = _filled(bench, kind)
+    asked = _ask(bench, filled.site, filled.patients)
     mb = asked.load.bytes / asked.load.requests / 1e6
-    note = f"{size:,} documents, 1 client, {mb:.2f} MB an answer, {asked.load.rate:.0f}/s"
+    note = f"{filled.size:,} documents, 1 client, {mb:.2f} MB an answer, {asked.load.rate:.0f}/s"
     yield judged(
         f"ITI-18 {kind}: p50", "ms", asked.load.p50_ms, asked.sql_p50_ms, P50[kind],
         server_cpu_ms=asked.cpu_ms, memory_mb=asked.used.growth_mb, note=note,
     )  # fmt: skip
     yield judged(f"ITI-18 {kind}: p99", "ms", asked.load.p99_ms, asked.sql_p99_ms, P99[kind])
+    yield latencies(f"ITI-18 {kind}", asked.load)
 
 
-def _growth(kind: str, size: int, small: Asked, asked: Asked) -> Iterator[Result]:
-    note = f"{SMALL:,} to {size:,} documents, warm, the same {PATIENTS} patients"
-    yield judged(f"ITI-18 {kind}: growth of p50", "ms", asked.load.p50_ms, small.load.p50_ms, GROWTH, note=note)
+def _growth(bench: Run, kind: str) -> Iterator[Result]:
+    filled = _filled(bench, kind)
+    small, size, small_size = filled.small, filled.size, filled.small_size
+    if size == small_size:
+        yield Skipped(f"growth {kind}", f"there are {size:,} documents only (--documents N)")
+        return
+    asked = _ask(bench, filled.site, filled.patients)
+    times = ask_all(filled.site, filled.questions, bench.of(0.7, 0.3, 0.02))
+    note = f"{small_size:,} to {size:,} documents, warm, the same {filled.patients} patients"
+    p50s = (small.load.p50_ms, asked.load.p50_ms)
+    yield judged(f"growth {kind}: ITI-18 p50", "ms", p50s[1], p50s[0], GROWTH, note=note)
+    curves = {"FindDocuments of 100": [(small_size, p50s[0]), (size, p50s[1])]}
     if asked.pages and small.pages:
-        note = "EXPLAIN (ANALYZE, BUFFERS), mean"
-        yield judged(f"ITI-18 {kind}: growth of pages", "pages", asked.pages, small.pages, GROWTH, note=note)
+        pages = "EXPLAIN (ANALYZE, BUFFERS), mean"
+        yield judged(f"growth {kind}: pages of ITI-18", "pages", asked.pages, small.pages, GROWTH, note=pages)
+    for question in filled.questions:
+        before, after = filled.small_times[question.name], times[question.name]
+        note = f"an answer of {question.objects}; floor: at {small_size:,} documents"
+        yield judged(f"growth {kind}: {question.name}", "ms", after, before, GROWTH, note=note)
+        curves[question.name] = [(small_size, before), (size, after)]
+    for name, points in curves.items():
+        yield Curve(f"growth {kind}", "documents", "ms", name, tuple(points), logarithmic=True)
 
 
-def _of_one_with_many(bench: Run, site: Server, kind: str, documents: Sequence[Document]) -> Iterator[Result]:
-    """What is asked about the patient who has more documents than any other."""
-    questions = list(of_one_with_many(documents, bench.documents, MOST))
+def _of_one_with_many(bench: Run, kind: str) -> Iterator[Result]:
+    filled = _filled(bench, kind)
+    if not filled.many:
+        yield Skipped(f"big patient {kind}", f"there are {filled.size:,} documents only (--documents N)")
+        return
+    questions = list(of_one_with_many(filled.many, filled.size, MOST))
     for question in questions:
-        milliseconds = ask(site, question, bench.of(2.0, 0.5))
-        note = f"a patient with {len(documents):,} documents"
+        milliseconds = ask(filled.site, question, bench.of(2.0, 0.5, 0.02))
+        note = f"a patient with {len(filled.many):,} documents"
         note += "" if question.objects is None else f", an answer of {question.objects}"
-        yield judged(f"ITI-18 {kind}: big patient: {question.name}", "ms", milliseconds, None, QUICK, note=note)
-    if all(question.objects is not None for question in questions):
-        reason = f"{len(documents):,} documents of one patient are not too many (--documents N)"
-        yield Skipped(f"ITI-18 {kind}: too many results", reason)
+        yield judged(f"big patient {kind}: {question.name}", "ms", milliseconds, None, QUICK, note=note)
+    if all(question.objects is not None for question in questions) and not bench.smoke:
+        reason = f"{len(filled.many):,} documents of one patient are not too many (--documents N)"
+        yield Skipped(f"big patient {kind}: too many results", reason)
 
 
-def _ask(bench: Run, site: Server) -> Asked:
-    _answer_of_100(site)
+def _ask(bench: Run, site: Server, patients: int) -> Asked:
+    _answer_of_100(site, patients)
     folder = bench.new_folder("load")
-    load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=1)
+    if not bench.smoke:
+        load.find(site.url, folder, patients=patients, clients=1, seconds=1)
     with used(site.pid, *site.beside) as taken:
-        seen = load.find(site.url, folder, patients=PATIENTS, clients=1, seconds=bench.of(5, 2))
-    statements = _statements(site.settings.database_url)
-    times = _sql_alone(site.settings.database_url, statements, bench.of(3.0, 1.0))
+        seen = load.find(site.url, folder, patients=patients, clients=1, seconds=bench.of(5, 2, 1))
+    statements = _statements(site.settings.database_url, patients)
+    times = _sql_alone(site.settings.database_url, statements, bench.of(3.0, 1.0, 0.2))
     pages = _pages(site.settings.database_url, statements) if site.beside else None
     return Asked(seen, taken, statistics.median(times), statistics.quantiles(times, n=100)[98], pages)
 
 
-def _answer_of_100(site: Server) -> None:
+def _answer_of_100(site: Server, patients: int) -> None:
     """What will be measured is the answer that it should be.
 
     Raises:
         Broken: it is another.
     """
-    body = load.find_body(f"{site.url}/registry", load.patient(PATIENTS - 1))
+    body = load.find_body(f"{site.url}/registry", load.patient(patients - 1))
     reply = requests.post(
         f"{site.url}/registry", body.encode(), headers={"Content-Type": "application/soap+xml"}, timeout=60
     )
@@ -148,7 +195,7 @@ def _answer_of_100(site: Server) -> None:
         raise Broken(f"FindDocuments gave HTTP {reply.status_code} and {found} entries")
 
 
-def _statements(url: str) -> list[list[Statement]]:
+def _statements(url: str, patients: int) -> list[list[Statement]]:
     """For each patient, what xds itself sends to the driver for the query."""
     engine, heard = make_engine(url, connections=1), list[Statement]()
     registry = DocumentRegistry([AUTHORITY], open_patients=True, most_results=MOST)
@@ -158,7 +205,7 @@ def _statements(url: str) -> list[list[Statement]]:
         heard.append((statement, parameters))
 
     found = []
-    for number in range(PATIENTS):
+    for number in range(patients):
         with reading(engine) as connection:
             heard.clear()
             registry.query(load.find_query(load.patient(number)), SqlRegistry(connection, rows.DOMAIN))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import sqlalchemy as sa
 
 from tests.bench import rows
-from tests.bench.auditing import _message
+from tests.bench.auditing import message as audit_message
 from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.processes import used
 from tests.bench.run import Run, Server, wait_for_port
@@ -31,12 +31,12 @@ PACE = 2000
 
 def run(bench: Run) -> Iterator[Result]:
     """Each transport into either database."""
-    count = bench.of(20_000, 4000)
+    count = bench.of(20_000, 4000, 500)
     yield from bench.each_database("audit-receive", lambda kind: _measured(bench, kind, count))
 
 
 def _measured(bench: Run, kind: str, count: int) -> Iterator[Result]:
-    frames = [message(_message(number)) for number in range(count)]
+    frames = [message(audit_message(number)) for number in range(count)]
     floor = _floor(bench.new_database(kind), frames)
     authority = Authority(bench.new_folder("authority"))
     ours = authority.signed("node")

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.bench.figures import Missing, Result, Skipped
 from tests.bench.postgres import Postgres
@@ -24,6 +25,15 @@ from xds.system.parent import ends_with_us
 ROOT = Path(__file__).parents[2]
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 _numbers = count(1)
+T = TypeVar("T")
+
+
+class Size(Enum):
+    """How much is measured: what the design asks for, in a minute a row, or so little that it is only seen to run."""
+
+    FULL = "full"
+    QUICK = "quick"
+    SMOKE = "smoke"
 
 
 @dataclass(slots=True)
@@ -57,15 +67,33 @@ class Run:
     """What every benchmark is given."""
 
     folder: Path
-    quick: bool
+    size: Size
     documents: int
     stack: ExitStack
     records: int = 0
     _postgres: Postgres | None = field(default=None, init=False)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False)
 
-    def of(self, full: Any, quick: Any) -> Any:
+    @property
+    def quick(self) -> bool:
+        """Whether less is measured than the design asks for."""
+        return self.size is not Size.FULL
+
+    @property
+    def smoke(self) -> bool:
+        """Whether it is only to be seen that everything runs."""
+        return self.size is Size.SMOKE
+
+    def of(self, full: Any, quick: Any, smoke: Any) -> Any:
         """How much to do."""
-        return quick if self.quick else full
+        return {Size.FULL: full, Size.QUICK: quick, Size.SMOKE: smoke}[self.size]
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What is made when a row first asks for it, and kept for the other rows of the run."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        found: T = self._kept[name]
+        return found
 
     def new_folder(self, name: str) -> Path:
         folder = self.folder / f"{name}-{next(_numbers)}"

@@ -45,7 +45,7 @@ class _Part:
 
 def run(bench: Run) -> Iterator[Result]:
     """Speed, and memory above idle."""
-    size, rounds = bench.of(1024, 128) * 1024 * 1024, bench.of(3, 2)
+    size, rounds = bench.of(1024, 128, 16) * 1024 * 1024, bench.of(3, 2, 1)
     folder = bench.new_folder("upload")
     file = write_file(folder / "content", size)
     site, floor_port = bench.new_server(), free_port(0)

@@ -38,8 +38,8 @@ def run(bench: Run) -> Iterator[Result]:
     """Speed against Orthanc's, first byte and memory beside its own."""
     if program() is None:
         raise Missing("orthanc and orthanc-dicomweb")
-    rounds, folder = bench.of(3, 2), bench.new_folder("images")
-    paths = list(instances(folder, bench.of(5_000, 500)))
+    rounds, folder = bench.of(3, 2, 1), bench.new_folder("images")
+    paths = list(instances(folder, bench.of(5_000, 500, 50)))
     site = bench.new_server(imaging_source={"folder": str(folder)})
     images = archive(site.settings)
     assert images is not None
