@@ -4,14 +4,22 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 TESTS  ?= tests
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-long lint bench bench-smoke bench-compare clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
 
+# Twice as many processes as cores: half of them wait for servers and disks.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --cov=xds --cov-branch --cov-report=term $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# An hour at most: large histories and property tests, screenshots of every page in .long/, and the coverage.
+test-long: $(READY)
+	mkdir -p .long
+	XDS_LONG=1 XDS_SCREENSHOTS=$(CURDIR)/.long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 \
+		--cov=xds --cov-branch --cov-report=term $(TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -19,8 +27,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Figures against floors: make bench BENCH="iti-42 --quick"; they stand in .bench/latest.json and .html, too.
 bench: $(READY)
-	$(BIN)/python -m tests.bench $(BENCH)
+	$(BIN)/python -m tests.bench --json .bench/latest.json --page .bench/latest.html $(BENCH)
+
+# Every benchmark for a second: only that each runs and gives its figures.
+bench-smoke: $(READY)
+	$(BIN)/python -m tests.bench --smoke $(BENCH)
+
+bench-compare: $(READY)
+	$(BIN)/python -m tests.bench.compare $(OLD) $(NEW)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

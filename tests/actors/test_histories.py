@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import extent
 from tests.actors.histories import PATIENTS, History, Model, holds, rows
 from tests.actors.processes import in_processes
 from tests.builders import a_submission, an_association, an_entry
@@ -24,7 +25,7 @@ from xds.store.tables import association
 
 __all__ = ["domain", "shared_engine"]
 
-SEEDS = [int(seed) for seed in os.environ.get("HISTORY_SEEDS", "1 2 3").split()]
+SEEDS = [int(seed) for seed in os.environ.get("HISTORY_SEEDS", " ".join(map(str, extent.SEEDS))).split()]
 THREADS = 6
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CI
+from tests.needs import missing
 from xds.demo.orthanc import TITLE, Orthanc, program
 
 __all__ = ["TITLE", "Orthanc", "orthanc", "orthanc_server"]
@@ -19,9 +19,7 @@ __all__ = ["TITLE", "Orthanc", "orthanc", "orthanc_server"]
 def orthanc_server() -> Iterator[Orthanc]:
     """Of the session; in CI it must be there."""
     if program() is None:
-        if CI:
-            pytest.fail("no Orthanc")
-        pytest.skip("no Orthanc: .ci/run installs it")
+        missing("Orthanc", "orthanc orthanc-dicomweb")
     server = Orthanc(Path(tempfile.mkdtemp(prefix="xds-orthanc-")))
     server.start()
     yield server

@@ -30,6 +30,7 @@ from pydicom.uid import (
 )
 
 from tests.archives.trees import DATA_STORE, TEST_FILES, an_archive, held
+from tests.extent import examples
 from tests.imaging.images import CT, SERIES, an_instance, put, saved
 from xds.archives import compress
 from xds.archives.helpers import Helpers
@@ -226,7 +227,7 @@ def test_pixel_data_that_do_not_decode_are_refused(helpers: Helpers, tmp_path: P
 
 
 @for_all(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_damaged_files_are_refused_or_transcoded_and_nothing_else_happens(
     helpers: Helpers, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

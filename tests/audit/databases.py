@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import _new_database
+from tests.postgres import Databases
 from xds.store.engine import make_engine
 from xds.store.tables import metadata
 
@@ -20,8 +20,8 @@ USED = [
 
 
 @pytest.fixture(scope="session")
-def shared_postgres(postgres_server: str) -> str:
-    return _new_database(postgres_server)
+def shared_postgres(postgres_databases: Databases) -> str:
+    return postgres_databases.new()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

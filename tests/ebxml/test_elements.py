@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.builders import a_folder, a_submission
+from tests.extent import examples
 from tests.metadata.strategies import slots, strings, texts, words
 from xds.ebxml import lcm, query, rim, rs, xdsb
 from xds.errors import ErrorCode, Finding, Refused, Severity, Status
@@ -47,7 +48,7 @@ objects = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(objects)
 def test_any_registry_object_comes_back_as_it_was(item: rim.RegistryObject) -> None:
     assert rim.read_object(again(rim.write(item))) == item
@@ -58,7 +59,7 @@ def test_any_classification_comes_back_as_it_was(item: rim.Classification) -> No
     assert rim.read_object(again(rim.write_classification(item))) == item
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(objects, max_size=3))
 def test_a_list_holds_each_kind_by_itself(items: list[rim.RegistryObject]) -> None:
     read = rim.read_registry_object_list(again(rim.write_registry_object_list(items)))

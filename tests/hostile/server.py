@@ -33,6 +33,7 @@ from xds.ebxml.xdsb import DocumentRequest
 from xds.settings.configuration import load
 from xds.settings.sections import Settings
 from xds.store.deployment import with_identity
+from xds.system.parent import ends_with_us
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
@@ -40,7 +41,7 @@ from xds.wire.client import Client
 from xds.wire.spool import Spool
 from xds.wire.xml import Element, name, parse
 
-START_SECONDS = 30.0
+PATIENCE_SECONDS = 200.0
 
 
 def free_port() -> int:
@@ -83,7 +84,7 @@ class Served:
         """Start it, and wait until it is ready."""
         self.launch()
         try:
-            wait_for(self.ready, START_SECONDS)
+            wait_for(self.ready, PATIENCE_SECONDS)
         except AssertionError:
             raise AssertionError(self.log) from None
         return self
@@ -101,7 +102,9 @@ class Served:
         self.write_config()
         with (self.folder / "serve.log").open("ab") as log:
             command = [sys.executable, "-m", "xds", "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=ends_with_us
+            )
 
     def ready(self) -> bool:
         assert self.process is not None

@@ -15,6 +15,7 @@ from lxml import etree
 from pydicom.dataset import Dataset
 
 from tests.builders import ANNA
+from tests.extent import examples
 from tests.imaging.images import LOCATION, MR, STUDY, an_instance, put
 from xds.ebxml import lcm, rim
 from xds.imaging import kos
@@ -245,7 +246,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return a_study(tmp_path_factory.mktemp("plain"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(studies, series, manifests)
 def test_nothing_that_the_images_hold_breaks_the_entry(
     plain: Study, of_study: dict[str, Any], of_series: dict[str, Any], of_manifest: dict[str, Any]

@@ -22,6 +22,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from tests.extent import examples
 from tests.imaging.images import CT, ECG, KOS, SR, STUDY, a_kos, a_manifest, a_series, an_instance, saved
 from xds.imaging import kos, part10
 from xds.imaging.codes import value_type
@@ -97,13 +98,13 @@ def _split(values: list[str], cuts: list[int]) -> list[list[str]]:
 
 
 @given(manifests())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_is_written_is_read_the_same(manifest: Manifest) -> None:
     assert kos.read(kos.write(manifest)) == manifest
 
 
 @given(manifests())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_pydicom_reads_both_trees_as_they_were_written(manifest: Manifest) -> None:
     dataset = pydicom.dcmread(io.BytesIO(kos.write(manifest)))
     (study,) = dataset.CurrentRequestedProcedureEvidenceSequence
@@ -132,7 +133,7 @@ def _reference(item: Dataset) -> tuple[str, str]:
 
 
 @given(manifests(), st.booleans(), st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_what_pydicom_writes_is_read_the_same(manifest: Manifest, undefined: bool, syntax: str) -> None:
     dataset = pydicom.dcmread(io.BytesIO(kos.write(manifest)))
     _undefine(dataset, undefined)
@@ -308,7 +309,7 @@ def test_the_content_date_stands_in_for_the_instances() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_damaged_manifest_is_refused_or_read_and_nothing_else_happens(data: st.DataObject) -> None:
     whole = bytearray(kos.write(a_manifest()))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -321,7 +322,7 @@ def test_a_damaged_manifest_is_refused_or_read_and_nothing_else_happens(data: st
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_any_bytes_after_a_good_beginning_are_refused_or_read(tail: bytes) -> None:
     data = kos.write(a_manifest())
     cut = data[: data.index(b"\x08\0\x16\0UI")] + tail

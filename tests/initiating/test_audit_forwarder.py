@@ -18,6 +18,7 @@ from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
 from tests.hostile.server import Served, free_port
+from tests.sockets import closed_by
 from xds.errors import Unusable
 from xds.initiating import audit_forwarder
 from xds.initiating.audit_forwarder import Forwarder, waiting
@@ -203,7 +204,7 @@ def test_a_repository_that_closes_what_it_has_read_is_sent_nothing_again(engine:
     with taking(port) as repository:
         forwarder.step()
         wait_for(lambda: len(repository.taken) == 10)
-    time.sleep(0.2)
+    wait_for(lambda: closed_by(port))
     kept(engine, *numbered(10, 11))
     with taking(port) as repository:
         assert forwarder.step() == 1
@@ -304,11 +305,13 @@ def test_two_nodes_that_send_to_each_other_do_not_do_so_for_ever(tmp_path: Path)
         node.start()
     for node in nodes:
         node.found()
-    wait_for(lambda: all(count(node) >= 4 for node in nodes))  # its own, and the other's
-    time.sleep(4)
-    before = [count(node) for node in nodes]
-    time.sleep(4)
-    assert [count(node) for node in nodes] == before
+    begun = 4  # a start and a query, each node's own and the other's
+    wait_for(lambda: all(count(node) >= begun for node in nodes))
+    for more in range(1, 4):
+        # Records go in their order: what is sent round would be there before what comes after it.
+        nodes[0].found()
+        wait_for(lambda: all(count(node) >= begun + more for node in nodes))  # noqa: B023
+        assert [count(node) for node in nodes] == [begun + more] * 2
     for node in nodes:
         node.stop()
 
@@ -348,10 +351,16 @@ def test_it_goes_on_until_it_is_told_to_stop(engine: sa.Engine, monkeypatch: pyt
     monkeypatch.setattr(audit_forwarder, "PAUSES", (0.05,))
     port, stopping = free_port(), threading.Event()
     forwarder = begun(engine, f"tcp://127.0.0.1:{port}")
-    thread = threading.Thread(target=forwarder.run, args=(lambda seconds: not stopping.wait(seconds),))
+    pauses = list[float]()
+
+    def going_on(seconds: float) -> bool:
+        pauses.append(seconds)
+        return not stopping.wait(seconds)
+
+    thread = threading.Thread(target=forwarder.run, args=(going_on,))
     thread.start()
     kept(engine, *numbered(0, 5))
-    time.sleep(0.3)
+    wait_for(lambda: len(pauses) > 3)  # nobody has listened so often
     with taking(port) as repository:
         wait_for(lambda: repository.taken == numbered(0, 5))
         kept(engine, *numbered(5, 9))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.builders import a_folder, a_submission, an_association, an_entry, submission_of, symbolic
+from tests.extent import examples
 from tests.metadata.strategies import submissions
 from xds.ebxml import lcm, rim
 from xds.metadata import to_ebxml
@@ -19,7 +20,7 @@ from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType
 from xds.wire.xml import parse, schema
 
-slow = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+slow = settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def through_bytes(objects: Any) -> rim.RegistryObjectList:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import ANNA, a_submission, an_entry
+from tests.extent import examples
 from tests.metadata.strategies import texts
 from tests.queries.desks import APPROVED, Questions, questions
 from xds.ebxml.rim import Slot
@@ -42,7 +43,7 @@ any_slots = st.lists(
 )  # fmt: skip
 queries = st.sampled_from([*catalogue.STORED_QUERIES, "urn:uuid:unknown"])
 return_types = st.sampled_from(["LeafClass", "ObjectRef", "RegistryObject"])
-anyhow = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+anyhow = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def answered(desk: Questions, slots: list[Slot], query: str, return_type: str) -> None:

@@ -85,6 +85,8 @@ def bounded(application: Application) -> object:
 
 
 class Quiet(WSGIRequestHandler):
+    disable_nagle_algorithm = True  # or the body waits for the peer to acknowledge the head
+
     def log_message(self, *_: object) -> None:
         pass
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.extent import examples
 from tests.wire.messages import BOUNDARY, AMessage, APart, read, reader
 from xds.wire import mtom
 from xds.wire.faults import Fault
@@ -20,7 +21,7 @@ from xds.wire.spool import CHUNK_BYTES, Spool
 from xds.wire.xml import parse
 from xds.wire.xop import take_includes
 
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 GOOD = AMessage()
 DOCUMENT = APart(b"\x00\xff" * 50, "<doc@x>")
 # What looks most like a boundary without being one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
 from xds.wire import mllp
 from xds.wire.mllp import BEGIN, END, Listener, Malformed, send, server_context
@@ -101,6 +103,12 @@ def test_a_peer_that_trickles_is_dropped(monkeypatch: pytest.MonkeyPatch) -> Non
         assert time.monotonic() - began < 3
 
 
+def _answered(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return send("127.0.0.1", port, b"x") == b"ACK x"
+    return False
+
+
 def test_over_the_limit_of_connections_the_newest_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mllp, "CONNECTIONS", 1)
     with listening() as port:
@@ -109,8 +117,7 @@ def test_over_the_limit_of_connections_the_newest_is_closed(monkeypatch: pytest.
             assert first.recv(100)
             with connected(port) as second:
                 assert ended(second)
-        time.sleep(0.5)  # the first one's thread ends
-        assert send("127.0.0.1", port, b"x") == b"ACK x"
+        wait_for(lambda: _answered(port))  # when the first one's thread has ended
 
 
 def test_an_answer_that_fails_ends_its_connection_and_no_other() -> None:

@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conftest import wait_for
 from tests.hostile.server import free_port
+from tests.sockets import unread
 from xds.wire.worker import Worker
 
 
@@ -46,7 +46,7 @@ def test_a_request_that_nobody_takes_over_is_served_though_its_body_comes_later(
         connection.putrequest("POST", "/imaging-source")
         connection.putheader("Content-Length", "4")
         connection.endheaders()
-        time.sleep(0.2)  # the head is looked at before the body comes
+        wait_for(lambda: unread(connection.sock) == 0)  # the head is looked at before the body comes
         connection.send(b"body")
         reply = connection.getresponse()
         assert (reply.status, reply.read()) == (200, b"body")

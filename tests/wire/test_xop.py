@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.extent import examples
 from xds.wire.faults import Fault
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 from xds.wire.xml import Element, parse
 from xds.wire.xop import encoded, encoded_size, take_includes, take_inline
 
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
 INCLUDE = '<xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="{}"/>'
 STEP = CHUNK_BYTES // 3 * 4
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.logs import files, frames
+from tests.extent import examples
 from xds.audit.log import framing
 from xds.audit.log.framing import BadFrame, FramedFiles
 
@@ -28,7 +29,7 @@ def numbers(framed: FramedFiles, begin: int = 0) -> list[int]:
     return [number for number, _, _ in framed.read(begin)]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.lists(st.lists(st.binary(max_size=200), min_size=1, max_size=4), max_size=6), st.integers(1, 600))
 def test_any_bytes_come_back_as_they_were(batches: list[list[bytes]], roll_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

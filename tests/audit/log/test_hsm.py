@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.audit.logs import a_key, records
-from tests.conftest import CI
+from tests.needs import missing
 from xds.audit.log.hsm import PIN
 from xds.audit.log.keys import load_or_make
 from xds.audit.log.verify import verify
@@ -40,8 +40,7 @@ def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 def token(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a token of one key, and the key's certificate."""
     if shutil.which("softhsm2-util") is None:
-        assert not CI, "softhsm2 is not installed"
-        pytest.skip("softhsm2 is not installed")
+        missing("SoftHSM", "softhsm2")
     folder = tmp_path_factory.mktemp("token")
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\n")
@@ -97,7 +96,7 @@ def test_a_token_that_is_not_right_is_said(token: Path, tmp_path: Path, key: str
     """In a process of its own: a token remembers who has given it a PIN."""
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from xds.audit.keys import load_or_make\nfrom xds.errors import Unusable\n"
+        "from xds.audit.log.keys import load_or_make\nfrom xds.errors import Unusable\n"
         "try:\n    load_or_make(Path('.'), key=sys.argv[1], certificate=sys.argv[2])\n"
         "except Unusable as problem:\n    print(problem)\n"
     )

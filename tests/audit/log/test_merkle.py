@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.extent import examples
 from xds.audit.log.merkle import BadProof, Frontier, HashTree, leaf_hash, root_of, verify_consistency, verify_inclusion
 
 MOST = 70
@@ -97,7 +98,7 @@ def test_the_frontiers_root_is_the_rfcs_at_every_size() -> None:
         frontier.append(leaf_hash(b"leaf %d" % count))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.lists(st.integers(0, 20), max_size=10))
 def test_however_leaves_are_appended_every_subtree_is_the_rfcs(pattern: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +113,7 @@ def test_however_leaves_are_appended_every_subtree_is_the_rfcs(pattern: list[int
             assert tree.hash_of(begin, end) == mth(leaves(count)[begin:end])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.integers(0, MOST), st.integers(0, MOST), st.integers(0, MOST))
 def test_what_was_truncated_and_appended_anew_leaves_no_trace(count: int, keep: int, more: int) -> None:
     keep = min(keep, count)
@@ -186,7 +187,7 @@ def spoilt(proof: list[bytes]) -> list[list[bytes]]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.integers(1, MOST), st.data())
 def test_a_spoilt_inclusion_proof_does_not_hold(size: int, data: st.DataObject) -> None:
     leaf = data.draw(st.integers(0, size - 1))
@@ -204,7 +205,7 @@ def test_a_spoilt_inclusion_proof_does_not_hold(size: int, data: st.DataObject) 
         verify_inclusion(hash_, leaf, size, proof, bytes(32))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.integers(2, MOST), st.data())
 def test_a_spoilt_consistency_proof_does_not_hold(size: int, data: st.DataObject) -> None:
     old = data.draw(st.integers(1, size - 1))

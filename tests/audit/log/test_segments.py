@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.logs import NOW, a_record, files, records
+from tests.extent import examples
 from xds.audit.log.framing import BadFrame
 from xds.audit.log.segments import Record, SegmentLog, leaf_data, read_time
 
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.lists(st.tuples(st.binary(max_size=300), TIMES, st.text(max_size=40)), min_size=1, max_size=10))
 def test_records_come_back_as_they_were(contents: list[tuple[bytes, datetime, str]]) -> None:
     written = [Record(leaf, time, message, origin) for leaf, (message, time, origin) in enumerate(contents)]

@@ -14,8 +14,9 @@ from lxml import etree
 
 from tests.audit.logs import NOW
 from tests.builders import ANNA, a_submission
+from tests.extent import examples
 from tests.places import GOLDEN
-from xds.audit.messages import events
+from xds.audit.messages import objects
 from xds.audit.messages.codes import EVENT_IDS, REPORT_NUMBER
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource, Detail, ParticipantObject
@@ -184,17 +185,17 @@ def test_very_many_documents_are_told_in_several_records_and_long_ids_as_far_as_
     event = an_event(application, "iti43", Side.RESPONDER)
     event.objects.clear()
     quotes = '"' * 5000
-    event.about_documents([DocumentRequest(REPOSITORY, f"2.25.{n}{quotes}") for n in range(events.OBJECTS * 2 + 1)])
+    event.about_documents([DocumentRequest(REPOSITORY, f"2.25.{n}{quotes}") for n in range(objects.OBJECTS * 2 + 1)])
     event.end(failed=False)
     records = event.records()
-    assert [len(read(one.message).objects) for one in records] == [events.OBJECTS, events.OBJECTS, 1]
-    assert all(len(thing.id) <= events.LENGTH for one in records for thing in read(one.message).objects)
+    assert [len(read(one.message).objects) for one in records] == [objects.OBJECTS, objects.OBJECTS, 1]
+    assert all(len(thing.id) <= objects.LENGTH for one in records for thing in read(one.message).objects)
 
 
 def test_very_many_instances_of_a_study_are_told_in_parts(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "DETAILS", 2)
+    monkeypatch.setattr(objects, "DETAILS", 2)
     event = an_event(application, "rad69", Side.RESPONDER)
     event.end(failed=False)
     (record,) = event.records()
@@ -458,7 +459,7 @@ def test_text_that_xml_cannot_hold_is_replaced() -> None:
 ANY = st.text(st.characters(exclude_categories=()), max_size=30)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(ANY, ANY, ANY, ANY, ANY, st.binary(max_size=50))
 def test_whatever_a_peer_has_sent_the_message_is_valid(
     user: str, address: str, patient: str, id_: str, value: str, query: bytes

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.extent import examples
 from xds.audit.messages import codes
 from xds.audit.messages.codes import (
     DESTINATION,
@@ -113,7 +114,7 @@ def a_query() -> AuditMessage:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(MESSAGES)
 def test_any_message_is_valid_and_comes_back_as_it_was(message: AuditMessage) -> None:
     data = write(message)
@@ -121,7 +122,7 @@ def test_any_message_is_valid_and_comes_back_as_it_was(message: AuditMessage) ->
     assert read(data) == message
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("\0\x01\x0b\r\n\t\ufffe\ud800"), min_size=1))
 def test_what_xml_cannot_hold_is_replaced_and_the_record_written_all_the_same(text: str) -> None:
     good = a_query()
@@ -227,7 +228,7 @@ def test_what_is_no_audit_message_is_not_read(data: bytes) -> None:
         read(data)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.binary() | MESSAGES.map(write).flatmap(lambda data: st.integers(0, len(data)).map(lambda n: data[:n])))
 def test_bytes_that_are_no_message_are_refused_in_one_way_only(data: bytes) -> None:
     with contextlib.suppress(NotAuditMessage):

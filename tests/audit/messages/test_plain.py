@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from tests.audit.messages.test_message import MESSAGES
+from tests.extent import examples
 from tests.places import GOLDEN
 from xds.audit.messages import codes
 from xds.audit.messages.codes import Action, Coded, Outcome
@@ -114,7 +115,7 @@ def test_of_many_objects_the_first_are_named_and_the_rest_counted() -> None:
     assert "Report Number 1.2.4 and 4 more" in said
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(MESSAGES)
 def test_words_are_one_printable_paragraph_for_any_message(message: AuditMessage) -> None:
     said = words(write(message))

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.conftest import CI
+from tests.needs import missing
 
 
 @contextmanager
@@ -19,8 +18,7 @@ def a_browser(*, dark: bool = False, scripts: bool = True) -> Iterator[Page]:
     """A page of a browser that has nothing of another's."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        assert not CI, "chromium is not installed"
-        pytest.skip("chromium is not installed")
+        missing("Chromium", "chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.archives.trees import TEST_FILES
-from tests.conftest import CI
 from tests.imaging.images import SERIES, STUDY, an_instance, put
+from tests.needs import missing
 from tests.server.test_application import Site, serving
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.tables import audit_record
@@ -79,8 +79,7 @@ def test_each_look_is_in_the_audit_log(site: Site) -> None:
 def test_in_a_browser_the_viewer_says_which_image_it_shows(site: Site, tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
-        assert not CI, "chromium is not installed"
-        pytest.skip("chromium is not installed")
+        missing("Chromium", "chromium")
     done = subprocess.run(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
          f"--user-data-dir={tmp_path}/browser", "--dump-dom", f"{site.url}/console/studies/{STUDY}/series/{SERIES}"],

@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.builders import AUTHORITY, BERT, REPOSITORY, a_submission, an_entry
-from tests.conftest import CI
 from tests.endpoints.console.test_looking import got
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.initiating.test_patient_identifier_consumer import by_http
 from tests.initiating.test_publisher import ANNA, Follower
+from tests.needs import missing
 from tests.server.test_application import Site, serving
 from xds.endpoints.console import region
 from xds.endpoints.console.region import _line
@@ -230,8 +230,7 @@ def test_studies_are_drawn_where_their_days_are(days: list[str], places: list[fl
 def test_in_a_browser_a_remote_series_is_shown(clinic: Site, tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
-        assert not CI, "chromium is not installed"
-        pytest.skip("chromium is not installed")
+        missing("Chromium", "chromium")
     tree = got(clinic, link(patient_page(clinic), "/tree"))[1]
     done = subprocess.run(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",

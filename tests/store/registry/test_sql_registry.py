@@ -22,7 +22,8 @@ from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.interface import Kind
 from xds.store.registry.rows import short
-from xds.store.registry.sql_registry import BATCH, SqlRegistry, Taken
+from xds.store.registry.sql_reader import BATCH
+from xds.store.registry.sql_registry import SqlRegistry, Taken
 from xds.store.tables import document_entry, folder, submission_set
 from xds.wire.xml import parse
 

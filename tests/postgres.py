@@ -1,0 +1,150 @@
+"""A PostgreSQL of the tests' own, and databases that are used again: making one takes longer than most tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import uuid
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.store.deployment import migrate
+from xds.store.engine import make_engine
+from xds.store.tables import metadata
+from xds.system.parent import ends_with_us
+
+
+class Server:
+    """A server from Debian's package, in a folder that goes away; nothing of it outlives us.
+
+    Raises:
+        FileNotFoundError: Debian's postgresql is not installed.
+    """
+
+    def __init__(self) -> None:
+        bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if not bins:
+            raise FileNotFoundError
+        # A server refuses to run as root; the package made a user for it.
+        self._user = "postgres" if os.getuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix="xds-pg-"))
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        data, log = self._folder / "data", (self._folder / "log").open("wb")
+        subprocess.run(
+            [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
+            check=True, user=self._user, stdout=log, stderr=log, cwd="/",
+        )  # fmt: skip
+        settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "fsync=off",
+                    "full_page_writes=off", "max_connections=200")  # fmt: skip
+        command: list[str | Path] = [bins[-1] / "postgres", "-D", data, "-p", str(self._port)]
+        self._process = subprocess.Popen(
+            [*command, *(part for one in settings for part in ("-c", one))],
+            user=self._user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
+        )  # fmt: skip
+        log.close()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://xds@127.0.0.1:{self._port}"
+
+    def answers(self) -> bool:
+        """Whether it can be asked.
+
+        Raises:
+            AssertionError: it has ended.
+        """
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        engine = _administration(self.url)
+        try:
+            with engine.connect():
+                return True
+        except sa.exc.OperationalError:
+            return False
+        finally:
+            engine.dispose()
+
+    def stop(self) -> None:
+        """At once: what it holds is of no use any more."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Databases:
+    """The databases of a server: new ones, and such as have our tables and are emptied when they are given back."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._template = ""
+        self._free: list[str] = []
+        self._first: dict[sa.Table, list[sa.RowMapping]] = {}  # rows that migrations make
+        self._version = ""
+
+    def new(self, template: str = "template0") -> str:
+        """The URL of a new one."""
+        database = f"t{uuid.uuid4().hex}"
+        self._do(f"CREATE DATABASE {database} TEMPLATE {template.rpartition('/')[2]}")
+        return f"{self.server}/{database}"
+
+    def take(self) -> str:
+        """One with our tables, and nothing in them."""
+        if self._free:
+            return self._free.pop()
+        return self.new(self._template or self._migrated())
+
+    def _migrated(self) -> str:
+        """The one that others are copied from: that takes a tenth of migrating anew."""
+        self._template = self.new()
+        engine = make_engine(self._template, connections=1)
+        with engine.begin() as connection:
+            migrate(connection)
+            self._version = str(connection.scalar(_VERSION))
+            for table in metadata.sorted_tables:
+                if rows := connection.execute(sa.select(table)).mappings().all():
+                    self._first[table] = list(rows)
+        engine.dispose()
+        return self._template
+
+    def give_back(self, url: str) -> None:
+        """Empty it for the next; one that is used still is left alone."""
+        name = url.rpartition("/")[2]
+        self._do(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608  our own name
+        engine = make_engine(url, connections=1)
+        try:
+            with engine.begin() as connection:
+                if connection.scalar(_VERSION) != self._version:
+                    return  # a test was about other versions
+                for table in reversed(metadata.sorted_tables):
+                    connection.execute(sa.delete(table))
+                for table, rows in self._first.items():
+                    connection.execute(sa.insert(table), [dict(row) for row in rows])
+                restart = "SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence"
+                connection.execute(sa.text(restart))
+        except sa.exc.SQLAlchemyError:
+            return  # a test has changed more of it than rows
+        finally:
+            engine.dispose()
+        self._free.append(url)
+
+    def _do(self, statement: str) -> None:
+        engine = _administration(self.server)
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text(statement))
+        engine.dispose()
+
+
+_VERSION = sa.text("SELECT version_num FROM alembic_version")
+
+
+def _administration(server: str) -> sa.Engine:
+    return sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:") + "/postgres")
