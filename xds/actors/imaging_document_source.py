@@ -20,6 +20,7 @@ from xds.archives.interface import Archive, Gone, Held, NotAnswering, NotEncodab
 from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.imaging.group import Study
+from xds.imaging.manifest import Patient
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 Find: TypeAlias = Callable[[str, str, str], Held | None]
@@ -119,6 +120,14 @@ class ImagingDocumentSource:
     def members(self, study: str, series: str = "", instance: str = "") -> Sequence[Held]:
         """The instances of a study, or of a series of it, or one."""
         return [] if self._archive is None else self._archive.members(study, series, instance)
+
+    def patient(self, study: str) -> Patient | None:
+        """Whom a study shows, as its images say.
+
+        Raises:
+            NotAnswering: the archive does not say.
+        """
+        return None if self._archive is None else self._archive.patient(study)
 
     def studies(self, wanted: Mapping[str, Sequence[str]]) -> Iterator[Study]:
         """The studies that may meet a search: those that it names, else all."""

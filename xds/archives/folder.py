@@ -20,6 +20,7 @@ from xds.archives.ready import ReadyFile
 from xds.archives.spool import Spool
 from xds.imaging import part10, text
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
+from xds.imaging.manifest import Patient
 from xds.imaging.study import Problem, Study, files, studies_of
 
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
@@ -77,6 +78,9 @@ class FolderArchive:
     def studies(self) -> Iterator[Study]:
         for uid in self._index.study_uids():
             yield from studies_of(self._index.study(uid), zone=self._zone).studies
+
+    def patient(self, study_instance_uid: str) -> Patient | None:
+        return self._index.patient(study_instance_uid)
 
     def study(self, study_instance_uid: str) -> Study | None:
         found = studies_of(self._index.study(study_instance_uid), zone=self._zone).studies

@@ -190,6 +190,15 @@ class Index:
         ordered = sorted(found.values(), key=lambda one: (one[0][0], one[1].series_instance_uid, one[0][1]))
         return [held for _, held in ordered]
 
+    def patient(self, study: str) -> Patient | None:
+        """Whom one of the instances of a study shows."""
+        row = (
+            self._connection()
+            .execute("SELECT path, size, facts FROM files WHERE study = ? AND facts IS NOT NULL LIMIT 1", (study,))
+            .fetchone()
+        )
+        return None if row is None else self._facts(*row).patient
+
     def study(self, study: str) -> list[InstanceFacts]:
         """The instances of a study that are not rejected, in order of path."""
         rows = self._connection().execute(

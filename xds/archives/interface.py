@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from xds.imaging.manifest import Patient
 from xds.imaging.study import Problem, Study
 
 CHUNK_BYTES = 256 * 1024
@@ -133,6 +134,14 @@ class Archive(Protocol):
 
     def fingerprints(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
         """Every study, or the one, by its UID, with a text that changes whenever what it holds does."""
+        ...
+
+    def patient(self, study_instance_uid: str) -> Patient | None:
+        """Whom a study shows, as one of its images says; None where it has none.
+
+        Raises:
+            NotAnswering: an archive elsewhere does not say.
+        """
         ...
 
     def studies(self) -> Iterator[Study]:

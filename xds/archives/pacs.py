@@ -26,6 +26,7 @@ from xds.imaging.codes import KEY_OBJECT_SELECTION
 from xds.imaging.dicom import NotDicom, form
 from xds.imaging.elements import Malformed
 from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_file
+from xds.imaging.manifest import Patient
 from xds.imaging.study import Problem, Study, studies_of
 
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
@@ -134,6 +135,10 @@ class Pacs:
             study = self.study(uid)
             if study is not None:
                 yield study
+
+    def patient(self, study_instance_uid: str) -> Patient | None:
+        first = next(iter(self._contents.of(study_instance_uid).values()), None)
+        return None if first is None else _facts_of(self._way.header(study_instance_uid, first)).patient
 
     def study(self, study_instance_uid: str) -> Study | None:
         found = studies_of(self._facts(study_instance_uid), zone=self._zone).studies

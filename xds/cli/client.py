@@ -93,6 +93,14 @@ class Desk:
         except (NotSent, sa.exc.SQLAlchemyError) as problem:
             raise Unusable(f"the audit record cannot be kept: {problem}") from None
 
+    def published(self, study_instance_uid: str, patient_id: str) -> None:
+        """Note whose a study was published as, so that who looks at it is found under them."""
+        from xds.store import study_patients
+
+        if self._engine is not None:
+            with self._engine.begin() as connection:
+                study_patients.keep(connection, study_instance_uid, patient_id)
+
     def peer(self, url: str) -> Peer:
         """A peer that is named by its URL; we present our own certificate there."""
         tls = self.settings.tls

@@ -78,6 +78,7 @@ def publish_study(at: Desk, study: Study, id_: PatientId, repository: str) -> Ma
     manifest = manifest_for(study, at.settings)
     value, content = imaging_submission(study, manifest, id_, _source_id(at), _defaults(at))
     _send(at, value, content, repository, imaging=True)
+    at.published(study.study_instance_uid, str(id_))
     return manifest
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.study_patients import StudyPatients
 from xds.ebxml import rim
 from xds.errors import Finding, Severity
 from xds.metadata.identifiers import Oid
@@ -65,6 +66,7 @@ class Actors:
     registry: DocumentRegistry
     repository: DocumentRepository
     imaging_source: ImagingDocumentSource
+    study_patients: StudyPatients
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
 
 

@@ -14,6 +14,7 @@ from xds.access.users import Users
 from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
+from xds.actors.study_patients import StudyPatients
 from xds.archives.orthanc import OrthancChanges
 from xds.archives.patients import Patients, PatientTable
 from xds.audit.messages.events import AuditEvent
@@ -37,6 +38,8 @@ from xds.server.archives import archive, intake, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
 from xds.server.events import Events
 from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
+from xds.store import study_patients
+from xds.store.engine import reading
 from xds.store.interface import Blobs
 from xds.store.work import Database
 from xds.transactions import (
@@ -103,7 +106,22 @@ class AffinityDomain:
         source = ImagingDocumentSource(
             settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
         )
-        return Actors(registry, repository, source, register if remote is None else register_remotely)
+        patients = StudyPatients(source.patient, self._published_as, self._patient_table())
+        return Actors(registry, repository, source, patients, register if remote is None else register_remotely)
+
+    def _published_as(self, study_instance_uid: str) -> str:
+        with reading(self.database.engine) as connection:
+            return study_patients.of(connection, study_instance_uid)
+
+    def _patient_table(self) -> PatientTable:
+        """Whose the archive's ids are.
+
+        Raises:
+            Unusable: the table of patients cannot be read.
+        """
+        imaging = self.settings.imaging_source
+        table = Path(imaging.patients) if imaging.patients else None
+        return PatientTable(table, self.own.assigning_authorities, imaging.issuer)
 
     def _remote_registry(self) -> RemoteRegistry | None:
         """The registry elsewhere that ITI-42 goes to; a named domain has its registry here."""
@@ -185,8 +203,7 @@ class AffinityDomain:
             Defaults(authority=Oid(imaging.issuer or self.own.assigning_authorities[0])),
             imaging.publish_quiet_seconds,
         )
-        table = Path(imaging.patients) if imaging.patients else None
-        patients: Patients = PatientTable(table, self.own.assigning_authorities, imaging.issuer)
+        patients: Patients = self._patient_table()
         if imaging.pix or imaging.pixm:
             patients = self._cross_referenced(patients, spool)
         engine = self.database.engine
@@ -219,7 +236,7 @@ class AffinityDomain:
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
-        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, storing)
+        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing)
 
     def storage_recording(self, title: str, address: str) -> Recording:
         """The record of an association that sends instances here (C-STORE)."""

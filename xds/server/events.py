@@ -102,8 +102,7 @@ class Events:
     def _event(self, transaction: Transaction, side: Side, initiator: Party, responder: Party) -> AuditEvent:
         audits = transaction.initiator_audits if side is Side.INITIATOR else transaction.responder_audits
         source, destination = (responder, initiator) if transaction.retrieve else (initiator, responder)
-        # A repository's record of a retrieval names no patient (ITI TF-2: 3.43.5.1.2).
-        names_patient = not (transaction.retrieve and side is Side.RESPONDER)
+        names_patient = transaction.responder_names_patient or side is Side.INITIATOR
         title = transaction.audit_title or transaction.title
         return AuditEvent(
             self.node, audits.event_id, audits.action, (transaction.number, title), source, destination, names_patient,

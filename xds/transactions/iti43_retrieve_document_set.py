@@ -49,4 +49,5 @@ TRANSACTION = Transaction(
     respond=respond,
     refuse=refuse,
     retrieve=True,
+    responder_names_patient=False,  # ITI TF-2: 3.43.5.1.2
 )

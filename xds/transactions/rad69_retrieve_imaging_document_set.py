@@ -16,6 +16,7 @@ from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 def respond(call: Call) -> Reply:
     request = xdsb.read_imaging_request(call.body)
     call.event.about_studies(request)
+    call.event.of_patients(call.actor.study_patients.of({one.study_instance_uid for one in request.instances}))
     source = call.actor.imaging_source
     call.at_end(source.streams.enter())
     given, findings = [], []

@@ -95,6 +95,7 @@ class Transaction:
     refuse: Refuse = field(repr=False)
     audit_title: str = ""  # in EventTypeCode, where the framework has another there; empty: ``title``
     retrieve: bool = False  # the responder is the source of the data
+    responder_names_patient: bool = True  # in its audit record
 
 
 @dataclass(slots=True)

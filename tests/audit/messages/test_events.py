@@ -200,7 +200,7 @@ def test_very_many_instances_of_a_study_are_told_in_parts(
     event.end(failed=False)
     (record,) = event.records()
     things = read(record.message).objects
-    assert [thing.id for thing in things] == ["1.2.840.1", "1.2.840.1", "1.2.840.2"]
+    assert [thing.id for thing in things] == ["anna^^^&1.2.3.4.5&ISO", "1.2.840.1", "1.2.840.1", "1.2.840.2"]
     assert all(len(thing.details) <= 2 for thing in things)
 
 

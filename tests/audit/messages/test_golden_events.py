@@ -55,7 +55,7 @@ from xds.server.application import Application
 from xds.server.archives import manifest_for
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
-from xds.store import accounts
+from xds.store import accounts, study_patients
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Wanted, found
 from xds.store.deployment import with_identity
@@ -241,6 +241,8 @@ def test_images_go_from_the_source_to_who_asked(domain: AffinityDomain, golden: 
     archive = domain.actors.imaging_source._archive
     assert archive is not None
     archive.refresh()
+    with domain.database.engine.begin() as connection:
+        study_patients.keep(connection, STUDY, str(ANNA))
     request = asked("GET", *FETCHES[golden], 'multipart/related; type="application/dicom"')
     reply = domain.dicomweb(Metrics()).answer(request)
     assert (reply.status, len(b"".join(reply.chunks)) > 0) == (200, True)

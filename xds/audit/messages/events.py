@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -43,7 +43,16 @@ from xds.audit.messages.message import (
     SopClass,
 )
 from xds.audit.messages.message_xml import as_xml_has, write
-from xds.audit.messages.objects import DOCUMENT_DETAIL, OBJECTS, as_details, in_parts, patient_object, thing, without
+from xds.audit.messages.objects import (
+    DOCUMENT_DETAIL,
+    OBJECTS,
+    StudyPatient,
+    as_details,
+    in_parts,
+    patient_object,
+    thing,
+    without,
+)
 from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person, asking
 from xds.ebxml.query import AdhocQuery
@@ -59,6 +68,10 @@ _CONFIGURATION = ("110128", "110129", "110130", "110131")
 LOG_URI = "urn:xds:audit:log"
 
 _PATIENT_PARAMETERS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
+
+
+_Patient = tuple[str, tuple[tuple[str, str], ...]]
+"""A patient's id, and details of it."""
 
 
 def source_of(settings: Settings) -> AuditSource:
@@ -88,6 +101,7 @@ class AuditEvent:
     started: int = field(default_factory=now_microseconds)
     person: Person | None = field(default_factory=asking)
     sop_classes: dict[str, str] = field(default_factory=dict)  # of instances, by their UID
+    study_patients: dict[str, StudyPatient] = field(default_factory=dict)  # whom studies show, by their UID
 
     @classmethod
     def log_used(cls, node: AuditSource, reader: Party, *, asked: str = "", patient_id: str = "") -> AuditEvent:
@@ -248,6 +262,10 @@ class AuditEvent:
         """What instances are, by their SOP Instance and SOP Class UIDs: studies then say how many of which."""
         self.sop_classes.update(classes)
 
+    def of_patients(self, studies: Mapping[str, StudyPatient]) -> None:
+        """Whom studies show, each by its UID: each patient has a record (DICOM PS3.15: A.5.3.7)."""
+        self.study_patients.update(studies)
+
     def about_search(self, query: str) -> None:
         """A search by its address (RAD TF-2: 4.129.5)."""
         self.about_question(self.transaction[0], query.encode("utf-8", "replace"))
@@ -304,9 +322,21 @@ class AuditEvent:
 
     def _several(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> list[Recorded]:
         """One record, or of very many objects several: what is asked for at once has no bound, and a record has."""
-        parts = [part for item in objects for part in in_parts(item)]
-        begins = range(0, len(parts), OBJECTS) if parts else (0,)
-        return [self._recorded(parts[begin : begin + OBJECTS], outcome, description) for begin in begins]
+        found = list[Recorded]()
+        for patient, of_patient in self._by_patient(objects).items():
+            parts = [part for item in of_patient for part in in_parts(item)]
+            begins = range(0, len(parts), OBJECTS) if parts else (0,)
+            found += [self._recorded(patient, parts[at : at + OBJECTS], outcome, description) for at in begins]
+        return found
+
+    def _by_patient(self, objects: Sequence[ParticipantObject]) -> dict[_Patient, list[ParticipantObject]]:
+        """What a record is about, by the patient's id and its details: nearly always one."""
+        if not self.study_patients:
+            return {(self.patient_id, self.patient_details): list(objects)}
+        found: dict[_Patient, list[ParticipantObject]] = {}
+        for item in objects:
+            found.setdefault(self.study_patients.get(item.id, StudyPatient()).known_as, []).append(item)
+        return found or {(self.patient_id, self.patient_details): []}
 
     def _parted(self) -> tuple[list[ParticipantObject], list[ParticipantObject]]:
         """What succeeded and what failed, a study by its documents; all on both sides where that is not known."""
@@ -324,12 +354,16 @@ class AuditEvent:
         """The record as it stands now; of very many objects the first."""
         return self._several(self.objects, self.outcome, self.outcome_description)[0]
 
-    def _recorded(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> Recorded:
-        message = write(self._message(objects, outcome, description))
-        patient = as_xml_has(self.patient_id)  # as the message has it, and every database
+    def _recorded(
+        self, of: _Patient, objects: Sequence[ParticipantObject], outcome: Outcome, description: str
+    ) -> Recorded:
+        message = write(self._message(of, objects, outcome, description))
+        patient = as_xml_has(of[0])  # as the message has it, and every database
         return Recorded(message, self.event_id, self.transaction[0], outcome, patient, self.started)
 
-    def _message(self, objects: Sequence[ParticipantObject], outcome: Outcome, description: str) -> AuditMessage:
+    def _message(
+        self, of: _Patient, objects: Sequence[ParticipantObject], outcome: Outcome, description: str
+    ) -> AuditMessage:
         number, title = self.transaction
         event = Event(
             EVENT_IDS[self.event_id],
@@ -347,8 +381,8 @@ class AuditEvent:
             parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
         if self.person:  # they are the requestor then, and no machine is
             parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
-        patient = self.patient_id if self.names_patient else ""
-        about = (*patient_object(patient, self.patient_details), *map(self._described, objects))
+        patient_id, details = of
+        about = (*patient_object(patient_id if self.names_patient else "", details), *map(self._described, objects))
         return AuditMessage(event, parties, self.node, about)
 
     def _described(self, item: ParticipantObject) -> ParticipantObject:

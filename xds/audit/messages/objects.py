@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from xds.audit.messages.codes import (
     PATIENT_NUMBER,
@@ -19,12 +19,29 @@ from xds.audit.messages.message import (
 DOCUMENT_DETAIL = "Document Unique ID"
 
 
+ARCHIVE_ID = "Patient ID"
+"""The detail of a patient that holds what an archive calls them, (0010,0020), beside the affinity domain's id."""
+
 OBJECTS, DETAILS = 500, 5000
 """Of one record; and details of one object."""
 
 
 LENGTH = 1024
 """Characters of an id, a name or a detail that is kept: no valid one is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPatient:
+    """Whom a study shows: the affinity domain's id, and the archive's; either may be unknown."""
+
+    id: str = ""
+    archive_id: str = ""
+
+    @property
+    def known_as(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The id of a record's patient, and details of it."""
+        other = self.archive_id if self.id and self.archive_id != self.id else ""
+        return self.id or self.archive_id, ((ARCHIVE_ID, other),) if other else ()
 
 
 def in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:

@@ -23,6 +23,7 @@ from xds.audit.messages.codes import (
 )
 from xds.audit.messages.message import AuditMessage, NotAuditMessage, ParticipantObject
 from xds.audit.messages.message_xml import read
+from xds.audit.messages.objects import ARCHIVE_ID
 from xds.audit.messages.people import is_person
 from xds.audit.search import watching
 from xds.audit.search.watching import Watcher
@@ -117,6 +118,7 @@ def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
     for item in message.objects:
         if item.role is ObjectRole.PATIENT:
             yield "patient", item.id
+            yield from (("patient", detail.text) for detail in item.details if detail.type == ARCHIVE_ID)
         elif kind := _IDS.get((item.id_type.code, item.id_type.system)):
             yield kind, item.id
     for participant in message.participants:

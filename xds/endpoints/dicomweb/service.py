@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from werkzeug.exceptions import HTTPException
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import datasets, multipart, render, search, store
@@ -58,10 +59,11 @@ class DicomWeb:
         new_event: NewEvent,
         owner: str,
         metrics: Metrics,
+        patients: StudyPatients,
         storing: store.Storing | None = None,
     ) -> None:
         """``storing`` takes what STOW-RS sends; without it nothing is taken."""
-        self._source, self._engine, self._new_event = source, engine, new_event
+        self._source, self._engine, self._new_event, self._patients = source, engine, new_event, patients
         self._owner, self._metrics, self._storing = owner, metrics, storing
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
@@ -159,6 +161,7 @@ class DicomWeb:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
         asked.event.of_classes((one.sop_instance_uid, one.sop_class_uid) for one in found)
+        asked.event.of_patients(self._patients.of([asked.uids["study"]]))
         return found
 
     def _retrieve(self, asked: Asked) -> HttpReply:

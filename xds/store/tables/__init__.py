@@ -39,6 +39,7 @@ from xds.store.tables.repository import (
     captured_message,
     document,
     publication,
+    study_patient,
 )
 
 __all__ = [
@@ -73,5 +74,6 @@ __all__ = [
     "publication",
     "saved_search",
     "session",
+    "study_patient",
     "submission_set",
 ]

@@ -56,6 +56,14 @@ captured_message = sa.Table(
     sa.Column("reply", sa.LargeBinary, nullable=False),
 )
 
+# Whose each study is that was published by hand; of what publishes itself see ``publication``.
+study_patient = sa.Table(
+    "study_patient",
+    metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("patient_id", sa.Text, nullable=False),
+)
+
 # What became of each study of the imaging source's archive: published, waiting, and why.
 publication = sa.Table(
     "publication",

@@ -1,0 +1,26 @@
+"""Whose each study is that was published from here: so that who looks at its images is found under the patient."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from xds.store.engine import insert_ignoring
+from xds.store.tables import publication, study_patient
+
+
+def keep(connection: sa.Connection, study_instance_uid: str, patient_id: str) -> None:
+    """Note whose a study was published as."""
+    mine = study_patient.c.study_instance_uid == study_instance_uid
+    if not insert_ignoring(connection, study_patient, study_instance_uid=study_instance_uid, patient_id=patient_id):
+        connection.execute(sa.update(study_patient).where(mine).values(patient_id=patient_id))
+
+
+def of(connection: sa.Connection, study_instance_uid: str) -> str:
+    """The patient's id in the affinity domain, as CX; empty where it was not published from here."""
+    table = publication.c
+    by_itself = sa.select(table.patient_id).where(table.study_instance_uid == study_instance_uid)
+    found = connection.scalar(by_itself)
+    if found:
+        return str(found)
+    mine = study_patient.c.study_instance_uid == study_instance_uid
+    return str(connection.scalar(sa.select(study_patient.c.patient_id).where(mine)) or "")
