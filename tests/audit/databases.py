@@ -15,7 +15,8 @@ from xds.store.tables import metadata
 USED = [
     table
     for table in metadata.sorted_tables
-    if table.name.startswith("audit_") or table.name in ("document", "publication", "locator", "patient")
+    if table.name.startswith("audit_")
+    or table.name in ("document", "publication", "study_patient", "locator", "patient")
 ]
 
 

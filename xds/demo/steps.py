@@ -1,4 +1,4 @@
-"""The demo, step by step; each returns what it saw in one line, and raises if something does not hold."""
+"""The demo, step by step; each returns what it saw in one line_of, and raises if something does not hold."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from lxml import etree
 
 from xds.actors.document_consumer import Search
 from xds.audit.log.keys import load_certificates
-from xds.audit.log.verify import Tampered, Verified, verify
-from xds.audit.search.reports import Line, who_saw
+from xds.audit.log.verify import Tampered, verify
 from xds.cli.client import Desk, desk
 from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
@@ -26,6 +25,7 @@ from xds.cli.find import found
 from xds.cli.publish import publish_study
 from xds.demo.identity import DOCTOR, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
+from xds.demo.logs import certificate, line_of, not_named, sealed
 from xds.demo.orthanc import Orthanc, program
 from xds.demo.site import Site, free_port
 from xds.demo.waiting import waited
@@ -36,8 +36,6 @@ from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
 from xds.store import accounts
-from xds.store.audit import search
-from xds.store.audit.records import count
 from xds.store.engine import make_engine
 from xds.store.registry import patients
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
@@ -272,18 +270,20 @@ class Demo:
     def who_saw(self) -> str:
         """Each hospital's log says that the doctor at the clinic saw the patient, retrievals by document included."""
         patient, seen = str(self.patient("anna")), []
-        for site in (self.north, self.south):
-            line = self._waited(partial(_line, site, patient, DOCTOR), f"the index of {site.name}'s audit log")
+        for site in self.hospitals:
+            line = self._waited(partial(line_of, site, patient, DOCTOR), f"the index of {site.name}'s audit log")
             _hold(line is not None, f"{site.name}: the log does not say that {DOCTOR} saw {patient}")
             if line is not None:
                 seen.append(f"{site.name} {line.count}")
+            theirs = {one.study.study_instance_uid for one in self.studies[site.name] if one.patient == "anna"}
+            _hold(not not_named(site, patient, theirs), f"{site.name}: a retrieval of anna's images does not name her")
         return f"{DOCTOR} saw anna: {', '.join(seen)} records"
 
     def audit(self) -> str:
         """Every step has left its records at each site, under a signed checkpoint; each log verifies."""
         seen = []
         for site in self.sites:
-            verified = self._waited(partial(_sealed, site), f"the sealing of {site.name}'s audit log")
+            verified = self._waited(partial(sealed, site), f"the sealing of {site.name}'s audit log")
             if verified is None:
                 raise DoesNotHold(f"{site.name}: not all records are sealed")
             self.audit_records += verified.records
@@ -301,7 +301,7 @@ class Demo:
         data[at : at + 1] = b"8"
         segment.write_bytes(data)
         try:
-            verify(copy, load_certificates(_certificate(self.north)))
+            verify(copy, load_certificates(certificate(self.north)))
         except Tampered as finding:
             return f"found: {finding}"
         raise DoesNotHold("the change was not found")
@@ -357,31 +357,3 @@ def _studies_of(entries: list[DocumentEntry]) -> set[str]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _certificate(site: Site) -> Path:
-    return site.folder / "data" / "keys" / "audit-signing.crt"
-
-
-def _recorded(site: Site) -> int:
-    """How many records the site's database holds."""
-    engine = make_engine(site.settings.database_url, connections=1)
-    with engine.connect() as connection:
-        recorded = count(connection)
-    engine.dispose()
-    return recorded
-
-
-def _line(site: Site, patient: str, person: str) -> Line | None:
-    """What a site's log says of a person and a patient, as far as it is indexed."""
-    engine = make_engine(site.settings.database_url, connections=1)
-    with engine.connect() as connection:
-        records = search.found(connection, search.Wanted((("patient", patient),)), 5000)
-    engine.dispose()
-    return next((line for line in who_saw(records) if line.key.startswith(person)), None)
-
-
-def _sealed(site: Site) -> Verified | None:
-    """The site's log, verified, if all that is recorded is sealed."""
-    verified = verify(site.folder / "data" / "audit", load_certificates(_certificate(site)), every_signature=True)
-    return verified if verified.records == _recorded(site) and verified.records else None

@@ -28,6 +28,7 @@ from xds.store.tables import (
     locator,
     patient,
     publication,
+    study_patient,
 )
 
 
@@ -220,7 +221,8 @@ def patients_of(connection: sa.Connection, documents: Sequence[tuple[str, str]],
     for start in range(0, len(studies), 500):
         ids = list(studies[start : start + 500])
         published = sa.select(publication.c.patient_id).where(publication.c.study_instance_uid.in_(ids))
-        found_ |= set(connection.scalars(published))
+        by_hand = sa.select(study_patient.c.patient_id).where(study_patient.c.study_instance_uid.in_(ids))
+        found_ |= {*connection.scalars(published), *connection.scalars(by_hand)}
     return {one for one in found_ if one}
 
 
