@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from xds.errors import Unusable
+from xds.store.turns import Turns
 
 # SQLSTATE of PostgreSQL: serialization_failure, deadlock_detected.
 _BROKEN_OFF = ("40001", "40P01")
@@ -61,12 +62,52 @@ def _sqlite(url: str, connections: int) -> sa.Engine:
         # LIKE is case-sensitive in stored queries, as it is on PostgreSQL.
         connection.execute("PRAGMA case_sensitive_like=ON")
 
+    _in_turn(engine)
+    return engine
+
+
+def _in_turn(engine: sa.Engine) -> None:
+    """Begin transactions, those that write one after the other: SQLite's own waiting is no queue."""
+    turns, writing = Turns(), set[int]()
+    dialect: Any = engine.dialect
+    commit, roll_back = dialect.do_commit, dialect.do_rollback
+
+    def ended(driver_connection: object) -> None:
+        if id(driver_connection) in writing:
+            writing.remove(id(driver_connection))
+            turns.give()
+
+    def then_ended(end: Callable[[Any], None]) -> Callable[[Any], None]:
+        def do(connection: Any) -> None:
+            try:
+                end(connection)
+            finally:
+                ended(connection.driver_connection)
+
+        return do
+
+    dialect.do_commit, dialect.do_rollback = then_ended(commit), then_ended(roll_back)
+
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("reading", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        in_turn, driver_connection = turns.take(BUSY_SECONDS), connection.connection.driver_connection
+        if in_turn:
+            writing.add(id(driver_connection))
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            ended(driver_connection)
+            raise
 
-    return engine
+    @sa.event.listens_for(engine, "checkin")
+    @sa.event.listens_for(engine, "close")
+    @sa.event.listens_for(engine, "invalidate")
+    def left(driver_connection: object, *_: object) -> None:
+        """Whatever became of its transaction."""
+        ended(driver_connection)
 
 
 def _to_wal(connection: Any) -> None:
