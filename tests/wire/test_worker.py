@@ -10,20 +10,25 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conftest import wait_for
 from tests.hostile.server import free_port
 from tests.sockets import unread
+from xds.wire.shares import _ENTRY, Shares
 from xds.wire.worker import Worker
 
 
 @contextmanager
-def echoing(**pace: object) -> Iterator[int]:
+def echoing(*, workers: int = 1, **pace: object) -> Iterator[int]:
     """A server that gives bodies back, on the port that comes; it must stop soon when it is told to."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.wire.echoing", str(port), json.dumps(pace)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.wire.echoing", str(port), json.dumps(pace)],
+        env={**os.environ, "WORKERS": str(workers)},
+    )
     try:
         wait_for(lambda: _listens(port), 20)
         yield port
@@ -58,3 +63,44 @@ def test_a_worker_told_to_stop_stays_told_whoever_asks_after_its_parent() -> Non
     worker.alive, worker.ppid = False, os.getppid()
     worker.is_parent_alive()
     assert worker.alive is False
+
+
+def test_connections_that_are_kept_are_shared_evenly_by_the_workers() -> None:
+    with echoing(workers=2) as port, contextlib.ExitStack() as stack:
+        served = Counter[str]()
+        wait_for(lambda: _workers(port) == 2)
+        for _ in range(8):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            stack.callback(connection.close)
+            served[_worker(connection)] += 1
+        assert min(served.values()) >= 3  # on a busy machine one may be too slow to take its turn
+
+
+def test_a_worker_that_has_died_leaves_its_share_to_the_others() -> None:
+    shares = Shares()
+    shares.note(1, 5)
+    assert not shares.others_have_fewer(1, 5)
+    assert shares.others_have_fewer(2, 6)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    _ENTRY.pack_into(shares._memory, _ENTRY.size, gone.pid, 0)
+    assert not shares.others_have_fewer(2, 6)
+
+
+def _worker(connection: http.client.HTTPConnection) -> str:
+    """Which process answers a connection."""
+    connection.request("POST", "/", b"x")
+    reply = connection.getresponse()
+    reply.read()
+    return reply.headers["X-Worker"]
+
+
+def _workers(port: int) -> int:
+    """How many processes answer: of connections that stay open together."""
+    with contextlib.ExitStack() as stack:
+        found = set()
+        for _ in range(4):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            stack.callback(connection.close)
+            found.add(_worker(connection))
+        return len(found)

@@ -11,6 +11,7 @@ from gunicorn.app.base import BaseApplication
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.wire.pace import Pace
+from xds.wire.shares import Shares
 from xds.wire.worker import ToRoot, Worker
 
 
@@ -18,7 +19,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
     """One gunicorn of ours: the web, or the images."""
 
     def __init__(self, loaded: Loaded, options: dict[str, Any], pace: Pace) -> None:
-        self._loaded, self._options, self.pace = loaded, options, pace
+        self._loaded, self._options, self.pace, self.shares = loaded, options, pace, Shares()
         super().__init__()
 
     def load_config(self) -> None:

@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from xds.wire.handing_over import carry, give, take
 from xds.wire.pace import Pace, Paced
+from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
 
 log = logging.getLogger("xds.wire.worker")
@@ -32,6 +33,8 @@ log = logging.getLogger("xds.wire.worker")
 HEAD_BYTES = 64 * 1024
 SMALL_BODY_BYTES = 64 * 1024
 """With a head at its limit too, a thousand connections gather 128 MiB at most."""
+LEFT, LEFT_SECONDS = 10, 0.001
+"""How often a connection is left to another worker, and how long it has each time."""
 LINGER_SECONDS = 2.0
 """How long a peer may take to close its half of a connection after the last reply on it."""
 
@@ -80,22 +83,49 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread, with the gathering before it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._connections = 0
         super().__init__(*args, **kwargs)
         self.pace: Pace = getattr(self.app, "pace", None) or Pace()
+        self.shares: Shares | None = getattr(self.app, "shares", None)
+        self._left = 0
         self.gathering: dict[int, Connection] = {}
         self.uploads: ThreadPoolExecutor | None = None
         self.strangers: Strangers | None = None
 
     def init_process(self) -> None:
+        self.nr_conns = 0  # in a place of its own now
         self.uploads = ThreadPoolExecutor(self.pace.upload_threads, "upload")
         self.carriers = ThreadPoolExecutor(self.pace.carrier_threads, "carrier")
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
 
+    @property
+    def nr_conns(self) -> int:
+        """Connections that are open, as gthread counts them; the workers beside this one see it."""
+        return self._connections
+
+    @nr_conns.setter
+    def nr_conns(self, count: int) -> None:
+        self._connections = count
+        if getattr(self, "shares", None) is not None and self.pid != "[booting]":
+            self.shares.note(self.age, count)  # type: ignore[union-attr]
+
     # Accepting and gathering, all in the event loop.
 
+    def _leaves(self) -> bool:
+        """Whether a new connection is left to another worker, which has fewer and may be about to take it."""
+        wanted = self.alive and self.shares is not None and self.shares.others_have_fewer(self.age, self.nr_conns)
+        if not wanted or self._left >= LEFT:
+            self._left = 0
+            return False
+        self._left += 1
+        time.sleep(LEFT_SECONDS)
+        return True
+
     def accept(self, listener: socket.socket) -> None:
+        if self._leaves():
+            return
         try:
             sock, client = listener.accept()
         except OSError as problem:
