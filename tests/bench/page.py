@@ -102,7 +102,7 @@ def _chart(title: str, curves: Sequence[Mapping[str, Any]]) -> str:
     return (
         f'<figure><figcaption>{escape(title)}</figcaption><svg role="img" aria-label="{label}" width="{WIDTH}"'
         f' height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">{axes}{"".join(lines)}{ticks}</svg>'
-        f'<div class="key">{"".join(key)}</div></figure>'
+        f'<div class="key">{" ".join(key)}</div></figure>'
     )
 
 
