@@ -55,7 +55,10 @@ def blocks(markdown: str) -> Iterator[Block]:
 
 @dataclass
 class Reader:
-    """Somebody who does what a guide says.  ``places``: where servers are that are there already, by the guide's port."""
+    """Somebody who does what a guide says.
+
+    ``places``: where servers are that the test has started, by the guide's port; ``words`` stand in for the guide's.
+    """
 
     folder: Path
     places: Mapping[str, int] = field(default_factory=dict)
@@ -136,4 +139,3 @@ class Reader:
             server.terminate()
         for server in self.servers:
             server.wait(60)
-
