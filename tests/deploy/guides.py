@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import wait_for
+from tests.deploy import warm
 from tests.hostile.server import free_port
 from tests.sockets import listens
 from xds.system.parent import ends_with_us
@@ -70,8 +71,8 @@ class Reader:
         self._ports = {guide: str(port) for guide, port in self.places.items()}
         programs = self.folder / ".programs"
         programs.mkdir(parents=True)
-        for name, command in (("python", ""), ("xds", " -m xds")):
-            (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{command} "$@"\n')
+        for name, text in (("python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n'), ("xds", warm.program())):
+            (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         self._environment = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(self.folder),
