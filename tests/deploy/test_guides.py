@@ -50,6 +50,12 @@ def test_the_pacs_guide_does_what_it_says(tmp_path: Path, orthanc: Orthanc) -> N
     followed("pacs", Reader(tmp_path, {"8042": orthanc.port, "4242": orthanc.dicom_port}))
 
 
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
+def test_a_file_is_named_before_it_is_shown(path: Path) -> None:
+    for block in blocks(path.read_text("utf-8")):
+        assert block.use != "save" or f"`{block.name}`" in block.before, f"line {block.line}: {block.name}"
+
+
 def test_every_guide_is_run() -> None:
     assert {path.stem for path in FOLDER.glob("*.md")} == {"ehr", "imaging-consumer", "auditor", "operator", "pacs"}
 
