@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long lint bench bench-smoke bench-compare clean
+.PHONY: demo test test-long lint bench bench-smoke bench-compare pictures clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -37,6 +37,10 @@ bench-smoke: $(READY)
 
 bench-compare: $(READY)
 	$(BIN)/python -m tests.bench.compare $(OLD) $(NEW)
+
+# The README's pictures, in deploy/pictures: the demonstration runs, and Chromium looks at it and at a desk.
+pictures: $(READY)
+	$(BIN)/python -m tests.pictures
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

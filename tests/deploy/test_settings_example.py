@@ -40,6 +40,14 @@ def test_the_container_does_not_run_as_root() -> None:
     assert re.search(r"^USER (?!0\b|root\b)\S+$", text, re.MULTILINE)
 
 
+def test_the_container_has_everything_that_the_wheel_takes_from_beside_the_package() -> None:
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included["deploy/guides"] == "xds/guides"
+    copied = re.findall(r"^COPY (\S+) \1$", (DEPLOY / "Containerfile").read_text("utf-8"), re.MULTILINE)
+    assert set(included) <= set(copied)
+
+
 def test_compose_names_only_settings_that_exist() -> None:
     known = {f"XDS_{name.replace('.', '_').upper()}" for name, _ in flat(Settings())}
     used = set(re.findall(r"^\s+(XDS_[A-Z_]+):", (DEPLOY / "compose.yaml").read_text("utf-8"), re.MULTILINE))

@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",
+    "guide": "xds.cli.guide",
     "demo": "xds.demo.command",
 }
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
-from xds.endpoints.console import auditing, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
 from xds.endpoints.console.region import Places
 from xds.endpoints.console.region import pages as region_pages
@@ -69,6 +69,7 @@ class Application:
             auditing.pages(audit_desk, sealer),
             reporting.pages(audit_desk),
             reviewing.pages(audit_desk),
+            guides.pages(),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
