@@ -12,6 +12,7 @@ from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata import vocabulary as v
 from xds.metadata.identifiers import PatientId
 from xds.store.interface import Found, FoundAssociation, Kind
+from xds.store.registry.sql_reader import SqlReader
 from xds.store.registry.sql_registry import SqlRegistry
 
 MOST = 10_000
@@ -43,7 +44,7 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
         rule = f"between 1 and {MOST} ObjectRefs are required (ITI TF-2: 3.62.4.1.2)"
         raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
     # With whom is named, whoever has the version before: that becomes the latest.
-    others = {earlier.patient_key for earlier in _before(ids, store)}
+    others = {earlier.patient_key for earlier in _before(ids, store.references())}
     store.lock_patients({key for _, key in store.kinds_of(ids).values()} | others)
     kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
     touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
@@ -57,7 +58,7 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     ]
     if findings:
         raise Refused(findings)
-    removed, before = list(_described(kinds, store)), _before(ids, store)
+    removed, before = list(_described(kinds, store)), _before(ids, store.references())
     store.remove(kinds)
     for earlier in before:
         store.reinstate(earlier)
@@ -108,7 +109,7 @@ def _without_set(
         yield Finding(ErrorCode.UNREFERENCED_OBJECT, rule, id_)
 
 
-def _before(ids: Sequence[str], store: SqlRegistry) -> list[Found]:
+def _before(ids: Sequence[str], store: SqlReader) -> list[Found]:
     """What stays of an entry or folder whose latest version goes: the version that is the latest then.
 
     Its status stays as it is, as that of a document whose replacement goes does: ITI-57 sets it.
