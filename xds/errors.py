@@ -32,7 +32,6 @@ class ErrorCode(StrEnum):
     OBJECT_TYPE = "XDSObjectTypeError"
     PATIENT_ID_RECONCILIATION = "XDSPatientIDReconciliationError"
     UNMODIFIABLE_METADATA = "UnmodifiableMetadataError"
-    METADATA_MODEL = "XDSMetadataModelException"
     REFERENCES_EXIST = "ReferencesExistException"
     REGISTRY_BUSY = "XDSRegistryBusy"
     REPOSITORY_BUSY = "XDSRepositoryBusy"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -13,21 +15,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from tests.builders import SOURCE, a_submission
+from tests.actors.test_metadata_update import an_update, replaces, version_of
+from tests.builders import SOURCE, a_submission, an_entry
+from tests.conformance.rule import ON_DEMAND_CHANGES
 from tests.extent import examples
-from tests.rules.test_tolerances import entry_of, of, set_text, slot
+from tests.rules.test_tolerances import entry_of, of, set_text, slot, without_status
 from tests.server.test_application import Site, of_bytes, serving
 from xds.access.senders import UNKNOWN, Known, Senders
 from xds.ebxml import query, rs
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Status, Unusable
+from xds.metadata.identifiers import Oid
 from xds.queries import catalogue
 from xds.settings.sections import Sender
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set_b as iti41
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.transactions import iti57_update_document_set as iti57
+from xds.transactions import iti61_register_on_demand_document_entry as iti61
 from xds.transactions import iti62_remove_metadata as iti62
+from xds.transactions import iti92_restricted_update_document_set as iti92
 from xds.wire.http import HttpRequest
 from xds.wire.xml import Element, name
 
@@ -40,6 +47,10 @@ tolerate = ["times", "display-names"]
 source_ids = ["1.2.3.99"]
 addresses = ["127.0.0.0/8"]
 schema = "tolerant"
+
+[senders.ris]
+source_ids = ["1.2.3.98"]
+tolerate = ["submission-set-status"]
 
 [senders.any]
 addresses = ["127.0.0.1"]
@@ -161,6 +172,40 @@ def test_the_same_of_a_document_that_is_provided_and_registered(site: Site) -> N
     assert of_bytes(b"x")["size"] == 1
     answer = sent(site, body, iti41.TRANSACTION.action, "/repository")
     assert rs.read_response(answer) == (Status.SUCCESS, ())
+
+
+def unlabelled(site: Site, transaction: Any, source_id: str) -> Element:
+    """A body that is good but for the SubmissionSetStatus, which no membership of it has."""
+    if transaction in (iti57, iti92):
+        registered = a_submission()
+        assert rs.read_response(sent(site, of(registered))) == (Status.SUCCESS, ())
+        new = version_of(registered.document_entries[0])
+        submission = an_update(replaces(new), items=[new])
+    else:
+        changes = {iti41: of_bytes(b"x"), iti61: ON_DEMAND_CHANGES}.get(transaction, {})
+        submission = a_submission(entries=[an_entry(**changes)])
+    set_ = dataclasses.replace(submission.submission_set, source_id=Oid(source_id))
+    body = of(dataclasses.replace(submission, submission_set=set_))
+    without_status(body)
+    if transaction is not iti41:
+        return body
+    provided = etree.Element(name("xds:ProvideAndRegisterDocumentSetRequest"))
+    provided.append(body)
+    document = etree.SubElement(provided, name("xds:Document"), id=submission.document_entries[0].entry_uuid)
+    document.text = "eA=="
+    return provided
+
+
+@pytest.mark.parametrize("transaction", [iti41, iti42, iti57, iti61, iti92])
+def test_a_membership_without_status_is_put_right_for_whom_it_is_tolerated_of(site: Site, transaction: Any) -> None:
+    """ITI TF-3: 4.2.2.1.1, whichever transaction the submission comes by."""
+    path = "/repository" if transaction is iti41 else "/registry"
+    outcomes = []
+    for source_id in ("1.2.3.98", SOURCE):
+        body = unlabelled(site, transaction, source_id)
+        status, findings = rs.read_response(sent(site, body, transaction.TRANSACTION.action, path))
+        outcomes.append((status, [f.code for f in findings if "SubmissionSetStatus" in f.context]))
+    assert outcomes == [(Status.SUCCESS, []), (Status.FAILURE, [ErrorCode.REGISTRY_METADATA])]
 
 
 def invalid(source_id: str) -> Element:

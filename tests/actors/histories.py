@@ -132,14 +132,11 @@ class History:
         self._update(an_update(becomes(old.entry_uuid, *change), patient=old.patient_id))
 
     def remove(self, choice: random.Random) -> None:
-        """A whole submission, as it was acknowledged; or an entry of it with what touches it."""
+        """A whole submission, as it was acknowledged; or an entry of it with what touches it, and sets left empty."""
         sent = choice.choice(self.model.submissions[:] or [a_submission()])
         ids = [item.entry_uuid for item in sent.objects()]
         if choice.random() < 0.5 and sent.document_entries:
-            entry = sent.document_entries[0].entry_uuid
-            around = self.site(lambda store: store.associations_of([entry]))
-            held = self.site(lambda store: store.associations_of([a.entry_uuid for a in around]))
-            ids = [entry, *(a.entry_uuid for a in (*around, *held))]
+            ids = around(self.site, sent.document_entries[0].entry_uuid)
         self.model.removing.extend(ids)
         gone = self.site(lambda store: self.site.registry.remove(list(dict.fromkeys(ids)), store))
         self.model.removed.extend([item.entry_uuid for item in gone])
@@ -151,6 +148,19 @@ class History:
     def unmerge(self, choice: random.Random) -> None:
         with self.site.engine.begin() as connection:
             patients.unmerge(connection, self.site.name, choice.choice(PATIENTS))
+
+
+def around(site: Domain, id_: str) -> list[str]:
+    """An object, all that touches it, what holds that, and the sets that hold nothing else: what goes with it."""
+    touching = site(lambda store: store.associations_of([id_]))
+    holding = site(lambda store: store.associations_of([a.entry_uuid for a in touching]))
+    ids = dict.fromkeys([id_, *(a.entry_uuid for a in (*touching, *holding))])
+    sets = site(lambda store: store.submission_sets_by_uuid({a.source for a in (*touching, *holding)}))
+    for item in sets:
+        members = site(lambda store, item=item: store.associations_of([item.entry_uuid]))
+        if {a.entry_uuid for a in members} <= ids.keys():
+            ids[item.entry_uuid] = None
+    return list(ids)
 
 
 def rows(site: Domain, table: sa.Table) -> list[Any]:
@@ -177,11 +187,11 @@ def holds(site: Domain) -> None:
         for end in (item.source, item.target):
             found = site(lambda store, end=end: store.associations_of([end]))  # type: ignore[misc]
             assert item.entry_uuid in {a.entry_uuid for a in found}
-    # Of each logicalID one version is the latest, and versions have no gap before it.
+    # Of each logicalID one version is the latest, the last of those that stay, whatever was removed of them.
     for versioned in (entries, folders):
         for logical_id in {row.logical_id for row in versioned}:
             of_one = [row for row in versioned if row.logical_id == logical_id]
-            assert [row.latest for row in of_one].count(True) <= 1
+            assert [row.version for row in of_one if row.latest] == [max(row.version for row in of_one)]
             assert len({row.version for row in of_one}) == len(of_one)
     # A uniqueId that must be unique is; one that may come again does so with the same document.
     assert len({row.unique_id for row in sets}) == len(sets)

@@ -18,6 +18,7 @@ from tests.builders import (
     an_entry,
     symbolic,
 )
+from tests.queries.test_get import ids
 from xds.actors.document_registry import DocumentRegistry
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
@@ -60,6 +61,9 @@ class Desk:
         return self.ask(
             catalogue.FIND_DOCUMENTS, XDSDocumentEntryPatientId=f"'{ANNA}'", XDSDocumentEntryStatus=status, **more
         )
+
+    def approved(self) -> set[str]:
+        return ids(self.find())
 
 
 @pytest.fixture
@@ -125,6 +129,52 @@ def test_a_replacement_deprecates_the_old_document_and_its_addenda(desk: Desk) -
     late = an_association(AssociationType.RPLC, again.entry_uuid, old.entry_uuid)
     codes = desk.refusal(a_submission(entries=[again], relations=[late]))
     assert codes == [ErrorCode.REGISTRY_DEPRECATED_DOCUMENT]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in its submission", "later"])
+def test_what_xfrm_rplc_made_has_addenda_and_they_go_when_it_is_replaced(desk: Desk, together: bool) -> None:
+    """Only another form of a document has none, and that is XFRM's (ITI TF-3: 4.2.2.2.1, 4.2.2.2.4)."""
+    old, pdf, note, last = (an_entry() for _ in range(4))
+    desk.register(a_submission(entries=[old]))
+    made = an_association(AssociationType.XFRM_RPLC, pdf.entry_uuid, old.entry_uuid)
+    addendum = an_association(AssociationType.APND, note.entry_uuid, pdf.entry_uuid)
+    if together:
+        desk.register(a_submission(entries=[pdf, note], relations=[made, addendum]))
+    else:
+        desk.register(a_submission(entries=[pdf], relations=[made]))
+        desk.register(a_submission(entries=[note], relations=[addendum]))
+    assert desk.approved() == {pdf.entry_uuid, note.entry_uuid}
+    desk.register(
+        a_submission(entries=[last], relations=[an_association(AssociationType.RPLC, last.entry_uuid, pdf.entry_uuid)])
+    )
+    assert desk.approved() == {last.entry_uuid}
+
+
+def test_what_xfrm_rplc_made_leaves_the_addenda_of_the_old_behind(desk: Desk) -> None:
+    """It replaces as RPLC does (ITI TF-3: 4.2.2.2.4): transformations and addenda of the old are Deprecated with it."""
+    old, note, html, pdf = (an_entry() for _ in range(4))
+    relations = [
+        an_association(AssociationType.APND, note.entry_uuid, old.entry_uuid),
+        an_association(AssociationType.XFRM, html.entry_uuid, old.entry_uuid),
+    ]
+    desk.register(a_submission(entries=[old, note, html], relations=relations))
+    made = an_association(AssociationType.XFRM_RPLC, pdf.entry_uuid, old.entry_uuid)
+    desk.register(a_submission(entries=[pdf], relations=[made]))
+    assert desk.approved() == {pdf.entry_uuid}
+
+
+def test_a_transformation_has_no_addenda_and_may_be_replaced_by_what_has(desk: Desk) -> None:
+    """ITI TF-3: 4.2.2.2.1 and 4.2.2.2.3."""
+    old, html, note, later = (an_entry() for _ in range(4))
+    made = an_association(AssociationType.XFRM, html.entry_uuid, old.entry_uuid)
+    desk.register(a_submission(entries=[old, html], relations=[made]))
+    addendum = an_association(AssociationType.APND, note.entry_uuid, html.entry_uuid)
+    assert desk.refusal(a_submission(entries=[note], relations=[addendum])) == [ErrorCode.REGISTRY_METADATA]
+    instead = an_association(AssociationType.RPLC, later.entry_uuid, html.entry_uuid)
+    desk.register(a_submission(entries=[later], relations=[instead]))
+    again = replace(addendum, target=later.entry_uuid)
+    desk.register(a_submission(entries=[note], relations=[again]))
+    assert desk.approved() == {old.entry_uuid, later.entry_uuid, note.entry_uuid}
 
 
 def test_a_replacement_takes_its_place_in_the_folders_of_the_old(desk: Desk, engine: sa.Engine) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.builders import ANNA, BERT, a_folder
@@ -13,6 +14,13 @@ from xds.queries import catalogue
 from xds.queries.catalogue import Many, StoredQuery
 
 CODING, PARAMETERS = "ITI TF-2: 3.18.4.1.2.3.5", "ITI TF-2: 3.18.4.1.2.3.7"
+OF_MANY = "ITI TF-2: 3.51.4.1.2.1"
+# Where ITI-51 has what ITI-18 has, or says that it holds: it cites its own clauses.
+ITI_51 = {
+    CODING: "ITI TF-2: 3.51.4.1.2", PARAMETERS: OF_MANY,
+    "ITI TF-2: 3.18.4.1.2.3.1": "ITI TF-2: 3.51.4.1.2", "ITI TF-2: 3.18.4.1.2.3.4": OF_MANY,
+    "ITI TF-2: 3.18.4.1.2.4": "ITI TF-2: 3.51.4.1.2.2", "XDS Metadata Update: 3.18": "ITI TF-2: 3.51.4.1.2",
+}  # fmt: skip
 NUMBER, MISSING, ERROR = (
     ErrorCode.STORED_QUERY_PARAM_NUMBER, ErrorCode.STORED_QUERY_MISSING_PARAM, ErrorCode.REGISTRY_ERROR,
 )  # fmt: skip
@@ -55,22 +63,23 @@ def family() -> Iterator[Rule]:
     """For each query: what it requires, and what it takes one value of."""
     for query in (*catalogue.STORED_QUERIES.values(), *catalogue.MULTI_PATIENT_QUERIES.values()):
         numbers = (number_of(query),)
+        clause = OF_MANY if numbers == ("ITI-51",) else PARAMETERS
         for parameter in query.parameters:
             named = f"${parameter.name}"
             if parameter.required:
-                yield Rule(numbers, f"{query.title} requires {named}", PARAMETERS,
+                yield Rule(numbers, f"{query.title} requires {named}", clause,
                            asked(query, **{parameter.name: None}), MISSING, named)  # fmt: skip
             if parameter.many is Many.ONE and parameter.required:
-                yield Rule(numbers, f"{query.title} takes one value of {named}", PARAMETERS,
+                yield Rule(numbers, f"{query.title} takes one value of {named}", clause,
                            asked(query, **{parameter.name: "('a','b')"}), NUMBER, named)  # fmt: skip
         if query.one_of:
             names = query.one_of
-            yield Rule(numbers, f"{query.title} requires one of its ids", PARAMETERS, asked(query, **{names[0]: None}),
+            yield Rule(numbers, f"{query.title} requires one of its ids", clause, asked(query, **{names[0]: None}),
                        MISSING, f"${names[0]}")  # fmt: skip
-            yield Rule(numbers, f"{query.title} takes only one of its ids", PARAMETERS,
+            yield Rule(numbers, f"{query.title} takes only one of its ids", clause,
                        asked(query, **{names[1]: GOOD[names[1]]}), NUMBER, f"${names[0]}")  # fmt: skip
         if query.any_of:
-            yield Rule(numbers, f"{query.title} requires one of its minimum", "ITI TF-2: 3.51.4.1.2.3",
+            yield Rule(numbers, f"{query.title} requires one of its minimum", clause,
                        asked(query, **{query.any_of[0]: None}), MISSING, f"${query.any_of[0]}")  # fmt: skip
 
 
@@ -168,4 +177,15 @@ MORE = (
          ErrorCode.UNKNOWN_PATIENT_ID, str(stranger()), prescribed=True),
 )  # fmt: skip
 
-RULES = (*family(), *MORE)
+
+def cited(rules: Iterable[Rule]) -> Iterator[Rule]:
+    """The rules of both transactions, each by the clauses of its own."""
+    for rule in rules:
+        if "ITI-51" in rule.transactions and rule.clause in ITI_51:
+            yield replace(rule, transactions=("ITI-18",))
+            yield replace(rule, transactions=("ITI-51",), clause=ITI_51[rule.clause])
+        else:
+            yield rule
+
+
+RULES = (*family(), *cited(MORE))

@@ -56,6 +56,7 @@ class Rule:
     code: str = ErrorCode.REGISTRY_METADATA
     names: str = ""
     prescribed: bool = False  # what the context holds is prescribed: no clause beside it
+    code_of: str = ""  # who has the code, where no text names one
 
     @property
     def title(self) -> str:

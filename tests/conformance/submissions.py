@@ -379,7 +379,7 @@ BESIDE = (
          _beside("own", "folder", submission_set_status=REFERENCE), names="by reference"),
     Rule(BOTH, "A registered entry is a member by Reference", "ITI TF-3: 4.2.2.1.1", _beside("own", "entry"),
          names="Association.SubmissionSetStatus"),
-    Rule(BOTH, "The registered members of a Folder are DocumentEntries", "ITI TF-3: 4.2.2.1.2",
+    Rule(BOTH, "The registered members of a Folder are DocumentEntries", "ITI TF-3: 4.2.2.1.3",
          _beside("folder", "set"), names="members of a Folder"),
     Rule(BOTH, "The patient is known", "ITI TF-3: Table 4.2.4.1-2", _of_stranger, ErrorCode.UNKNOWN_PATIENT_ID,
          str(stranger()), prescribed=True),

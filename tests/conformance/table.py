@@ -21,7 +21,8 @@ HEAD = """\
 
 Written by `python -m tests.conformance`; a test holds it to the rules.  Each row is tried on SQLite and on PostgreSQL:
 a message that is good but for this rule is refused with this code, naming what is wrong and, unless the code prescribes
-what its context holds, the clause.  The tests are `tests/conformance/test_rules.py::test_rule[…]`.
+what its context holds, the clause.  Where no text names a code, the table says who has it.  The tests are
+`tests/conformance/test_rules.py::test_rule[…]`.
 
 | Transaction | Rule | Clause | Refused with | Test |
 |---|---|---|---|---|
@@ -31,12 +32,16 @@ what its context holds, the clause.  The tests are `tests/conformance/test_rules
 def table() -> str:
     """The text of ``rules.md``."""
     lines = [
-        f"| {number} | {rule.sentence} | {rule.clause} | {rule.code} | `{number}-{rule.title}` |\n"
+        f"| {number} | {rule.sentence} | {rule.clause} | {_code(rule)} | `{number}-{rule.title}` |\n"
         for number in _numbers()
         for rule in RULES
         if number in rule.transactions
     ]
     return HEAD + "".join(lines)
+
+
+def _code(rule: Rule) -> str:
+    return f"{rule.code} (no text names it; {rule.code_of})" if rule.code_of else rule.code
 
 
 def _numbers() -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.actors.test_metadata_update import an_update, becomes, replaces, version_of
-from tests.builders import ANNA, BERT, a_folder, a_submission, an_association, an_entry
+from tests.builders import ANNA, BERT, a_folder, an_association, an_entry
 from tests.conformance.rule import ON_DEMAND_CHANGES, Desk, Rule, stranger
 from tests.queries.desks import APPROVED, DEPRECATED
 from xds.ebxml import lcm
@@ -19,7 +19,9 @@ from xds.metadata.vocabulary import SUBMIT_ASSOCIATION, AssociationType
 
 ITI_57, ITI_92, BOTH, ITI_62 = ("ITI-57",), ("ITI-92",), ("ITI-57", "ITI-92"), ("ITI-62",)
 UPDATE, RESTRICTED, REMOVE = "ITI TF-2: 3.57.4.1.3", "ITI TF-2: 3.92.4.1.3", "ITI TF-2: 3.62.4.1.3"
-MEMBER, RPLC, APND = AssociationType.HAS_MEMBER, AssociationType.RPLC, AssociationType.APND
+MEMBER, RPLC, APND, XFRM = (
+    AssociationType.HAS_MEMBER, AssociationType.RPLC, AssociationType.APND, AssociationType.XFRM,
+)  # fmt: skip
 
 
 def updating(previous: str = "1", **changes: Any) -> Callable[[Desk, str], None]:
@@ -31,6 +33,44 @@ def updating(previous: str = "1", **changes: Any) -> Callable[[Desk, str], None]
         desk.send(number, an_update(replaces(new, previous), items=[new]))
 
     return attempt
+
+
+def annotated(**changes: Any) -> Callable[[Desk, str], None]:
+    """A next version of an entry, whose HasMember is other than it should be."""
+
+    def attempt(desk: Desk, number: str) -> None:
+        (entry,) = desk.registered().document_entries
+        new = version_of(entry)
+        desk.send(number, an_update(replace(replaces(new), **changes), items=[new]))
+
+    return attempt
+
+
+def _propagated(desk: Desk, number: str) -> None:
+    (entry,) = desk.registered().document_entries
+    new = version_of(entry)
+    desk.send(number, an_update(replaces(new, AssociationPropagation="perhaps"), items=[new]))
+
+
+def _of_no_type(desk: Desk, number: str) -> None:
+    (entry,) = desk.registered().document_entries
+    new = version_of(entry)
+    sent = an_update(replaces(new), items=[new])
+    strange: Association = an_association("urn:x", sent.submission_set.entry_uuid, entry.entry_uuid)
+    desk.send(number, replace(sent, associations=(*sent.associations, strange)))
+
+
+def _with_addenda(desk: Desk, number: str) -> None:
+    """A transformation by ITI-57 of what has an addendum."""
+    report, note = an_entry(), an_entry()
+    desk.registered(entries=[report, note], relations=[an_association(APND, note.entry_uuid, report.entry_uuid)])
+    submitting(XFRM, lambda _: report.entry_uuid, a_registered_entry)(desk, number)
+
+
+def _to_a_transformation(desk: Desk, number: str) -> None:
+    report, html = an_entry(), an_entry()
+    desk.registered(entries=[report, html], relations=[an_association(XFRM, html.entry_uuid, report.entry_uuid)])
+    submitting(APND, a_registered_entry, lambda _: html.entry_uuid)(desk, number)
 
 
 def _twice(desk: Desk, number: str) -> None:
@@ -185,13 +225,25 @@ UPDATES = (
     Rule(BOTH, "Each object of an update is touched by an operation", UPDATE, _untouched, OPERATION, "says what"),
     Rule(BOTH, "An update updates something", UPDATE, _nothing, OPERATION, "nothing is to be updated"),
     Rule(BOTH, "An object is updated once in a message", UPDATE, _twice, OPERATION, "logicalID"),
-    Rule(ITI_57, "The logicalID is another's than the object's own", UPDATE, updating(logical_id=None), OPERATION,
-         "DocumentEntry.logicalID"),
+    Rule(ITI_57, "A first version is no update", UPDATE, updating(logical_id=None), FAILED,
+         "DocumentEntry.logicalID", code_of="the NIST toolkit"),
+    Rule(ITI_57, "PreviousVersion is named", UPDATE, updating(""), FAILED, "PreviousVersion",
+         code_of="the NIST toolkit"),
+    Rule(ITI_57, "AssociationPropagation is yes or no", UPDATE, _propagated, FAILED, "AssociationPropagation",
+         code_of="the NIST toolkit"),
+    Rule(ITI_92, "AssociationPropagation is yes or no", RESTRICTED, _propagated, ErrorCode.METADATA_ANNOTATION,
+         "AssociationPropagation"),
+    Rule(BOTH, "A new version of an entry is an Original member", "ITI TF-3: 4.2.2.1.1",
+         annotated(submission_set_status=None), ErrorCode.REGISTRY_METADATA, "Association.SubmissionSetStatus"),
+    Rule(BOTH, "An association is of a type of XDS", "ITI TF-3: Table 4.2.2-1", _of_no_type,
+         ErrorCode.REGISTRY_METADATA, "Association.associationType"),
     Rule(ITI_92, "A first version is no update", UPDATE, updating(logical_id=None), ErrorCode.INVALID_REQUEST,
          "DocumentEntry.logicalID"),
     Rule(ITI_92, "PreviousVersion is named", RESTRICTED, updating(""), ErrorCode.METADATA_ANNOTATION,
          "PreviousVersion"),
-    Rule(BOTH, "The logicalID is registered", UPDATE, updating(logical_id=new_entry_uuid()),
+    Rule(ITI_57, "The logicalID is registered", UPDATE, updating(logical_id=new_entry_uuid()),
+         ErrorCode.METADATA_VERSION, "DocumentEntry.logicalID", code_of="the NIST toolkit's test plans and HIEOS"),
+    Rule(ITI_92, "The logicalID is registered", UPDATE, updating(logical_id=new_entry_uuid()),
          ErrorCode.UNRESOLVED_REFERENCE, "DocumentEntry.logicalID"),
     Rule(BOTH, "PreviousVersion is the current version", UPDATE, updating("2"), ErrorCode.METADATA_VERSION,
          "DocumentEntry.version"),
@@ -243,8 +295,13 @@ STATUSES = (
 )  # fmt: skip
 
 NEW_ASSOCIATIONS = (
-    Rule(ITI_57, "A submitted association is of a type of XDS", UPDATE,
-         submitting("urn:x", a_registered_entry, a_registered_entry), FAILED, "its type"),
+    Rule(ITI_57, "A submitted association is of a type of XDS", "ITI TF-3: Table 4.2.2-1",
+         submitting("urn:x", a_registered_entry, a_registered_entry), ErrorCode.REGISTRY_METADATA,
+         "Association.associationType"),
+    Rule(ITI_57, "A registered transformation has no addenda", "ITI TF-3: 4.2.2.2.1", _to_a_transformation,
+         ErrorCode.REGISTRY_METADATA, "transformation"),
+    Rule(ITI_57, "What has addenda becomes no transformation", "ITI TF-3: 4.2.2.2.1", _with_addenda,
+         ErrorCode.REGISTRY_METADATA, "transformation"),
     Rule(ITI_57, "Both ends of a submitted association are registered", UPDATE,
          submitting(APND, a_registered_entry, lambda _: new_entry_uuid()), ErrorCode.UNRESOLVED_REFERENCE, "both ends"),
     Rule(ITI_57, "Both ends of a submitted association are of the SubmissionSet's patient", UPDATE,
@@ -272,22 +329,6 @@ def removing(ids: Callable[[Desk], list[str]]) -> Callable[[Desk, str], None]:
     return lambda desk, number: desk.send(number, lcm.write_remove_objects(ids(desk)))
 
 
-def _replacement_alone(desk: Desk) -> list[str]:
-    old = a_registered_entry(desk)
-    new = an_entry()
-    sent = desk.site.register(a_submission(entries=[new], relations=[an_association(RPLC, new.entry_uuid, old)]))
-    return [item.entry_uuid for item in sent.objects()]
-
-
-def _latest_alone(desk: Desk) -> list[str]:
-    (entry,) = desk.registered().document_entries
-    new = version_of(entry)
-    sent = an_update(replaces(new), items=[new])
-    desk.send("ITI-57", sent)
-    around = desk.site(lambda store: [a.entry_uuid for a in store.associations_of([new.entry_uuid])])
-    return [new.entry_uuid, *around, sent.submission_set.entry_uuid]
-
-
 def _membership_alone(desk: Desk) -> list[str]:
     binder, entry = a_folder(), an_entry()
     member = an_association(MEMBER, binder.entry_uuid, entry.entry_uuid)
@@ -298,17 +339,13 @@ def _membership_alone(desk: Desk) -> list[str]:
 
 REMOVALS = (
     Rule(ITI_62, "An entry that stays is a SubmissionSet's still", "ITI TF-3: 4.2.1.4", removing(_membership_alone),
-         ErrorCode.METADATA_MODEL, "member of no SubmissionSet"),
-    Rule(ITI_62, "No version is left without the next", REMOVE, removing(_latest_alone), ErrorCode.METADATA_MODEL,
-         "earlier version"),
+         ErrorCode.UNREFERENCED_OBJECT, "member of no SubmissionSet"),
     Rule(ITI_62, "What is removed is registered", REMOVE, removing(lambda _: [new_entry_uuid()]),
          ErrorCode.UNRESOLVED_REFERENCE, "is not registered"),
     Rule(ITI_62, "Nothing is removed that an association is left with", REMOVE,
          removing(lambda d: [a_registered_entry(d)]), ErrorCode.REFERENCES_EXIST, "is an end"),
     Rule(ITI_62, "Nothing is left without an association", REMOVE,
          removing(lambda d: [desk_association(d)]), ErrorCode.UNREFERENCED_OBJECT, "would be left"),
-    Rule(ITI_62, "What was replaced is not left without its replacement", "ITI TF-3: 4.2.2.2.3",
-         removing(_replacement_alone), ErrorCode.METADATA_MODEL, "was replaced"),
     Rule(ITI_62, "A request names an object", "ITI TF-2: 3.62.4.1.2", removing(lambda _: []),
          ErrorCode.REGISTRY_ERROR, "ObjectRefs are required"),
 )  # fmt: skip

@@ -26,7 +26,11 @@ from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml
 from xds.metadata.vocabulary import ON_DEMAND
-from xds.queries.catalogue import FIND_DOCUMENTS, FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS
+from xds.queries.catalogue import (
+    FIND_DOCUMENTS,
+    FIND_DOCUMENTS_BY_REFERENCE_ID_FOR_MULTIPLE_PATIENTS,
+    FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS,
+)
 from xds.transactions.transaction import Attachment
 from xds.wire import mtom
 from xds.wire.mime import Limits, read_package
@@ -138,6 +142,30 @@ def test_zeep_registers_an_on_demand_entry_and_asks_about_several_patients(site:
             ],
         },
     )
+    assert status_of(transport) is Status.SUCCESS
+    assert transport.answer is not None
+    assert entry.unique_id.encode() in etree.tostring(transport.answer)
+
+
+def test_zeep_finds_documents_of_several_patients_by_a_reference_id(site: Site) -> None:  # noqa: F811
+    service, transport = client_of(site, "/registry")
+    submission = symbolic(a_submission())
+    transport.body = lcm.write_submit_objects(to_ebxml.submission(submission))
+    service["DocumentRegistry_RegisterDocumentSet-b"](RegistryObjectList={})
+    transport.body = None
+    (entry,) = submission.document_entries
+    service.DocumentRegistry_MultiPatientStoredQuery(
+        ResponseOption={"returnType": "LeafClass", "returnComposedObjects": True},
+        AdhocQuery={
+            "id": FIND_DOCUMENTS_BY_REFERENCE_ID_FOR_MULTIPLE_PATIENTS.id,
+            "Slot": [
+                {"name": "$XDSDocumentEntryPatientId", "ValueList": {"Value": [f"('{ANNA}','{BERT}')"]}},
+                {"name": "$XDSDocumentEntryStatus", "ValueList": {"Value": [APPROVED]}},
+                {"name": "$XDSDocumentEntryReferenceIdList",
+                 "ValueList": {"Value": [f"('{entry.reference_id_list[0].text}')"]}},
+            ],
+        },
+    )  # fmt: skip
     assert status_of(transport) is Status.SUCCESS
     assert transport.answer is not None
     assert entry.unique_id.encode() in etree.tostring(transport.answer)

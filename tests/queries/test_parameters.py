@@ -183,6 +183,7 @@ def test_the_names_of_queries_and_parameters_are_the_standards() -> None:
     assert set(catalogue.MULTI_PATIENT_QUERIES) == {
         "urn:uuid:3d1bdb10-39a2-11de-89c2-2f44d94eaa9f",
         "urn:uuid:50d3f5ac-39a2-11de-a1ca-b366239e58df",
+        "urn:uuid:1191642d-86c4-42d8-b784-f95445f9f0d5",
     }
     assert set(returns._RUNS) == {*catalogue.STORED_QUERIES, *catalogue.MULTI_PATIENT_QUERIES}
     repeated = {p.name for q in catalogue.STORED_QUERIES.values() for p in q.parameters if p.many is Many.AND_OR}

@@ -175,6 +175,8 @@ def test_a_transformation_of_the_message_has_no_addenda() -> None:
     addendum = an_association(AssociationType.APND, note.entry_uuid, pdf.entry_uuid)
     (finding,) = found(a_submission(entries=[one, pdf, note], relations=[made, addendum]))
     assert finding.location == addendum.entry_uuid
+    replacing = an_association(AssociationType.XFRM_RPLC, pdf.entry_uuid, new_entry_uuid())  # of one registered
+    assert codes(a_submission(entries=[pdf, note], relations=[replacing, addendum])) == []
 
 
 def test_nothing_is_a_member_twice_and_no_document_is_replaced_twice() -> None:

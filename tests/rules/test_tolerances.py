@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.builders import a_folder, a_submission, an_association, an_entry
 from tests.extent import examples
 from tests.metadata.strategies import submissions
@@ -216,6 +217,15 @@ def test_a_member_by_reference_is_told_from_one_of_the_submission() -> None:
     assert apply(["submission-set-status"], request) == {"submission-set-status": 2}
     found = [s for s in request.iter(name("rim:Slot")) if s.get("name") == "SubmissionSetStatus"]
     assert [next(s.iter(name("rim:Value"))).text for s in found] == ["Original", "Reference"]
+
+
+def test_of_an_update_too_only_the_membership_of_an_entry_is_given_a_status() -> None:
+    entry, binder = version_of(an_entry()), version_of(a_folder())
+    request = of(an_update(replaces(entry), replaces(binder), items=[entry, binder]))
+    before = etree.tostring(request)
+    without_status(request)
+    assert apply(["submission-set-status"], request) == {"submission-set-status": 1}
+    assert etree.tostring(request) == before
 
 
 def test_an_extra_slot_is_kept_under_a_urn_that_tells_what_it_was() -> None:

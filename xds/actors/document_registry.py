@@ -24,6 +24,7 @@ from xds.metadata.identifiers import Oid, PatientId, is_entry_uuid, new_entry_uu
 from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import Submission, first_version
 from xds.queries.catalogue import MULTI_PATIENT_QUERIES, STORED_QUERIES, StoredQuery
+from xds.queries.clauses import of_iti_51
 from xds.queries.returns import Answer, answer
 from xds.rules import document_entry as entry_rules
 from xds.rules import on_demand as kinds
@@ -111,9 +112,12 @@ class DocumentRegistry:
         """What a query about several patients finds (ITI-51).
 
         Raises:
-            Refused: as ``queries.returns.answer`` does.
+            Refused: as ``queries.returns.answer`` does, by ITI-51's clauses.
         """
-        return self._answer(sent, store, MULTI_PATIENT_QUERIES)
+        try:
+            return self._answer(sent, store, MULTI_PATIENT_QUERIES)
+        except Refused as refused:
+            raise Refused(map(of_iti_51, refused.findings)) from None
 
     def _answer(
         self, sent: AdhocQuery, store: SqlRegistry, queries: Mapping[str, StoredQuery] = STORED_QUERIES

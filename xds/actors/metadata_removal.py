@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata import vocabulary as v
 from xds.metadata.identifiers import PatientId
-from xds.store.interface import FoundAssociation, Kind
+from xds.store.interface import Found, FoundAssociation, Kind
+from xds.store.registry.sql_reader import SqlReader
 from xds.store.registry.sql_registry import SqlRegistry
 
 MOST = 10_000
@@ -42,7 +43,9 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     if not 0 < len(ids) <= MOST:
         rule = f"between 1 and {MOST} ObjectRefs are required (ITI TF-2: 3.62.4.1.2)"
         raise Refused([Finding(ErrorCode.REGISTRY_ERROR, rule)])
-    store.lock_patients({key for _, key in store.kinds_of(ids).values()})
+    # With whom is named, whoever has the version before: that becomes the latest.
+    others = {earlier.patient_key for earlier in _before(ids, store.references())}
+    store.lock_patients({key for _, key in store.kinds_of(ids).values()} | others)
     kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
     touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
     around = list({association.entry_uuid: association for association in touched}.values())
@@ -52,13 +55,13 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
         *_referenced(ids, around),
         *alone,
         *_without_set(ids, around, {finding.location for finding in alone}, store),
-        *_model(ids, around),
-        *_versions(ids, store),
     ]
     if findings:
         raise Refused(findings)
-    removed = list(_described(kinds, store))
+    removed, before = list(_described(kinds, store)), _before(ids, store.references())
     store.remove(kinds)
+    for earlier in before:
+        store.reinstate(earlier)
     return removed
 
 
@@ -103,27 +106,23 @@ def _without_set(
     sets = {item.entry_uuid for item in store.submission_sets_by_uuid(a.source for a in holding)}
     for id_ in sorted(left - {a.target for a in holding if a.source in sets}):
         rule = f"{id_} would be a member of no SubmissionSet (ITI TF-3: 4.2.1.4)"
-        yield Finding(ErrorCode.METADATA_MODEL, rule, id_)
+        yield Finding(ErrorCode.UNREFERENCED_OBJECT, rule, id_)
 
 
-def _model(ids: Sequence[str], around: Iterable[FoundAssociation]) -> Iterator[Finding]:
-    """What was replaced does not outlive what it was replaced by."""
-    going = set(ids)
-    for association in around:
-        if association.type in v.REPLACING and association.entry_uuid in going and association.target not in going:
-            rule = f"{association.target} was replaced, and would be left without its replacement"
-            yield Finding(ErrorCode.METADATA_MODEL, f"{rule} (ITI TF-3: 4.2.2.2.3)", association.target)
+def _before(ids: Sequence[str], store: SqlReader) -> list[Found]:
+    """What stays of an entry or folder whose latest version goes: the version that is the latest then.
 
-
-def _versions(ids: Sequence[str], store: SqlRegistry) -> Iterator[Finding]:
-    """A version does not outlive the next: nothing would be the latest, and nobody could find or update it."""
+    Its status stays as it is, as that of a document whose replacement goes does: ITI-57 sets it.
+    """
     going = set(ids)
     latest = [one for one in (*store.documents_by_uuid(ids), *store.folders_by_uuid(ids)) if one.latest]
     logical = {one.logical_id or one.entry_uuid for one in latest}
+    left: dict[str, Found] = {}
     for other in (*store.documents_by_logical_id(logical), *store.folders_by_logical_id(logical)):
-        if other.entry_uuid not in going:
-            rule = f"{other.entry_uuid} is an earlier version of what is removed"
-            yield Finding(ErrorCode.METADATA_MODEL, f"{rule} (ITI TF-2: 3.62.4.1.3)", other.entry_uuid)
+        highest = left.get(other.logical_id or other.entry_uuid)
+        if other.entry_uuid not in going and (highest is None or other.version > highest.version):
+            left[other.logical_id or other.entry_uuid] = other
+    return list(left.values())
 
 
 def _described(kinds: dict[str, tuple[Kind, int]], store: SqlRegistry) -> Iterator[Removed]:

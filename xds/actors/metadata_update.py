@@ -24,7 +24,7 @@ from xds.metadata.submission import Submission, first_version
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.rules.code_sets import ANY, CodeSets
 from xds.rules.document_entry import RULES
-from xds.rules.submission import ids_are_uuids_or_symbols, ids_once
+from xds.rules.submission import ids_are_uuids_or_symbols, ids_once, new_entries_are_original
 from xds.store.interface import Found, FoundAssociation
 from xds.store.registry.sql_registry import SqlRegistry, Taken
 
@@ -65,8 +65,8 @@ def update(
 
 def _checked(submission: Submission, code_sets: CodeSets) -> Iterator[Finding]:
     """New versions keep the rules that first ones keep, and ids are those of one object."""
-    yield from ids_once(submission)
-    yield from ids_are_uuids_or_symbols(submission)
+    for rule in (ids_once, ids_are_uuids_or_symbols, new_entries_are_original):
+        yield from rule(submission)
     yield from _checked_entries(submission, code_sets)
 
 

@@ -17,7 +17,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.identifiers import is_entry_uuid, new_entry_uuid
 from xds.metadata.submission import Submission, first_version
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import ON_DEMAND, REPLACING, TRANSFORMING, AssociationType
+from xds.metadata.vocabulary import ON_DEMAND, REPLACING, AssociationType
 from xds.store.interface import FoundDocument, Kind
 from xds.store.registry.sql_registry import SqlRegistry
 
@@ -119,7 +119,7 @@ class Outside:
             rule = "Association: a snapshot is of an on-demand document (ITI TF-3: 4.2.2.2.6)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
         if association.type == AssociationType.APND and document and self._is_transformation(end):
-            rule = "Association: a transformation has no addenda (ITI TF-3: 4.2.2.2.1)"
+            rule = "Association: a transformation (XFRM) has no addenda (ITI TF-3: 4.2.2.2.1)"
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
 
     def _membership(self, association: Association, end: str, kind: Kind) -> Iterator[Finding]:
@@ -133,13 +133,14 @@ class Outside:
             elif association.submission_set_status not in (SubmissionSetStatus.REFERENCE, SubmissionSetStatus.UNREAD):
                 rule = "Association.SubmissionSetStatus must be Reference (ITI TF-3: 4.2.2.1.1)"
         elif end == association.target and kind is not Kind.DOCUMENT_ENTRY:
-            rule = "Association: the members of a Folder are DocumentEntries (ITI TF-3: 4.2.2.1.2)"
+            rule = "Association: the members of a Folder are DocumentEntries (ITI TF-3: 4.2.2.1.3)"
         if rule:
             yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
 
     def _is_transformation(self, entry_uuid: str) -> bool:
+        """Whether it is another form of a document; what XFRM_RPLC made stands for itself (ITI TF-3: 4.2.2.2.4)."""
         around = self._store.associations_of([entry_uuid])
-        return any(a.source == entry_uuid and a.type in TRANSFORMING for a in around)
+        return any(a.source == entry_uuid and a.type == AssociationType.XFRM for a in around)
 
     def take_effect(self, patient_key: int) -> None:
         """Replaced documents and their addenda are Deprecated, folders carried over and updated."""

@@ -5,6 +5,7 @@ ITI TF-2: 3.57.4.1.3 (XDS Metadata Update supplement) and 3.92.4.1.3 (Restricted
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from xds.metadata.vocabulary import AssociationType
 
 CLAUSE, RESTRICTED = "ITI TF-2: 3.57.4.1.3", "ITI TF-2: 3.92.4.1.3"
 
+_MEMBER = AssociationType.HAS_MEMBER
+_TYPES = frozenset({*AssociationType, v.UPDATE_AVAILABILITY_STATUS, v.SUBMIT_ASSOCIATION})
+
 Versioned: TypeAlias = DocumentEntry | Folder
 
 
@@ -28,7 +32,11 @@ class NewVersion:
     trigger: Association
     item: Versioned
     previous: str
-    propagates: bool
+    propagation: tuple[str, ...] = ()  # values of AssociationPropagation, which is yes where it is not written
+
+    @property
+    def propagates(self) -> bool:
+        return self.propagation != ("no",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +73,44 @@ def operations(submission: Submission, *, restricted: bool, whole: bool) -> tupl
         if operation is not None:
             operations.append(operation)
             untouched -= {association.entry_uuid, association.target}
-        elif restricted and association.type == AssociationType.HAS_MEMBER and association.target in items:
-            rule = f"Association.PreviousVersion is required ({RESTRICTED})"
-            findings.append(Finding(ErrorCode.METADATA_ANNOTATION, rule, association.entry_uuid))
+        elif (association.source, association.type) == (set_id, _MEMBER) and association.target in items:
+            findings.append(_annotated("PreviousVersion is required", association, restricted=restricted))
             untouched -= {association.entry_uuid, association.target}
-    for id_ in sorted(untouched):
-        rule = f"no association of the SubmissionSet says what becomes of it ({CLAUSE})"
-        findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, id_))
-    if whole and not operations and not findings:
+        if isinstance(operation, NewVersion) and operation.propagation not in ((), ("yes",), ("no",)):
+            findings.append(_annotated("AssociationPropagation is yes or no", association, restricted=restricted))
+    findings += _untouched(untouched, inside, set_id)
+    if whole and not (operations or findings or untouched):
         findings.append(Finding(ErrorCode.METADATA_UPDATE_OPERATION, f"nothing is to be updated ({CLAUSE})"))
     return operations, findings
+
+
+def _untouched(untouched: Set[str], inside: Mapping[str, Association], set_id: str) -> Iterator[Finding]:
+    """What nothing is said of; where that is because an association is of no type of XDS, that."""
+    strange = [one for id_, one in inside.items() if id_ in untouched and one.type not in _TYPES]
+    for association in strange:
+        if association.type:  # of one without a type it is said that it has none
+            rule = "Association.associationType is none of XDS (ITI TF-3: Table 4.2.2-1)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, association.entry_uuid)
+    said = {one.entry_uuid for one in strange} | {one.target for one in strange if one.source == set_id}
+    for id_ in sorted(untouched - said):
+        rule = f"no association of the SubmissionSet says what becomes of it ({CLAUSE})"
+        yield Finding(ErrorCode.METADATA_UPDATE_OPERATION, rule, id_)
+
+
+def _annotated(rule: str, association: Association, *, restricted: bool) -> Finding:
+    """What is wrong with what a HasMember of the SubmissionSet says of its new version."""
+    code, clause = (ErrorCode.METADATA_ANNOTATION, RESTRICTED) if restricted else (ErrorCode.METADATA_UPDATE, CLAUSE)
+    return Finding(code, f"Association.{rule} ({clause})", association.entry_uuid)
 
 
 def _operation(
     association: Association, items: dict[str, Versioned], inside: dict[str, Association]
 ) -> Operation | None:
     target = association.target
-    if association.type == AssociationType.HAS_MEMBER and target in items:
+    if association.type == _MEMBER and target in items:
         previous = _slot(association, "PreviousVersion")
-        propagates = _slot(association, "AssociationPropagation").lower() != "no"
-        return NewVersion(association, items[target], previous, propagates) if previous else None
+        propagation = _values(association, "AssociationPropagation")
+        return NewVersion(association, items[target], previous, propagation) if previous else None
     if association.type == v.UPDATE_AVAILABILITY_STATUS and target not in {*items, *inside}:
         return NewStatus(association, _slot(association, "OriginalStatus"), _slot(association, "NewStatus"))
     if association.type == v.SUBMIT_ASSOCIATION and target in inside:
@@ -93,4 +119,12 @@ def _operation(
 
 
 def _slot(association: Association, name: str) -> str:
-    return next((slot.values[0] for slot in association.extra_slots if slot.name == name and slot.values), "")
+    """The one value of a slot; of several none is meant."""
+    values = _values(association, name)
+    return values[0] if len(values) == 1 else ""
+
+
+def _values(association: Association, name: str) -> tuple[str, ...]:
+    """The values of a slot, that of an empty one being empty; none where there is no slot."""
+    slots = (slot for slot in association.extra_slots if slot.name == name)
+    return tuple(value for slot in slots for value in slot.values or ("",))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xds.actors.update_operations import CLAUSE, RESTRICTED, NewStatus, NewVersion, Operation
+from xds.actors.update_operations import CLAUSE, RESTRICTED, NewAssociation, NewStatus, NewVersion, Operation
 from xds.ebxml import rim
 from xds.errors import ErrorCode, Finding
 from xds.metadata import from_ebxml
@@ -88,12 +88,13 @@ class Checking:
 
         lid = item.logical_id or ""
         if not is_entry_uuid(lid) or lid == item.entry_uuid:
-            code = ErrorCode.INVALID_REQUEST if self._restricted else ErrorCode.METADATA_UPDATE_OPERATION
+            code = ErrorCode.INVALID_REQUEST if self._restricted else ErrorCode.METADATA_UPDATE
             yield wrong(code, f"logicalID must be that of a registered object ({CLAUSE})")
             return
         current = self._store.latest_of(lid)
         if current is None or (current.kind is Kind.FOLDER) != isinstance(item, Folder):
-            yield wrong(ErrorCode.UNRESOLVED_REFERENCE, f"logicalID is not registered ({CLAUSE})")
+            code = ErrorCode.UNRESOLVED_REFERENCE if self._restricted else ErrorCode.METADATA_VERSION
+            yield wrong(code, f"logicalID is not registered ({CLAUSE})")
             return
         if operation.previous != str(current.version):
             rule = (
@@ -150,8 +151,12 @@ class Checking:
         def wrong(code: ErrorCode, rule: str) -> Finding:
             return Finding(code, f"Association: {rule} ({CLAUSE})", item.entry_uuid)
 
-        if item.type not in set(AssociationType):
-            yield wrong(ErrorCode.METADATA_UPDATE, "its type is none of ITI TF-3: Table 4.2.2-1")
+        if item.type and item.type not in set(AssociationType):
+            rule = "Association.associationType is none of XDS (ITI TF-3: Table 4.2.2-1)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, item.entry_uuid)
+        if self._appends_to_a_transformation(item):
+            rule = "Association: a transformation (XFRM) has no addenda (ITI TF-3: 4.2.2.2.1)"
+            yield Finding(ErrorCode.REGISTRY_METADATA, rule, item.entry_uuid)
         if item.type in v.REPLACING:
             yield wrong(ErrorCode.METADATA_UPDATE, "a document is replaced by a submission of its replacement, ITI-42")
         if item.source == item.target:
@@ -176,6 +181,18 @@ class Checking:
             if (other.source, other.target, other.status) == (item.source, item.target, "Approved"):
                 yield wrong(ErrorCode.METADATA_UPDATE, "there is one between these two already")
                 return
+
+    def _appends_to_a_transformation(self, item: Association) -> bool:
+        """Whether there would be an addendum to a transformation; either may be there already, or come with it."""
+        around: list[Association | FoundAssociation] = [
+            *(other.item for other in self._operations if isinstance(other, NewAssociation)),
+            *self._store.associations_of([item.source, item.target]),
+        ]
+        if item.type == AssociationType.APND:
+            return any(a.type == AssociationType.XFRM and a.source == item.target for a in around)
+        if item.type == AssociationType.XFRM:
+            return any(a.type == AssociationType.APND and a.target == item.source for a in around)
+        return False
 
 
 def target_of(store: SqlRegistry, id_: str) -> Found | None:

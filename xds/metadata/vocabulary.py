@@ -51,7 +51,6 @@ SUBMIT_ASSOCIATION = "urn:ihe:iti:2010:AssociationType:SubmitAssociation"
 """What a SubmissionSet does to metadata, beside HasMember (XDS Metadata Update: 4.1.3)."""
 
 REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
-TRANSFORMING = frozenset({AssociationType.XFRM, AssociationType.XFRM_RPLC})
 RELATIONSHIPS = frozenset(AssociationType) - {AssociationType.HAS_MEMBER}
 
 

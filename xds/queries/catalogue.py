@@ -186,7 +186,7 @@ GET_RELATED_DOCUMENTS = StoredQuery(
     _ENTRY,
 )
 
-# ITI TF-2: 3.51.4.1.2.3: as FindDocuments and FindFolders, of any number of patients.
+# ITI TF-2: 3.51.4.1.2.1: as FindDocuments and FindFolders, of any number of patients.
 FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS = StoredQuery(
     "urn:uuid:3d1bdb10-39a2-11de-89c2-2f44d94eaa9f",
     "FindDocumentsForMultiplePatients",
@@ -202,8 +202,21 @@ FIND_FOLDERS_FOR_MULTIPLE_PATIENTS = StoredQuery(
     any_of=("XDSFolderPatientId", "XDSFolderCodeList"),
 )
 
+# Added to ITI-51 by CP-ITI-793, read as IPF has it: as FindDocumentsByReferenceId, of any number of patients.  The
+# reference id is required, and so nothing else of the minimum is.
+FIND_DOCUMENTS_BY_REFERENCE_ID_FOR_MULTIPLE_PATIENTS = StoredQuery(
+    "urn:uuid:1191642d-86c4-42d8-b784-f95445f9f0d5",
+    "FindDocumentsByReferenceIdForMultiplePatients",
+    (Parameter("XDSDocumentEntryPatientId"), *FIND_DOCUMENTS_BY_REFERENCE_ID.parameters[1:]),
+)
+
 MULTI_PATIENT_QUERIES = {
-    query.id: query for query in (FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS, FIND_FOLDERS_FOR_MULTIPLE_PATIENTS)
+    query.id: query
+    for query in (
+        FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS,
+        FIND_FOLDERS_FOR_MULTIPLE_PATIENTS,
+        FIND_DOCUMENTS_BY_REFERENCE_ID_FOR_MULTIPLE_PATIENTS,
+    )
 }
 """The queries of ITI-51."""
 

@@ -16,7 +16,7 @@ from xds.queries.catalogue import Many, Parameter, StoredQuery
 
 # Where the coding style of values is, the parameters of each query, and the minimum of ITI-51's.
 CODING, PARAMETERS = "ITI TF-2: 3.18.4.1.2.3.5", "ITI TF-2: 3.18.4.1.2.3.7"
-MINIMUM = "ITI TF-2: 3.51.4.1.2.3"
+MINIMUM = "ITI TF-2: 3.51.4.1.2.1"
 
 VALUES = 10_000
 """Values of one query; more are refused."""

@@ -36,6 +36,7 @@ _RUNS: dict[str, _Run] = {
     catalogue.GET_RELATED_DOCUMENTS.id: get.get_related_documents,
     catalogue.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS.id: find.find_documents_of_many,
     catalogue.FIND_FOLDERS_FOR_MULTIPLE_PATIENTS.id: find.find_folders_of_many,
+    catalogue.FIND_DOCUMENTS_BY_REFERENCE_ID_FOR_MULTIPLE_PATIENTS.id: find.find_documents_of_many,
 }
 
 _PATIENT_SCHEMES = (v.DOCUMENT_ENTRY_PATIENT_ID, v.SUBMISSION_SET_PATIENT_ID, v.FOLDER_PATIENT_ID)

@@ -14,7 +14,7 @@ from xds.metadata.identifiers import is_entry_uuid
 from xds.metadata.reading import UNREAD_PATIENT
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, TRANSFORMING, AssociationType
+from xds.metadata.vocabulary import RELATIONSHIPS, REPLACING, AssociationType
 
 
 def _wrong(rule: str, clause: str, location: str = "") -> Finding:
@@ -109,12 +109,12 @@ def relationships_are_of_entries(submission: Submission) -> Iterator[Finding]:
 def relationships_lead_somewhere(submission: Submission) -> Iterator[Finding]:
     """No document is related to itself, nor by way of others; no transformation has addenda.  ITI TF-3: 4.2.2.2."""
     relations = [item for item in submission.associations if item.type in RELATIONSHIPS]
-    made = {item.source for item in relations if item.type in TRANSFORMING}
+    made = {item.source for item in relations if item.type == AssociationType.XFRM}
     graph = TopologicalSorter[str]()
     for item in relations:
         graph.add(item.source, item.target)
         if item.type == AssociationType.APND and item.target in made:
-            yield _wrong("Association: a transformation has no addenda", "4.2.2.2.1", item.entry_uuid)
+            yield _wrong("Association: a transformation (XFRM) has no addenda", "4.2.2.2.1", item.entry_uuid)
     try:
         graph.prepare()
     except CycleError as cycle:
@@ -137,7 +137,7 @@ def associations_come_once(submission: Submission) -> Iterator[Finding]:
 
 
 def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]:
-    """A set has members of all kinds, new entries as Original; a folder has entries.  ITI TF-3: 4.2.2.1."""
+    """A set has members of all kinds; a folder has entries.  ITI TF-3: 4.2.2.1."""
     set_id = submission.submission_set.entry_uuid
     entries = {entry.entry_uuid for entry in submission.document_entries}
     folders = {folder.entry_uuid for folder in submission.folders}
@@ -155,13 +155,21 @@ def members_are_of_sets_and_folders(submission: Submission) -> Iterator[Finding]
                 yield _wrong(
                     "Association: of associations a SubmissionSet has a Folder's HasMembers", "4.2.2.1", item.entry_uuid
                 )
-            original = item.submission_set_status in (SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.UNREAD)
-            if item.target in entries and not original:
-                yield _wrong("Association.SubmissionSetStatus must be Original", "4.2.2.1.1", item.entry_uuid)
         elif item.source in inside - folders:
             yield _wrong("Association: only a SubmissionSet or Folder has members", "4.2.2.1", item.entry_uuid)
         elif item.target in inside - entries:
             yield _wrong("Association: the members of a Folder are DocumentEntries", "4.2.2.1", item.entry_uuid)
+
+
+def new_entries_are_original(submission: Submission) -> Iterator[Finding]:
+    """The SubmissionSet's HasMember of an entry of the submission says Original.  ITI TF-3: 4.2.2.1.1."""
+    entries = {entry.entry_uuid for entry in submission.document_entries}
+    for item in submission.associations:
+        if item.type != AssociationType.HAS_MEMBER or item.source != submission.submission_set.entry_uuid:
+            continue
+        original = item.submission_set_status in (SubmissionSetStatus.ORIGINAL, SubmissionSetStatus.UNREAD)
+        if item.target in entries and not original:
+            yield _wrong("Association.SubmissionSetStatus must be Original", "4.2.2.1.1", item.entry_uuid)
 
 
 def ends_can_be_found(submission: Submission) -> Iterator[Finding]:
@@ -202,5 +210,6 @@ RULES = (
     associations_come_once,
     snapshots_are_stable,
     members_are_of_sets_and_folders,
+    new_entries_are_original,
     ends_can_be_found,
 )

@@ -136,6 +136,10 @@ class SqlRegistry(SqlReader):
         """Note that an entry or folder has a later version."""
         self._update(TABLES[item.kind], item, latest=False)
 
+    def reinstate(self, item: Found) -> None:
+        """Note that an entry or folder has a later version no more."""
+        self._update(TABLES[item.kind], item, latest=True)
+
     def latest_of(self, logical_id: str) -> Found | None:
         """The latest version of the entry or folder of a logicalID, which is the entryUUID of its first."""
         found = self._versions(Kind.DOCUMENT_ENTRY, [logical_id]) or self._versions(Kind.FOLDER, [logical_id])
