@@ -381,9 +381,8 @@ class AuditEvent:
             parties = (self.source.participant(SOURCE), self.destination.participant(DESTINATION))
         if self.person:  # they are the requestor then, and no machine is
             parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
-        patient_id, details = of
-        about = (*patient_object(patient_id if self.names_patient else "", details), *map(self._described, objects))
-        return AuditMessage(event, parties, self.node, about)
+        patient = patient_object(of[0] if self.names_patient else "", of[1])
+        return AuditMessage(event, parties, self.node, (*patient, *map(self._described, objects)))
 
     def _described(self, item: ParticipantObject) -> ParticipantObject:
         """A study with its SOP classes, and how many instances of each (DICOM PS3.15: A.5.3.7)."""
