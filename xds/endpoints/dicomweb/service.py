@@ -5,7 +5,6 @@ PS3.18: 9.4, 10.4, 10.5, 10.6; RAD TF-2: 4.55, 4.107, 4.108.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -311,5 +310,4 @@ def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
 
 
 def _json(status: int, found: Any) -> HttpReply:
-    data = json.dumps(found, ensure_ascii=False).encode()
-    return multipart.single(status, multipart.of_bytes(JSON, data))
+    return multipart.single(status, multipart.of_bytes(JSON, datasets.dumped(found)))
