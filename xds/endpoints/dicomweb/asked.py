@@ -11,7 +11,7 @@ from werkzeug.routing import Map, Rule
 
 from xds.archives.interface import Held
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import accept, render
+from xds.endpoints.dicomweb import accept
 from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
 from xds.wire.http import HttpRequest
 
@@ -105,37 +105,3 @@ def numbers(text: str) -> list[int]:
     if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
     return [int(one) for one in text.split(",")]
-
-
-def view(parameters: Mapping[str, str], frames: str) -> render.View:
-    """How to render, by PS3.18: 8.3.5.
-
-    Raises:
-        Refusal: a parameter is malformed.
-    """
-    try:
-        width, height = (int(float(one or 0)) for one in parameters.get("viewport", "0,0").split(",")[:2])
-        window = None
-        if "window" in parameters:
-            centre, extent = parameters["window"].split(",")[:2]
-            window = float(centre), float(extent)
-        frame = numbers(frames)[0] if frames else 1
-        return render.View(frame, width, height, window, int(parameters.get("quality", "90")))
-    except ValueError:
-        raise Refusal(400, "viewport is width,height; window is centre,width,function; quality 1 to 100") from None
-
-
-def uri_view(given: Mapping[str, str]) -> render.View:
-    """How to render, by PS3.18: 9.4.1.2.
-
-    Raises:
-        Refusal: a parameter is malformed, or a window has a centre or a width alone.
-    """
-    if ("windowCenter" in given) != ("windowWidth" in given):
-        raise Refusal(400, "windowCenter and windowWidth come together (PS3.18: 9.4.1.2.6)")
-    try:
-        window = (float(given["windowCenter"]), float(given["windowWidth"])) if "windowCenter" in given else None
-        numbers = [int(given.get(name, low)) for name, low in (("columns", 0), ("rows", 0), ("frameNumber", 1))]
-        return render.View(numbers[2], numbers[0], numbers[1], window, int(given.get("imageQuality", 90)))
-    except ValueError:
-        raise Refusal(400, "rows, columns, frameNumber, imageQuality and windows are numbers") from None

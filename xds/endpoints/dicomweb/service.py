@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, multipart, render, search, store
+from xds.endpoints.dicomweb import datasets, multipart, pixels, render, search, store
 from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
@@ -29,9 +29,8 @@ from xds.endpoints.dicomweb.asked import (
     Refusal,
     chosen,
     numbers,
-    uri_view,
-    view,
 )
+from xds.endpoints.dicomweb.views import uri_view, view
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -220,8 +219,8 @@ class DicomWeb:
         chosen(asked.request.accept, (OCTETS,))
         try:
             with self._source.uncompressed(held) as path:
-                found = render.native_frames(path, numbers)
-        except (NotEncodable, render.NotRendered) as problem:
+                found = pixels.native_frames(path, numbers)
+        except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(404, str(problem)) from None
         return self._octets(asked, found)
 
@@ -249,7 +248,7 @@ class DicomWeb:
         try:
             with self._source.uncompressed(held) as path:
                 data = render.picture(path, view, kind)
-        except (NotEncodable, render.NotRendered) as problem:
+        except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(406, str(problem)) from None
         except Gone:
             raise Refusal(404, "the instance is not there any more") from None
