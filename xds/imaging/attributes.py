@@ -149,7 +149,7 @@ def _attribute(dataset: Any, tag: Any, context: _Context) -> Attribute:
             return Attribute(int(tag), kind, items=items, creator=creator)
         kind, data = "UN", _bytes_of(element)
     if kind in vr.NUMBERS:
-        numbers = _numbers(kind, data, context.order)
+        numbers = _decoded(element) or _numbers(kind, data, context.order)
         if numbers is not None:
             return Attribute(int(tag), kind, numbers, creator=creator)
         kind = "UN"  # of no length that its VR has
@@ -210,6 +210,13 @@ def _items(dataset: Any, tag: Any, context: _Context) -> tuple[tuple[Attribute, 
         return None
     inner = context._replace(depth=context.depth + 1)
     return tuple(tuple(_attributes(item, inner)) for item in items)
+
+
+def _decoded(element: Any) -> tuple[Value, ...]:
+    """The numbers of an element that pydicom has decoded for its own use, such as Pixel Representation."""
+    value = element.value
+    several = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
+    return tuple(several) if all(isinstance(one, (int, float)) for one in several) else ()
 
 
 def _numbers(kind: str, data: bytes, order: str) -> tuple[Value, ...] | None:
