@@ -136,7 +136,7 @@ def test_every_attribute_of_a_real_file_is_read(path: Path) -> None:
             assert [_tags(item) for item in one.items] == [_tags_of(item) for item in original[tag].value]
         elif one is not None and one.vr in ("US", "SS", "UL", "SL", "FD", "FL"):
             value = original[tag].value
-            several = value if isinstance(value, pydicom.multival.MultiValue) else [value]
+            several = value if isinstance(value, (list, pydicom.multival.MultiValue)) else [value]
             assert list(one.values) == [each for each in several if each is not None]
 
 

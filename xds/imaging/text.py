@@ -26,6 +26,8 @@ _DELIMITERS = frozenset(b"\\^=\r\n\t\f")
 _READ_WITH_ESCAPE = frozenset(("iso2022_jp", "iso2022_jp_2"))
 # Those named by a registration of which Python has the characters in G1 only, without a sequence before them.
 _READ_WITHOUT_ESCAPE = {"iso_ir_58": "gb2312"}
+# Registration 203 of ISO, Latin alphabet no. 9, which pydicom's tables lack.
+_LATIN_9 = frozenset(("ISO_IR 203", "ISO 2022 IR 203"))
 # What some senders write in place of a defined term; Python has them all.
 _NAMED_AS_ELSEWHERE = re.compile(r"utf-?8|gb2312|big5|euc-(kr|jp)|shift_jis|(windows-|cp)125[0-8]", re.IGNORECASE)
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
@@ -69,7 +71,7 @@ def _fragment(part: bytes, encodings: tuple[str, ...]) -> str:
     if not part.startswith(_ESCAPE):
         return part.decode(encodings[0])
     length = 4 if part.startswith((b"\x1b$(", b"\x1b$)")) else 3
-    encoding = charset.CODES_TO_ENCODINGS.get(part[:length])
+    encoding = "iso8859_15" if part[:3] == b"\x1b-b" else charset.CODES_TO_ENCODINGS.get(part[:length])
     if encoding is None:
         raise UnicodeError("unknown escape sequence")
     if encoding in _READ_WITH_ESCAPE:
@@ -109,6 +111,8 @@ def _encoding(term: str) -> str:
         match = re.fullmatch(pattern, term, re.IGNORECASE)
         if match:
             term = form.format(match[1])
+    if term in _LATIN_9:
+        return "iso8859_15"
     if term in charset.python_encoding:
         return str(charset.python_encoding[term])
     return term.lower() if _NAMED_AS_ELSEWHERE.fullmatch(term) else ""

@@ -105,3 +105,11 @@ def numbers(text: str) -> list[int]:
     if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
     return [int(one) for one in text.split(",")]
+
+
+def warning(base: str, text: str) -> str:
+    """A Warning header of what was asked for and is not done, of the service at ``base``.  PS3.18: 8.3.4.2.
+
+    RFC 9110 has no such header any more; the standard does.
+    """
+    return f"299 {base}: " + re.sub(r"[^ \w.,:;=()-]", "?", text, flags=re.ASCII)

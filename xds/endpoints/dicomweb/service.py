@@ -29,6 +29,7 @@ from xds.endpoints.dicomweb.asked import (
     Refusal,
     chosen,
     numbers,
+    warning,
 )
 from xds.endpoints.dicomweb.views import uri_view, view
 from xds.endpoints.stream import Stream
@@ -292,11 +293,8 @@ class DicomWeb:
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
         found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
         reply = _json(200, found)
-        if wanted.ignored:
-            said = ", ".join(re.sub(r"[^\w.-]", "?", one) for one in wanted.ignored)
-            reply.headers.append(("Warning", f'299 - "not supported and not applied: {said}"'))
-        if more:
-            reply.headers.append(("Warning", '299 - "more results remain; ask with offset"'))
+        more_remain = ("more results remain; ask with offset",) if more else ()
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))
         return reply
 
 
