@@ -17,8 +17,8 @@ from werkzeug.exceptions import HTTPException
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, multipart, pixels, render, search, store
-from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS
+from xds.endpoints.dicomweb import datasets, documents, multipart, pixels, render, search, store
+from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, Wanted
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
     JPEG,
@@ -31,7 +31,9 @@ from xds.endpoints.dicomweb.asked import (
     numbers,
     warning,
 )
-from xds.endpoints.dicomweb.views import uri_view, view
+from xds.endpoints.dicomweb.bulk import Collected
+from xds.endpoints.dicomweb.documents import PDF
+from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -64,7 +66,8 @@ class DicomWeb:
         self._owner, self._metrics, self._storing = owner, metrics, storing
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
-            "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data, "uri": self._uri,
+            "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data,
+            "bulkdata/all": self._bulk, "bulkdata/pixels": self._bulk, "uri": self._uri,
             "search/studies": self._search, "search/series": self._search, "search/instances": self._search,
         }  # fmt: skip
 
@@ -161,7 +164,11 @@ class DicomWeb:
         return found
 
     def _retrieve(self, asked: Asked) -> HttpReply:
-        wanted = chosen(asked.request.accept, (DICOM,))
+        wanted = chosen(asked.request.accept, (DICOM, OCTETS))
+        if wanted.of == OCTETS and wanted.is_multipart:
+            return self._bulk(asked)  # "retained for historical reasons" (PS3.18: 10.4.4)
+        if wanted.of == OCTETS:
+            raise Refusal(406, f"what is accepted is none of {DICOM}")
         if not wanted.is_multipart and wanted.media_type == DICOM and "instance" not in asked.uids:
             raise Refusal(406, "several instances come as multipart/related")
         members = self._members(asked)
@@ -203,13 +210,39 @@ class DicomWeb:
     def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
         tag = asked.uids["tag"].upper()
-        if tag == "7FE00010":
+        if tag in datasets.PIXELS:
             return self._pixels(asked, held, [])
+        if tag == documents.DOCUMENT and PDF in asked.request.accept:
+            with self._source.as_file(held) as path:
+                document = documents.read(path)
+            is_pdf = document is not None and document.media_type == PDF
+            wanted = chosen(asked.request.accept, (OCTETS, PDF) if is_pdf else (OCTETS,))
+            if document is not None and wanted.of == PDF:
+                return _whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
         with self._source.as_file(held) as path:
             data = datasets.bulk_data(path, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
         return self._octets(asked, [data])
+
+    def _bulk(self, asked: Asked) -> HttpReply:
+        """All bulk data of what the address names, or its pixels alone, in parts."""
+        if not chosen(asked.request.accept, (OCTETS,)).is_multipart and asked.request.accept.strip() not in ("", "*/*"):
+            raise Refusal(406, "bulk data of a whole resource come as multipart/related")
+        members = self._members(asked)
+        asked.stack.callback(self._source.streams.enter())
+        found = Collected(asked.stack)
+        for held in members:
+            try:
+                uncompressed, address = self._source.uncompressed(held), asked.address(held)
+                found.instance(uncompressed, address, pixels_only=asked.what == "bulkdata/pixels")
+            except (NotEncodable, Gone):
+                asked.failed.append(held.sop_instance_uid)
+            except SpoolFull:
+                raise Refusal(503, "no room to decode now; try again") from None
+        if not found.parts:
+            raise Refusal(404, "there are no such bulk data")
+        return multipart.reply(206 if asked.failed else 200, OCTETS, found.parts)
 
     def _frames(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
@@ -236,14 +269,25 @@ class DicomWeb:
     # Pictures.
 
     def _rendered(self, asked: Asked) -> HttpReply:
+        held, is_pdf = documents.shown(self._members(asked))
+        if is_pdf and asked.what == "rendered" and "frames" not in asked.uids:
+            wanted = chosen(asked.request.accept, (PDF,), multipart_too=False)
+            return self._document(held, wanted)
         kind = chosen(asked.request.accept, (JPEG, PNG), multipart_too=False).media_type
-        members = self._members(asked)
         parameters = dict(parse_qsl(asked.request.query))
         if asked.what == "thumbnail":
             parameters.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
         how = view(parameters, asked.uids.get("frames", ""))
-        # Of several the middle one: the first of a series is often no good picture of it.
-        return self._picture(members[len(members) // 2], how, PNG if kind == PNG else JPEG)
+        reply = self._picture(held, how, PNG if kind == PNG else JPEG)
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(parameters))
+        return reply
+
+    def _document(self, held: Held, wanted: Wanted) -> HttpReply:
+        with self._source.as_file(held) as path:
+            document = documents.read(path)
+        if document is None or document.media_type != PDF:
+            raise Refusal(406, "there is no PDF in it")
+        return _whole(multipart.of_bytes(PDF, document.data), wanted)
 
     def _picture(self, held: Held, view: render.View, kind: str) -> HttpReply:
         try:
@@ -274,10 +318,14 @@ class DicomWeb:
             for _, ready in self._opened(asked, [held], given.get("transferSyntax", "")):
                 return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, _chunks(ready)))
             raise Refusal(406, "the instance cannot be given in that transfer syntax")
+        if documents.is_pdf(held) and PDF in (types or [PDF]):
+            return self._document(held, Wanted(PDF))
         kind = next((one for one in types or [JPEG] if one in (JPEG, PNG)), "")
         if not kind:
             raise Refusal(406, f"contentType is one of {DICOM}, {JPEG}, {PNG}")
-        return self._picture(held, uri_view(given), kind)
+        reply = self._picture(held, uri_view(given), kind)
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(given))
+        return reply
 
     # QIDO-RS.
 
@@ -300,6 +348,11 @@ class DicomWeb:
 
 def _chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
     return lambda: ready.chunks()
+
+
+def _whole(part: multipart.Part, wanted: Wanted) -> HttpReply:
+    """One part, alone or in a multipart of one, as it is wanted."""
+    return multipart.reply(200, wanted.kind, [part]) if wanted.is_multipart else multipart.single(200, part)
 
 
 def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:

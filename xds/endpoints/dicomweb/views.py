@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from xds.endpoints.dicomweb.asked import Refusal, numbers
 from xds.endpoints.dicomweb.render import Region, View
@@ -33,6 +33,15 @@ def view(parameters: Mapping[str, str], frames: str) -> View:
         return View(several[0], width, height, window, _quality(parameters.get("quality", "90")), region)
     except (ValueError, OverflowError):
         raise Refusal(400, _WRONG) from None
+
+
+def not_done(given: Mapping[str, str]) -> Iterator[str]:
+    """What was asked for and is not in the picture.  PS3.18: Table 8.3.5-1 has these parameters, and lets a server do
+    without."""
+    if given.get("annotation"):
+        yield "the annotation parameter is not supported; nothing is burned in"
+    if given.get("iccprofile", "no") != "no":
+        yield "the iccprofile parameter is not supported; the picture has no profile"
 
 
 def uri_view(given: Mapping[str, str]) -> View:
