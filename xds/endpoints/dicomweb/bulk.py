@@ -25,7 +25,7 @@ class Collected:
     """Bulk data on their way into one answer; ``stack`` ends with it."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115: the stack closes it
+        self._file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self.parts: list[Part] = []
 
     def add(self, data: bytes, location: str) -> None:
