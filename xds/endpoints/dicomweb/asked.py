@@ -98,6 +98,20 @@ def chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> 
     raise Refusal(406, f"what is accepted is none of {', '.join(kinds)}")
 
 
+def metadata_type(header: str) -> str:
+    """DICOM JSON, or XML, which comes in parts.  PS3.18: 10.4.4.
+
+    Raises:
+        Refusal: neither is accepted.
+    """
+    for one in accept.wanted(header):
+        if one.is_multipart and one.kind in ("", "*/*", accept.XML):
+            return accept.XML
+        if one.media_type in (accept.JSON, "application/json", "*/*", "application/*"):
+            return accept.JSON
+    raise Refusal(406, f'what is accepted is none of {accept.JSON}, multipart/related; type="{accept.XML}"')
+
+
 def numbers(text: str) -> list[int]:
     """Frame numbers from 1, separated by commas.
 

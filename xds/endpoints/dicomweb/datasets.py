@@ -53,17 +53,15 @@ def metadata(path: Path, base: str) -> Object:
     plain = written(found.attributes, f"{base}/bulkdata/")
     if found.pixels:
         tag = f"{found.pixels:08X}"
-        plain[tag] = {"vr": attributes.PIXELS[found.pixels], "BulkDataURI": f"{base}/bulkdata/{tag}"}
-        if tag == "7FE00010" and _bits(found) <= 8:
-            plain[tag]["vr"] = "OB"  # PS3.5: A.2
+        plain[tag] = {"vr": pixels_vr(found), "BulkDataURI": f"{base}/bulkdata/{tag}"}
     return dict(sorted(plain.items()))
 
 
-def _bits(found: Content) -> int:
-    for one in found.attributes:
-        if one.tag == tags.BITS_ALLOCATED and one.values and isinstance(one.values[0], int):
-            return one.values[0]
-    return 16
+def pixels_vr(found: Content) -> str:
+    """The VR of the pixels as they are given, uncompressed.  PS3.5: A.2."""
+    kind = attributes.PIXELS[found.pixels]
+    bits = next((one.values[0] for one in found.attributes if one.tag == tags.BITS_ALLOCATED and one.values), 16)
+    return "OB" if kind == "OW" and isinstance(bits, int) and bits <= 8 else kind
 
 
 def bulk_data(path: Path, tag: str) -> bytes | None:

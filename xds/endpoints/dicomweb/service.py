@@ -17,8 +17,8 @@ from werkzeug.exceptions import HTTPException
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, documents, multipart, pixels, render, search, store
-from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, Wanted
+from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, search, store
+from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, XML, Wanted
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
     JPEG,
@@ -28,6 +28,7 @@ from xds.endpoints.dicomweb.asked import (
     Asked,
     Refusal,
     chosen,
+    metadata_type,
     numbers,
     warning,
 )
@@ -200,12 +201,15 @@ class DicomWeb:
                 raise Refusal(503, "no room to transcode now; try again") from None
 
     def _metadata(self, asked: Asked) -> HttpReply:
-        chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
-        found = []
+        is_xml = metadata_type(asked.request.accept) == XML
+        found, parts = [], []
         for held in self._members(asked):
             with self._source.as_file(held) as path:
-                found.append(datasets.metadata(path, asked.address(held)))
-        return _json(200, found)
+                if is_xml:
+                    parts.append(multipart.of_bytes(XML, native_model.metadata(path, asked.address(held))))
+                else:
+                    found.append(datasets.metadata(path, asked.address(held)))
+        return multipart.reply(200, XML, parts) if is_xml else _json(200, found)
 
     def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
