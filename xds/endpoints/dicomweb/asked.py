@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 from werkzeug.routing import Map, Rule
 
@@ -22,6 +23,8 @@ UID = "[0-9.]{1,64}"
 
 
 THUMBNAIL = 200
+
+_PARAMETERS = 200
 
 
 class Refusal(Exception):
@@ -121,6 +124,37 @@ def numbers(text: str) -> list[int]:
     if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
     return [int(one) for one in text.split(",")]
+
+
+def parameters(query: str) -> dict[str, str]:
+    """The parameters of a query string, each once; empty ones too.
+
+    Raises:
+        Refusal: one is there twice, or there are too many.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_PARAMETERS)
+    except ValueError:
+        raise Refusal(400, f"more than {_PARAMETERS} parameters") from None
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refusal(400, "a parameter is there twice")
+    return found
+
+
+def negotiated(request: HttpRequest) -> HttpRequest:
+    """With the accept parameter before the Accept header.  PS3.18: 8.3.3, 8.7.8.1.
+
+    Raises:
+        Refusal: the charset parameter names no character set that answers are in (PS3.18: 8.3.3.2).
+    """
+    if "accept=" not in request.query and "charset=" not in request.query:
+        return request
+    given = dict(parse_qsl(request.query))
+    charsets = [one.partition(";")[0].strip().lower() for one in given.get("charset", "utf-8").split(",")]
+    if "utf-8" not in charsets:
+        raise Refusal(400, "answers are in UTF-8")
+    return replace(request, accept=", ".join(filter(None, (given.get("accept", ""), request.accept))))
 
 
 def warning(base: str, text: str) -> str:

@@ -117,7 +117,8 @@ def read(level: str, parameters: Iterable[tuple[str, str]], known: Mapping[str, 
             raise BadSearch(f"{name[:64]} is there twice")
         else:
             keys[name] = text
-    keys.pop("_", "")  # some clients send it to get round caches
+    for name in ("_", "accept", "charset"):  # the first is sent to get round caches; the others are read elsewhere
+        keys.pop(name, "")
     limit, offset = (_uint(keys, name, otherwise) for name, otherwise in (("limit", MOST), ("offset", 0)))
     switches = {name for name in _SWITCHES if _switch(keys, name)}
     asked = {name: text for name, text in keys.items() if name in attributes and name not in _RETURNED_ONLY}

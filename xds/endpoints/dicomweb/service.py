@@ -29,7 +29,9 @@ from xds.endpoints.dicomweb.asked import (
     Refusal,
     chosen,
     metadata_type,
+    negotiated,
     numbers,
+    parameters,
     warning,
 )
 from xds.endpoints.dicomweb.bulk import Collected
@@ -84,6 +86,10 @@ class DicomWeb:
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
             return _text(405, "GET only")
+        try:
+            request = request if what == "uri" else negotiated(request)
+        except Refusal as refusal:
+            return _text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
         reply = self._answered(asked, number[0])
@@ -278,12 +284,12 @@ class DicomWeb:
             wanted = chosen(asked.request.accept, (PDF,), multipart_too=False)
             return self._document(held, wanted)
         kind = chosen(asked.request.accept, (JPEG, PNG), multipart_too=False).media_type
-        parameters = dict(parse_qsl(asked.request.query))
+        given = parameters(asked.request.query)
         if asked.what == "thumbnail":
-            parameters.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
-        how = view(parameters, asked.uids.get("frames", ""))
+            given.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
+        how = view(given, asked.uids.get("frames", ""))
         reply = self._picture(held, how, PNG if kind == PNG else JPEG)
-        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(parameters))
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(given))
         return reply
 
     def _document(self, held: Held, wanted: Wanted) -> HttpReply:
@@ -306,7 +312,7 @@ class DicomWeb:
     # WADO-URI.
 
     def _uri(self, asked: Asked) -> HttpReply:
-        given = dict(parse_qsl(asked.request.query))
+        given = parameters(asked.request.query)
         uids = {name: given.get(f"{name}UID", "") for name in ("study", "series", "object")}
         if given.get("requestType") != "WADO" or not uids["object"]:
             raise Refusal(400, "requestType=WADO, studyUID, seriesUID and objectUID are required (PS3.18: 9.4.1)")
@@ -315,7 +321,7 @@ class DicomWeb:
         asked.uids = {"study": uids["study"], "series": uids["series"], "instance": uids["object"]}
         (held,) = self._members(asked)[:1]
         types = [one.strip().lower() for one in given.get("contentType", "").split(",") if one.strip()]
-        if given.get("anonymize", "no") != "no":
+        if given.get("anonymize", "no") not in ("", "no"):
             raise Refusal(406, "anonymising is not supported")
         if DICOM in types:
             asked.stack.callback(self._source.streams.enter())
