@@ -116,6 +116,15 @@ def test_a_sop_class_that_nobody_knows_is_taken_as_stow_rs_takes_it(site: Served
     association.release()
 
 
+def test_uids_with_leading_zeros_are_taken_as_the_folder_takes_them(site: Served) -> None:
+    """PS3.5: 9.1 forbids them; archives hold them."""
+    study = "1.2.840.0113.8"
+    one = an_instance(40, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.01", SOPInstanceUID=f"{study}.01.001")
+    assert sent(site, one) == [0]
+    with urlopen(f"{site.url}/dicomweb/studies/{study}/metadata") as reply:  # noqa: S310
+        assert f"{study}.01.001".encode() in reply.read()
+
+
 def test_the_same_instance_in_another_encoding_is_success(site: Served) -> None:
     one = an_instance(30)
     assert sent(site, one) == [0]
