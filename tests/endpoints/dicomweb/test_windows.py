@@ -111,6 +111,22 @@ def test_entries_of_eight_bits_may_be_packed(tmp_path: Path) -> None:
     assert shown(tmp_path, packed) == [0, 255, 100, *[50] * 13]
 
 
+@pytest.mark.parametrize("lut", [table([], bits=16), table([1, 2], bits=0), table([1, 2], bits=200), ("SQ", [b""])])
+def test_a_table_that_is_none_is_no_picture(tmp_path: Path, lut: Any) -> None:
+    with pytest.raises(NotRendered):
+        shown(tmp_path, {0x00283010: lut})
+
+
+@pytest.mark.parametrize("how", [View(), View(window=Window(0, 3, "LINEAR_EXACT")), View(window=Window(0, 1))])
+def test_floats_that_are_not_finite_spoil_no_picture(tmp_path: Path, how: View) -> None:
+    floats = struct.pack("<16f", float("nan"), float("inf"), -float("inf"), *[-1.0, 1.0] * 6, 0.5)
+    image = an_image({0x00280100: ("US", 32), 0x7FE00008: ("OF", floats)})
+    del image[0x7FE00010]
+    (tmp_path / "float.dcm").write_bytes(part10(image))
+    picture = Image.open(io.BytesIO(render.picture(tmp_path / "float.dcm", how, "image/png")))
+    assert list(picture.tobytes())[1:3] == [255, 0]
+
+
 def test_a_window_that_is_asked_for_takes_the_place_of_the_table(tmp_path: Path) -> None:
     lut = {0x00283010: table([65535, 0])}
     asked = View(window=Window(8, 16))

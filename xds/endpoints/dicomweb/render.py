@@ -105,7 +105,7 @@ def _shown(dataset: Any, view: View) -> Any:
     grey = windows.shown(frame, dataset, view.frame, window)
     if shape.interpretation == "MONOCHROME1":
         grey = 1 - grey
-    return numpy.rint(grey * 255).astype(numpy.uint8)
+    return numpy.rint(numpy.nan_to_num(grey) * 255).astype(numpy.uint8)
 
 
 def _bytes(values: Any) -> Any:

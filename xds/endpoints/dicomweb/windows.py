@@ -79,10 +79,11 @@ def shown(frame: Values, dataset: Any, number: int, window: Window | None) -> Va
 
 
 def scaled(values: Values) -> Values:
-    """All values between 0 and 1."""
+    """All values between 0 and 1; of floats those that are finite say where these are."""
     values = values.astype(numpy.float64)
-    low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low) if high > low else numpy.zeros(values.shape)
+    finite = values[numpy.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return numpy.clip((values - low) / (high - low), 0, 1) if high > low else numpy.zeros(values.shape)
 
 
 def _group(dataset: Any, number: int, macro: str) -> Any:
@@ -132,6 +133,8 @@ def _looked_up(values: Values, item: Any) -> Values:
 def _table(values: Values, item: Any) -> tuple[Values, int]:
     """Values by a table, and how many bits its entries have.  PS3.3: C.11.1.1.1, C.11.2.1.1."""
     count, first, bits = (int(one) for one in item.LUTDescriptor)
+    if not 1 <= bits <= 16:
+        raise ValueError("no table")
     count = count % 65536 or 65536
     first = first - 65536 if first > 32767 and float(values.min()) < 0 else first  # of signed values, in VR US
     data = item.LUTData
