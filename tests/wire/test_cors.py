@@ -1,4 +1,4 @@
-"""Pages of other origins.  Fetch Standard: 3.2 (CORS protocol)."""
+"""Pages of other origins.  Fetch Standard, CORS protocol."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Content:
 
 
 class _Context(NamedTuple):
-    """What an item inherits.  PS3.5: 7.5.3."""
+    """What an item inherits."""
 
     order: str
     character_sets: tuple[str, ...]

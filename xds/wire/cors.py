@@ -1,4 +1,4 @@
-"""Pages of other origins: which may read what, as browsers ask for it.  Fetch Standard: 3.2 (CORS protocol).
+"""Pages of other origins: which may read what, as browsers ask for it.  Fetch Standard, CORS protocol.
 
 Only who is named may, only at the addresses of images, and never with credentials of the browser's own.
 """

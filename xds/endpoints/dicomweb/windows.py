@@ -1,6 +1,6 @@
 """Which of an image's values are black and which white: Modality LUT and VOI LUT.  PS3.3: C.11.1, C.11.2.
 
-In enhanced objects both stand in the functional groups, of a frame or shared (PS3.3: C.7.6.16.2.9, C.7.6.16.2.10).
+In enhanced objects both stand in the functional groups, of a frame or shared (PS3.3: C.7.6.16).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _looked_up(values: Values, item: Any) -> Values:
 
 
 def _table(values: Values, item: Any) -> tuple[Values, int]:
-    """Values by a table, and how many bits its entries have.  PS3.3: C.11.1.1.1, C.11.2.1.1."""
+    """Values by a table, and how many bits its entries have.  PS3.3: C.11.1, C.11.2."""
     count, first, bits = (int(one) for one in item.LUTDescriptor)
     if not 1 <= bits <= 16:
         raise ValueError("no table")
