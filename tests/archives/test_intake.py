@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pydicom
 import pytest
 
 from tests.archives.trees import TEST_FILES
@@ -78,12 +80,91 @@ def test_another_dataset_of_the_same_uid_is_refused(intake: Intake, archive: Fol
 
 @pytest.mark.parametrize(
     "changes",
-    [{"StudyInstanceUID": None}, {"SeriesInstanceUID": ".."}, {"SOPInstanceUID": "1.2/../3"}, {"SOPClassUID": "1.02"}],
+    [
+        {"StudyInstanceUID": None},
+        {"SeriesInstanceUID": ".."},
+        {"SOPInstanceUID": "1.2/../3"},
+        {"SOPClassUID": "1.2."},
+        {"SOPInstanceUID": "1.2_3"},
+        {"StudyInstanceUID": "1." + "2" * 63},
+    ],
 )
 def test_an_instance_with_a_uid_absent_or_malformed_is_refused(intake: Intake, changes: dict[str, Any]) -> None:
     path = arrive(intake, 1, **changes)
     assert refused(intake, path).reason is Reason.NOT_UNDERSTOOD
     assert [entry.name for entry in intake.incoming.parent.iterdir()] == [INCOMING]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"StudyInstanceUID": "1.2.840.0113.7"}, {"SOPInstanceUID": "1.02"}, {"SOPClassUID": "1.3.46.670589.11.0.0.12.1"}],
+)
+def test_uids_that_archives_hold_are_taken_as_the_folder_takes_them(
+    intake: Intake, archive: FolderArchive, changes: dict[str, Any]
+) -> None:
+    """Leading zeros, which PS3.5: 9.1 forbids, and private SOP classes."""
+    arrived = intake.examined(arrive(intake, 1, **changes))
+    intake.keep(arrived)
+    assert archive.find(arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid) is not None
+
+
+def reencoded(intake: Intake, name: str, syntax: str, **changes: Any) -> Path:
+    """A real file in another encoding, arriving."""
+    dataset = pydicom.dcmread(TEST_FILES / name)
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        dataset.decompress(generate_instance_uid=False)
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    if pydicom.uid.UID(syntax).is_compressed:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    path = intake.incoming / "part-2"
+    path.parent.mkdir(exist_ok=True)
+    implicit = syntax == pydicom.uid.ImplicitVRLittleEndian
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True, implicit_vr=implicit, little_endian=True)
+    return path
+
+
+ENCODINGS = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"]
+
+
+@pytest.mark.parametrize("syntax", ENCODINGS)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_jpeg_ls_lossless.dcm", "rtdose.dcm", "reportsi.dcm"])
+def test_the_same_instance_in_another_encoding_is_taken_and_changes_nothing(
+    intake: Intake, archive: FolderArchive, name: str, syntax: str
+) -> None:
+    if name in ("reportsi.dcm", "rtdose.dcm") and syntax == ENCODINGS[2]:
+        pytest.skip("it has no pixels to compress, or such as RLE has no form for")
+    shutil.copy(TEST_FILES / name, archive.root / name)
+    archive.refresh()
+    assert not intake.keep(intake.examined(reencoded(intake, name, syntax)))
+    assert (archive.root / name).read_bytes() == (TEST_FILES / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"StudyID": "other"}, {"PatientName": "Other^Name"}, {"RescaleSlope": "2"}, {"ImageComments": "new"}]
+)
+def test_another_instance_in_another_encoding_is_refused(
+    intake: Intake, archive: FolderArchive, changes: dict[str, Any]
+) -> None:
+    shutil.copy(TEST_FILES / "CT_small.dcm", archive.root / "ct.dcm")
+    archive.refresh()
+    assert refused_to_keep(intake, reencoded(intake, "CT_small.dcm", ENCODINGS[2], **changes)) is Reason.DUPLICATE
+
+
+def test_other_pixels_in_another_encoding_are_refused(intake: Intake, archive: FolderArchive) -> None:
+    shutil.copy(TEST_FILES / "CT_small.dcm", archive.root / "ct.dcm")
+    archive.refresh()
+    pixels = bytearray(pydicom.dcmread(TEST_FILES / "CT_small.dcm").PixelData)
+    pixels[1000] ^= 1
+    changed = reencoded(intake, "CT_small.dcm", ENCODINGS[2], PixelData=bytes(pixels))
+    assert refused_to_keep(intake, changed) is Reason.DUPLICATE
+
+
+def refused_to_keep(intake: Intake, path: Path) -> Reason:
+    with pytest.raises(NotTaken) as refusal:
+        intake.keep(intake.examined(path))
+    return refusal.value.reason
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", (TEST_FILES / "CT_small.dcm").read_bytes()[:-1000]])

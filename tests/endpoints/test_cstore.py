@@ -23,7 +23,6 @@ from tests.hostile.server import Served, free_port
 from tests.imaging.images import CT, SERIES, STUDY, an_instance
 from tests.server.test_processes import alerts
 from xds.archives.dimse import SYNTAXES
-from xds.archives.intake import Reason
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +88,49 @@ def test_what_a_modality_sends_is_there_when_it_is_acknowledged(site: Served) ->
 def test_a_different_instance_of_the_same_uid_is_refused_and_recorded(site: Served) -> None:
     assert sent(site, an_instance(7)) == [0]
     before = len(rows(site))
-    assert sent(site, an_instance(7, StudyID="other"), an_instance(8)) == [Reason.DUPLICATE, 0]
+    # Of Cxxx, since PS3.4: Table B.2-1 has nothing nearer; 0111H is none of C-STORE's statuses (PS3.2: N.7.3.2.5).
+    assert sent(site, an_instance(7, StudyID="other"), an_instance(8)) == [0xC001, 0]
     wait_for(lambda: len(rows(site)) >= before + 2)
     assert {row["outcome"] for row in rows(site)[:2]} == {"0", "4"}
+
+
+def test_who_is_refused_is_told_why(site: Served) -> None:
+    assert sent(site, an_instance(9)) == [0]
+    association = associated(site)
+    other = an_instance(9, StudyID="other")
+    other.file_meta.MediaStorageSOPClassUID, other.file_meta.MediaStorageSOPInstanceUID = CT, other.SOPInstanceUID
+    answer = association.send_c_store(other)
+    association.release()
+    assert answer.ErrorComment == "another instance of that SOP Instance UID is there"
+
+
+@pytest.mark.parametrize("sop_class", ["1.3.46.670589.11.0.0.12.1", "1.2.840.10008.5.1.4.1.1.999.1"])
+def test_a_sop_class_that_nobody_knows_is_taken_as_stow_rs_takes_it(site: Served, sop_class: str) -> None:
+    entity = AE(ae_title="CT1")
+    entity.add_requested_context(sop_class, [SYNTAXES[0]])
+    association = entity.associate("127.0.0.1", port_of(site), ae_title="XDS")
+    assert association.is_established
+    one = an_instance(20 + len(sop_class), SOPClassUID=sop_class)
+    one.file_meta.MediaStorageSOPClassUID, one.file_meta.MediaStorageSOPInstanceUID = sop_class, one.SOPInstanceUID
+    assert association.send_c_store(one).Status == 0
+    association.release()
+
+
+def test_uids_with_leading_zeros_are_taken_as_the_folder_takes_them(site: Served) -> None:
+    """PS3.5: 9.1 forbids them; archives hold them."""
+    study = "1.2.840.0113.8"
+    one = an_instance(40, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.01", SOPInstanceUID=f"{study}.01.001")
+    assert sent(site, one) == [0]
+    with urlopen(f"{site.url}/dicomweb/studies/{study}/metadata") as reply:  # noqa: S310
+        assert f"{study}.01.001".encode() in reply.read()
+
+
+def test_the_same_instance_in_another_encoding_is_success(site: Served) -> None:
+    one = an_instance(30)
+    assert sent(site, one) == [0]
+    again = an_instance(30)
+    again.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    assert sent(site, again, one) == [0, 0]
 
 
 @pytest.mark.parametrize(("title", "called"), [("STRANGER", "XDS"), ("CT1", "OTHER")])

@@ -17,6 +17,7 @@ from xds.archives.index import Entry, Index
 from xds.archives.interface import Gone, Held, Progress, Ready, Refreshed
 from xds.archives.making import transcoded
 from xds.archives.ready import ReadyFile
+from xds.archives.same import is_same
 from xds.archives.spool import Spool
 from xds.imaging import part10, text
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
@@ -130,6 +131,10 @@ class FolderArchive:
     def took(self, path: Path) -> None:
         """A new file of the tree, known at once."""
         self._index.store([self._entry(self._relative(path))])
+
+    def is_same(self, one: Path, other: Path) -> bool:
+        """Whether two files are one instance in two encodings; see ``same.is_same``."""
+        return is_same(one, other, self._spool, self._helpers)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

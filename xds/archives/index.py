@@ -22,7 +22,7 @@ from xds.archives.interface import Held
 from xds.imaging.instance import InstanceFacts
 from xds.imaging.manifest import Code, Patient, Request
 
-VERSION = 1
+VERSION = 2
 """Of the tables and of what the facts hold; another one is made anew."""
 
 _TABLES = """

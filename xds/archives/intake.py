@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from xds.archives.folder import INCOMING, FolderArchive
+from xds.archives.interface import SpoolFull
 from xds.imaging import reading, tags
 from xds.imaging.dicom import NotDicom, form, read_header
 from xds.imaging.elements import Malformed, first
@@ -23,7 +23,6 @@ from xds.system.durable import sync_file, sync_folder
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
 _PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)
-_UID = re.compile(r"(?=.{1,64}\Z)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")  # PS3.5: 9.1
 
 
 class Reason(IntEnum):
@@ -88,12 +87,15 @@ class Intake:
         arrived = _of(path, found) if isinstance(found, InstanceFacts) else _named(path)
         uids = (arrived.sop_class_uid, arrived.sop_instance_uid, arrived.series_instance_uid,
                 arrived.study_instance_uid)  # fmt: skip
-        if not all(map(_UID.fullmatch, uids)):
+        if not all(map(reading.is_uid, uids)):
             raise arrived.refused(Reason.NOT_UNDERSTOOD, "a UID is absent or malformed (PS3.5: 9.1)")
         return arrived
 
     def keep(self, arrived: Arrived) -> bool:
-        """Put it where it belongs, on disk for good; False when the very same dataset lies there already.
+        """Put it where it belongs, on disk for good; False when it lies there already.
+
+        What lies there stays, also where it is the same in another encoding: the sender has what it wanted, and what
+        manifests list does not change.
 
         Raises:
             NotTaken: another instance of that UID is there, or it cannot be written.
@@ -125,9 +127,12 @@ class Intake:
             sync_folder(self._root)
 
     def _same(self, arrived: Arrived, there: Path) -> bool:
-        if _dataset(arrived.path) != _dataset(there):
-            raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
-        return False
+        try:
+            if _dataset(arrived.path) == _dataset(there) or self._archive.is_same(arrived.path, there):
+                return False
+        except SpoolFull:
+            raise arrived.refused(Reason.OUT_OF_RESOURCES, "no room to compare it with what is there") from None
+        raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
 
 
 def _of(path: Path, facts: InstanceFacts) -> Arrived:

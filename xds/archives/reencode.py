@@ -16,11 +16,11 @@ import numpy
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from xds.imaging.elements import DEPTH_LIMIT, Malformed
+from xds.imaging.vr import LONG
 
 Buffer = memoryview
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
 _WORD_BYTES = {
     **dict.fromkeys(("US", "SS", "OW", "AT"), 2),
     **dict.fromkeys(("UL", "SL", "FL", "OF", "OL"), 4),
@@ -90,7 +90,7 @@ def _element(data: Buffer, position: int, end: int, encoding: Encoding, depth: i
     tag, vr, begin = group << 16 | number, "", position + 8
     if encoding.explicit and group != 0xFFFE:
         vr = bytes(data[position + 4 : position + 6]).decode("latin-1")
-        if vr in _LONG:
+        if vr in LONG:
             if position + 12 > end:
                 raise Malformed(f"cut off at byte {position}")
             (length,) = struct.unpack_from(encoding.order + "I", data, begin)
@@ -194,7 +194,7 @@ def _items(data: Buffer, sequence: Element, encoding: Encoding, depth: int) -> I
 def _write(
     out: BinaryIO, tag: int, vr: str, value: Buffer, source: Encoding, target: Encoding, context: _Context
 ) -> None:
-    if target.explicit and vr not in _LONG and len(value) > 0xFFFF:
+    if target.explicit and vr not in LONG and len(value) > 0xFFFF:
         vr = "UN"  # too long for its VR, as implicit VR allows (PS3.5: 6.2.2)
     out.write(_head(tag, vr, len(value), target))
     word = _WORD_BYTES.get(vr, 1) if source.big else 1
@@ -215,7 +215,7 @@ def _write(
 def _head(tag: int, vr: str, length: int, target: Encoding) -> bytes:
     if not target.explicit:
         return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, length)
-    if vr in _LONG:
+    if vr in LONG:
         return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
 

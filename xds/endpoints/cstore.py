@@ -14,7 +14,8 @@ from pathlib import Path
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any
 
-from pynetdicom import AE, build_context, evt
+from pydicom import Dataset
+from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -27,6 +28,11 @@ from xds.wire.strangers import Strangers, Tell
 log = logging.getLogger("xds.endpoints.cstore")
 
 SUCCESS, FAILED = 0x0000, 0x0110
+
+# PS3.4: Table B.2-1 has no status for another instance of a UID that is there, and PS3.7: 9.1.1.1.9 none that fits; the
+# Error Comment (0000,0902) says it.
+_STATUSES = {Reason.DUPLICATE: 0xC001}
+_COMMENT = 64  # characters of an LO
 _PIECE = 1024 * 1024
 
 HANDSHAKES, HANDSHAKE_SECONDS = 64, 10.0
@@ -60,6 +66,9 @@ class StorageScp:
         """
         self._intake, self._recording = intake, recording
         self._lock, self._under_way = Lock(), dict[Any, _Association]()
+        # Private SOP classes, and those of editions to come, are taken as STOW-RS takes them: in any transfer syntax,
+        # since instances are stored as they come.  The switch is the process's.
+        _config.UNRESTRICTED_STORAGE_SERVICE = True
         entity = AE(ae_title=title)
         entity.supported_contexts = [*storage_contexts(), build_context(Verification)]
         entity.require_called_aet = True
@@ -88,8 +97,8 @@ class StorageScp:
         for association in left:
             self._end(association)
 
-    def _store(self, event: Any) -> int:
-        """What pynetdicom calls with an instance; returns a C-STORE status (PS3.4: B.2.3)."""
+    def _store(self, event: Any) -> Any:
+        """What pynetdicom calls with an instance; returns a C-STORE status (PS3.4: B.2.3), and why where it failed."""
         try:
             with Spool(self._intake.incoming) as spool:
                 writing = spool.new()
@@ -98,10 +107,10 @@ class StorageScp:
                 return self._taken(event.assoc, self._intake.examined(writing.finish().path))
         except NotTaken as refusal:
             log.warning("cstore.refused", extra={"reason": str(refusal)})
-            return int(refusal.reason)
+            return _failure(_STATUSES.get(refusal.reason, int(refusal.reason)), str(refusal))
         except (NotKept, NotRecorded, OSError):
             log.exception("cstore.not_kept")
-            return int(Reason.OUT_OF_RESOURCES)
+            return _failure(int(Reason.OUT_OF_RESOURCES), "cannot be stored or recorded now")
         except Exception:
             log.exception("cstore.failed")
             return FAILED
@@ -126,6 +135,13 @@ class StorageScp:
                 under_way.recording.end(under_way.taken, under_way.refused)
             except NotRecorded:
                 log.error("audit.not_recorded", extra={"transaction": "C-STORE"})
+
+
+def _failure(status: int, comment: str) -> Dataset:
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = comment[:_COMMENT]
+    return answer
 
 
 class _Server(ThreadedAssociationServer):

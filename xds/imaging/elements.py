@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from xds.imaging import text
+from xds.imaging.vr import LONG_BYTES
 
 DEPTH_LIMIT = 16
 """Sequences inside one another.  A manifest, MADO's included, needs six."""
@@ -23,8 +24,6 @@ _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-# Value representations whose length takes four bytes.  PS3.5: Table 7.1-1.
-_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _tag_and_short = struct.Struct("<HH2sH").unpack_from
 _tag_and_long = struct.Struct("<HHI").unpack_from
 _long = struct.Struct("<I").unpack_from
@@ -169,7 +168,7 @@ def _walk(data: bytes, position: int, end: int, explicit: bool, depth: int) -> I
             begin = position + 8
             if group == 0xFFFE:
                 raise Malformed(f"an item outside a sequence at byte {position}")
-            if vr in _LONG:
+            if vr in LONG_BYTES:
                 if position + 12 > end:
                     raise CutOff(f"cut off at byte {position}")
                 (length,) = _long(data, begin)
@@ -224,7 +223,7 @@ def _item_end(data: bytes, position: int, end: int, explicit: bool, depth: int) 
         vr = b"SQ"
         if explicit:
             _, _, vr, length = _tag_and_short(data, start)
-            if vr in _LONG:
+            if vr in LONG_BYTES:
                 if position + 4 > end:
                     break
                 (length,) = _long(data, position)

@@ -104,7 +104,7 @@ def is_another(one: Patient, other: Patient) -> bool:
         return True
     if one.id or other.id:
         return one.id != other.id
-    return one.name.upper() != other.name.upper()
+    return text.alphabetic(one.name).upper() != text.alphabetic(other.name).upper()
 
 
 def study(uid: str, members: list[InstanceFacts], zone: str) -> Study:

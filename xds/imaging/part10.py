@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 from xds.imaging import tags
 from xds.imaging.elements import Elements, Malformed
+from xds.imaging.vr import LONG_BYTES
 
 SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes of a document, and of what it inflates to."""
@@ -78,8 +79,8 @@ def dataset_begin(head: bytes) -> int | None:
     if position == 0 and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
         return None
     while head[position : position + 2] == b"\x02\0":
-        vr = head[position + 4 : position + 6]
-        if vr in (b"OB", b"UN"):
+        # Any VR, although PS3.10 knows OB, UI, UL, SH and AE there: some writers have UT at (0002,0003).
+        if head[position + 4 : position + 6] in LONG_BYTES:
             length = int.from_bytes(head[position + 8 : position + 12], "little") + 12
         else:
             length = int.from_bytes(head[position + 6 : position + 8], "little") + 8

@@ -29,8 +29,9 @@ def is_uid(value: str) -> bool:
 
 
 def name(reader: Reader, tag: int) -> str:
-    """The alphabetic group of a PN."""
-    return text.alphabetic(first(reader, tag))
+    """The first value of a PN, with each group that it has; ``text.alphabetic`` gives what sorts and searches."""
+    groups = (group.rstrip("^ ") for group in text.Name.parse(first(reader, tag)))
+    return text.Name(*groups).text
 
 
 def date(reader: Reader, tag: int) -> str:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydicom import charset
@@ -21,6 +22,12 @@ _ESCAPE = b"\x1b"
 # ISO 2022 states end at these: value, name component and name group delimiters, and white space
 # control characters (PS3.5: 6.1.2.5.3).
 _DELIMITERS = frozenset(b"\\^=\r\n\t\f")
+# Codecs of Python that know their own escape sequences, with them: those of JIS, in G0.
+_READ_WITH_ESCAPE = frozenset(("iso2022_jp", "iso2022_jp_2"))
+# Those named by a registration of which Python has the characters in G1 only, without a sequence before them.
+_READ_WITHOUT_ESCAPE = {"iso_ir_58": "gb2312"}
+# Registration 203 of ISO, Latin alphabet no. 9, which pydicom's tables lack.
+_LATIN_9 = frozenset(("ISO_IR 203", "ISO 2022 IR 203"))
 # What some senders write in place of a defined term; Python has them all.
 _NAMED_AS_ELSEWHERE = re.compile(r"utf-?8|gb2312|big5|euc-(kr|jp)|shift_jis|(windows-|cp)125[0-8]", re.IGNORECASE)
 _OFFSET = re.compile(r"([+-])([0-9]{2})([0-9]{2})")
@@ -64,14 +71,23 @@ def _fragment(part: bytes, encodings: tuple[str, ...]) -> str:
     if not part.startswith(_ESCAPE):
         return part.decode(encodings[0])
     length = 4 if part.startswith((b"\x1b$(", b"\x1b$)")) else 3
-    encoding = charset.CODES_TO_ENCODINGS.get(part[:length])
+    encoding = "iso8859_15" if part[:3] == b"\x1b-b" else charset.CODES_TO_ENCODINGS.get(part[:length])
     if encoding is None:
         raise UnicodeError("unknown escape sequence")
-    if encoding in charset.handled_encodings:
+    if encoding in _READ_WITH_ESCAPE:
         return part.decode(encoding)
+    encoding = _READ_WITHOUT_ESCAPE.get(encoding, encoding)
     part = part[length:]
     end = next((index for index, byte in enumerate(part) if byte in _DELIMITERS), len(part))
-    return part[:end].decode(encoding) + part[end:].decode(encodings[0])
+    return part[:end].decode(encoding) + _after(part[end:], encodings[0], encoding)
+
+
+def _after(part: bytes, initial: str, designated: str) -> str:
+    """What follows a delimiter: in the first character set, or in the one before where the sender forgot that."""
+    try:
+        return part.decode(initial)
+    except UnicodeError:
+        return part.decode(designated)
 
 
 @lru_cache(maxsize=256)
@@ -95,6 +111,8 @@ def _encoding(term: str) -> str:
         match = re.fullmatch(pattern, term, re.IGNORECASE)
         if match:
             term = form.format(match[1])
+    if term in _LATIN_9:
+        return "iso8859_15"
     if term in charset.python_encoding:
         return str(charset.python_encoding[term])
     return term.lower() if _NAMED_AS_ELSEWHERE.fullmatch(term) else ""
@@ -176,6 +194,27 @@ def xpn(person_name: str) -> str:
     parts += [""] * (5 - len(parts))
     family, given, middle, prefix, suffix = parts
     return "^".join((family, given, middle, suffix, prefix)).rstrip("^")
+
+
+class Name(NamedTuple):
+    """The component groups of a person's name, each of components separated by ``^``; empty where there is none.
+
+    PS3.5: 6.2.1.
+    """
+
+    alphabetic: str = ""
+    ideographic: str = ""
+    phonetic: str = ""
+
+    @classmethod
+    def parse(cls, value: str) -> Name:
+        """One value of a PN.  What follows a third ``=``, where no group is, stays with the third."""
+        return cls(*(group.strip("\0 ") for group in value.split("=", 2)))
+
+    @property
+    def text(self) -> str:
+        """As one value of a PN."""
+        return "=".join(self).rstrip("=")
 
 
 def alphabetic(person_name: str) -> str:

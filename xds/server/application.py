@@ -29,6 +29,7 @@ from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.work import Database
+from xds.wire.cors import Cors
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.wsdl import served
@@ -49,6 +50,7 @@ class Application:
         self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
+        self._cors = Cors(settings.server.cors_origins)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
@@ -92,7 +94,9 @@ class Application:
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
         with asked_by(None):
-            reply = self.reply(request)
+            reply = self._cors.preflight(environ) or self.reply(request)
+            if reply is not None:
+                self._cors.mark(environ, reply)
             return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
 
     def reply(self, request: HttpRequest) -> HttpReply | None:

@@ -13,6 +13,7 @@ from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
 
@@ -79,6 +80,7 @@ def check_listen(loaded: Loaded) -> None:
         witness_of(text)
     if settings.xua.trusted:
         Users(settings.xua)
+    Cors(settings.server.cors_origins)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:
         raise Unusable("oidc.issuer needs oidc.client_id")

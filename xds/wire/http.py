@@ -9,6 +9,7 @@ from typing import Any
 REASONS = {
     200: "OK",
     202: "Accepted",
+    204: "No Content",
     206: "Partial Content",
     400: "Bad Request",
     404: "Not Found",

@@ -194,6 +194,59 @@ def test_a_view_that_is_malformed_is_refused(site: Site, query: str) -> None:
     assert got(address(site, CT, f"/rendered?{query}"))[0] == 400
 
 
+@pytest.mark.parametrize(
+    "query", ["quality=90&quality=80", "window=", "window=1,2,nonsense", "&".join("a=1" for _ in range(300))]
+)
+def test_a_view_that_cannot_be_meant_is_refused(site: Site, query: str) -> None:
+    assert got(address(site, CT, f"/rendered?{query}"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "kind"),
+    [
+        ("accept=image/png", "", "image/png"),
+        ("accept=image/png", "image/jpeg", "image/png"),
+        ("accept=image/gif", "image/jpeg", "image/jpeg"),
+        ("accept=image/gif", "", "text/plain; charset=utf-8"),
+        ("accept=image/png&charset=utf-8", "", "image/png"),
+        ("charset=utf-16", "", "text/plain; charset=utf-8"),
+    ],
+)
+def test_what_is_accepted_may_be_a_parameter(site: Site, query: str, accept: str, kind: str) -> None:
+    """It comes before the header (PS3.18: 8.7.8.1); a character set that is not supported is refused (8.3.3.2)."""
+    assert got(address(site, CT, f"/rendered?{query}"), accept)[1] == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/rendered?annotation=patient", "annotation"),
+        ("/rendered?iccprofile=yes", "iccprofile"),
+        ("/rendered?iccprofile=no", ""),
+        ("/rendered", ""),
+    ],
+)
+def test_what_a_picture_does_not_have_is_warned_of(site: Site, path: str, word: str) -> None:
+    with urlopen(address(site, CT, path)) as reply:  # noqa: S310
+        assert word in (reply.headers["Warning"] or "")
+        assert bool(word) == ("Warning" in reply.headers)
+
+
+def test_a_warning_is_in_the_standards_words(site: Site) -> None:
+    with urlopen(f"{site.url}/dicomweb/studies?fuzzymatching=true&PatientName=x") as reply:  # noqa: S310
+        assert reply.headers["Warning"] == (
+            f"299 {site.url}/dicomweb: The fuzzymatching parameter is not supported. "
+            "Only literal matching has been performed."
+        )
+
+
+@pytest.mark.parametrize(
+    "query", ["PatientID=1&PatientID=2", "StudyDate=2026-01-12", "fuzzymatching=maybe", "limit=1&limit=2"]
+)
+def test_a_search_that_cannot_be_meant_is_refused(site: Site, query: str) -> None:
+    assert got(f"{site.url}/dicomweb/studies?{query}")[0] == 400
+
+
 def test_what_has_no_picture_says_so(site: Site) -> None:
     status, _, body = got(address(site, SR, "/rendered"))
     assert (status, body) == (406, b"it has no image\n")

@@ -16,6 +16,7 @@ from pydicom.uid import UID
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
 from xds.imaging.manifest import MANIFEST_TITLE, Manifest, SeriesReference
+from xds.imaging.text import alphabetic
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
@@ -138,7 +139,7 @@ def pages(consumer: Consuming, places: Places) -> Blueprint:
 def _about(manifest: Manifest) -> dict[str, Any]:
     """What every page of a manifest is headed by."""
     return {
-        "manifest": manifest, "name": manifest.patient.name.replace("^", " ").strip(),
+        "manifest": manifest, "name": alphabetic(manifest.patient.name).replace("^", " ").strip(),
         "day": _day(manifest.study_date), "patient": request.args.get("patient", ""),
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ MULTIPART, DICOM, JSON, OCTETS = (
     "application/dicom+json",
     "application/octet-stream",
 )
+XML = "application/dicom+xml"
 _RANGES = 64
 """Media ranges of one header that are looked at."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 from werkzeug.routing import Map, Rule
 
 from xds.archives.interface import Held
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import accept, render
+from xds.endpoints.dicomweb import accept
 from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
 from xds.wire.http import HttpRequest
 
@@ -22,6 +23,8 @@ UID = "[0-9.]{1,64}"
 
 
 THUMBNAIL = 200
+
+_PARAMETERS = 200
 
 
 class Refusal(Exception):
@@ -66,6 +69,8 @@ ADDRESSES = Map(
         *(Rule(f"/dicomweb{path}", endpoint="retrieve") for path in _PLACES),
         *(Rule(f"/dicomweb{path}/metadata", endpoint="metadata") for path in _PLACES),
         *(Rule(f"/dicomweb{path}/{what}", endpoint=what) for path in _PLACES for what in ("rendered", "thumbnail")),
+        *(Rule(f"/dicomweb{path}/bulkdata", endpoint="bulkdata/all") for path in _PLACES),
+        *(Rule(f"/dicomweb{path}/pixeldata", endpoint="bulkdata/pixels") for path in _PLACES),
         Rule(f"/dicomweb{_INSTANCE}/frames/<frames>", endpoint="frames"),
         Rule(f"/dicomweb{_INSTANCE}/frames/<frames>/rendered", endpoint="rendered"),
         Rule(f"/dicomweb{_INSTANCE}/bulkdata/<tag>", endpoint="bulkdata"),
@@ -96,6 +101,20 @@ def chosen(header: str, kinds: Sequence[str], *, multipart_too: bool = True) -> 
     raise Refusal(406, f"what is accepted is none of {', '.join(kinds)}")
 
 
+def metadata_type(header: str) -> str:
+    """DICOM JSON, or XML, which comes in parts.  PS3.18: 10.4.4.
+
+    Raises:
+        Refusal: neither is accepted.
+    """
+    for one in accept.wanted(header):
+        if one.is_multipart and one.kind in ("", "*/*", accept.XML):
+            return accept.XML
+        if one.media_type in (accept.JSON, "application/json", "*/*", "application/*"):
+            return accept.JSON
+    raise Refusal(406, f'what is accepted is none of {accept.JSON}, multipart/related; type="{accept.XML}"')
+
+
 def numbers(text: str) -> list[int]:
     """Frame numbers from 1, separated by commas.
 
@@ -107,35 +126,40 @@ def numbers(text: str) -> list[int]:
     return [int(one) for one in text.split(",")]
 
 
-def view(parameters: Mapping[str, str], frames: str) -> render.View:
-    """How to render, by PS3.18: 8.3.5.
+def parameters(query: str) -> dict[str, str]:
+    """The parameters of a query string, each once; empty ones too.
 
     Raises:
-        Refusal: a parameter is malformed.
+        Refusal: one is there twice, or there are too many.
     """
     try:
-        width, height = (int(float(one or 0)) for one in parameters.get("viewport", "0,0").split(",")[:2])
-        window = None
-        if "window" in parameters:
-            centre, extent = parameters["window"].split(",")[:2]
-            window = float(centre), float(extent)
-        frame = numbers(frames)[0] if frames else 1
-        return render.View(frame, width, height, window, int(parameters.get("quality", "90")))
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_PARAMETERS)
     except ValueError:
-        raise Refusal(400, "viewport is width,height; window is centre,width,function; quality 1 to 100") from None
+        raise Refusal(400, f"more than {_PARAMETERS} parameters") from None
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refusal(400, "a parameter is there twice")
+    return found
 
 
-def uri_view(given: Mapping[str, str]) -> render.View:
-    """How to render, by PS3.18: 9.4.1.2.
+def negotiated(request: HttpRequest) -> HttpRequest:
+    """With the accept parameter before the Accept header.  PS3.18: 8.3.3, 8.7.8.1.
 
     Raises:
-        Refusal: a parameter is malformed, or a window has a centre or a width alone.
+        Refusal: the charset parameter names no character set that answers are in (PS3.18: 8.3.3.2).
     """
-    if ("windowCenter" in given) != ("windowWidth" in given):
-        raise Refusal(400, "windowCenter and windowWidth come together (PS3.18: 9.4.1.2.6)")
-    try:
-        window = (float(given["windowCenter"]), float(given["windowWidth"])) if "windowCenter" in given else None
-        numbers = [int(given.get(name, low)) for name, low in (("columns", 0), ("rows", 0), ("frameNumber", 1))]
-        return render.View(numbers[2], numbers[0], numbers[1], window, int(given.get("imageQuality", 90)))
-    except ValueError:
-        raise Refusal(400, "rows, columns, frameNumber, imageQuality and windows are numbers") from None
+    if "accept=" not in request.query and "charset=" not in request.query:
+        return request
+    given = dict(parse_qsl(request.query))
+    charsets = [one.partition(";")[0].strip().lower() for one in given.get("charset", "utf-8").split(",")]
+    if "utf-8" not in charsets:
+        raise Refusal(400, "answers are in UTF-8")
+    return replace(request, accept=", ".join(filter(None, (given.get("accept", ""), request.accept))))
+
+
+def warning(base: str, text: str) -> str:
+    """A Warning header of what was asked for and is not done, of the service at ``base``.  PS3.18: 8.3.4.2.
+
+    RFC 9110 has no such header any more; the standard does.
+    """
+    return f"299 {base}: " + re.sub(r"[^ \w.,:;=()-]", "?", text, flags=re.ASCII)

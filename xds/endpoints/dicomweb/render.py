@@ -1,4 +1,4 @@
-"""One frame as a picture: windowed, scaled, JPEG or PNG.  PS3.18: 8.3.5, 10.4.1.1.3; PS3.3: C.11.2 (VOI LUT).
+"""One frame as a picture: windowed, cut out, scaled, JPEG or PNG.  PS3.18: 8.3.5, 10.4.1.1.3.
 
 The pixels come uncompressed from a helper process; nothing here decodes what a stranger has compressed.
 """
@@ -6,7 +6,6 @@ The pixels come uncompressed from a helper process; nothing here decodes what a 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,29 @@ from typing import Any
 import numpy
 import pydicom
 from PIL import Image
-from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+from xds.endpoints.dicomweb import windows
+from xds.endpoints.dicomweb.pixels import NotRendered, Shape
+from xds.endpoints.dicomweb.windows import Window
+
+__all__ = ["NotRendered", "Region", "View", "picture"]
 
 MOST_PIXELS = 64 * 1024 * 1024
 """Of one frame."""
 
 
-class NotRendered(Exception):
-    """There is no picture to make; the message says why."""
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What of the image is shown: a corner and an extent in pixels, or in parts of the whole.
+
+    A negative extent turns the picture over; 0 is as far as the image goes.  PS3.18: 8.3.5.1.3, 9.4.1.2.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    is_relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +45,9 @@ class View:
     frame: int = 1
     width: int = 0
     height: int = 0
-    window: tuple[float, float] | None = None  # centre, width
+    window: Window | tuple[float, float] | None = None  # center and width alone are of LINEAR
     quality: int = 90
+    region: Region | None = None
 
 
 def picture(path: Path, view: View, media_type: str) -> bytes:
@@ -48,75 +63,51 @@ def picture(path: Path, view: View, media_type: str) -> bytes:
         raise
     except Exception as problem:  # pydicom raises whatever its parts do
         raise NotRendered(f"the pixels cannot be shown ({type(problem).__name__})") from None
+    if view.region is not None:
+        image = _cut(image, view.region)
     if view.width or view.height:
         image.thumbnail((view.width or image.width, view.height or image.height), Image.Resampling.BILINEAR)
     out = io.BytesIO()
     if media_type == "image/png":
         image.save(out, "PNG")
     else:
-        image.save(out, "JPEG", quality=max(1, min(view.quality, 100)))
+        image.save(out, "JPEG", quality=view.quality)
     return out.getvalue()
 
 
-def native_frames(path: Path, numbers: Sequence[int]) -> list[bytes]:
-    """Frames of an uncompressed Part 10 file as they are stored, by their numbers from 1; without any, all as one.
-
-    Raises:
-        NotRendered: it has no pixels, or not those frames.
-    """
-    try:
-        dataset: Any = pydicom.dcmread(path)
-        data = dataset.PixelData if "PixelData" in dataset else b""
-        count = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    except Exception as problem:  # pydicom raises whatever its parts do
-        raise NotRendered(f"the pixels cannot be read ({type(problem).__name__})") from None
-    if not data or max(numbers, default=1) > count:
-        raise NotRendered(f"it has {count if data else 0} frames")
-    if not numbers:
-        return [data]
-    size = len(data) // count
-    return [data[(number - 1) * size : number * size] for number in numbers]
+def _cut(image: Image.Image, region: Region) -> Image.Image:
+    across, down = (image.width, image.height) if region.is_relative else (1, 1)
+    left, top = region.left * across, region.top * down
+    width, height = abs(region.width) * across or image.width, abs(region.height) * down or image.height
+    box = (max(round(left), 0), max(round(top), 0),
+           min(round(left + width), image.width), min(round(top + height), image.height))  # fmt: skip
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise NotRendered("the region is outside of the image")
+    image = image.crop(box)
+    if region.width < 0:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if region.height < 0 else image
 
 
 def _shown(dataset: Any, view: View) -> Any:
     """The frame as 8 bits, grey or RGB."""
-    pixels = int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0)
-    if not pixels:
-        raise NotRendered("it has no image")
-    if pixels > MOST_PIXELS:
+    shape = Shape.of(dataset)
+    if shape.rows * shape.columns > MOST_PIXELS:
         raise NotRendered("it is too large")
-    count = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    if not 1 <= view.frame <= count:
-        raise NotRendered(f"it has {count} frames")
+    if not 1 <= view.frame <= shape.frames:
+        raise NotRendered(f"it has {shape.frames} frames")
     frame = pydicom.pixels.pixel_array(dataset, index=view.frame - 1)
     if frame.ndim == 3:
-        return frame[..., :3].astype(numpy.uint8) if frame.dtype == numpy.uint8 else _scaled(frame[..., :3])
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return _scaled(pydicom.pixels.processing.apply_color_lut(frame, dataset)[..., :3])
-    values = apply_modality_lut(frame, dataset)
-    window = view.window or _window(dataset)
-    if window is not None:
-        centre, width = window
-        grey = numpy.clip((values - (centre - width / 2)) / max(width, 1e-6), 0, 1) * 255
-    else:
-        grey = _scaled(apply_voi_lut(values, dataset, index=0))
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        grey = 255 - grey
-    return grey.astype(numpy.uint8)
+        return frame[..., :3].astype(numpy.uint8) if frame.dtype == numpy.uint8 else _bytes(frame[..., :3])
+    if shape.interpretation == "PALETTE COLOR":
+        return _bytes(pydicom.pixels.processing.apply_color_lut(frame, dataset)[..., :3])
+    window = Window(*view.window) if isinstance(view.window, tuple) else view.window
+    grey = windows.shown(frame, dataset, view.frame, window)
+    if shape.interpretation == "MONOCHROME1":
+        grey = 1 - grey
+    return numpy.rint(numpy.nan_to_num(grey) * 255).astype(numpy.uint8)
 
 
-def _window(dataset: Any) -> tuple[float, float] | None:
-    """The first window of the dataset, where it has one and no table instead."""
-    found = [dataset.get(name) for name in ("WindowCenter", "WindowWidth")]
-    firsts = [one[0] if isinstance(one, pydicom.multival.MultiValue) else one for one in found]
-    if "VOILUTSequence" in dataset or any(one in (None, "") for one in firsts):
-        return None
-    return float(firsts[0]), float(firsts[1])
-
-
-def _scaled(values: Any) -> Any:
+def _bytes(values: Any) -> Any:
     """All values between black and white."""
-    low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return numpy.zeros(values.shape, numpy.uint8)
-    return ((values - low) * (255.0 / (high - low))).astype(numpy.uint8)
+    return numpy.rint(windows.scaled(values) * 255).astype(numpy.uint8)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from xds.endpoints.dicomweb.datasets import value
+from xds.endpoints.dicomweb.matching import EMPTY, MATCHERS, like, wrong
 from xds.imaging.group import Series, Study
 from xds.imaging.instance import InstanceFacts
 
@@ -69,7 +69,11 @@ _RETURNED_ONLY = frozenset((
     "InstanceAvailability", "RetrieveURL", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances",
     "NumberOfSeriesRelatedInstances",
 ))  # fmt: skip
-_PARAMETERS = frozenset({"includefield", "fuzzymatching", "limit", "offset", "_"})
+_SEVERAL = frozenset({"ModalitiesInStudy"})  # of these attributes, those that may have several values
+_SWITCHES = frozenset({"fuzzymatching", "emptyvaluematching", "multiplevaluematching"})
+
+# The standard's own words (PS3.18: 8.3.4.2).
+NOT_FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 
 
 class BadSearch(ValueError):
@@ -78,38 +82,99 @@ class BadSearch(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for: attributes with the values any of which will do, and which part of the matches is wanted."""
+    """What is looked for: attributes with the values any of which will do, and which part of the matches is wanted.
+
+    Of the attributes named in ``every`` all values are wanted, and those in ``empty`` without any.  ``warnings`` are
+    of what was asked for and is not done.
+    """
 
     level: str  # studies, series, instances
     wanted: Mapping[str, tuple[str, ...]]
-    limit: int
-    offset: int
-    ignored: tuple[str, ...]  # attributes that the archive does not know, or that were not asked rightly
+    limit: int = MOST
+    offset: int = 0
+    every: frozenset[str] = frozenset()
+    empty: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 def read(level: str, parameters: Iterable[tuple[str, str]], known: Mapping[str, str]) -> Search:
-    """A search from the query string; ``known`` are UIDs of the path.
+    """A search from the query string; ``known`` are UIDs of the path.  PS3.18: 8.3.4.
 
     Raises:
-        BadSearch: limit or offset is no number.
+        BadSearch: a parameter is malformed, or is there twice.
     """
     attributes = _LEVELS[level]
     by_tag = {a.tag: a.keyword for a in attributes.values()}
-    wanted: dict[str, tuple[str, ...]] = {keyword: (uid,) for keyword, uid in known.items()}
-    numbers = {"limit": MOST, "offset": 0}
-    ignored = []
+    keys: dict[str, str] = {}
+    included = list[str]()
     for key, text in parameters:
-        if key in numbers:
-            if re.fullmatch(r"[0-9]{1,9}", text) is None:
-                raise BadSearch(f"{key} is a number")
-            numbers[key] = int(text)
-        elif key not in _PARAMETERS:
-            keyword = by_tag.get(key.upper(), key)
-            if keyword not in attributes or keyword in _RETURNED_ONLY:
-                ignored.append(key[:64])
-            elif text:
-                wanted[keyword] = tuple(re.split(r"[,\\]", text)) if attributes[keyword].vr == "UI" else (text,)
-    return Search(level, wanted, min(numbers["limit"], MOST), numbers["offset"], tuple(ignored))
+        name = by_tag.get(key.upper(), key)
+        if name == "includefield":
+            included += [one for one in text.split(",") if one]
+        elif name in known:
+            raise BadSearch(f"{name[:64]} is in the address already")
+        elif name in keys:
+            raise BadSearch(f"{name[:64]} is there twice")
+        else:
+            keys[name] = text
+    for name in ("_", "accept", "charset"):  # the first is sent to get round caches; the others are read elsewhere
+        keys.pop(name, "")
+    limit, offset = (_uint(keys, name, otherwise) for name, otherwise in (("limit", MOST), ("offset", 0)))
+    switches = {name for name in _SWITCHES if _switch(keys, name)}
+    asked = {name: text for name, text in keys.items() if name in attributes and name not in _RETURNED_ONLY}
+    ignored = [name for name in keys if name not in asked]
+    ignored += [f"includefield={one}" for one in included
+                if one != "all" and by_tag.get(one.upper(), one) not in attributes]  # fmt: skip
+    return _search(Search(level, {}, min(limit, MOST), offset), asked, known, switches, ignored)
+
+
+def _search(
+    plain: Search, asked: Mapping[str, str], known: Mapping[str, str], switches: set[str], ignored: Sequence[str]
+) -> Search:
+    wanted: dict[str, tuple[str, ...]] = {keyword: (uid,) for keyword, uid in known.items()}
+    every, empty, warnings = set[str](), set[str](), list[str]()
+    for keyword, text in asked.items():
+        vr = _LEVELS[plain.level][keyword].vr
+        if text == EMPTY and "emptyvaluematching" in switches:
+            empty.add(keyword)
+        elif text:
+            wanted[keyword] = _values(keyword, vr, text)
+            several = len(wanted[keyword]) > 1 and vr != "UI"
+            if several and keyword in _SEVERAL and "multiplevaluematching" in switches:
+                every.add(keyword)  # PS3.4: C.2.2.2.8
+            elif several:
+                warnings.append(f"{keyword} has several values, of which any one was matched")
+    if "fuzzymatching" in switches:
+        warnings.append(NOT_FUZZY)
+    if ignored:
+        warnings.append("not supported and not applied: " + ", ".join(one[:64] for one in ignored))
+    return replace(
+        plain, wanted=wanted, every=frozenset(every), empty=frozenset(empty), warnings=tuple(warnings)
+    )  # fmt: skip
+
+
+def _values(keyword: str, vr: str, text: str) -> tuple[str, ...]:
+    """UIDs may be a list (PS3.18: 8.3.4.1).  Of codes, which hold neither separator, viewers send lists too."""
+    values = tuple(re.split(r"[,\\]", text)) if vr in ("UI", "CS") else (text,)
+    for one in values:
+        reason = wrong(vr, one)
+        if reason:
+            raise BadSearch(f"{keyword} {reason}")
+    return values
+
+
+def _uint(keys: dict[str, str], name: str, otherwise: int) -> int:
+    text = keys.pop(name, str(otherwise))
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None:
+        raise BadSearch(f"{name} is a number")
+    return int(text)
+
+
+def _switch(keys: dict[str, str], name: str) -> bool:
+    text = keys.pop(name, "false")
+    if text not in ("true", "false"):
+        raise BadSearch(f"{name} is true or false (PS3.18: 8.3.4)")
+    return text == "true"
 
 
 def matches(search: Search, studies: Iterable[Study], base: str) -> tuple[list[Dataset], bool]:
@@ -129,7 +194,7 @@ def matches(search: Search, studies: Iterable[Study], base: str) -> tuple[list[D
 def _all(search: Search, studies: Iterable[Study], base: str) -> Iterator[Dataset]:
     for study in studies:
         of_study = _study(study, f"{base}/studies/{study.study_instance_uid}")
-        if not _meets(of_study, STUDY, search.wanted):
+        if not _meets(of_study, STUDY, search):
             continue
         if search.level == "studies":
             yield _written(of_study, STUDY)
@@ -140,14 +205,14 @@ def _all(search: Search, studies: Iterable[Study], base: str) -> Iterator[Datase
 
 def _of_series(search: Search, of_study: Dataset, series: Series) -> Iterator[Dataset]:
     of_series = _series(series, f"{of_study['RetrieveURL']}/series/{series.series_instance_uid}")
-    if not _meets(of_series, SERIES, search.wanted):
+    if not _meets(of_series, SERIES, search):
         return
     if search.level == "series":
         yield _written(of_study | of_series, STUDY | SERIES)
         return
     for instance in series.instances:
         one = _instance(instance, f"{of_series['RetrieveURL']}/instances/{instance.sop_instance_uid}")
-        if _meets(one, INSTANCE, search.wanted):
+        if _meets(one, INSTANCE, search):
             yield _written(of_study | of_series | one, STUDY | SERIES | INSTANCE)
 
 
@@ -190,37 +255,23 @@ def _written(dataset: Dataset, attributes: Mapping[str, Attribute]) -> Dataset:
     return found
 
 
-def _meets(dataset: Dataset, attributes: Mapping[str, Attribute], wanted: Mapping[str, Sequence[str]]) -> bool:
-    for keyword, values in wanted.items():
-        attribute = attributes.get(keyword)
-        if attribute is None:
-            continue
-        held = dataset[keyword]
-        texts = [str(one) for one in (held if isinstance(held, tuple) else (held,)) if one is not None]
-        match = _MATCHERS.get(attribute.vr, _like)
-        if not any(match(text, asked) for asked in values for text in texts):
-            return False
-    return True
+def _meets(dataset: Dataset, attributes: Mapping[str, Attribute], search: Search) -> bool:
+    """Whether what is of one level is what is looked for there."""
+    if any(_texts(dataset, keyword) for keyword in search.empty if keyword in attributes):
+        return False
+    return all(
+        _met(attributes[keyword].vr, values, _texts(dataset, keyword), every=keyword in search.every)
+        for keyword, values in search.wanted.items()
+        if keyword in attributes
+    )
 
 
-def _like(text: str, asked: str) -> bool:
-    """``*`` and ``?`` stand for anything; all else for itself (PS3.4: C.2.2.2.4)."""
-    pattern = re.sub(r"\[", "[[]", asked)
-    return fnmatchcase(text, pattern) if set(asked) & set("*?") else text == asked
+def _texts(dataset: Dataset, keyword: str) -> list[str]:
+    held = dataset[keyword]
+    return [str(one) for one in (held if isinstance(held, tuple) else (held,)) if one not in (None, "")]
 
 
-def _named(text: str, asked: str) -> bool:
-    """Names are compared without regard to case."""
-    return _like(text.lower(), asked.lower())
-
-
-def _within(text: str, asked: str) -> bool:
-    """A date or time, or ``from-to`` with either end open (PS3.4: C.2.2.2.5)."""
-    if "-" not in asked:
-        return text == asked
-    begin, _, end = asked.partition("-")
-    # A time of hours stands for all of that hour.
-    return bool(text) and (not begin or text >= begin) and (not end or text[: len(end)] <= end)
-
-
-_MATCHERS: Mapping[str, Callable[[str, str], bool]] = {"PN": _named, "DA": _within, "TM": _within}
+def _met(vr: str, values: Sequence[str], texts: Sequence[str], *, every: bool) -> bool:
+    match = MATCHERS.get(vr, like)
+    met = (any(match(text, asked) for text in texts or ("",)) for asked in values)
+    return all(met) if every else any(met)

@@ -5,7 +5,6 @@ PS3.18: 9.4, 10.4, 10.5, 10.6; RAD TF-2: 4.55, 4.107, 4.108.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +18,8 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, multipart, render, search, store
-from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS
+from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, search, store
+from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, XML, Wanted
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
     JPEG,
@@ -30,10 +29,15 @@ from xds.endpoints.dicomweb.asked import (
     Asked,
     Refusal,
     chosen,
+    metadata_type,
+    negotiated,
     numbers,
-    uri_view,
-    view,
+    parameters,
+    warning,
 )
+from xds.endpoints.dicomweb.bulk import Collected
+from xds.endpoints.dicomweb.documents import PDF
+from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -67,7 +71,8 @@ class DicomWeb:
         self._owner, self._metrics, self._storing = owner, metrics, storing
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
-            "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data, "uri": self._uri,
+            "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data,
+            "bulkdata/all": self._bulk, "bulkdata/pixels": self._bulk, "uri": self._uri,
             "search/studies": self._search, "search/series": self._search, "search/instances": self._search,
         }  # fmt: skip
 
@@ -83,6 +88,10 @@ class DicomWeb:
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
             return _text(405, "GET only")
+        try:
+            request = request if what == "uri" else negotiated(request)
+        except Refusal as refusal:
+            return _text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
         reply = self._answered(asked, number[0])
@@ -165,7 +174,11 @@ class DicomWeb:
         return found
 
     def _retrieve(self, asked: Asked) -> HttpReply:
-        wanted = chosen(asked.request.accept, (DICOM,))
+        wanted = chosen(asked.request.accept, (DICOM, OCTETS))
+        if wanted.of == OCTETS and wanted.is_multipart:
+            return self._bulk(asked)  # "retained for historical reasons" (PS3.18: 10.4.4)
+        if wanted.of == OCTETS:
+            raise Refusal(406, f"what is accepted is none of {DICOM}")
         if not wanted.is_multipart and wanted.media_type == DICOM and "instance" not in asked.uids:
             raise Refusal(406, "several instances come as multipart/related")
         members = self._members(asked)
@@ -197,23 +210,52 @@ class DicomWeb:
                 raise Refusal(503, "no room to transcode now; try again") from None
 
     def _metadata(self, asked: Asked) -> HttpReply:
-        chosen(asked.request.accept, (JSON, "application/json"), multipart_too=False)
-        found = []
+        is_xml = metadata_type(asked.request.accept) == XML
+        found, parts = [], []
         for held in self._members(asked):
             with self._source.as_file(held) as path:
-                found.append(datasets.metadata(path, asked.address(held)))
-        return _json(200, found)
+                if is_xml:
+                    parts.append(multipart.of_bytes(XML, native_model.metadata(path, asked.address(held))))
+                else:
+                    found.append(datasets.metadata(path, asked.address(held)))
+        return multipart.reply(200, XML, parts) if is_xml else _json(200, found)
 
     def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
         tag = asked.uids["tag"].upper()
-        if tag == "7FE00010":
+        if tag in datasets.PIXELS:
             return self._pixels(asked, held, [])
+        if tag == documents.DOCUMENT and PDF in asked.request.accept:
+            with self._source.as_file(held) as path:
+                document = documents.read(path)
+            is_pdf = document is not None and document.media_type == PDF
+            wanted = chosen(asked.request.accept, (OCTETS, PDF) if is_pdf else (OCTETS,))
+            if document is not None and wanted.of == PDF:
+                return _whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
         with self._source.as_file(held) as path:
             data = datasets.bulk_data(path, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
         return self._octets(asked, [data])
+
+    def _bulk(self, asked: Asked) -> HttpReply:
+        """All bulk data of what the address names, or its pixels alone, in parts."""
+        if not chosen(asked.request.accept, (OCTETS,)).is_multipart and asked.request.accept.strip() not in ("", "*/*"):
+            raise Refusal(406, "bulk data of a whole resource come as multipart/related")
+        members = self._members(asked)
+        asked.stack.callback(self._source.streams.enter())
+        found = Collected(asked.stack)
+        for held in members:
+            try:
+                uncompressed, address = self._source.uncompressed(held), asked.address(held)
+                found.instance(uncompressed, address, pixels_only=asked.what == "bulkdata/pixels")
+            except (NotEncodable, Gone):
+                asked.failed.append(held.sop_instance_uid)
+            except SpoolFull:
+                raise Refusal(503, "no room to decode now; try again") from None
+        if not found.parts:
+            raise Refusal(404, "there are no such bulk data")
+        return multipart.reply(206 if asked.failed else 200, OCTETS, found.parts)
 
     def _frames(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
@@ -224,8 +266,8 @@ class DicomWeb:
         chosen(asked.request.accept, (OCTETS,))
         try:
             with self._source.uncompressed(held) as path:
-                found = render.native_frames(path, numbers)
-        except (NotEncodable, render.NotRendered) as problem:
+                found = pixels.native_frames(path, numbers)
+        except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(404, str(problem)) from None
         return self._octets(asked, found)
 
@@ -240,20 +282,31 @@ class DicomWeb:
     # Pictures.
 
     def _rendered(self, asked: Asked) -> HttpReply:
+        held, is_pdf = documents.shown(self._members(asked))
+        if is_pdf and asked.what == "rendered" and "frames" not in asked.uids:
+            wanted = chosen(asked.request.accept, (PDF,), multipart_too=False)
+            return self._document(held, wanted)
         kind = chosen(asked.request.accept, (JPEG, PNG), multipart_too=False).media_type
-        members = self._members(asked)
-        parameters = dict(parse_qsl(asked.request.query))
+        given = parameters(asked.request.query)
         if asked.what == "thumbnail":
-            parameters.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
-        how = view(parameters, asked.uids.get("frames", ""))
-        # Of several the middle one: the first of a series is often no good picture of it.
-        return self._picture(members[len(members) // 2], how, PNG if kind == PNG else JPEG)
+            given.setdefault("viewport", f"{THUMBNAIL},{THUMBNAIL}")
+        how = view(given, asked.uids.get("frames", ""))
+        reply = self._picture(held, how, PNG if kind == PNG else JPEG)
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(given))
+        return reply
+
+    def _document(self, held: Held, wanted: Wanted) -> HttpReply:
+        with self._source.as_file(held) as path:
+            document = documents.read(path)
+        if document is None or document.media_type != PDF:
+            raise Refusal(406, "there is no PDF in it")
+        return _whole(multipart.of_bytes(PDF, document.data), wanted)
 
     def _picture(self, held: Held, view: render.View, kind: str) -> HttpReply:
         try:
             with self._source.uncompressed(held) as path:
                 data = render.picture(path, view, kind)
-        except (NotEncodable, render.NotRendered) as problem:
+        except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(406, str(problem)) from None
         except Gone:
             raise Refusal(404, "the instance is not there any more") from None
@@ -262,7 +315,7 @@ class DicomWeb:
     # WADO-URI.
 
     def _uri(self, asked: Asked) -> HttpReply:
-        given = dict(parse_qsl(asked.request.query))
+        given = parameters(asked.request.query)
         uids = {name: given.get(f"{name}UID", "") for name in ("study", "series", "object")}
         if given.get("requestType") != "WADO" or not uids["object"]:
             raise Refusal(400, "requestType=WADO, studyUID, seriesUID and objectUID are required (PS3.18: 9.4.1)")
@@ -271,17 +324,21 @@ class DicomWeb:
         asked.uids = {"study": uids["study"], "series": uids["series"], "instance": uids["object"]}
         (held,) = self._members(asked)[:1]
         types = [one.strip().lower() for one in given.get("contentType", "").split(",") if one.strip()]
-        if given.get("anonymize", "no") != "no":
+        if given.get("anonymize", "no") not in ("", "no"):
             raise Refusal(406, "anonymising is not supported")
         if DICOM in types:
             asked.stack.callback(self._source.streams.enter())
             for _, ready in self._opened(asked, [held], given.get("transferSyntax", "")):
                 return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, _chunks(ready)))
             raise Refusal(406, "the instance cannot be given in that transfer syntax")
+        if documents.is_pdf(held) and PDF in (types or [PDF]):
+            return self._document(held, Wanted(PDF))
         kind = next((one for one in types or [JPEG] if one in (JPEG, PNG)), "")
         if not kind:
             raise Refusal(406, f"contentType is one of {DICOM}, {JPEG}, {PNG}")
-        return self._picture(held, uri_view(given), kind)
+        reply = self._picture(held, uri_view(given), kind)
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in not_done(given))
+        return reply
 
     # QIDO-RS.
 
@@ -297,11 +354,8 @@ class DicomWeb:
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
         found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
         reply = _json(200, found)
-        if wanted.ignored:
-            said = ", ".join(re.sub(r"[^\w.-]", "?", one) for one in wanted.ignored)
-            reply.headers.append(("Warning", f'299 - "not supported and not applied: {said}"'))
-        if more:
-            reply.headers.append(("Warning", '299 - "more results remain; ask with offset"'))
+        more_remain = ("more results remain; ask with offset",) if more else ()
+        reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))
         return reply
 
 
@@ -309,10 +363,14 @@ def _chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
     return lambda: ready.chunks()
 
 
+def _whole(part: multipart.Part, wanted: Wanted) -> HttpReply:
+    """One part, alone or in a multipart of one, as it is wanted."""
+    return multipart.reply(200, wanted.kind, [part]) if wanted.is_multipart else multipart.single(200, part)
+
+
 def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
     return TextReply(status, "text/plain; charset=utf-8", text + "\n", list(headers)).http()
 
 
 def _json(status: int, found: Any) -> HttpReply:
-    data = json.dumps(found, ensure_ascii=False).encode()
-    return multipart.single(status, multipart.of_bytes(JSON, data))
+    return multipart.single(status, multipart.of_bytes(JSON, datasets.dumped(found)))

@@ -11,6 +11,7 @@ from xds.archives.intake import Arrived, Intake, NotTaken, Reason
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import multipart
 from xds.endpoints.dicomweb.accept import DICOM, JSON, MULTIPART
+from xds.endpoints.dicomweb.datasets import value
 from xds.endpoints.intake_records import NotRecorded, Recording
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.mime import ContentType, Limits, Malformed, PartReader, TooLong, boundary_of
@@ -143,4 +144,4 @@ def _failed(one: NotTaken) -> dict[str, Any]:
 def _named(sop_class_uid: str, sop_instance_uid: str) -> dict[str, Any]:
     """Which instance; of one that cannot be read, none."""
     pairs = ((_SOP_CLASS, sop_class_uid), (_SOP_INSTANCE, sop_instance_uid))
-    return {tag: {"vr": "UI", "Value": [uid] if uid else []} for tag, uid in pairs}
+    return {tag: value("UI", uid) for tag, uid in pairs}
