@@ -66,6 +66,8 @@ class Actors:
     repository: DocumentRepository
     imaging_source: ImagingDocumentSource
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
+    device: Oid
+    """What they are called in messages of HL7 v3."""
 
 
 def transactions_of(page: Any) -> tuple[Transaction, ...]:

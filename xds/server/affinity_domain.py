@@ -103,7 +103,8 @@ class AffinityDomain:
         source = ImagingDocumentSource(
             settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
         )
-        return Actors(registry, repository, source, register if remote is None else register_remotely)
+        device = Oid(self.own.home_community_id)
+        return Actors(registry, repository, source, register if remote is None else register_remotely, device)
 
     def _remote_registry(self) -> RemoteRegistry | None:
         """The registry elsewhere that ITI-42 goes to; a named domain has its registry here."""

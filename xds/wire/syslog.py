@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from xds.errors import Unusable
+from xds.wire.tls_trouble import why
 
 PRIORITY = 85  # facility 10 (security/authorisation), severity 5 (notice)
 MESSAGE_ID = "IHE+RFC-3881"
@@ -230,7 +231,7 @@ def send(url: str, audit_message: bytes, context: ssl.SSLContext | None = None) 
                 with contextlib.suppress(OSError):  # it has been handed over, however the other side takes its leave
                     stream.unwrap()
     except OSError as problem:
-        raise NotSent(f"{url}: {problem.strerror or type(problem).__name__}") from None
+        raise NotSent(f"{url}: {why(problem) or problem.strerror or type(problem).__name__}") from None
 
 
 def connected(scheme: str, host: str, port: int, context: ssl.SSLContext | None) -> socket.socket:
