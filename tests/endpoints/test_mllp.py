@@ -14,7 +14,7 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission
 from tests.conftest import wait_for
 from tests.hl7.test_v2 import adt
-from tests.hl7.test_v3 import body, hl7, ii
+from tests.hl7.test_v3 import body, hl7, ii, interaction
 from tests.hostile.server import Served, free_port
 from tests.server.test_application import Site, site
 from xds.ebxml import lcm, rs
@@ -30,6 +30,7 @@ from xds.store.deployment import with_identity
 from xds.store.registry import patients
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.wire.mllp import send
+from xds.wire.xml import parse
 
 __all__ = ["site"]
 
@@ -176,6 +177,17 @@ def test_an_interaction_without_a_patient_is_refused_and_recorded(site: Site) ->
     code, reason = fed_v3(site, "PRPA_IN201301UV02", ids="")
     assert (code, "subject1/patient/id" in reason) == ("CE", True)
     assert records(site, "ITI-44")[0].outcome == 4
+
+
+def test_an_acknowledgement_of_hl7_v3_comes_from_an_oid_of_this_deployment(site: Site) -> None:
+    """Where the message names its receiver by no OID; not the audit source's name."""
+    own = site.application.domains[DEFAULT_DOMAIN].own.home_community_id
+    element = parse(interaction().replace('<id root="1.2.8"/>', '<id root="xds"/>').encode())
+    for ids in (element, parse(interaction(ids="").encode())):
+        action = "urn:hl7-org:v3:PRPA_IN201301UV02"
+        answer = site.send("/registry", action, [etree.tostring(ids)], mtom=False).body
+        (found,) = answer.iterfind(hl7("sender/device/id"))
+        assert found.get("root") == (own if ids is element else "1.2.8")
 
 
 def test_the_record_names_message_source_and_destination(site: Site) -> None:
