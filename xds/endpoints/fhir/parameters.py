@@ -114,6 +114,7 @@ def wanted(given: Sequence[tuple[str, str]]) -> tuple[Wanted, int]:
         elif (
             name in ("type", "subtype")
             and "," not in value
+            and value.rpartition("|")[2]  # of nothing there is none
             and not (found.event if name == "type" else found.transaction)
         ):
             code = value.rpartition("|")[2]
