@@ -88,7 +88,7 @@ def found(site: Site, *asked: tuple[str, str]) -> list[str]:
         ([("outcome", "0"), ("outcome", "8")], []),
         ([("outcome", "0,8"), ("outcome", "8")], ["110106"]),
         ([("_sort", "-date")], ["unreadable", "110106", "110112"]),
-        *(([(name, "")], []) for name in ("patient", "patient:identifier", "agent", "entity", "source", "entity-id", "type")),
+        *(([(name, "")], []) for name in ("patient", "patient:identifier", "agent", "entity", "source", "type")),
         ([("entity", ANNA)], ["110112"]),
         ([("entity", "2.25.8.1")], ["110106"]),
         ([("agent", "HTTPS://xds.hospital.example/repository")], ["110106"]),
