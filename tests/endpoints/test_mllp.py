@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, BERT, a_submission
 from tests.conftest import wait_for
 from tests.hl7.test_v2 import adt
-from tests.hl7.test_v3 import body, hl7, ii
+from tests.hl7.test_v3 import body, hl7, ii, interaction
 from tests.hostile.server import Served, free_port
 from tests.server.test_application import Site, site
 from xds.ebxml import lcm, rs
@@ -29,6 +30,7 @@ from xds.store.deployment import with_identity
 from xds.store.registry import patients
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.wire.mllp import send
+from xds.wire.xml import parse
 
 __all__ = ["site"]
 
@@ -128,7 +130,8 @@ def test_what_cannot_be_merged_is_refused_by_either_way_and_changes_nothing(
         fed(site, adt("A01", pid=str(patient)))
     fed(site, adt("A40", pid=str(carl), mrg=str(BERT)))
     refused = fed(site, adt("A40", pid=str(surviving), mrg=str(subsumed)))
-    assert refused.startswith("MSA|AE|17\rERR|||204^Unknown key identifier^HL70357|E||||")
+    # ERR of the version asked in, 2.3.1: one field, and the reason in MSA-3 (HL7 v2.3.1: 2.24.3.1).
+    assert re.fullmatch(r"MSA\|AE\|17\|[^|\r]+\rERR\|\^\^\^204&Unknown key identifier&HL70357\r", refused)
     assert why in refused
     code, reason = fed_v3(site, "PRPA_IN201304UV02", ids=ii(surviving), prior=ii(subsumed))
     assert code == "CE"
@@ -140,25 +143,51 @@ def test_what_cannot_be_merged_is_refused_by_either_way_and_changes_nothing(
 @pytest.mark.parametrize(
     ("message", "starts"),
     [
-        ("nonsense", "MSA|AR|\rERR|||100^"),
-        (adt("A02"), "MSA|AR|17\rERR|||201^"),
-        (adt(pid=""), "MSA|AE|17\rERR|||101^"),
-        (adt(pid=str(FOREIGN)), "MSA|AE|17\rERR|||204^"),
+        ("nonsense", r"MSA\|AR\|\|[^|\r]+\rERR\|\^\^\^100&"),
+        (adt("A02"), r"MSA\|AR\|17\|[^|\r]+\rERR\|MSH\^1\^9\^201&"),
+        (adt(pid=""), r"MSA\|AE\|17\|[^|\r]+\rERR\|PID\^1\^3\^101&"),
+        (adt(pid=str(FOREIGN)), r"MSA\|AE\|17\|[^|\r]+\rERR\|\^\^\^204&"),
+        (adt(version="2.5", pid=""), r"MSA\|AE\|17\rERR\|\|PID\^1\^3\|101\^"),
+        (adt(charset="nonsense"), r"MSA\|AE\|17\|MSH-18[^|\r]+\rERR\|MSH\^1\^18\^103&"),
     ],
 )
 def test_a_message_that_says_nothing_of_a_patient_of_ours_is_refused_and_recorded(
     site: Site, message: str, starts: str
 ) -> None:
-    assert fed(site, message).startswith(starts)
+    assert re.match(starts, fed(site, message))
     assert known(site) == []
     (record,) = records(site, "ITI-8")
     assert record.outcome == 4
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared", "code"),
+    [("iso8859-15", "8859/15", "AA"), ("utf-8-sig", "", "AA"), ("utf-16", "", "AE"), ("utf-16", "UTF-16", "AE")],
+)
+def test_a_patient_is_known_by_the_id_that_was_sent_or_the_sender_is_told_which_message_was_refused(
+    site: Site, encoding: str, declared: str, code: str
+) -> None:
+    sent = adt(pid=f"€1^^^&{AUTHORITY}&ISO", charset=declared).encode(encoding)
+    answer = site.application.domains[DEFAULT_DOMAIN].feeding().answer(sent, "192.0.2.7")
+    assert answer.split(b"\r")[1].startswith(f"MSA|{code}|17".encode())
+    assert known(site) == ([PatientId("€1", AUTHORITY)] if code == "AA" else [])
 
 
 def test_an_interaction_without_a_patient_is_refused_and_recorded(site: Site) -> None:
     code, reason = fed_v3(site, "PRPA_IN201301UV02", ids="")
     assert (code, "subject1/patient/id" in reason) == ("CE", True)
     assert records(site, "ITI-44")[0].outcome == 4
+
+
+def test_an_acknowledgement_of_hl7_v3_comes_from_an_oid_of_this_deployment(site: Site) -> None:
+    """Where the message names its receiver by no OID; not the audit source's name."""
+    own = site.application.domains[DEFAULT_DOMAIN].own.home_community_id
+    element = parse(interaction().replace('<id root="1.2.8"/>', '<id root="xds"/>').encode())
+    for ids in (element, parse(interaction(ids="").encode())):
+        action = "urn:hl7-org:v3:PRPA_IN201301UV02"
+        answer = site.send("/registry", action, [etree.tostring(ids)], mtom=False).body
+        (found,) = answer.iterfind(hl7("sender/device/id"))
+        assert found.get("root") == (own if ids is element else "1.2.8")
 
 
 def test_the_record_names_message_source_and_destination(site: Site) -> None:
@@ -174,7 +203,7 @@ def test_without_its_record_nothing_is_done(site: Site, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("xds.endpoints.mllp.record", full)
-    assert fed(site, adt()).startswith("MSA|AE|17\rERR|||207^")
+    assert fed(site, adt()).endswith("\rERR|^^^207&Application internal error&HL70357\r")
     assert known(site) == []
 
 
@@ -203,7 +232,7 @@ def test_what_the_database_breaks_off_is_begun_anew(site: Site, monkeypatch: pyt
     assert known(site) == [ANNA]
     assert [record.outcome for record in records(site, "ITI-8")] == [0]
     left += [sa.exc.OperationalError("SELECT", {}, psycopg.errors.DeadlockDetected())] * 2
-    assert fed(site, adt(pid=str(BERT))).startswith("MSA|AE|17\rERR|||207^")
+    assert fed(site, adt(pid=str(BERT))).endswith("\rERR|^^^207&Application internal error&HL70357\r")
     assert known(site) == [ANNA]
 
 

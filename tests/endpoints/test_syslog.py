@@ -83,13 +83,13 @@ frames_ = st.lists(st.binary(max_size=60).map(lambda data: b"<85>1 " + data), ma
 
 @given(frames_, st.lists(st.integers(1, 40), min_size=1))
 def test_frames_come_out_however_the_stream_is_cut(wanted: list[bytes], cuts: list[int]) -> None:
-    data, frames, found = framed(*wanted), Frames(), list[tuple[bytes, bool]]()
+    data, frames, found = framed(*wanted), Frames(), list[tuple[bytes, str]]()
     while data:
         size = cuts[len(found) % len(cuts)]
         found += frames.take(data[:size])
         data = data[size:]
     found += frames.take(b"")
-    assert found == [(frame, False) for frame in wanted]
+    assert found == [(frame, "") for frame in wanted]
 
 
 @given(st.binary(max_size=200))
@@ -104,8 +104,8 @@ def test_no_stream_breaks_the_reader(data: bytes) -> None:
 
 def test_lines_are_taken_from_who_writes_them() -> None:
     frames = Frames()
-    assert list(frames.take(b"<85>1 a\n<85>1 b\n<85>")) == [(b"<85>1 a", False), (b"<85>1 b", False)]
-    assert list(frames.take(b"")) == [(b"<85>", True)]
+    assert list(frames.take(b"<85>1 a\n<85>1 b\n<85>")) == [(b"<85>1 a", ""), (b"<85>1 b", "")]
+    assert list(frames.take(b"")) == [(b"<85>", "cut")]
 
 
 def test_of_a_frame_that_is_too_long_the_beginning_is_kept_and_the_next_is_whole(
@@ -113,15 +113,99 @@ def test_of_a_frame_that_is_too_long_the_beginning_is_kept_and_the_next_is_whole
 ) -> None:
     monkeypatch.setattr(syslog, "MESSAGE_BYTES", 100)
     monkeypatch.setattr(syslog, "CUT_BYTES", 10)
-    frames, data = Frames(), framed(b"x" * 500, b"<85>1 next")
+    frames, data = Frames(), framed(b"<85>1 " + b"x" * 500, b"<85>1 next")
     found = [one for start in range(0, len(data), 7) for one in frames.take(data[start : start + 7])]
-    assert found == [(b"x" * 10, True), (b"<85>1 next", False)]
+    assert found == [(b"<85>1 xxxx", "cut"), (b"<85>1 next", "")]
 
 
-@pytest.mark.parametrize("data", [b"0 x", b"x", b"12345678901 x", b"-1 x", b" ", b"1x"])
-def test_what_is_no_count_is_no_frame(data: bytes) -> None:
+NEXT = b"<85>1 - - - - - - next"
+LINES = b"<85>1 - - - - - - <?xml version='1.0'?>\n<AuditMessage>\n  <a/>\n\n</AuditMessage>"
+
+
+def taken(data: bytes, size: int) -> tuple[list[tuple[bytes, str]], int]:
+    """What comes of a stream in pieces, and how much of it was passed over."""
+    frames = Frames()
+    found = [one for at in range(0, len(data), size) for one in frames.take(data[at : at + size])]
+    return found + list(frames.take(b"")), frames.passed
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("following", [framed(NEXT), NEXT + b"\n"])
+@pytest.mark.parametrize("data", [b"0 x", b"x", b"12345678901 x", b"-1 x", b"1x", b"GET / HTTP/1.1\r\n", b"  b"])
+def test_what_is_no_frame_is_kept_and_does_not_cost_the_next(data: bytes, following: bytes, size: int) -> None:
+    found, passed = taken(data + following, size)
+    assert found == [(data.lstrip(), "between two messages"), (NEXT, "")]
+    assert passed == len(data)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\0", b" ", b"\xef\xbb\xbf", b"\n\n\0"])
+def test_what_is_blank_between_frames_is_passed_over(blank: bytes, size: int) -> None:
+    found, passed = taken(blank.join([b"", framed(NEXT), framed(NEXT), b""]), size)
+    assert found == [(NEXT, ""), (NEXT, "")]
+    assert passed == 3 * len(blank)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_record_of_several_lines_is_one_message_where_lines_are_framed(size: int) -> None:
+    assert taken(LINES + b"\n" + NEXT + b"\n" + LINES + b" \r\n" + framed(NEXT), size)[0] == [
+        (LINES, ""), (NEXT, ""), (LINES + b" \r", ""), (NEXT, ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_record_of_several_lines_that_does_not_end_does_not_cost_the_next(size: int) -> None:
+    broken = LINES.removesuffix(b"</AuditMessage>")
+    assert taken(broken + b"\n" + NEXT + b"\n", size)[0] == [(broken, "cut"), (NEXT, "")]
+    lines = b"<13>1 - - - - - - Traceback:\n  at one\n  at two\n" + NEXT + b"\n"
+    assert taken(lines, size)[0] == [
+        (b"<13>1 - - - - - - Traceback:", ""), (b"at one\n  at two\n", "between two messages"), (NEXT, ""),
+    ]  # fmt: skip
+
+
+def test_who_counts_too_little_loses_the_end_of_that_message_alone() -> None:
+    found, _ = taken(b"20 <85>1 - - - - - - longer" + framed(NEXT), 5)
+    assert found == [(b"<85>1 - - - - - - lo", ""), (b"nger", "between two messages"), (NEXT, "")]
+
+
+@pytest.mark.parametrize("data", [b"\n" * 101, b"x" * 101, (b"x" * 60 + b"<a>1 ") * 2])
+def test_too_much_between_two_messages_is_no_stream(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syslog, "PASSED_BYTES", 100)
     with pytest.raises(Malformed):
-        list(Frames().take(data))
+        taken(data + framed(NEXT), 10)
+    assert taken(framed(NEXT) + b"\n" * 99 + framed(NEXT) + b"x" * 99 + framed(NEXT), 10)[0][-1] == (NEXT, "")
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(1, 9))
+def test_whatever_came_nothing_but_blanks_is_lost(pieces: list[bytes], size: int) -> None:
+    data = b"<85>1 a\n" + b"\n".join(pieces)
+    said = b"".join(one for one, _ in taken(data, size)[0])
+    blank = bytes.maketrans(b"", b"")
+    gone = b" \t\r\n\0\xef\xbb\xbf0123456789"
+    assert said.translate(blank, gone) == data.translate(blank, gone)
+
+
+def test_a_stream_that_is_broken_in_between_goes_on_and_is_counted(
+    engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = message(QUERY)
+    with listening(engine, tcp=HERE) as receiver:
+        sent(receiver.port("tcp"), framed(frame) + b"Anna!\n" + framed(frame) + b"\n" + framed(frame))
+        wait_for(lambda: len(kept(engine)) == 4)
+        assert b'xds_passed_over_bytes_total{protocol="syslog"} 7.0' in receiver._metrics.text()
+    assert [one.origin.partition(", ")[2] for one in kept(engine)] == ["", "between two messages", "", ""]
+    (said,) = [record for record in caplog.records if record.message == "syslog.passed_over"]
+    assert "Anna" not in str(vars(said))
+
+
+@pytest.mark.parametrize("head", [b"", b"<85>1 2026-03-01T12:00:00Z host app 1 IHE+RFC-3881 - "])
+@pytest.mark.parametrize(
+    ("before", "behind"), [(b"", b"\0"), (b" ", b""), (b"\xef\xbb\xbf ", b"\r\n\0"), (b"\n", b" ")]
+)
+def test_what_is_blank_around_a_record_does_not_make_it_unreadable(head: bytes, before: bytes, behind: bytes) -> None:
+    one = received(head + before + QUERY + behind, "udp 192.0.2.1")
+    assert (one.event, one.patient_id) == ("110112", "anna^^^&1.2.3.4.5&ISO")
+    assert one.message == head + before + QUERY + behind
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from tests.builders import ANNA, AUTHORITY
 from xds.hl7 import v2
 from xds.hl7.feed import FeedAction, NotAFeed
-from xds.hl7.v2 import Authorities, Header
+from xds.hl7.v2 import Authorities
 from xds.metadata.identifiers import Oid, PatientId
 
 NONE = Authorities({})
@@ -20,9 +18,10 @@ ANN = PatientId("ann", AUTHORITY)
 
 def adt(event: str = "A01", pid: str = str(ANNA), mrg: str = "", **changes: str) -> str:
     """An ADT as the simulators of connectathons send it."""
-    fields = {"type": f"ADT^{event}", "control": "17", "version": "2.3.1"} | changes
+    fields = {"type": f"ADT^{event}", "control": "17", "version": "2.3.1", "charset": ""} | changes
     lines = [
-        f"MSH|^~\\&|ADT|NORTH|XDS|REGION|20260301080000||{fields['type']}|{fields['control']}|P|{fields['version']}",
+        f"MSH|^~\\&|ADT|NORTH|XDS|REGION|20260301080000||{fields['type']}|{fields['control']}|P|{fields['version']}"
+        + (f"||||||{fields['charset']}" if fields["charset"] else ""),
         f"EVN|{event}|20260301080000",
         f"PID|||{pid}||Müller^Anna||19560527|F",
         *([f"MRG|{mrg}"] if mrg else []),
@@ -57,6 +56,8 @@ def test_a_merge_names_both(tmp_path: object) -> None:
         ("anna", [ANNA]),
         ("anna^^^NS&host.example&DNS", [ANNA]),  # by its namespace
         ("anna^^^&host.example&DNS", []),
+        (f"anna^^^&{AUTHORITY}&ISO~", [ANNA]),
+        (f"~anna^^^&{AUTHORITY}&ISO~~x^^^&1.9.9&ISO~~", [ANNA, PatientId("x", Oid("1.9.9"))]),
         ("a\\S\\b^^^NS", [PatientId("a^b", AUTHORITY)]),
     ],
 )
@@ -83,6 +84,7 @@ def test_without_configuration_an_identifier_without_its_authority_is_nobodys() 
         (adt(version="3"), "203", True, "MSH-12"),
         (adt(control=""), "101", False, "MSH-10"),
         (adt(pid=""), "101", False, "PID-3"),
+        (adt(pid="~"), "101", False, "PID-3"),
         (adt(pid="^^^&1.2&ISO"), "101", False, "PID-3.1"),
         (adt("A40"), "101", False, "MRG-1"),
         (adt().replace("PID", "ZID"), "101", False, "PID-3"),
@@ -105,38 +107,6 @@ def test_separators_are_those_of_the_message() -> None:
     text = adt(pid="anna^^^&1.2.3.4.5&ISO~b^^^&1.9&ISO")
     other = text.replace("^", "$").replace("&", "%").replace("~", "@").replace("|$@\\%|", "|$@\\%|")
     assert v2.read(other, NONE).patient_ids == (ANNA, PatientId("b", Oid("1.9")))
-
-
-def test_old_senders_write_latin_1() -> None:
-    assert v2.decoded("Müller".encode("latin-1")) == v2.decoded("Müller".encode()) == "Müller"
-
-
-# The acknowledgement.
-
-
-def test_an_acknowledgement_goes_back_to_who_has_sent() -> None:
-    ack = v2.acknowledgement(v2.header(adt()), now=datetime(2026, 3, 1, 8, 0, tzinfo=UTC)).decode()
-    msh, msa, end = ack.split("\r")
-    assert end == ""
-    fields = msh.split("|")
-    assert fields[:9] == ["MSH", "^~\\&", "XDS", "REGION", "ADT", "NORTH", "20260301080000", "", "ACK^A01"]
-    assert fields[9]
-    assert fields[10:] == ["P", "2.3.1"]
-    assert msa == "MSA|AA|17"
-
-
-@pytest.mark.parametrize(("rejected", "code"), [(True, "AR"), (False, "AE")])
-def test_an_error_is_coded_and_told(rejected: bool, code: str) -> None:
-    problem = NotAFeed("PID-3 is required | ^", "101", rejected=rejected)
-    _, msa, err, _ = v2.acknowledgement(v2.header(adt()), problem).decode().split("\r")
-    assert msa == f"MSA|{code}|17"
-    assert err == "ERR|||101^Required field missing^HL70357|E||||PID-3 is required \\F\\ \\S\\"
-
-
-def test_even_what_is_no_message_is_acknowledged() -> None:
-    ack = v2.acknowledgement(Header(), NotAFeed("x", "100", rejected=True)).decode()
-    assert ack.startswith("MSH|^~\\&|")
-    assert "\rMSA|AR|\r" in ack
 
 
 @given(

@@ -11,6 +11,7 @@ from xds.hl7.feed import FeedAction, NotAFeed
 from xds.metadata.identifiers import Oid, PatientId
 from xds.wire.xml import NAMESPACES, Element, parse, schema
 
+OURS = Oid("1.2.99")
 ANN = PatientId("ann", AUTHORITY)
 
 
@@ -87,7 +88,7 @@ def hl7(path: str) -> str:
 
 
 def test_an_acknowledgement_goes_back_to_who_has_sent() -> None:
-    ack = parse(etree.tostring(v3.acknowledgement(body(), "xds")))
+    ack = parse(etree.tostring(v3.acknowledgement(body(), OURS)))
     schema("hl7v3.xsd").assertValid(ack)
     order = ["id", "creationTime", "interactionId", "processingCode", "processingModeCode", "acceptAckCode",
              "receiver", "sender", "acknowledgement"]  # fmt: skip
@@ -100,7 +101,7 @@ def test_an_acknowledgement_goes_back_to_who_has_sent() -> None:
 
 
 def test_a_refusal_says_why() -> None:
-    ack = v3.acknowledgement(body(), "xds", "no identifier")
+    ack = v3.acknowledgement(body(), OURS, "no identifier")
     assert [e.get("code") for e in ack.iterfind(hl7("acknowledgement/typeCode"))] == ["CE"]
     (detail,) = ack.iterfind(hl7("acknowledgement/acknowledgementDetail"))
     assert (detail.get("typeCode"), detail.findtext(hl7("text"))) == ("E", "no identifier")
@@ -108,6 +109,29 @@ def test_a_refusal_says_why() -> None:
 
 def test_a_message_without_an_id_or_a_sender_is_acknowledged_all_the_same() -> None:
     element = parse(b'<PRPA_IN201301UV02 xmlns="urn:hl7-org:v3"><x/></PRPA_IN201301UV02>')
-    ack = v3.acknowledgement(element, "xds", "nothing in it")
+    ack = v3.acknowledgement(element, OURS, "nothing in it")
     assert [e.get("nullFlavor") for e in ack.iterfind(hl7("acknowledgement/targetMessage/id"))] == ["UNK"]
     assert v3.message_id(element) == ""
+
+
+@pytest.mark.parametrize(
+    ("receiver", "sender"),
+    [
+        ('<id root="1.2.8"/>', ("1.2.8", None)),
+        ('<id root="1.2.8" extension="registry"/>', ("1.2.8", "registry")),
+        ('<id root="xds"/>', (OURS, None)),
+        ('<id root="not an oid" extension="x"/>', (OURS, None)),
+        ('<id nullFlavor="UNK"/>', (OURS, None)),
+        ('<id root="2f3b5e1c-0000-4000-8000-000000000000"/>', (OURS, None)),
+        ("", (OURS, None)),
+    ],
+)
+@pytest.mark.parametrize("problem", ["", "no identifier"])
+def test_sender_and_receiver_of_an_acknowledgement_are_oids(
+    receiver: str, sender: tuple[str, str | None], problem: str
+) -> None:
+    """IHE wants each device's id to be one (ITI TF-2: Table O.1.2-1)."""
+    ack = v3.acknowledgement(parse(interaction().replace('<id root="1.2.8"/>', receiver).encode()), OURS, problem)
+    (found,) = ack.iterfind(hl7("sender/device/id"))
+    assert (found.get("root"), found.get("extension")) == sender
+    assert [e.get("root") for e in ack.iterfind(hl7("receiver/device/id"))] == ["1.2.7"]

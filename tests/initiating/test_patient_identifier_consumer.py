@@ -33,7 +33,7 @@ from xds.hl7 import pix, v2, v3
 from xds.imaging.manifest import Patient
 from xds.initiating import patient_identifier_consumer
 from xds.initiating.patient_identifier_consumer import CrossReferenced, PixManager, Question, manager
-from xds.metadata.identifiers import Oid, PatientId
+from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.settings.sections import Tls
 from xds.store.tables import audit_record
 from xds.wire.mllp import Listener
@@ -376,3 +376,26 @@ def test_a_question_in_hl7_v3_is_what_the_schema_of_its_parts_wants() -> None:
         "id", "creationTime", "interactionId", "processingCode", "processingModeCode", "acceptAckCode", "receiver",
         "sender", "controlActProcess",
     ]  # fmt: skip
+
+
+def test_a_query_by_hl7_v3_names_sender_and_receiver_by_oids() -> None:
+    """As IHE wants the ids of devices to be (ITI TF-2: Table O.1.2-1)."""
+    root = parse(pix.v3_query(MRN, AUTHORITY, SOURCE, AUTHORITY).message)
+    ids = {tag: root.find(f"{{*}}{tag}/{{*}}device/{{*}}id") for tag in ("sender", "receiver")}
+    assert {tag: None if id_ is None else id_.get("root") for tag, id_ in ids.items()} == {
+        "sender": SOURCE, "receiver": AUTHORITY,
+    }  # fmt: skip
+    assert all(is_oid(one) for one in (SOURCE, AUTHORITY))
+
+
+@pytest.mark.parametrize(("id_", "said"), [("anna", ""), ("änna", "UNICODE UTF-8")])
+def test_a_query_by_hl7_v2_says_its_character_set_where_that_matters(id_: str, said: str) -> None:
+    message = pix.v2_query(PatientId(id_, AUTHORITY), AUTHORITY, "a|b", "").message.decode()
+    assert v2.header(message).character_set == said
+
+
+def test_a_manager_of_v2_3_1_that_does_not_know_an_id_is_understood() -> None:
+    query = pix.v2_query(MRN, AUTHORITY, "a|b", "")
+    error = f"MSA|AE|{query.control_id}|unknown\rERR|QPD^1^3^204&Unknown key identifier&HL70357\r"
+    answer = f"MSH|^~\\&|PIX||||20260301||RSP^K23|9|P|2.3.1\r{error}QAK|x|AE\r"
+    assert pix.v2_answer(answer.encode(), query, AUTHORITY) is None

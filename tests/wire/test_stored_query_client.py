@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.wire.messages import a_server, an_answer, an_envelope
+from tests.wire.messages import AMessage, APart, a_server, an_answer, an_envelope
 from xds.ebxml import query
 from xds.queries import catalogue
 from xds.wire.client import Faulted, NoReply
@@ -36,6 +36,63 @@ def test_the_response_is_handed_back_as_it_is() -> None:
     with a_server(sending(GOOD)) as url:
         answer = StoredQueryClient(url).send(catalogue.FIND_DOCUMENTS.id, "LeafClass", PARAMETERS)
     assert answer.tag == name("query:AdhocQueryResponse")
+
+
+def packed(envelope: bytes, quote: str = '"') -> tuple[bytes, str]:
+    """As JAX-WS packs an answer with MTOM on, whoever asked."""
+    root = "<rootpart*0a1b2c3d@example.org>"
+    kind = 'Content-Type: application/xop+xml;charset=utf-8;type="application/soap+xml"'
+    part = APart(envelope, root, (kind, "Content-Transfer-Encoding: binary"))
+    message = AMessage(parts=(part,), boundary="uuid:0a1b2c3d-5f06")
+    given = {"start": root, "type": "application/xop+xml", "boundary": message.boundary,
+             "start-info": "application/soap+xml"}  # fmt: skip
+    return message.packed(), "multipart/related;" + ";".join(f"{k}={quote}{v}{quote}" for k, v in given.items())
+
+
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_an_answer_and_a_fault_are_read_packed_in_mime(quote: str) -> None:
+    data, kind = packed(an_envelope(body=RESPONSE), quote)
+    with a_server(sending(an_answer(data, content_type=kind))) as url:
+        answer = StoredQueryClient(url).send(catalogue.FIND_DOCUMENTS.id, "LeafClass", PARAMETERS)
+    assert answer.tag == name("query:AdhocQueryResponse")
+    data, kind = packed(fault_envelope(sender("the store is down"), ""), quote)
+    reply = an_answer(data, content_type=kind, status="500 Internal Server Error")
+    with a_server(sending(reply)) as url, pytest.raises(Faulted, match=r"^the store is down$"):
+        ask(url)
+
+
+SOAP_1_1 = "http://schemas.xmlsoap.org/soap/envelope/"
+FAULT_1_1 = (
+    f"<s:Envelope xmlns:s='{SOAP_1_1}'><s:Body><s:Fault><faultcode>s:Server</faultcode>"
+    "<faultstring>the store is down</faultstring></s:Fault></s:Body></s:Envelope>"
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "status", "said"),
+    [
+        (b"<html>Anna</html>", "text/html", "502 Bad Gateway", "HTTP 502, text/html"),
+        (b"<html>Anna</html>", "text/xml", "502 Bad Gateway", "no SOAP 1.2 message"),
+        (b"Anna", "application/soap+xml", "200 OK", "HTTP 200, not well-formed"),
+        (b"", "", "503 Service Unavailable", "HTTP 503, no Content-Type"),
+        (an_envelope(body="<Anna/>"), "application/soap+xml", "200 OK", "no AdhocQueryResponse"),
+        (an_envelope(body=RESPONSE, namespace=SOAP_1_1), "text/xml", "200 OK", "is SOAP 1.1, and should be SOAP 1.2"),
+        (an_envelope(body=RESPONSE), "application/soap+xml; charset=x", "200 OK", "charset=x"),
+        (packed(b"Anna")[0], "multipart/related", "500 Internal Server Error", "HTTP 500, .*boundary"),
+        (packed(b"Anna")[0][:-9], packed(b"")[1], "200 OK", "ends before"),
+    ],
+)
+def test_what_came_instead_of_an_answer_is_said_plainly(data: bytes, kind: str, status: str, said: str) -> None:
+    reply = an_answer(data, content_type=kind, status=status)
+    with a_server(sending(reply)) as url, pytest.raises(NoReply, match=said) as problem:
+        ask(url)
+    assert "Anna" not in str(problem.value)
+
+
+def test_a_fault_of_soap_1_1_is_told_by_its_reason_and_its_version() -> None:
+    reply = an_answer(FAULT_1_1, content_type="text/xml", status="500 Internal Server Error")
+    with a_server(sending(reply)) as url, pytest.raises(Faulted, match=r"^the store is down \(in SOAP 1\.1\)$"):
+        ask(url)
 
 
 def test_the_request_for_the_audit_log_is_the_query_that_was_asked() -> None:

@@ -103,8 +103,7 @@ class Desk:
 
     def peer(self, url: str) -> Peer:
         """A peer that is named by its URL; we present our own certificate there."""
-        tls = self.settings.tls
-        return Peer(url, tls.certificate, tls.key, tls.trusted)
+        return Peer(url).or_by(self.settings.tls)
 
     def client(self, peer: Peer) -> Client:
         return Client(
@@ -118,7 +117,8 @@ class Desk:
         Raises:
             Unusable: it is not in the settings; the message names it.
         """
-        return _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
+        known = _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
+        return known.or_by(self.settings.tls)
 
     def imaging_source(self, unique_id: str) -> Peer:
         """Where an Imaging Document Source is, by its Retrieve Location UID.
@@ -126,7 +126,8 @@ class Desk:
         Raises:
             Unusable: it is not in the settings; the message names it.
         """
-        return _known(self.settings.imaging_sources, unique_id, "imaging_sources", "Retrieve Location UID")
+        known = _known(self.settings.imaging_sources, unique_id, "imaging_sources", "Retrieve Location UID")
+        return known.or_by(self.settings.tls)
 
 
 def _person(path: str) -> tuple[Person | None, Sequence[Element]]:

@@ -14,7 +14,7 @@ HEAD = """\
 # Each can also be given as a variable: server.listen is XDS_SERVER_LISTEN.
 """
 TAIL = """
-# Where other actors are, by their OIDs: a URL, or a table with what to present there.
+# Where other actors are, by their OIDs: a URL, where [tls] is used, or a table with what to present there instead.
 [repositories]
 # "1.2.3.4" = "https://north.example/repository"
 

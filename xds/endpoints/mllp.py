@@ -11,6 +11,8 @@ from xds.actors.document_registry import DocumentRegistry
 from xds.audit.messages.events import AuditEvent
 from xds.errors import Refused
 from xds.hl7 import v2
+from xds.hl7.acknowledgement import acknowledgement
+from xds.hl7.charset import decoded, legible
 from xds.hl7.feed import Feed, NotAFeed
 from xds.hl7.v2 import Authorities, Header
 from xds.store.audit.records import record
@@ -36,8 +38,10 @@ class Feeding:
 
     def answer(self, data: bytes, peer: str) -> bytes:
         """Take one message; effect and audit records are one commit, and the acknowledgement comes after."""
-        text, head, feed = v2.decoded(data), Header(), None
+        head, feed = Header(), None
         try:
+            head = v2.header(legible(data))  # so that a refusal names the message, whatever it is written in
+            text = decoded(data)
             head = v2.header(text)
             feed = v2.read(text, self._authorities)
             self._performed(feed, head, peer)
@@ -46,7 +50,7 @@ class Feeding:
         except Exception:
             log.exception("feed.failed")
             return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed)
-        return v2.acknowledgement(head)
+        return acknowledgement(head)
 
     def _performed(self, feed: Feed, head: Header, peer: str) -> None:
         """Do what the message says; begun anew when the database broke it off for another's sake.
@@ -91,7 +95,7 @@ class Feeding:
                 record(connection, event.records())
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
-        return v2.acknowledgement(head, problem)
+        return acknowledgement(head, problem)
 
     def _event(self, head: Header, peer: str) -> AuditEvent:
         event = self._new_event(head, peer)

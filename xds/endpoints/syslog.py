@@ -230,6 +230,7 @@ class AuditReceiver:
         try:
             self._messages(transport, stream, origin, frames)
         finally:
+            self._passed(frames, origin)
             self._held.give(frames.counted)
 
     def _messages(self, transport: str, stream: socket.socket, origin: str, frames: Frames) -> None:
@@ -244,6 +245,8 @@ class AuditReceiver:
                     self._kept(received(frames.rest(), origin, flag="silent in the midst of it"), transport)
                     return
                 if silent > SILENT_SECONDS or self._stopping.is_set():
+                    if frames.held:
+                        self._kept(received(frames.rest(), origin, flag="cut"), transport)
                     return
                 continue
             silent = 0.0
@@ -251,9 +254,9 @@ class AuditReceiver:
                 self._kept(received(frames.rest(), origin, flag="too slow"), transport)
                 return
             try:
-                for frame, cut in frames.take(data):
-                    flag = "cut" if cut else ""
+                for frame, flag in frames.take(data):
                     self._kept(received(frame, origin, flag=flag, ours=self._ours), transport)
+                self._passed(frames, origin)
                 self._hold(frames)
             except Malformed as problem:
                 # Evidence all the same; but where the next message begins cannot be told.
@@ -266,6 +269,15 @@ class AuditReceiver:
                 return
             if self._until and time.monotonic() > self._until:
                 return
+
+    def _passed(self, frames: Frames, origin: str) -> None:
+        """Count what stood between messages; log it once a connection: some put a line end behind every message."""
+        if not frames.passed:
+            return
+        self._metrics.passed_over.labels("syslog").inc(frames.passed)
+        if not frames.told:
+            log.warning("syslog.passed_over", extra={"sender": origin, "bytes": frames.passed})
+        frames.passed, frames.told = 0, True
 
     def _hold(self, frames: Frames) -> None:
         """Have room for what a sender has begun to send.

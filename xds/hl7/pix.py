@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from lxml import etree
 
-from xds.hl7 import v2, v3
+from xds.hl7 import charset, v2, v3
 from xds.hl7.feed import NotAFeed
 from xds.metadata.identifiers import Oid, PatientId
 from xds.wire.xml import NAMESPACES, Element, local_name, name
@@ -54,6 +54,8 @@ def v2_query(patient: PatientId, wanted: Oid, sender: str, receiver: str) -> V2Q
     time = f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     msh = ["MSH", "^~\\&", application, facility, their_application, their_facility, time, "",
            "QBP^Q23^QBP_Q21", control_id, "P", "2.5"]  # fmt: skip
+    if not str(patient).isascii():
+        msh += [""] * 5 + [charset.UTF_8]  # MSH-18
     parameters = f"QPD|IHE PIX Query|{control_id}|{patient}|^^^&{wanted}&ISO"
     return V2Query(control_id, f"{'|'.join(msh)}\r{parameters}\rRCP|I\r".encode())
 
@@ -65,7 +67,7 @@ def v2_answer(data: bytes, query: V2Query, wanted: Oid) -> PatientId | None:
         NotUnderstood: see there.
     """
     try:
-        text = v2.decoded(data)
+        text = charset.decoded(data)
         head, message = v2.header(text), v2.parsed(text)
         if head.message_type != "RSP" or v2.field_of(message, "MSA", 2) != query.control_id:
             raise NotUnderstood("the answer is none to the query (ITI TF-2: 3.9.4.2)")
@@ -73,7 +75,10 @@ def v2_answer(data: bytes, query: V2Query, wanted: Oid) -> PatientId | None:
         if status == "OK":
             return _of(wanted, v2.identifiers(message, "PID", 3, v2.Authorities({})))
         # An id that the manager does not know is an error of the message by the text, and NF by some.
-        error = v2.field_of(message, "ERR", 3).partition("^")[0]
+        # Its code stands in ERR-3, or in the fourth component of ERR-1 where a manager answers as of v2.3.1.
+        _, component, part = v2.separators(message)
+        of_old = [*v2.field_of(message, "ERR", 1).split(component), "", "", ""][3].partition(part)[0]
+        error = v2.field_of(message, "ERR", 3).partition(component)[0] or of_old
         if status in _UNKNOWN or error in _UNKNOWN:
             return None
     except NotAFeed as problem:

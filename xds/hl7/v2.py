@@ -1,18 +1,16 @@
-"""ADT messages of HL7 v2.3.1 and their acknowledgement.  ITI TF-2: 3.8.4, Appendix C.2; HL7 v2.5 table 0357."""
+"""ADT messages of HL7 v2.3.1.  ITI TF-2: 3.8.4, Appendix C.2; HL7 v2.5 table 0357."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 
 import hl7
 
 from xds.hl7.feed import Feed, FeedAction, NotAFeed
-from xds.metadata.identifiers import Oid, PatientId, escaped, is_oid, unescaped
+from xds.metadata.identifiers import Oid, PatientId, is_oid, unescaped
 
 EVENTS = {
     "A01": FeedAction.ADD,
@@ -27,6 +25,7 @@ ERRORS = {
     "100": "Segment sequence error",
     "101": "Required field missing",
     "102": "Data type error",
+    "103": "Table value not found",
     "200": "Unsupported message type",
     "201": "Unsupported event code",
     "202": "Unsupported processing id",
@@ -60,6 +59,7 @@ class Header:
     control_id: str = ""
     processing_id: str = ""
     version: str = "2.3.1"
+    character_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,6 @@ class Authorities:
 
     namespaces: Mapping[str, Oid]
     only: Oid | None = None
-
-
-def decoded(data: bytes) -> str:
-    """The text of a message: UTF-8, else ISO 8859-1, as senders of old write without saying so."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
 
 
 def header(text: str) -> Header:
@@ -97,6 +89,7 @@ def header(text: str) -> Header:
         control_id=field_of(message, "MSH", 10),
         processing_id=field_of(message, "MSH", 11).split(component)[0],
         version=field_of(message, "MSH", 12),
+        character_set=field_of(message, "MSH", 18),
     )
 
 
@@ -138,20 +131,6 @@ def _in_order(message: hl7.Message) -> None:
             raise NotAFeed(f"{after} comes before {before} (ITI TF-2: 3.8.4.1.2)", "100")
 
 
-def acknowledgement(head: Header, problem: NotAFeed | None = None, *, now: datetime | None = None) -> bytes:
-    """The ACK of a message in original mode: AA, or AE or AR with what is wrong (ITI TF-2: Appendix C.2.3)."""
-    time = (now or datetime.now(UTC)).strftime("%Y%m%d%H%M%S")
-    code = "AA" if problem is None else "AR" if problem.rejected else "AE"
-    msh = ["MSH", "^~\\&", head.receiving_application, head.receiving_facility, head.sending_application,
-           head.sending_facility, time, "", f"ACK^{head.event}" if head.event else "ACK", uuid.uuid4().hex[:20], "P",
-           head.version or "2.3.1"]  # fmt: skip
-    segments = ["|".join(msh), f"MSA|{code}|{head.control_id}"]
-    if problem is not None:
-        error = f"{problem.code}^{ERRORS.get(problem.code, ERRORS['207'])}^HL70357"
-        segments.append(f"ERR|||{error}|E||||{escaped(str(problem))}")
-    return "".join(f"{segment}\r" for segment in segments).encode()
-
-
 def parsed(text: str) -> hl7.Message:
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
     if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 9:
@@ -190,7 +169,10 @@ def identifiers(message: hl7.Message, segment: str, number: int, authorities: Au
     if not written:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
     repetition, component, part = separators(message)
-    for each in written.split(repetition):
+    repeated = [each for each in written.split(repetition) if each]  # some end a field with the sign between two
+    if not repeated:
+        raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
+    for each in repeated:
         parts = [*each.split(component), "", "", "", ""]
         id_ = parts[0].strip()
         if not id_ or id_ == _NULL:

@@ -71,8 +71,12 @@ def message_id(body: Element) -> str:
     return "^".join(part for part in parts if part)[:256]
 
 
-def acknowledgement(body: Element, source_id: str, problem: str = "") -> Element:
-    """MCCI_IN000002UV01: the message is accepted (CA), or refused for a reason (CE)."""
+def acknowledgement(body: Element, own: Oid, problem: str = "") -> Element:
+    """MCCI_IN000002UV01: the message is accepted (CA), or refused for a reason (CE).
+
+    The sender of the acknowledgement is the device that the message names as its receiver; where that is no OID, as
+    IHE wants device ids to be (ITI TF-2: Table O.1.2-1), ``own``.
+    """
     nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
     root = etree.Element(name("hl7:MCCI_IN000002UV01"), nsmap=nsmap, ITSVersion="XML_1.0")
     add(root, "id", root=str(uuid.uuid4()))
@@ -83,7 +87,9 @@ def acknowledgement(body: Element, source_id: str, problem: str = "") -> Element
     add(root, "acceptAckCode", code="NE")
     sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
     device(root, "receiver", "RCV", _attributes(sender))
-    device(root, "sender", "SND", {"root": source_id})
+    addressed = body.find("/".join(map(name, ("hl7:receiver", "hl7:device", "hl7:id"))))
+    named = addressed is not None and is_oid(addressed.get("root", ""))
+    device(root, "sender", "SND", _attributes(addressed) if named else {"root": own})
     acknowledged = add(root, "acknowledgement")
     add(acknowledged, "typeCode", code="CE" if problem else "CA")
     add(add(acknowledged, "targetMessage"), "id", **_attributes(body.find(name("hl7:id"))))

@@ -31,6 +31,7 @@ from xds.store.audit.records import Recorded
 from xds.store.audit.search import Value
 from xds.store.engine import reading
 from xds.wire.syslog import DATAGRAM_BYTES, SECONDS, NotSent, connected, framed, message, named
+from xds.wire.tls_trouble import why
 
 log = logging.getLogger("xds.initiating.audit_forwarder")
 
@@ -143,7 +144,7 @@ class Forwarder:
                 with contextlib.suppress(TimeoutError):
                     sock.recv(1)  # where nobody listens, that is said about now
         except OSError as problem:
-            raise NotSent(f"{self._url}: {problem.strerror or type(problem).__name__}") from None
+            raise NotSent(f"{self._url}: {why(problem) or problem.strerror or type(problem).__name__}") from None
         return unsent
 
     def _streamed(self, rows: Sequence[Recorded], begin: int) -> list[Value]:
@@ -222,7 +223,7 @@ class Forwarder:
             self._go_back()
         except SQLAlchemyError:
             log.exception("audit.not_gone_back")  # it is done before anything else is sent
-        reason = getattr(problem, "reason", None) or problem.strerror or str(problem) or type(problem).__name__
+        reason = why(problem) or problem.strerror or str(problem) or type(problem).__name__
         return NotSent(f"{self._url}: {reason}")
 
     def _go_back(self) -> None:

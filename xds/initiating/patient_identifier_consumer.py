@@ -28,6 +28,7 @@ from xds.settings.sections import Tls
 from xds.wire import mllp
 from xds.wire.client import Client, Faulted, NoReply, client_context
 from xds.wire.spool import Spool
+from xds.wire.tls_trouble import why
 
 KNOWN_SECONDS = 60.0
 """How long an answer is taken for true."""
@@ -95,8 +96,8 @@ class ByMllp:
         try:
             answer = mllp.send(self._host, self._port, query.message, _SECONDS, self._context)
             return pix.v2_answer(answer, query, wanted)
-        except (OSError, mllp.Malformed):
-            raise NotAnswering("the PIX Manager does not answer") from None
+        except (OSError, mllp.Malformed) as problem:
+            raise _silent(problem) from None
         except pix.NotUnderstood as problem:
             raise NotAnswering(str(problem)) from None
 
@@ -142,8 +143,8 @@ class ByFhir:
             )  # fmt: skip
             data = answer.read(_JSON_BYTES)
             answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError):
-            raise NotAnswering("the PIX Manager does not answer") from None
+        except (urllib3.exceptions.HTTPError, OSError) as problem:
+            raise _silent(problem) from None
         if answer.status == 404:  # an id that is not known (ITI TF-2: 3.83.4.2.2)
             return None
         if answer.status != 200:
@@ -153,6 +154,11 @@ class ByFhir:
         except (ValueError, RecursionError) as problem:
             reason = str(problem) if isinstance(problem, pix.NotUnderstood) else "the answer is no JSON"
             raise NotAnswering(f"the PIX Manager: {reason}") from None
+
+
+def _silent(problem: BaseException) -> NotAnswering:
+    reason = why(problem)
+    return NotAnswering(f"the PIX Manager does not answer{f' ({reason})' if reason else ''}")
 
 
 def manager(url: str, fhir: bool, tls: Tls, spool: Spool, sender: Oid) -> PixManager:

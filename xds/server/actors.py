@@ -68,6 +68,8 @@ class Actors:
     imaging_source: ImagingDocumentSource
     study_patients: StudyPatients
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
+    device: Oid
+    """What they are called in messages of HL7 v3."""
 
 
 def transactions_of(page: Any) -> tuple[Transaction, ...]:

@@ -107,7 +107,8 @@ class AffinityDomain:
             settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
         )
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
-        return Actors(registry, repository, source, patients, register if remote is None else register_remotely)
+        register_ = register if remote is None else register_remotely
+        return Actors(registry, repository, source, patients, register_, Oid(self.own.home_community_id))
 
     def _published_as(self, study_instance_uid: str) -> str:
         with reading(self.database.engine) as connection:

@@ -49,7 +49,8 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
     def remote(peer: Peer | None) -> Client | None:
         if peer is None:
             return None
-        return Client(peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+        known = peer.or_by(settings.tls)
+        return Client(known.url, certificate=known.certificate, key=known.key, trusted=known.trusted)
 
     def repository(uid: str) -> Client | None:
         ours = uid == settings.repository.unique_id

@@ -66,7 +66,9 @@ def mllp(loaded: Loaded, name: str) -> None:
     tls = loaded.settings.tls
     context = server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None
     domain = application.domains[name]
-    listener = Listener(*address(domain.own.mllp_listen), domain.feeding().answer, context, domain.events.stranger)
+    passed = application.metrics.passed_over.labels("mllp").inc
+    at = address(domain.own.mllp_listen)
+    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
 

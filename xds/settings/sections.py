@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,13 +235,22 @@ class Mllp:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where another actor is, by its OID in ``[repositories]`` or ``[imaging_sources]``."""
+    """Where another actor is, by its OID in ``[repositories]`` or ``[imaging_sources]``.
+
+    What says neither what to present nor whom to trust uses ``[tls]``.
+    """
 
     url: str
     certificate: str = ""  # PEM file that we present there
     key: str = ""
     trusted: str = ""  # PEM file of what its certificate must come from
     name: str = ""  # what people call it; empty: its host
+
+    def or_by(self, tls: Tls) -> Peer:
+        """The peer with this node's own certificate and trust, where it has none of its own."""
+        if self.certificate or self.key or self.trusted:
+            return self
+        return replace(self, certificate=tls.certificate, key=tls.key, trusted=tls.trusted)
 
 
 @dataclass(frozen=True, slots=True)

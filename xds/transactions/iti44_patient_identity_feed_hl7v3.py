@@ -25,13 +25,13 @@ def respond(call: Call) -> Reply:
     concerned = call.actor.registry.feed(feed, call.work.registry)
     for event in iti8.audited(call.event, feed.action, concerned)[1:]:
         call.also(event)
-    return Reply.of(v3.acknowledgement(call.body, call.event.node.source_id))
+    return Reply.of(v3.acknowledgement(call.body, call.actor.device))
 
 
 def refuse(call: Call, findings: Sequence[Finding]) -> Reply:
     """An acknowledgement that names what is wrong."""
     reason = "; ".join(finding.context for finding in findings)
-    return Reply.of(v3.acknowledgement(call.body, call.event.node.source_id, reason), findings, failed=True)
+    return Reply.of(v3.acknowledgement(call.body, call.actor.device, reason), findings, failed=True)
 
 
 def _interaction(name: str, action: str) -> Transaction:

@@ -21,6 +21,7 @@ from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.mime import Limits, Malformed, read_package
 from xds.wire.soap import around
 from xds.wire.spool import Spool, Spooled
+from xds.wire.tls_trouble import why
 from xds.wire.xml import Element, NotXml, name, parse
 from xds.wire.xop import take_includes
 
@@ -52,6 +53,7 @@ class Client:
         self.url, self._header_blocks = url, header_blocks
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
+        self._presents = bool(certificate)
         self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
 
     def send(
@@ -67,7 +69,7 @@ class Client:
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
         response = self._posted(message)
         try:
-            return _answer(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url)
+            return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url)
         finally:
             response.release_conn()
 
@@ -77,7 +79,7 @@ class Client:
         try:
             return self._pool.request("POST", self.url, body=message.chunks, headers=headers, preload_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise NoReply(f"{self.url}: {_kind(problem)}") from None
+            raise NoReply(f"{self.url}: {kind_of(problem, self.url, presented=self._presents)}") from None
 
 
 class LocalClient(Client):
@@ -86,6 +88,7 @@ class LocalClient(Client):
     def __init__(self, url: str, path: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
         """``url`` is what others call the actor, ``path`` where it is in this process."""
         self.url, self._path, self._reply_to, self._header_blocks = url, path, answer, ()
+        self._presents = False
 
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")
@@ -125,34 +128,62 @@ def _reading(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
     return read
 
 
-def _answer(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
+def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
+    """What a response holds, plain or packed in MIME, as some answer who was asked plainly.
+
+    Raises:
+        NoReply: see there.
+        Faulted: see there.
+    """
     content_type = response.headers.get("Content-Type", "")
     try:
         package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
         envelope = parse(package.root)
     except Malformed as problem:
-        raise NoReply(f"{url}: {problem}") from None
-    except Fault:
-        raise NoReply(f"{url}: HTTP {response.status}, {content_type[:64]}") from None
+        raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
+    except Fault as fault:
+        said = content_type[:64] if fault.http_status == _UNSUPPORTED else fault.reason
+        raise NoReply(f"{url}: HTTP {response.status}, {said or 'no Content-Type'}") from None
     except NotXml as problem:
-        raise NoReply(f"{url}: {problem}") from None
+        raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except (urllib3.exceptions.HTTPError, OSError) as problem:
-        raise NoReply(f"{url}: {_kind(problem)}") from None
+        raise NoReply(f"{url}: {kind_of(problem)}") from None
+    body = _body_of(envelope, url)
+    try:
+        return Answer(body, take_includes(body, package.attachments))
+    except Fault as fault:
+        raise NoReply(f"{url}: {fault.reason}") from None
+
+
+_UNSUPPORTED = 415
+_SOAP_1_1 = "{http://schemas.xmlsoap.org/soap/envelope/}"
+
+
+def _body_of(envelope: Element, url: str) -> Element:
+    """The one element in an envelope's Body.
+
+    Raises:
+        NoReply: it is no SOAP 1.2 envelope, or holds another number of them.
+        Faulted: it is a fault.
+    """
+    if envelope.tag == f"{_SOAP_1_1}Envelope":
+        reason = " ".join((text.text or "").strip() for text in envelope.iter("faultstring"))[:500]
+        if reason:
+            raise Faulted(f"{reason} (in SOAP 1.1)")
+        raise NoReply(f"{url}: the reply is SOAP 1.1, and should be SOAP 1.2 (ITI TF-2: Appendix V.3)")
     body = envelope.find(name("soap:Body"))
     if body is None or len(body) != 1:
         raise NoReply(f"{url}: the reply is no SOAP 1.2 message")
     if body[0].tag == name("soap:Fault"):
         raise Faulted(" ".join(text.text or "" for text in body[0].iter(name("soap:Text")))[:500])
-    try:
-        return Answer(body[0], take_includes(body[0], package.attachments))
-    except Fault as fault:
-        raise NoReply(f"{url}: {fault.reason}") from None
+    return body[0]
 
 
-def _kind(problem: BaseException) -> str:
-    return {"NewConnectionError": "no connection", "ReadTimeoutError": "no answer in time"}.get(
-        type(problem).__name__, type(problem).__name__
-    )
+def kind_of(problem: BaseException, url: str = "", *, presented: bool = True) -> str:
+    """What kept a message to an address or its reply from passing; ``presented``: whether we showed a certificate."""
+    return why(problem, presented=presented, secured=url.startswith("https:")) or {
+        "NewConnectionError": "no connection", "ReadTimeoutError": "no answer in time",
+    }.get(type(problem).__name__, type(problem).__name__)  # fmt: skip
 
 
 def client_context(certificate: str, key: str, trusted: str) -> ssl.SSLContext:

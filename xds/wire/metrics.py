@@ -68,6 +68,10 @@ class Metrics:
             "xds_audit_received", "Syslog messages that came, by what became of them.", ("transport", "outcome"),
             registry=self._registry,
         )  # fmt: skip
+        self.passed_over = Counter(
+            "xds_passed_over_bytes", "Bytes between two messages of a stream, which belong to none.", ("protocol",),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,

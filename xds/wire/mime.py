@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import unquote
 
+from xds.wire.charset import as_declared
 from xds.wire.faults import Fault, sender
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 
@@ -71,11 +72,12 @@ def read_package(content_type: str, read: Callable[[int], bytes], spool: Spool, 
 
     Raises:
         Malformed: the multipart is broken, truncated or over a limit.
-        Fault: the media type is none of SOAP 1.2's (HTTP 415), or a plain message is over the limit.
+        Fault: the media type is none of SOAP 1.2's or its charset is not known (HTTP 415), the message is not in its
+            charset, or a plain message is over the limit.
     """
     kind = ContentType.parse(content_type)
     if kind.media_type in ("application/soap+xml", "text/xml", "application/xml"):
-        return Package(_plain(read, limits), {}, mtom=False)
+        return Package(as_declared(_plain(read, limits), kind.parameters.get("charset")), {}, mtom=False)
     if kind.media_type != "multipart/related":
         raise sender("the media type must be application/soap+xml or multipart/related (MTOM)", http_status=415)
     return _Multipart(boundary_of(kind), kind.parameters.get("start"), read, spool, limits).package()
@@ -234,7 +236,8 @@ class _Multipart:
         if first if self._start is None else id_ in (self._start, unquote(self._start)):
             if self._root is not None:
                 raise Malformed("two parts have the Content-ID of the root")
-            self._root = self._root_part()
+            charset = ContentType.parse(headers.get("content-type", "")).parameters.get("charset")
+            self._root = as_declared(self._root_part(), charset)
             return
         if id_ in self._attachments:
             raise Malformed("two parts have the same Content-ID (RFC 2392)")

@@ -1,14 +1,19 @@
 """ITI-18 by zeep, driven by our WSDL.
 
 zeep's gaps, and what stands in for it: it sends no mustUnderstand and no ReplyTo (the plugin adds them); it cannot
-read substitution groups, so a RegistryObjectList is taken raw and read by ``ebxml``; MTOM goes by ``client``.
+read substitution groups, so a RegistryObjectList is taken raw and read by ``ebxml``.  Replies are read as ``client``
+reads them, packed in MIME or not.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import requests
@@ -16,8 +21,10 @@ import zeep
 from lxml import etree
 
 from xds.wire.addressing import ANONYMOUS
-from xds.wire.client import Faulted, NoReply
-from xds.wire.xml import Element, NotXml, name, parse, resource
+from xds.wire.client import NoReply, answer_of, kind_of
+from xds.wire.mime import Limits
+from xds.wire.spool import Spool
+from xds.wire.xml import Element, name, resource
 
 BINDING = "{urn:ihe:iti:xds-b:2007}DocumentRegistry_Binding_Soap12"
 REPLY_BYTES = 256 * 1024 * 1024
@@ -57,6 +64,7 @@ class StoredQueryClient:
             session.cert = (certificate, key) if key else certificate
         if trusted:
             session.verify = trusted
+        self._presents = bool(certificate)
         transport = zeep.Transport(session=session, timeout=seconds, operation_timeout=seconds)
         client = zeep.Client(
             str(resource("wsdl", "registry.wsdl")), transport=transport, plugins=[_Addressing(header_blocks)]
@@ -83,18 +91,23 @@ class StoredQueryClient:
             response = self._service.DocumentRegistry_RegistryStoredQuery(
                 **_arguments(query_id, return_type, parameters)
             )
-            envelope = parse(response.content[:REPLY_BYTES])
         except (requests.RequestException, zeep.exceptions.Error) as problem:
-            raise NoReply(f"{self.url}: {type(problem).__name__}") from None
-        except NotXml as problem:
-            raise NoReply(f"{self.url}: HTTP {response.status_code}, {problem}") from None
-        fault = envelope.find(f"{name('soap:Body')}/{name('soap:Fault')}")
-        if fault is not None:
-            raise Faulted(" ".join(text.text or "" for text in fault.iter(name("soap:Text"))))
-        body = envelope.find(f"{name('soap:Body')}/{name('query:AdhocQueryResponse')}")
-        if body is None:
-            raise NoReply(f"{self.url}: no AdhocQueryResponse in the reply")
+            raise NoReply(f"{self.url}: {kind_of(problem, self.url, presented=self._presents)}") from None
+        came = _Came(response.status_code, response.headers, BytesIO(response.content).read)
+        with TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
+            body = answer_of(came, spool, Limits(root_part_bytes=REPLY_BYTES), self.url).body
+        if body.tag != name("query:AdhocQueryResponse"):
+            raise NoReply(f"{self.url}: HTTP {response.status_code}, no AdhocQueryResponse in the reply")
         return body
+
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """A response of requests' as ``answer_of`` reads one."""
+
+    status: int
+    headers: Mapping[str, str]
+    read: Callable[[int], bytes]
 
 
 def _arguments(query_id: str, return_type: str, parameters: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.endpoints.fhir.shape import wrong
 from tests.places import GOLDEN
 from tests.server.test_application import Site, serving
 from xds.audit.search.indexing import index
 from xds.endpoints.fhir.audit_event import resource
-from xds.endpoints.fhir.search import BadSearch, allowed, wanted
+from xds.endpoints.fhir.parameters import APPLIED, BadSearch, applied, wanted
+from xds.endpoints.fhir.search import FORM, allowed
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded
@@ -56,9 +58,11 @@ def got(site: Site, *asked: tuple[str, str], url: str = "") -> tuple[int, Any]:
     try:
         with urlopen(url or f"{site.url}/fhir/AuditEvent?{urlencode(asked)}") as reply:  # noqa: S310
             assert reply.headers["Content-Type"].startswith("application/fhir+json")
-            return reply.status, json.loads(reply.read())
+            status, said = reply.status, json.loads(reply.read())
     except HTTPError as problem:
-        return problem.code, json.loads(problem.read())
+        status, said = problem.code, json.loads(problem.read())
+    assert wrong(said) == []
+    return status, said
 
 
 def found(site: Site, *asked: tuple[str, str]) -> list[str]:
@@ -74,6 +78,17 @@ def found(site: Site, *asked: tuple[str, str]) -> list[str]:
     [
         ([], ["unreadable", "110106", "110112"]),
         ([("patient.identifier", "urn:oid:1.2.3.4.5|anna")], ["110112"]),
+        ([("patient:identifier", "urn:oid:1.2.3.4.5|anna")], ["110112"]),
+        ([("patient:identifier", "nosuchone")], []),
+        ([("entity.identifier", "2.25.8.1")], ["110106"]),
+        ([("agent:identifier", "HTTPS://xds.hospital.example/repository")], ["110106"]),
+        ([("source:identifier", "xds.hospital.example")], ["110106", "110112"]),
+        ([("source.identifier", "elsewhere")], []),
+        ([("user:identifier", "nobody")], []),
+        ([("outcome", "0"), ("outcome", "8")], []),
+        ([("outcome", "0,8"), ("outcome", "8")], ["110106"]),
+        ([("_sort", "-date")], ["unreadable", "110106", "110112"]),
+        *(([(name, "")], []) for name in ("patient", "patient:identifier", "agent", "entity", "source", "type")),
         ([("entity", ANNA)], ["110112"]),
         ([("entity", "2.25.8.1")], ["110106"]),
         ([("agent", "HTTPS://xds.hospital.example/repository")], ["110106"]),
@@ -113,7 +128,7 @@ def test_records_are_found_by_what_a_consumer_asks(site: Site, asked: list[tuple
         [*YEAR, ("patient", "north|anna")],
         [*YEAR, ("outcome", "bad")],
         [*YEAR, ("_count", "-1")],
-        [*YEAR, ("_format", "application/fhir+xml")],
+        [*YEAR, *[("patient", "urn:oid:1.2|x")] * 2, ("date", "x")],
     ],
 )
 def test_a_search_that_is_malformed_is_refused_by_the_name_of_its_parameter(
@@ -121,7 +136,113 @@ def test_a_search_that_is_malformed_is_refused_by_the_name_of_its_parameter(
 ) -> None:
     status, outcome = got(site, *asked)
     assert (status, outcome["resourceType"]) == (400, "OperationOutcome")
-    assert re.match(r"(date|patient|outcome|_count|_format)\b", outcome["issue"][0]["diagnostics"])
+    assert re.match(r"(date|patient|outcome|_count)\b", outcome["issue"][0]["diagnostics"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{name}{more}" for name in sorted(APPLIED) for more in (":not", ":missing", ".name", ":Patient.identifier")),
+        *(f"{name}:identifier" for name in ("date", "outcome", "type", "site", "address", "_count", "_format")),
+        "patient:identifier:exact", "patient.identifier.value", "agent:Device.identifier", "patient:", "patient.",
+        "agent-role", "entity-name", "entity-name:contains", "policy", "_id", "_lastUpdated", "_has:X:y:z",
+    ],
+)  # fmt: skip
+def test_what_would_narrow_a_search_and_is_not_supported_is_refused_never_ignored(name: str) -> None:
+    """Or «who saw this patient» would be answered with everybody's records."""
+    with pytest.raises(BadSearch) as refused:
+        applied([*YEAR, (name, "anna")])
+    assert refused.value.code == "not-supported"
+    assert "anna" not in str(refused.value)
+
+
+def test_a_modifier_that_is_not_supported_is_answered_so_and_on_record(site: Site) -> None:
+    status, outcome = got(site, *YEAR, ("patient:missing", "false"))
+    assert (status, outcome["issue"][0]["code"]) == (400, "not-supported")
+    assert outcome["issue"][0]["diagnostics"].startswith("patient ")
+    with site.application.engine.connect() as connection:
+        (newest,) = search.found(connection, Wanted(), 1)
+    assert (newest.transaction, newest.outcome) == ("ITI-81", 4)
+
+
+def asked_for(site: Site, path: str, body: str | None = None, **headers: str) -> tuple[int, str, Any]:
+    """A request as it is written here: status, Content-Type and what came."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = Request(f"{site.url}/fhir/{path}", None if body is None else body.encode(), named)  # noqa: S310
+    try:
+        with urlopen(request) as reply:  # noqa: S310
+            status, kind, said = reply.status, reply.headers["Content-Type"], json.loads(reply.read())
+    except HTTPError as problem:
+        status, kind, said = problem.code, problem.headers["Content-Type"], json.loads(problem.read())
+    assert wrong(said) == []
+    return status, kind, said
+
+
+def test_who_wants_unknown_parameters_refused_is_heard(site: Site) -> None:
+    path = f"AuditEvent?{urlencode([*YEAR, ('unheard-of', 'x')])}"
+    assert asked_for(site, path, Prefer="handling=strict")[0] == 400
+    assert asked_for(site, path, Prefer="handling=lenient")[0] == 200
+
+
+def test_a_search_by_post_finds_the_same_and_its_links_can_be_followed(site: Site) -> None:
+    asks = [*YEAR, ("_count", "1"), ("patient.identifier", "urn:oid:1.2.3.4.5|anna")]
+    status, _, bundle = asked_for(site, "AuditEvent/_search", urlencode(asks), Content_Type=FORM)
+    assert (status, [one["resource"]["type"]["code"] for one in bundle["entry"]]) == (200, ["110112"])
+    links = {one["relation"]: one["url"] for one in bundle["link"]}
+    assert got(site, url=links["self"])[1]["entry"] == bundle["entry"]
+    # In part in the address.
+    path = f"AuditEvent/_search?{urlencode(asks[:2])}"
+    assert asked_for(site, path, urlencode(asks[2:]), Content_Type=FORM)[2]["entry"] == bundle["entry"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ("", FORM, 400),
+        ("patient:missing=true&date=2026", FORM, 400),
+        ('{"date": "2026"}', "application/json", 415),
+        ("date=2026", "multipart/form-data; boundary=x", 415),
+        ("%FF%00=%FF&date=%00", FORM, 400),
+    ],
+)
+def test_a_search_by_post_that_is_wrong_is_refused(site: Site, body: str, kind: str, status: int) -> None:
+    answer = asked_for(site, "AuditEvent/_search", body, Content_Type=kind)
+    assert (answer[0], answer[2]["resourceType"]) == (status, "OperationOutcome")
+
+
+@pytest.mark.parametrize(
+    ("accept", "format_", "status"),
+    [
+        ("application/fhir+xml", "", 406),
+        ("application/xml, text/xml", "", 406),
+        ("text/html", "", 406),
+        ("application/fhir+json;q=0, application/fhir+xml", "", 406),
+        ("application/fhir+xml;q=1.0, application/fhir+json;q=0.9", "", 200),
+        ("application/json", "", 200),
+        ("*/*", "", 200),
+        ("application/fhir+xml", "json", 200),
+        ("*/*", "xml", 406),
+        ("*/*", "application/fhir+xml", 406),
+        ("application/fhir+json", "nojson", 406),
+        ("*/*", "application/fhir+json", 200),
+        ("*/*", "application/json;fhirVersion=4.0", 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["AuditEvent?date=2026", "metadata?"])
+def test_json_is_written_or_406(site: Site, path: str, accept: str, format_: str, status: int) -> None:
+    for escaped in {format_, format_.replace("+", "%2B")}:
+        asked = path + (f"&_format={escaped}" if escaped else "")
+        found, kind, said = asked_for(site, asked, Accept=accept)
+        assert (found, kind) == (status, "application/fhir+json; charset=utf-8")
+        assert (said["resourceType"] == "OperationOutcome") is (status == 406)
+
+
+def test_what_may_be_asked_is_told_before_anybody_asks(site: Site) -> None:
+    status, _, said = asked_for(site, "metadata")
+    assert (status, said["resourceType"], said["fhirVersion"]) == (200, "CapabilityStatement", "4.0.1")
+    assert said["implementation"]["url"] == f"{site.url}/fhir"
+    (audit_event,) = said["rest"][0]["resource"]
+    assert {one["name"] for one in audit_event["searchParam"]} == set(APPLIED)
 
 
 def test_pages_follow_each_other(site: Site) -> None:
@@ -203,20 +324,12 @@ def test_a_resource_says_what_the_record_says() -> None:
     assert query["query"] == "PHF1ZXJ5Lz4="
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in GOLDEN.iterdir()))
-def test_every_kind_of_record_is_a_resource_with_what_fhir_demands(name: str) -> None:
-    said = resource(Recorded(golden(name), "", "", 0))
-    assert {"type", "recorded", "agent", "source"} <= said.keys()
-    assert "observer" in said["source"]
-    assert '""' not in json.dumps(said)
-
-
 @given(
     st.lists(st.tuples(st.sampled_from(("date", "patient", "entity", "outcome", "_count", "type", "agent")), st.text()))
 )
 def test_no_search_breaks_the_reader(asked: list[tuple[str, str]]) -> None:
     try:
-        what, most = wanted(asked)
+        what, most = wanted(applied(asked))
     except BadSearch:
         return
     assert 0 <= most <= 1000
