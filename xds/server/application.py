@@ -86,7 +86,9 @@ class Application:
             )
         problems = lambda: not_ready(self.database)  # noqa: E731
         forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
-        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints, forwarded)
+        self._pages: Any = console.make(
+            settings, numbers, problems, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
+        )
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)

@@ -120,3 +120,32 @@ def _scaled(values: Any) -> Any:
     if high <= low:
         return numpy.zeros(values.shape, numpy.uint8)
     return ((values - low) * (255.0 / (high - low))).astype(numpy.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a viewer begins with: how many frames there are, and of a grey frame its window and its values."""
+
+    frames: int
+    window: tuple[float, float] | None  # centre, width: the stored one, or what shows all values; None: in colour
+    values: tuple[float, float] | None  # the least and the greatest, after the modality LUT
+
+
+def described(path: Path, frame: int) -> Described:
+    """A frame of an uncompressed Part 10 file, by its number from 1, as ``picture`` shows it without a window.
+
+    Raises:
+        NotRendered: as ``picture``.
+    """
+    try:
+        dataset: Any = pydicom.dcmread(path, defer_size=1024 * 1024)
+        count = max(int(dataset.get("NumberOfFrames") or 1), 1)
+        pixels = pydicom.pixels.pixel_array(dataset, index=frame - 1)
+        if pixels.ndim == 3 or dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+            return Described(count, None, None)
+        values = apply_modality_lut(pixels, dataset)
+        low, high = float(values.min()), float(values.max())
+        window = _window(dataset) or ((low + high) / 2, max(high - low, 1.0))
+    except Exception as problem:  # pydicom raises whatever its parts do
+        raise NotRendered(f"the pixels cannot be shown ({type(problem).__name__})") from None
+    return Described(count, window, (low, high))
