@@ -16,8 +16,11 @@ from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
-from xds.settings.sections import Loaded, Peer, Settings
+from xds.metadata.identifiers import PatientId
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Peer, Settings
 from xds.store.audit.records import record
+from xds.store.engine import reading
+from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send
@@ -27,12 +30,16 @@ from xds.wire.xua import claimed, header_block
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_NOT_TOLD = ("default", "made at first start")
+"""Where a list of authorities comes from that says nothing of a registry elsewhere."""
+
+
 class Desk:
     """One client command: its settings, and its audit."""
 
     def __init__(self, loaded: Loaded, engine: sa.Engine | None, audit_to: str) -> None:
         self.settings: Settings = loaded.settings
-        self._engine, self._audit_to = engine, audit_to
+        self._engine, self._audit_to, self._sources = engine, audit_to, loaded.sources
         self._node = source_of(loaded.settings)
         self._person, self.header_blocks = _person(loaded.settings.xua.assertion)
 
@@ -69,6 +76,24 @@ class Desk:
             yield event
         finally:
             self._keep(event)
+
+    def standing(self, registry: str, patient_id: PatientId) -> tuple[Standing, str, Sequence[str]]:
+        """How an id stands at a registry that has nothing for it, as far as this node knows.
+
+        Also who goes on for it where it was merged, and the authorities of the affinity domain.
+        """
+        base, _, name = registry.rstrip("/").removesuffix("/registry").rpartition("/")
+        own = {f"{scheme}://{self.settings.server.listen}" for scheme in ("http", "https")}
+        own |= {self.settings.server.public_url.rstrip("/")} - {""}
+        is_default = registry.rstrip("/").removesuffix("/registry") in own
+        domain = DEFAULT_DOMAIN if is_default else name if base in own else ""
+        here = self.settings.affinity_domains.get(domain)
+        if here is not None and self._engine is not None and "registry" in self.settings.server.actors:
+            with reading(self._engine) as connection:
+                return *standing(connection, domain, here.assigning_authorities, patient_id), here.assigning_authorities
+        is_told = self._sources.get("domain.assigning_authorities", "default") not in _NOT_TOLD
+        authorities = self.settings.domain.assigning_authorities if is_told else ()
+        return elsewhere(authorities, patient_id), "", authorities
 
     def _event(self, transaction: Transaction, url: str) -> AuditEvent:
         host = socket.gethostname()

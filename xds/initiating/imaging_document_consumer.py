@@ -78,8 +78,8 @@ class Consuming:
         self.peers, self._new_event, self._recorded, self._spool = peers, new_event, recorded, spool
         self._patients: dict[str, str] = {}  # whose a document is that was found a while ago, by its uniqueId
 
-    def studies(self, patient_id: PatientId) -> list[DocumentEntry]:
-        """The manifests of a patient, whichever source they are of.
+    def studies(self, patient_id: PatientId) -> tuple[list[DocumentEntry], int]:
+        """The manifests of a patient, whichever source they are of; and how many other documents there are.
 
         Raises:
             Unavailable: see there.
@@ -97,7 +97,7 @@ class Consuming:
         if len(self._patients) > REMEMBERED:
             self._patients = {}
         self._patients |= dict.fromkeys((entry.unique_id for entry in manifests), str(patient_id))
-        return manifests
+        return manifests, len(found) - len(manifests)
 
     def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest:
         """A manifest by where it is kept; ``patient_id``: whose it is said to be, where that was not found here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,12 +15,13 @@ from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
-from xds.endpoints.console.region import Places
+from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
 from xds.endpoints.console.sealing import Sealer
 from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
+from xds.metadata.identifiers import PatientId
 from xds.server.affinity_domain import AffinityDomain
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store.audit import records as audit_store
@@ -28,6 +29,7 @@ from xds.store.deployment import console_key
 from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
+from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.store.work import Database
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
@@ -72,7 +74,8 @@ class Application:
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
-            blueprints.append(region_pages(consumer, places))
+            authorities, knows = _known(loaded, self.engine)
+            blueprints.append(region_pages(consumer, places, knows, authorities))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
             blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
@@ -106,6 +109,21 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:
+    """What this node knows of the patients of the registry that its pages ask: all, where that is its own."""
+    settings, authorities = loaded.settings, loaded.settings.domain.assigning_authorities
+    if settings.console.registry_url:
+        made = loaded.sources.get("domain.assigning_authorities", "default") in ("default", "made at first start")
+        told = () if made else authorities
+        return told, lambda patient_id: (elsewhere(told, patient_id), "")
+
+    def knows(patient_id: PatientId) -> tuple[Standing, str]:
+        with reading(engine) as connection:
+            return standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
+
+    return authorities, knows
 
 
 def forwarding_text(engine: sa.Engine, settings: Settings) -> str:

@@ -8,19 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask import Blueprint, Response, abort, render_template, request
 
 from xds.endpoints.console import pictures
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
+from xds.errors import ErrorCode
 from xds.imaging.manifest import MANIFEST_TITLE, InstanceReference, Manifest, SeriesReference
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.metadata.reading import display
+from xds.store.registry.standing import Standing, said
 
 KEPT_SECONDS = 300.0
 """How long a manifest that was fetched is shown without being fetched again."""
@@ -70,7 +72,12 @@ class _Manifests:
         return found
 
 
-def pages(consumer: Consuming, places: Places) -> Blueprint:
+Knows: TypeAlias = Callable[[PatientId], tuple[Standing, str]]
+"""How an id stands at the registry that is asked, as far as this node knows; and who goes on for a merged one."""
+
+
+def pages(consumer: Consuming, places: Places, knows: Knows, authorities: Sequence[str]) -> Blueprint:
+    """The pages; ``authorities`` are those of the affinity domain, as far as this node knows them."""
     blueprint = Blueprint("region", __name__)
     manifests = _Manifests(consumer.manifest)
     where = "/console/manifests/<repository>/<path:document>"
@@ -84,10 +91,26 @@ def pages(consumer: Consuming, places: Places) -> Blueprint:
             patient_id = PatientId.parse(given)
         except ValueError as problem:
             return render_template("patient.html", given=given, studies=None, wrong=str(problem)), 400
-        found = sorted(map(_study, consumer.studies(patient_id)), key=lambda one: one["day"], reverse=True)
+        nothing, others = "", 0
+        try:
+            listed, others = consumer.studies(patient_id)
+        except Unavailable as problem:
+            if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
+                raise
+            listed, nothing = [], why_nothing(patient_id, Standing.UNKNOWN)
+        found = sorted(map(_study, listed), key=lambda one: one["day"], reverse=True)
         for one in found:
             one["source"] = places.name(one["repository"])
-        return render_template("patient.html", given=given, studies=found, line=_line(found))
+        if not found and not nothing:
+            nothing = why_nothing(patient_id, Standing.KNOWN if others else Standing.UNSURE)
+        return render_template("patient.html", given=given, studies=found, line=_line(found), nothing=nothing)
+
+    def why_nothing(patient_id: PatientId, otherwise: Standing) -> str:
+        """A patient without studies, nobody of the id, or nobody of its authority: each in its own words."""
+        standing, survivor = knows(patient_id)
+        if standing is Standing.UNSURE or otherwise is Standing.KNOWN:
+            standing = otherwise
+        return said(standing, authorities, survivor, "study" if standing is Standing.KNOWN else "document")
 
     @blueprint.get(f"{where}/tree")
     def tree(repository: str, document: str) -> str:
