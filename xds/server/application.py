@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,22 +21,17 @@ from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
 from xds.metadata.identifiers import PatientId
 from xds.server.affinity_domain import AffinityDomain
+from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
-from xds.store.audit import records as audit_store
 from xds.store.deployment import console_key
-from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
-from xds.store.work import Database
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
-
-FREE_BYTES = 64 * 1024 * 1024
-"""Of the disk that documents come to; with less a node is not ready."""
 
 
 class Application:
@@ -87,10 +80,10 @@ class Application:
             blueprints.append(
                 search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
             )
-        problems = lambda: not_ready(self.database)  # noqa: E731
+        readiness = Readiness(settings, self.database)
         forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
         self._pages: Any = console.make(
-            settings, numbers, problems, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
+            settings, numbers, readiness.report, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
         )
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -148,22 +141,3 @@ def settings_names(settings: Settings) -> dict[str, str]:
              for uid, peer in table.items()}  # fmt: skip
     here = settings.audit.enterprise_site_id or "here"
     return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
-
-
-def not_ready(database: Database) -> Iterable[str]:
-    """What keeps a deployment from serving."""
-    try:
-        with reading(database.engine) as connection:
-            if audit_store.oldest_unnumbered_seconds(connection) > 30:
-                yield "audit: records wait for the sequencer for over 30 s"
-    except Exception:
-        log.exception("database.unreachable")
-        yield "database: cannot be read"
-    if not os.access(database.blobs.staging, os.W_OK):
-        yield "documents: cannot be written"
-    elif shutil.disk_usage(database.blobs.staging).free < FREE_BYTES:
-        yield f"documents: less than {FREE_BYTES // 2**20} MiB of the disk are left"
-    try:
-        database.blobs.holding([("0" * 64, 0)])
-    except NotReachable:
-        yield "documents: the object store does not answer"

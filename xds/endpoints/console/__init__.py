@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -20,7 +20,7 @@ from xds.wire.metrics import Metrics
 def make(
     settings: Settings,
     served: Mapping[str, Sequence[str]],
-    problems: Callable[[], Iterable[str]],
+    readiness: Callable[[], tuple[bool, str]],
     metrics: Metrics,
     ask: looking.Ask | None = None,
     source: ImagingDocumentSource | None = None,
@@ -45,9 +45,9 @@ def make(
 
     @flask.get("/readyz")
     def ready() -> Response:
-        """Database reachable, store writable, audit log not behind."""
-        found = list(problems())
-        return _text(503 if found else 200, "\n".join(found) or "ready")
+        """Whether this node is ready, and each thing that it depends on."""
+        is_ready, said = readiness()
+        return _text(200 if is_ready else 503, said)
 
     @flask.get("/metrics")
     def counted() -> Response:
