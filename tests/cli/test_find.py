@@ -9,6 +9,7 @@ import pytest
 
 from tests.builders import AUTHORITY
 from tests.cli.command import Done, xds
+from tests.hostile.server import free_port
 from tests.server.test_application import Site, serving
 from xds.metadata.identifiers import PatientId
 from xds.settings.sections import DEFAULT_DOMAIN
@@ -71,3 +72,30 @@ def test_a_registry_that_refuses_an_unknown_patient_is_exit_code_3(site: Site, t
 
 def test_a_question_that_matches_is_answered_with_json_alone(site: Site, tmp_path: Path) -> None:
     assert find(site, tmp_path, KNOWN, "--json", own=True).json == []
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/console", "no SOAP service.  Addresses end in /registry"), ("/healthz", "no SOAP service.  Addresses end in")],
+)
+def test_an_address_that_is_no_registry_is_said_to_be_none(site: Site, tmp_path: Path, path: str, said: str) -> None:
+    done = xds("find", "--patient", KNOWN, "--registry", site.url + path, "--data", tmp_path / "clinic")
+    assert (done.code, said in done.err, done.err.count("\n")) == (1, True, 1), done.err
+
+
+def test_a_server_that_is_down_is_said_to_be(tmp_path: Path) -> None:
+    for command in (("find",), ("fetch", "--to", tmp_path / "got")):
+        done = xds(*command, "--patient", KNOWN, "--registry", f"http://127.0.0.1:{free_port()}/registry",
+                   "--data", tmp_path / "clinic")  # fmt: skip
+        assert (done.code, "nobody answers there.  Is the server running?" in done.err) == (1, True), done.err
+
+
+def test_lists_that_are_empty_say_so_and_json_is_an_empty_list(tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    xds("patient", "add", KNOWN, *data)
+    for command, said in (
+        (("publications", "list"), "nothing is published here: imaging_source.publish_to is not set\n"),
+        (("audit", "forwarding"), "records are sent on to nobody: audit.forward_to is not set\n"),
+        (("audit", "report", "unusual"), "no unusual access waits for a decision\n"),
+    ):
+        assert (xds(*command, *data).out, xds(*command, "--json", *data).json) == (said, [])

@@ -191,4 +191,21 @@ def desk(config: Path | None, data: str | None, audit_to: str | None) -> Iterato
         lines = (f"  {f.code}: {f.context}{f' ({f.location})' if f.location else ''}" for f in refused.findings)
         raise Unusable("refused:\n" + "\n".join(lines)) from None
     except (NoReply, Faulted) as problem:
-        raise Unusable(str(problem)) from None
+        raise Unusable(_advised(str(problem)) if isinstance(problem, NoReply) else str(problem)) from None
+
+
+# What a client says of an exchange that failed, and what that means to somebody at a keyboard.
+_ADVICE = {
+    "ConnectionError": "nobody answers there.  Is the server running?",
+    "no connection": "nobody answers there.  Is the server running?",
+    "Timeout": "no answer in time.",
+    "not well-formed XML": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
+    "text/html": "what answers there is a web page, no SOAP service.  Addresses end in /registry and /repository.",
+    "text/plain": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
+}
+
+
+def _advised(text: str) -> str:
+    """What went wrong, in words that say what to do."""
+    advice = next((advice for sign, advice in _ADVICE.items() if sign in text), "")
+    return f"{text}: {advice}" if advice else text

@@ -94,6 +94,8 @@ def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
     if json_:
         print_json([dataclasses.asdict(one) for one in found])
         return
+    if not found:
+        click.echo("no unusual access waits for a decision")
     for one in found:
         day = time_of(one.day * review.DAY)[:10]
         click.echo(one_line(f"{day}  {one.reason:14}  {one.known_as}  {one.patient_id}  {one.detail}".rstrip()))

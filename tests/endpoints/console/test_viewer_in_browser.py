@@ -257,6 +257,17 @@ def test_a_reason_in_a_strangers_words_is_text_and_nothing_else(
     assert len(drawn) < 5000
 
 
+def test_a_caption_on_a_phone_is_read_in_lines_and_not_in_letters(clinic: Site) -> None:
+    with a_browser() as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{clinic.url}/console/patients?patient={quote(str(ANNA))}")
+        shot(page, "phone-patient")
+        caption = page.locator("caption").bounding_box()
+        assert caption is not None
+        assert (caption["width"] > 300, caption["height"] < 80) == (True, True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_pictures_are_as_before_for_who_asks_for_them_alone(clinic: Site) -> None:
     tree = got(clinic, link(patient_page(clinic), "/tree"))[1]
     assert picture(clinic, link(tree, f"{SERIES}/thumbnail")).startswith(b"\xff\xd8")
