@@ -98,3 +98,7 @@ class Refused(Exception):
 
 class Unusable(Exception):
     """Something given by the operator or found on disk cannot be used; the message is for them to read."""
+
+
+class CannotMatch(Unusable):
+    """A question that nothing can answer, such as one about a patient whom nobody knows: no answer is not «nothing»."""

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.audit.logs import other_key, records
+from tests.cli.command import xds
 from tests.places import GOLDEN, ROOT
 from tests.store.audit.test_records import a_row, keep
 from xds import cli
@@ -25,10 +26,13 @@ from xds.audit.log.sequencer import Sequencer, folder
 from xds.audit.messages.plain import summary
 from xds.cli.common import database, settings
 from xds.errors import Unusable
+from xds.metadata.identifiers import PatientId
+from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Wanted
+from xds.store.registry import patients
 from xds.store.tables import audit_record
 
 
@@ -103,7 +107,7 @@ def test_the_newest_records_are_listed_first(site: Site) -> None:
         (["--most", "1"], ["ITI-42"]),
         (["--transaction", "ITI-18"], ["ITI-18"]),
         (["--patient", "anna^^^&1.2.3.4.5&ISO"], ["ITI-42", "ITI-18"]),
-        (["--patient", "nobody"], []),
+        (["--patient", "anna^^^&1.2.3.4.5&ISO", "--transaction", "ITI-43"], []),
         (["--user", "HTTPS://xds.hospital.example/registry", "--source", "xds.hospital.example"], ["ITI-42", "ITI-18"]),
         (["--failed"], []),
         (["--since", "2100-01-01"], []),
@@ -128,6 +132,32 @@ def test_reports_are_printed_and_the_look_is_on_record_with_whom_it_was_about(si
         assert site.json("report", what) == []
         assert site.audit("report", what).exit_code == 0
     assert "ITI-18 Registry Stored Query × 1" in site.audit("report", "patient", patient).stdout
+
+
+@pytest.mark.parametrize(
+    ("patient", "why"),
+    [
+        ("anna", "no patient id"), ("nobody^^^&1.2.3.4.5&ISO", "Unknown authority"), ("a^^^&1.2&DNS", "no patient id"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", [("report", "patient"), ("list", "--patient")])
+def test_a_question_about_nobody_is_an_error_and_no_empty_answer(
+    site: Site, command: tuple[str, ...], patient: str, why: str
+) -> None:
+    done = xds("audit", *command, patient, "--data", site.data)
+    assert (done.code, why in done.err, done.out) == (3, True, "")
+
+
+def test_a_report_says_which_ids_it_covers_and_that_there_is_no_record(site: Site) -> None:
+    patient, before = "anna^^^&1.2.3.4.5&ISO", "anna-2^^^&1.2.3.4.5&ISO"
+    with database(site.loaded) as engine, engine.begin() as connection:
+        for one in (patient, before):
+            patients.add(connection, DEFAULT_DOMAIN, PatientId.parse(one))
+        patients.merge(connection, DEFAULT_DOMAIN, PatientId.parse(before), PatientId.parse(patient))
+    done = xds("audit", "report", "patient", before, "--data", site.data)
+    assert (done.code, f"covers {before} and {patient}" in done.err, "192.0.2.7" in done.out) == (0, True, True)
+    done = xds("audit", "report", "patient", patient, "--since", "2100-01-01", "--data", site.data)
+    assert (done.code, f"no records of this: {patient} from 2100-01-01" in done.out) == (0, True)
 
 
 @pytest.mark.parametrize("arguments", [("patient",), ("person",), ("failures", "anna"), ("nothing",)])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.filesize import decimal
 
 from tests.builders import ANNA, BERT
 from tests.cli.command import Done, xds
@@ -94,7 +95,7 @@ def test_a_study_is_found_by_its_accession_number_and_authority(site: Served, cl
 def test_what_is_found_is_printed_for_people_too(site: Served, clinic: Path) -> None:
     lines = find(site, "--config", clinic).out.splitlines()
     assert lines[0].startswith("2026")
-    assert lines[-1] == "1 documents"
+    assert lines[-1] == "1 document"
 
 
 def test_images_are_fetched_as_they_are_stored_and_not_twice(site: Served, clinic: Path, tmp_path: Path) -> None:
@@ -109,7 +110,8 @@ def test_images_are_fetched_as_they_are_stored_and_not_twice(site: Served, clini
     assert not list(to.glob(".incoming/*"))
     (to / STUDY / SERIES / f"{SERIES}.2.dcm").unlink()
     again = fetch(site, to, "--config", clinic)
-    assert again.out == "1 studies: 3 of 3 instances arrived, 2 were here\n"
+    size = (site.folder / "images" / "2.dcm").stat().st_size
+    assert again.out == f"1 study: 3 of 3 images arrived, 2 of them were here before, {decimal(size)}\n"
     assert trail(clinic)[-3:] == [("ITI-18", "0"), ("ITI-43", "0"), ("RAD-69", "0")]
 
 
@@ -125,7 +127,7 @@ def test_an_image_that_was_promised_and_is_gone_is_named_and_exits_1(
     finally:
         image.write_bytes(kept)
     assert done.code == 1
-    assert "2 of 3 instances arrived" in done.out
+    assert "2 of 3 images arrived" in done.out
     assert f"{SERIES}.2" in done.err
     assert "Traceback" not in done.err
 
@@ -197,10 +199,13 @@ def test_a_peer_that_does_not_answer_is_said_in_a_line_and_is_on_record(site: Se
     assert outcome in ("4", "8")
 
 
-@pytest.mark.parametrize("option", [["--patient", "anna"], ["--accession", "A1^^^1.2.3"]])
-def test_a_search_that_is_malformed_is_refused_before_anything_is_asked(clinic: Path, option: list[str]) -> None:
+# A patient id that is none can match nobody (exit code 3); the other is wrong on its own.
+@pytest.mark.parametrize(("option", "code"), [(["--patient", "anna"], 3), (["--accession", "A1^^^1.2.3"], 1)])
+def test_a_search_that_is_malformed_is_refused_before_anything_is_asked(
+    clinic: Path, option: list[str], code: int
+) -> None:
     done = xds("find", "--registry", "http://127.0.0.1:1/", "--config", clinic, "--patient", ANNA, *option)
-    assert done.code == 1
+    assert done.code == code
     assert "is not of the form" in done.err
 
 

@@ -27,9 +27,9 @@ from xds.metadata import to_ebxml
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import Submission
 from xds.queries import catalogue
-from xds.server import application
+from xds.server import readiness
 from xds.server.actors import code_sets
-from xds.server.application import Application, not_ready
+from xds.server.application import Application
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.deployment import prepare, with_identity
@@ -514,9 +514,9 @@ def test_with_a_disk_that_is_nearly_full_a_node_is_not_ready(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(database_url, tmp_path) as site:
-        assert not list(not_ready(site.application.database))
-        monkeypatch.setattr(application, "FREE_BYTES", 2**62)
-        assert [one.split(":")[0] for one in not_ready(site.application.database)] == ["documents"]
+        assert not [one.name for one in readiness.own(site.application.database) if one.wrong]
+        monkeypatch.setattr(readiness, "FREE_BYTES", 2**62)
+        assert [one.name for one in readiness.own(site.application.database) if one.wrong] == ["documents"]
 
 
 def test_a_message_that_is_no_transaction_is_counted(database_url: str, tmp_path: Path) -> None:

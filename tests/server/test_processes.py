@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -350,3 +351,52 @@ def _reads_slowly(served: Served, authority: Authority, ours: Signed, stop: thre
     with contextlib.suppress(OSError), asked_for_images(served, authority, ours, buffer_bytes=4096) as sock:
         while not stop.wait(0.3) and sock.recv(4096):
             pass
+
+
+def second(served: Served, folder: Path, *, port: int, data: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xds", "serve", "--data", str(data), "--listen", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )  # fmt: skip
+
+
+def test_a_second_server_on_the_same_data_or_port_ends_at_once_and_says_who_has_it(tmp_path: Path) -> None:
+    served = Served(tmp_path).start()
+    assert served.process is not None
+    pid = served.process.pid
+    by_data = second(served, tmp_path, port=free_port(), data=served.data)
+    by_port = second(served, tmp_path, port=served.port, data=tmp_path / "other")
+    for done in (by_data, by_port):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert f"{served.data} is in use: process {pid} serves it" in by_data.stderr
+    said = re.fullmatch(
+        rf"xds: server.listen cannot be 127.0.0.1:{served.port}: process (\d+) listens there\n", by_port.stderr
+    )
+    assert said is not None
+    assert os.getpgid(int(said[1])) == os.getpgid(pid)
+    assert served.ready()
+    assert served.stop() == 0
+
+
+def test_after_a_kill_it_comes_back_at_once_and_waits_for_what_the_other_one_left(tmp_path: Path) -> None:
+    served = Served(tmp_path).start()
+    assert served.process is not None
+    served.process.kill()  # its children are told to stop, and finish what they do first
+    served.process.wait()
+    served.start()
+    again = served.process
+    assert again is not None
+    refused = second(served, tmp_path, port=free_port(), data=served.data)
+    assert (refused.returncode, f"process {again.pid} serves it" in refused.stderr) == (1, True)
+    assert served.stop() == 0
+    assert (served.data / "serve.lock").read_bytes() == b""
+    served.start()
+    assert served.stop() == 0
+
+
+@pytest.mark.parametrize("actors", [["imaging_source"], ["Registry"], ["registry", ""], ["repository", "gateway"]])
+def test_an_actor_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, actors: list[str]) -> None:
+    (tmp_path / "xds.toml").write_text(f"[server]\nactors = {actors}\n")
+    with pytest.raises(Unusable, match=r"there is no actor .*; there are registry, repository, imaging-source"):
+        check_listen(load(tmp_path / "xds.toml", {}))

@@ -1,4 +1,7 @@
-"""The command line, one file a command group.  Exit code 0 done, 1 refused or failed, 2 wrong use."""
+"""The command line, one file a command group.
+
+Exit code 0 done, 1 refused or failed, 2 wrong use, 3 the question cannot match (unknown authority, unknown patient).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 import click
 
 from xds import __version__
-from xds.errors import Unusable
+from xds.errors import CannotMatch, Unusable
 
 # Each command, and the module that holds it: read when it is called, so that none waits for another's imports.
 COMMANDS = {
@@ -57,4 +60,4 @@ def main() -> None:
         commands.main(standalone_mode=True)
     except Unusable as problem:
         click.echo(f"xds: {problem}", err=True)
-        sys.exit(1)
+        sys.exit(3 if isinstance(problem, CannotMatch) else 1)

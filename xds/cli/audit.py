@@ -65,12 +65,15 @@ def _wanted(transaction: str, since: datetime | None, until: datetime | None, fa
 def list_(config: Path | None, data: str | None, json_: bool, most: int, **given: Any) -> None:
     """Print the newest records.  Looking is itself recorded."""
     from xds.audit.messages.plain import one_line, summary
+    from xds.audit.search.covering import covered
     from xds.store.audit import search
     from xds.store.engine import reading
 
     loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
+            if given["patient"]:
+                covered(connection, loaded.settings, given["patient"])
             records = search.found(connection, _wanted(**given), most)
         looked(engine, loaded)
     rows = [
@@ -104,6 +107,8 @@ def forwarding(config: Path | None, data: str | None, json_: bool) -> None:
     if json_:
         print_json(rows)
         return
+    if not rows:
+        click.echo("records are sent on to nobody: audit.forward_to is not set")
     for row in rows:
         click.echo("{to}  {waiting} waiting, {unsent} cannot be sent".format(**row))
 

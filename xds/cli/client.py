@@ -16,8 +16,11 @@ from xds.audit.messages.parties import Party
 from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
-from xds.settings.sections import Loaded, Peer, Settings
+from xds.metadata.identifiers import PatientId
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Peer, Settings
 from xds.store.audit.records import record
+from xds.store.engine import reading
+from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send
@@ -27,12 +30,16 @@ from xds.wire.xua import claimed, header_block
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_NOT_TOLD = ("default", "made at first start")
+"""Where a list of authorities comes from that says nothing of a registry elsewhere."""
+
+
 class Desk:
     """One client command: its settings, and its audit."""
 
     def __init__(self, loaded: Loaded, engine: sa.Engine | None, audit_to: str) -> None:
         self.settings: Settings = loaded.settings
-        self._engine, self._audit_to = engine, audit_to
+        self._engine, self._audit_to, self._sources = engine, audit_to, loaded.sources
         self._node = source_of(loaded.settings)
         self._person, self.header_blocks = _person(loaded.settings.xua.assertion)
 
@@ -69,6 +76,24 @@ class Desk:
             yield event
         finally:
             self._keep(event)
+
+    def standing(self, registry: str, patient_id: PatientId) -> tuple[Standing, str, Sequence[str]]:
+        """How an id stands at a registry that has nothing for it, as far as this node knows.
+
+        Also who goes on for it where it was merged, and the authorities of the affinity domain.
+        """
+        base, _, name = registry.rstrip("/").removesuffix("/registry").rpartition("/")
+        own = {f"{scheme}://{self.settings.server.listen}" for scheme in ("http", "https")}
+        own |= {self.settings.server.public_url.rstrip("/")} - {""}
+        is_default = registry.rstrip("/").removesuffix("/registry") in own
+        domain = DEFAULT_DOMAIN if is_default else name if base in own else ""
+        here = self.settings.affinity_domains.get(domain)
+        if here is not None and self._engine is not None and "registry" in self.settings.server.actors:
+            with reading(self._engine) as connection:
+                return *standing(connection, domain, here.assigning_authorities, patient_id), here.assigning_authorities
+        is_told = self._sources.get("domain.assigning_authorities", "default") not in _NOT_TOLD
+        authorities = self.settings.domain.assigning_authorities if is_told else ()
+        return elsewhere(authorities, patient_id), "", authorities
 
     def _event(self, transaction: Transaction, url: str) -> AuditEvent:
         host = socket.gethostname()
@@ -175,4 +200,21 @@ def desk(config: Path | None, data: str | None, audit_to: str | None) -> Iterato
         lines = (f"  {f.code}: {f.context}{f' ({f.location})' if f.location else ''}" for f in refused.findings)
         raise Unusable("refused:\n" + "\n".join(lines)) from None
     except (NoReply, Faulted) as problem:
-        raise Unusable(str(problem)) from None
+        raise Unusable(_advised(str(problem)) if isinstance(problem, NoReply) else str(problem)) from None
+
+
+# What a client says of an exchange that failed, and what that means to somebody at a keyboard.
+_ADVICE = {
+    "ConnectionError": "nobody answers there.  Is the server running?",
+    "no connection": "nobody answers there.  Is the server running?",
+    "Timeout": "no answer in time.",
+    "not well-formed XML": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
+    "text/html": "what answers there is a web page, no SOAP service.  Addresses end in /registry and /repository.",
+    "text/plain": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
+}
+
+
+def _advised(text: str) -> str:
+    """What went wrong, in words that say what to do."""
+    advice = next((advice for sign, advice in _ADVICE.items() if sign in text), "")
+    return f"{text}: {advice}" if advice else text

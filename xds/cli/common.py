@@ -112,5 +112,10 @@ def time_of(microseconds: int) -> str:
     return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}Z" if microseconds else ""
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """How many there are of something: 1 study, 2 studies."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import as_json, print_json
+from xds.cli.common import as_json, counted, print_json
 from xds.cli.options import audited, searching
 from xds.errors import Unusable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from xds.actors.document_consumer import Search
     from xds.cli.client import Desk
     from xds.cli.fetching import Outcome, Way
@@ -78,11 +76,20 @@ def fetch(
         print_json({f: getattr(outcome, f) for f in ("studies", "promised", "arrived", "kept_before", "size_bytes")}
                    | {"problems": with_problems})  # fmt: skip
     else:
-        click.echo(f"{outcome.studies} studies: {outcome.arrived} of {outcome.promised} instances arrived"
-                   f"{f', {outcome.kept_before} were here' if outcome.kept_before else ''}")  # fmt: skip
+        click.echo(_said(outcome))
         for problem in with_problems:
             click.echo(f"  {problem}", err=True)
     sys.exit(1 if with_problems else 0)
+
+
+def _said(outcome: Outcome) -> str:
+    """What came, in a line."""
+    from rich.filesize import decimal
+
+    before = f", {outcome.kept_before} of them {'was' if outcome.kept_before == 1 else 'were'} here before"
+    images = f"{outcome.arrived} of {counted(outcome.promised, 'image')} arrived"
+    size = f", {decimal(outcome.size_bytes)}" if outcome.size_bytes else ""
+    return f"{counted(outcome.studies, 'study', 'studies')}: {images}{before if outcome.kept_before else ''}{size}"
 
 
 def fetch_all(at: Desk, registry: str, search: Search, to: Path, outcome: Outcome, *, quiet: bool) -> None:
@@ -100,11 +107,12 @@ def _fetched(
     at: Desk, entries: Sequence[DocumentEntry], to: Path, outcome: Outcome, *, quiet: bool, way: Way = "auto"
 ) -> None:
     from xds.cli.fetching import Fetch, document
+    from xds.cli.progress import progress
     from xds.wire.spool import Spool
 
     to.mkdir(parents=True, exist_ok=True)
-    with _progress(quiet) as progress, Spool(to / ".incoming") as spool:
-        fetch = Fetch(at, to, spool, progress, outcome, way)
+    with progress(quiet=quiet) as bar, Spool(to / ".incoming") as spool:
+        fetch = Fetch(at, to, spool, bar, outcome, way)
         for entry in entries:
             document(fetch, entry)
     with contextlib.suppress(OSError):  # another fetch into the same folder may be under way
@@ -143,13 +151,3 @@ def _studies(entry: DocumentEntry) -> set[str]:
 
 def _began(entry: DocumentEntry) -> str:
     return entry.service_start_time.padded if entry.service_start_time else ""
-
-
-def _progress(quiet: bool) -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=Console(stderr=True), disable=quiet,
-    )  # fmt: skip

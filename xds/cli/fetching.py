@@ -15,12 +15,13 @@ from typing import Literal
 
 import pydicom
 from pydicom.errors import InvalidDicomError
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 
 from xds.actors.document_consumer import batches, retrieve, retrieve_images
 from xds.archives.interface import Gone, NotAnswering
 from xds.archives.web import Web
 from xds.cli.client import Desk
+from xds.cli.progress import Images
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.endpoints.dicomweb.service import RAD_107
 from xds.errors import Finding, Unusable
@@ -71,7 +72,7 @@ class Fetch:
     at: Desk
     to: Path
     spool: Spool
-    progress: Progress
+    progress: Images
     outcome: Outcome
     way: Way = "auto"
     lock: Lock = field(default_factory=Lock)
@@ -123,7 +124,7 @@ def _images(fetch: Fetch, entry: DocumentEntry, spooled: Spooled) -> None:
     fetch.outcome.studies += 1
     fetch.outcome.promised += manifest.count
     fetch.outcome.folders.append(folder)
-    task = fetch.progress.add_task(f"study …{manifest.study_instance_uid[-12:]}", total=manifest.count)
+    task = fetch.progress.study(f"study …{manifest.study_instance_uid[-12:]}", manifest.count)
     study = _Study(fetch, str(entry.patient_id), manifest, folder, task)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda one: study.from_source(*one), study.missing()))
@@ -152,7 +153,7 @@ class _Study:
             if _path(self.folder, request).exists():
                 self.fetch.outcome.kept_before += 1
                 self.fetch.outcome.arrived += 1
-                self.fetch.progress.advance(self.task)
+                self.fetch.progress.came(self.task)
             else:
                 found.setdefault((location, series.retrieve_url), []).append(request)
         for (location, url), requests in found.items():
@@ -219,7 +220,7 @@ class _Study:
     def _keep(self, request: InstanceRequest, spooled: Spooled | None) -> None:
         """Keep an instance if it is the one that the manifest promised."""
         uid = request.document.document_unique_id
-        self.fetch.progress.advance(self.task)
+        self.fetch.progress.came(self.task, spooled.size_bytes if spooled is not None else 0)
         if spooled is None:
             self.fetch.problem(f"{uid}: promised and did not come")
             return

@@ -7,37 +7,47 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import as_json, print_json
+from xds.cli.common import as_json, counted, print_json
 from xds.cli.options import audited, searching
-from xds.cli.patient import patient_id
-from xds.errors import Unusable
+from xds.errors import CannotMatch, ErrorCode, Refused, Unusable
 
 if TYPE_CHECKING:
     from xds.actors.document_consumer import Search
     from xds.cli.client import Desk
     from xds.metadata.document_entry import DocumentEntry
+    from xds.metadata.identifiers import PatientId
+    from xds.store.registry.standing import Standing
 
 
 def search_of(patient: str, study: str, accession: str, modality: str, since: str, until: str) -> Search:
     """What the options say.
 
     Raises:
-        Unusable: the patient id or the accession number is malformed.
+        CannotMatch: the patient id is malformed.
+        Unusable: the accession number is.
     """
     from xds.actors.document_consumer import Search
+    from xds.metadata.identifiers import PatientId
 
     number, _, authority = accession.partition("^^^")
     if authority and not (authority.startswith("&") and authority.endswith("&ISO")):
         raise Unusable("the accession number is not of the form NUMBER^^^&OID&ISO")
-    return Search(
-        patient_id(patient), study, number, authority.removeprefix("&").removesuffix("&ISO"), modality, since, until
-    )
+    try:
+        whom = PatientId.parse(patient)
+    except ValueError as problem:
+        raise CannotMatch(f"the patient id is {problem}") from None
+    return Search(whom, study, number, authority.removeprefix("&").removesuffix("&ISO"), modality, since, until)
 
 
 def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
-    """The entries that a registry has for a search; the query is audited."""
+    """The entries that a registry has for a search; the query is audited.
+
+    Raises:
+        CannotMatch: the registry, or this node where it is its own, says that nobody is called so.
+    """
     from xds.actors.document_consumer import read_entries
     from xds.ebxml.query import read_request
+    from xds.store.registry.standing import Standing
     from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
     from xds.wire.stored_query_client import StoredQueryClient
     from xds.wire.xml import parse
@@ -47,10 +57,35 @@ def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
     client = StoredQueryClient(
         registry, certificate=peer.certificate, key=peer.key, trusted=peer.trusted, header_blocks=at.header_blocks
     )
-    with at.transaction(ITI_18, registry) as event:
-        request = client.request(query_id, "LeafClass", parameters)
-        event.about_query(read_request(parse(request)), request)
-        return read_entries(client.send(query_id, "LeafClass", parameters))
+    try:
+        with at.transaction(ITI_18, registry) as event:
+            request = client.request(query_id, "LeafClass", parameters)
+            event.about_query(read_request(parse(request)), request)
+            entries = read_entries(client.send(query_id, "LeafClass", parameters))
+    except Refused as refused:
+        if {finding.code for finding in refused.findings} != {ErrorCode.UNKNOWN_PATIENT_ID}:
+            raise
+        raise CannotMatch(_nothing(at, registry, search.patient_id, Standing.UNKNOWN)) from None
+    if not entries:
+        click.echo(_nothing(at, registry, search.patient_id), err=True)
+    return entries
+
+
+def _nothing(at: Desk, registry: str, patient_id: PatientId, by_registry: Standing | None = None) -> str:
+    """Why there is nothing, as far as it is known; ``by_registry``: as the registry itself says.
+
+    Raises:
+        CannotMatch: nobody is called so.
+    """
+    from xds.store.registry.standing import Standing, said
+
+    standing, survivor, authorities = at.standing(registry, patient_id)
+    if standing is Standing.UNSURE and by_registry is not None:
+        standing = by_registry
+    text = said(standing, authorities, survivor)
+    if standing not in (Standing.KNOWN, Standing.UNSURE):
+        raise CannotMatch(text)
+    return text
 
 
 @click.command(epilog="Example: xds find --patient 'anna^^^&1.2.3.4&ISO' --modality CT --data ./xds-data")
@@ -70,7 +105,7 @@ def find(
     data: str | None,
     audit_to: str,
 ) -> None:
-    """Find a patient's documents in a registry."""
+    """Find a patient's documents in a registry.  Exit code 3: nobody of this id is known there."""
     from xds.cli.client import desk
 
     with desk(config, data, audit_to) as at:
@@ -81,7 +116,7 @@ def find(
         return
     for row in rows:
         click.echo(f"{row['start'] or '-':14}  {row['modalities']:8}  {row['title']}  {row['uniqueId']}")
-    click.echo(f"{len(rows)} documents")
+    click.echo(counted(len(rows), "document"))
 
 
 def _row(entry: DocumentEntry) -> dict[str, str]:

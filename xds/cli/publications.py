@@ -26,7 +26,8 @@ def list_(state: str | None, config: Path | None, data: str | None, json_: bool)
     from xds.store import publications as store
     from xds.store.engine import reading
 
-    with database(settings(config, data)) as engine, reading(engine) as connection:
+    loaded = settings(config, data)
+    with database(loaded) as engine, reading(engine) as connection:
         found = store.listed(connection, state or "")
     rows = [
         {
@@ -38,6 +39,10 @@ def list_(state: str | None, config: Path | None, data: str | None, json_: bool)
     if json_:
         print_json(rows)
         return
+    if not rows:
+        is_set = loaded.settings.imaging_source.publish_to
+        why = f"no study is {state}" if state and is_set else "the archive has no study yet"
+        click.echo(why if is_set else "nothing is published here: imaging_source.publish_to is not set")
     for row in rows:
         click.echo("{state:10}  {study}  {reason}".format(**row).rstrip())
 

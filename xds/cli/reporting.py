@@ -38,15 +38,15 @@ def report(
 ) -> None:  # fmt: skip
     """Print who saw a patient, what a person saw, what failed, emergency overrides, or unusual accesses to decide on.
 
-    WHOM is the patient as CX, or the person or system.
+    WHOM is the patient as CX, or the person or system.  Exit code 3: nobody of this id is known, nor in any record.
     """
     from xds.audit.messages.plain import one_line
+    from xds.audit.search.covering import covered
     from xds.audit.search.indexing import by_values
     from xds.audit.search.reports import REPORTS
     from xds.store.audit import review, search
     from xds.store.audit.records import Recorded
     from xds.store.engine import reading
-    from xds.store.registry import patients
 
     about = REPORTS.get(what)  # None: unusual accesses, which are kept as such
     if bool(about and about.needs) != bool(whom):
@@ -57,7 +57,7 @@ def report(
             if about is None:
                 unusual = review.unusual(connection, most=most)
             else:
-                names = patients.aliases(connection, whom) if about.needs == "patient" else [whom]
+                names = covered(connection, loaded.settings, whom) if about.needs == "patient" else [whom]
                 records = dict[int, Recorded]()
                 for name in names:
                     wanted = replace(
@@ -70,12 +70,21 @@ def report(
     if about is None:
         _print_unusual(unusual, json_)
         return
+    if about.needs == "patient":
+        click.echo(one_line(f"covers {' and '.join(names)}"), err=True)
     if json_:
         print_json([line.as_json() for line in lines])
         return
+    if not lines:
+        click.echo(one_line(f"no records of this{f': {whom}' if whom else ''}{_between(since, until)}"))
     for line in lines:
         kinds = ", ".join(f"{kind} × {count}" for kind, count in line.kinds.items())
         click.echo(one_line(f"{line.count:>6}  {time_of(line.last)}  {line.key}  {line.beside}  {kinds}"))
+
+
+def _between(since: datetime | None, until: datetime | None) -> str:
+    """The time that a report is of."""
+    return f"{f' from {since}' if since else ''}{f' until {until}' if until else ''}"
 
 
 def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
@@ -85,6 +94,8 @@ def _print_unusual(found: list[review.Unusual], json_: bool) -> None:
     if json_:
         print_json([dataclasses.asdict(one) for one in found])
         return
+    if not found:
+        click.echo("no unusual access waits for a decision")
     for one in found:
         day = time_of(one.day * review.DAY)[:10]
         click.echo(one_line(f"{day}  {one.reason:14}  {one.known_as}  {one.patient_id}  {one.detail}".rstrip()))

@@ -18,15 +18,20 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
 
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
+    from xds.system.claims import Folder
     from xds.system.logs import to_stderr
     from xds.wire.metrics import prepare
 
     to_stderr()
     loaded = settings(config, data, listen=listen)
-    prepare(loaded.settings.data / "run" / "metrics")
-    from xds.server.listening import check_listen
+    folder = Folder(loaded.settings.data)
+    prepare(loaded.settings.data / "run" / "metrics")  # that of a server that runs would lose its counts
+    from xds.server.listening import check_free_addresses, check_listen
     from xds.server.processes import Supervisor  # after the metrics' folder is known
 
     check_listen(loaded)
+    check_free_addresses(loaded.settings, after_a_kill=folder.was_killed)
     click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")
-    sys.exit(Supervisor(loaded).run())
+    code = Supervisor(loaded).run()
+    folder.done()
+    sys.exit(code)

@@ -5,9 +5,10 @@ ITI TF-2: 3.18, 3.43; RAD TF-2: 4.69.  What runs in this process is called, all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lxml import etree
@@ -17,7 +18,7 @@ from xds.audit.messages.events import AuditEvent
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
-from xds.errors import Refused
+from xds.errors import Finding, Refused
 from xds.imaging import kos
 from xds.imaging.entry import FORMAT_CODE
 from xds.imaging.manifest import Manifest
@@ -38,8 +39,24 @@ REMEMBERED = 100_000
 """Documents of which it is remembered whose they are."""
 
 
+SAID = 200
+"""Characters of a peer's own words that are passed on."""
+
+
 class Unavailable(Exception):
-    """Somebody who is needed does not answer, refuses, or is not known; the message says who, for people to read."""
+    """Somebody who is needed does not answer, refuses, or is not known; the message says who, for people to read.
+
+    ``place`` is a repositoryUniqueId or Retrieve Location UID; ``codes`` are of the errors that were answered.
+    """
+
+    def __init__(self, reason: str, place: str = "", called: str = "", codes: Collection[str] = ()) -> None:
+        """``reason`` goes on after the name of who it is, which is ``called`` so where nobody knows a better one."""
+        super().__init__(f"{called or place} {reason}".strip())
+        self.reason, self.place, self.codes = reason, place, frozenset(codes)
+
+    def of(self, name: Callable[[str], str]) -> str:
+        """The message, with the place as people call it."""
+        return f"{name(self.place)} {self.reason}" if self.place else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +78,8 @@ class Consuming:
         self.peers, self._new_event, self._recorded, self._spool = peers, new_event, recorded, spool
         self._patients: dict[str, str] = {}  # whose a document is that was found a while ago, by its uniqueId
 
-    def studies(self, patient_id: PatientId) -> list[DocumentEntry]:
-        """The manifests of a patient, whichever source they are of.
+    def studies(self, patient_id: PatientId) -> tuple[list[DocumentEntry], int]:
+        """The manifests of a patient, whichever source they are of; and how many other documents there are.
 
         Raises:
             Unavailable: see there.
@@ -72,7 +89,7 @@ class Consuming:
         slots = tuple(Slot(f"${name}", tuple(values)) for name, values in parameters.items())
         asked = AdhocQuery(query_id, "LeafClass", slots)
         body = etree.tostring(write_request(asked))
-        with self._step(ITI_18, client.url) as event, Spool(self._spool) as spool:
+        with self._step(ITI_18, client.url, called="the registry") as event, Spool(self._spool) as spool:
             event.about_query(asked, body)
             event.about_patient(str(patient_id))
             found = read_entries(client.send(ITI_18.action, [body], spool, as_mtom=False).body)
@@ -80,7 +97,7 @@ class Consuming:
         if len(self._patients) > REMEMBERED:
             self._patients = {}
         self._patients |= dict.fromkeys((entry.unique_id for entry in manifests), str(patient_id))
-        return manifests
+        return manifests, len(found) - len(manifests)
 
     def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest:
         """A manifest by where it is kept; ``patient_id``: whose it is said to be, where that was not found here.
@@ -88,9 +105,9 @@ class Consuming:
         Raises:
             Unavailable: see there; also where the document is no manifest.
         """
-        client = _known(self.peers.repository(repository), f"repository {repository} is not in [repositories]")
+        client = _known(self.peers.repository(repository), "is not in [repositories]", repository)
         request = DocumentRequest(repository, unique_id)
-        with self._step(ITI_43, client.url) as event, Spool(self._spool) as spool:
+        with self._step(ITI_43, client.url, repository) as event, Spool(self._spool) as spool:
             if patient_id is not None:
                 self._patients.setdefault(unique_id, str(patient_id))
             event.about_patient(self._patients.get(unique_id, ""))
@@ -99,7 +116,7 @@ class Consuming:
             event.end(failed=not got.documents, findings=got.findings)
             spooled = got.documents.get(unique_id)
             if spooled is None:
-                raise Unavailable(f"repository {repository} does not give the document")
+                raise Unavailable(f"does not give the document{_words(got.findings)}", repository)
             if spooled.size_bytes > MANIFEST_BYTES:
                 raise Unavailable("the document is too long for a manifest")
             try:
@@ -119,13 +136,13 @@ class Consuming:
         if series is None:
             raise Unavailable("the manifest lists no such instance")
         location = series.retrieve_location_uid
-        client = _known(self.peers.source(location), f"source {location} is not in [imaging_sources]")
+        client = _known(self.peers.source(location), "is not in [imaging_sources]", location)
         request = InstanceRequest(
             manifest.study_instance_uid, series.series_instance_uid, DocumentRequest(location, sop_instance_uid)
         )
         asked = ImagingRequest((request,), (EXPLICIT_LITTLE, IMPLICIT_LITTLE))
         with Spool(self._spool) as spool:
-            with self._step(RAD_69, client.url) as event:
+            with self._step(RAD_69, client.url, location) as event:
                 event.about_patient(self._patients.get(manifest.sop_instance_uid, ""))
                 event.about_studies(asked)
                 event.of_classes((i.sop_instance_uid, i.sop_class_uid) for i in series.instances)
@@ -133,26 +150,31 @@ class Consuming:
                 event.end(failed=not got.documents, findings=got.findings)
             spooled = got.documents.get(sop_instance_uid)
             if spooled is None:
-                raise Unavailable(f"source {location} does not give the instance")
+                raise Unavailable(f"does not give the image{_words(got.findings)}", location)
             yield spooled.path
 
     @contextmanager
-    def _step(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
+    def _step(self, transaction: Transaction, url: str, place: str = "", called: str = "") -> Iterator[AuditEvent]:
         """One transaction that we start; its record is kept before what came of it is shown."""
+        called = f"{called or place} ({url})"
         event = self._new_event(transaction, url)
         try:
             yield event
             event.end(failed=False)
         except Refused as refused:
             event.end(failed=True, findings=refused.findings)
-            codes = ", ".join(sorted({finding.code for finding in refused.findings}))
-            raise Unavailable(f"{url} refuses: {codes}") from None
-        except (NoReply, Faulted):
+            codes = [finding.code for finding in refused.findings]
+            raise Unavailable(f"refuses{_words(refused.findings)}", place, called, codes) from None
+        except NoReply as problem:
             event.end(failed=True)
-            raise Unavailable(f"{url} does not answer") from None
+            why = str(problem).removeprefix(f"{url}: ")
+            raise Unavailable(f"does not answer: {why} (tried {_clock()})", place, called) from None
+        except Faulted as fault:
+            event.end(failed=True)
+            raise Unavailable(f"does not do it: {str(fault)[:SAID]}", place, called) from None
         except ValueError:
             event.end(failed=True)
-            raise Unavailable(f"{url} answers what is not understood") from None
+            raise Unavailable("answers what is not understood", place, called) from None
         except NotKept:
             event.end(failed=True)
             raise Unavailable("there is no room here for what came") from None
@@ -160,7 +182,17 @@ class Consuming:
             self._recorded(event)
 
 
-def _known(client: Client | None, otherwise: str) -> Client:
+def _words(findings: Sequence[Finding]) -> str:
+    """What the other side says of it, in its own words."""
+    said = dict.fromkeys(f"{one.code}, {one.context}"[:SAID].strip(", ") for one in findings[:3])
+    return f": {'; '.join(said)}" if said else ""
+
+
+def _clock() -> str:
+    return f"{datetime.now(UTC):%H:%M} UTC"
+
+
+def _known(client: Client | None, otherwise: str, place: str = "") -> Client:
     if client is None:
-        raise Unavailable(otherwise)
+        raise Unavailable(otherwise, place)
     return client

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,29 +13,26 @@ from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
-from xds.endpoints.console.region import Places
+from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
 from xds.endpoints.console.sealing import Sealer
 from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
+from xds.metadata.identifiers import PatientId
 from xds.server.affinity_domain import AffinityDomain
+from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
-from xds.store.audit import records as audit_store
 from xds.store.deployment import console_key
-from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
-from xds.store.work import Database
+from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.cors import Cors
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
-
-FREE_BYTES = 64 * 1024 * 1024
-"""Of the disk that documents come to; with less a node is not ready."""
 
 
 class Application:
@@ -75,7 +70,8 @@ class Application:
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
-            blueprints.append(region_pages(consumer, places))
+            authorities, knows = _known(loaded, self.engine)
+            blueprints.append(region_pages(consumer, places, knows, authorities))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
             blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
@@ -87,9 +83,11 @@ class Application:
             blueprints.append(
                 search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
             )
-        problems = lambda: not_ready(self.database)  # noqa: E731
+        readiness = Readiness(settings, self.database)
         forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
-        self._pages: Any = console.make(settings, numbers, problems, self.metrics, ask, blueprints, forwarded)
+        self._pages: Any = console.make(
+            settings, numbers, readiness.report, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
+        )
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
@@ -109,6 +107,21 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:
+    """What this node knows of the patients of the registry that its pages ask: all, where that is its own."""
+    settings, authorities = loaded.settings, loaded.settings.domain.assigning_authorities
+    if settings.console.registry_url:
+        made = loaded.sources.get("domain.assigning_authorities", "default") in ("default", "made at first start")
+        told = () if made else authorities
+        return told, lambda patient_id: (elsewhere(told, patient_id), "")
+
+    def knows(patient_id: PatientId) -> tuple[Standing, str]:
+        with reading(engine) as connection:
+            return standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
+
+    return authorities, knows
 
 
 def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
@@ -133,22 +146,3 @@ def settings_names(settings: Settings) -> dict[str, str]:
              for uid, peer in table.items()}  # fmt: skip
     here = settings.audit.enterprise_site_id or "here"
     return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
-
-
-def not_ready(database: Database) -> Iterable[str]:
-    """What keeps a deployment from serving."""
-    try:
-        with reading(database.engine) as connection:
-            if audit_store.oldest_unnumbered_seconds(connection) > 30:
-                yield "audit: records wait for the sequencer for over 30 s"
-    except Exception:
-        log.exception("database.unreachable")
-        yield "database: cannot be read"
-    if not os.access(database.blobs.staging, os.W_OK):
-        yield "documents: cannot be written"
-    elif shutil.disk_usage(database.blobs.staging).free < FREE_BYTES:
-        yield f"documents: less than {FREE_BYTES // 2**20} MiB of the disk are left"
-    try:
-        database.blobs.holding([("0" * 64, 0)])
-    except NotReachable:
-        yield "documents: the object store does not answer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from pathlib import Path
 
 from xds.access.senders import Senders
@@ -12,7 +13,8 @@ from xds.errors import Unusable
 from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
-from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.settings.sections import ACTORS, DEFAULT_DOMAIN, Loaded, Settings
+from xds.system.claims import check_free
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
@@ -37,6 +39,31 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
+    """See that every address is free; after a kill the processes of the server before are given the time they have.
+
+    Raises:
+        Unusable: somebody else listens at one; the message says who.
+    """
+    domains = settings.affinity_domains.items() if "registry" in settings.server.actors else ()
+    stream = {
+        "server.listen": settings.server.listen,
+        "imaging_source.cstore_listen": settings.imaging_source.cstore_listen,
+    }
+    stream |= {_feed(name): domain.mllp_listen for name, domain in domains}
+    stream |= {"syslog.tls": settings.syslog.tls, "syslog.tcp": settings.syslog.tcp}
+    patience = settings.server.stop_seconds + 5 if after_a_kill else 0.0
+    for name, listen in stream.items():
+        if listen:
+            check_free(name, address(listen), socket.SOCK_STREAM, patience)
+    if settings.syslog.udp:
+        check_free("syslog.udp", address(settings.syslog.udp), socket.SOCK_DGRAM, patience)
+
+
+def _feed(domain: str) -> str:
+    return "mllp.listen" if domain == DEFAULT_DOMAIN else f"domains.{domain}.mllp_listen"
+
+
 def check_listen(loaded: Loaded) -> None:
     """Without mutual TLS the server listens on loopback only, unless the operator says so by name.
 
@@ -44,10 +71,10 @@ def check_listen(loaded: Loaded) -> None:
         Unusable: it would listen wider, or another setting keeps it from starting.
     """
     settings = loaded.settings
-    feeds = {
-        "mllp.listen" if name == DEFAULT_DOMAIN else f"domains.{name}.mllp_listen": domain.mllp_listen
-        for name, domain in settings.affinity_domains.items()
-    }
+    unknown = [actor for actor in settings.server.actors if actor not in ACTORS]
+    if unknown:
+        raise Unusable(f"server.actors: there is no actor {', '.join(unknown)}; there are {', '.join(ACTORS)}")
+    feeds = {_feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
     feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
     feeds["syslog.tls"] = settings.syslog.tls
     plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}

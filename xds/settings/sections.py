@@ -17,6 +17,9 @@ from xds.errors import Unusable
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
 
+ACTORS = ("registry", "repository", "imaging-source")
+"""What ``server.actors`` may name: the last parts of the actors' paths."""
+
 ROLES = ("auditor", "operator", "viewer")
 """Of people who sign in at the console: what its pages show them."""
 
@@ -34,7 +37,7 @@ class Server:
     data: str = "xds-data"  # folder of everything that this deployment keeps
     database: str = ""  # SQLAlchemy URL; empty: SQLite in the data folder
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
-    actors: tuple[str, ...] = ("registry", "repository", "imaging-source")  # which it plays
+    actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     threads: int = 8  # threads a web process keeps for short requests
     upload_threads: int = 8  # threads a web process keeps for long request bodies

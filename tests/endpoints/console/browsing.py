@@ -14,8 +14,8 @@ from tests.needs import missing
 
 
 @contextmanager
-def a_browser(*, dark: bool = False, scripts: bool = True) -> Iterator[Page]:
-    """A page of a browser that has nothing of another's."""
+def a_browser(*, dark: bool = False, scripts: bool = True, failing: bool = False) -> Iterator[Page]:
+    """A page of a browser that has nothing of another's; ``failing``: requests that fail are what is looked at."""
     chromium = shutil.which("chromium")
     if chromium is None:
         missing("Chromium", "chromium")
@@ -27,7 +27,15 @@ def a_browser(*, dark: bool = False, scripts: bool = True) -> Iterator[Page]:
         )  # fmt: skip
         page.set_default_timeout(20_000)
         wrong: list[str] = []
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        expected = "Failed to load resource" if failing else None
+        page.on(
+            "console",
+            lambda said: (
+                wrong.append(said.text)
+                if said.type == "error" and not (expected and said.text.startswith(expected))
+                else None
+            ),
+        )
         page.on("pageerror", lambda problem: wrong.append(str(problem)))
         yield page
         browser.close()

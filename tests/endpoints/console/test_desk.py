@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from html import unescape
+from html import escape, unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError
@@ -296,7 +296,7 @@ def test_who_saw_a_patient_is_told_of_all_ids_that_were_merged(site: Site) -> No
     browser.sign_in("anna")
     form = {"to": "/console/audit/reports/patient", "patient": str(other)}
     page = browser.got("/console/find", form)[1]
-    assert "Also known as" in page
+    assert f"Covers <code>{escape(str(other))}</code>. Also known as" in page
     assert "ITI-18" in page
     assert "also known as" in browser.got("/console/find", form | {"to": "/console/audit"})[1]
 
@@ -410,7 +410,17 @@ def test_the_log_is_searched_by_patient_and_drawn_by_day(site: Site) -> None:
     assert page.count('<tr><td class="day">') == 1
     today = datetime.now(UTC).date().isoformat()
     assert re.search(rf'aria-label="{today}T\d\d:00: 1 records, 0 failed"', page)
-    assert "No record meets this" in browser.got("/console/audit?patient=nobody")[1]
+    # What can find nothing is no search without results: it is said to be none (and so is a report).
+    nobody = f"nobody^^^&{AUTHORITY}&ISO"
+    for path in ("/console/audit?", "/console/audit/reports/patient?"):
+        for given, why in (
+            ("nobody", "This is no patient id"),
+            (nobody, "Unknown patient"),
+            ("a^^^&1.9&ISO", "Unknown auth"),
+        ):
+            status, page, _ = browser.got(f"{path}patient={quote(given)}")
+            assert (status, why in page, "No record" in page) == (400, True, False)
+    assert "No record meets this" in browser.got(f"/console/audit?patient={quote(str(ANNA))}&event=ITI-57")[1]
     assert "A time is written as" in browser.got("/console/audit?since=yesterday")[1]
 
 

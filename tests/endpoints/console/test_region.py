@@ -22,7 +22,10 @@ from tests.needs import missing
 from tests.server.test_application import Site, serving
 from xds.endpoints.console import region
 from xds.endpoints.console.region import _line
-from xds.metadata.identifiers import PatientId
+from xds.metadata.datatypes import Code
+from xds.metadata.identifiers import Oid, PatientId
+from xds.settings.sections import DEFAULT_DOMAIN
+from xds.store.registry import patients
 from xds.store.tables import audit_record
 from xds.wire.soap import around
 
@@ -85,7 +88,8 @@ def test_a_patients_studies_are_listed_and_drawn_by_their_source(clinic: Site) -
     assert page.count('<tr id="study-') == 1
     assert re.search(r'class="who">North Hospital<', page)
     assert 'href="#study-0"' in page
-    assert "No study of this patient" in patient_page(clinic, BERT)
+    # The clinic's registry is elsewhere, and answers Success with nothing for whom it does not know.
+    assert "No documents, or an unknown patient" in patient_page(clinic, BERT)
 
 
 def test_a_manifest_is_shown_as_a_tree_with_where_each_part_lives(clinic: Site, north: Site) -> None:
@@ -103,7 +107,7 @@ def test_pictures_of_another_site_are_shown_here(clinic: Site) -> None:
     for address in (thumbnail, frame, f"{frame}?window=40,400,LINEAR", f"{frame}?window=nonsense"):
         assert picture(clinic, address).startswith(b"\xff\xd8")
     viewer = got(clinic, link(tree, "/series/[0-9.]+\\?"))[1]
-    assert viewer.count("/frames/1") == 4  # three, and the first that is shown
+    assert viewer.count("/frames/1/rendered") == 4  # without scripts: the first, and a link to each
 
 
 def picture(site: Site, address: str) -> bytes:
@@ -135,6 +139,39 @@ def test_what_is_in_this_process_is_called_and_links_to_its_own_viewer(north: Si
 def test_what_is_no_patient_id_is_said_so(north: Site, patient: str) -> None:
     status, page = got(north, f"/console/patients?patient={quote(patient)}")
     assert (status, 'role="alert"' in page) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("patient", "here", "elsewhere"),
+    [
+        (PatientId("annna", AUTHORITY), "Unknown patient", "No documents, or an unknown patient"),
+        (PatientId("anna", Oid("1.2.9.9")), f"Unknown authority: ids of this affinity domain are of {AUTHORITY}",
+         f"Unknown authority: ids of this affinity domain are of {AUTHORITY}"),
+        (PatientId("empty", AUTHORITY), "The patient is known, and has no study", "No documents, or an unknown"),
+        (PatientId("letters", AUTHORITY), "The patient is known, and has no study", "The patient is known, and has no"),
+        (PatientId("before", AUTHORITY), f"merged into anna^^^&amp;{AUTHORITY}&amp;ISO", "No documents, or an unknown"),
+    ],
+)  # fmt: skip
+def test_each_reason_for_no_studies_is_told_in_its_own_words(
+    north: Site, clinic: Site, patient: PatientId, here: str, elsewhere: str
+) -> None:
+    anna = PatientId("anna", AUTHORITY)
+    with north.application.engine.begin() as connection:
+        for name in ("anna", "empty", "before"):
+            patients.add(connection, DEFAULT_DOMAIN, PatientId(name, AUTHORITY))
+        patients.merge(connection, DEFAULT_DOMAIN, PatientId("before", AUTHORITY), anna)
+    letters = PatientId("letters", AUTHORITY)
+    entry = an_entry(patient_id=letters, format_code=Code("urn:ihe:pcc:xphr:2007", "1.3.6.1.4.1.19376.1.2.3", "XPHR"))
+    north.provide(a_submission(patient=letters, entries=[entry]), [b"A" * (entry.size or 0)])
+    for site, said in ((north, here), (clinic, elsewhere)):
+        page = patient_page(site, patient)
+        assert said in page
+        assert page.count(' role="') == 2  # the form's, and that one answer's
+
+
+def test_a_registry_that_refuses_an_unknown_patient_says_so(north: Site, clinic: Site) -> None:
+    north.application.domains[DEFAULT_DOMAIN].actors.registry._refuse_unknown = True  # as by registry.unknown_patient
+    assert "Unknown patient: the registry has nobody of this id" in patient_page(clinic, BERT)
 
 
 def test_a_registry_that_does_not_answer_is_said_so(clinic: Site, north: Site, tmp_path: Path) -> None:
@@ -201,7 +238,7 @@ def test_an_answer_that_is_not_understood_is_said_so(tmp_path: Path) -> None:
 def test_behind_a_proxy_that_has_the_server_under_a_path_the_pages_work(tmp_path: Path) -> None:
     text = '[server]\npublic_url = "https://host.example/xds"\n'
     with serving(f"sqlite:///{tmp_path / 'xds.sqlite'}", tmp_path, text) as site:
-        assert "No study of this patient" in patient_page(site, PatientId("o'neil", AUTHORITY))
+        assert "Unknown patient" in patient_page(site, PatientId("o'neil", AUTHORITY))
         assert {one[3] for one in transactions(site)} == {f"o'neil^^^&{AUTHORITY}&ISO"}
 
 
@@ -237,4 +274,4 @@ def test_in_a_browser_a_remote_series_is_shown(clinic: Site, tmp_path: Path) -> 
          f"--user-data-dir={tmp_path}/browser", "--dump-dom", clinic.url + link(tree, "/series/[0-9.]+\\?")],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert "Image 1 of 3 (1), window as stored, 100 %" in done.stdout
+    assert "Image 1 of 3 (1), window 4111 / 7710 as stored, 100 %" in done.stdout

@@ -142,4 +142,7 @@ def test_a_page_shows_values_that_no_link_has_room_for(site: Site) -> None:
     number = re.findall(rf"{PATH}/\d+", browser.got(PATH)[1])[0]
     assert browser.got(number)[0] == 200
     kept = {"to": PATH, **dict.fromkeys(("patient", "user", "organisation", "study", "source"), "😀" * 75)}
-    assert browser.got("/console/find", kept)[0] == 200
+    # That is nobody's id, which the page says; all else of it is searched for.
+    status, page, _ = browser.got("/console/find", kept)
+    assert (status, "This is no patient id" in page) == (400, True)
+    assert browser.got("/console/find", kept | {"patient": ""})[0] == 200

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as Reply
 
 from xds import __version__
+from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.audit.messages.plain import visible
 from xds.endpoints.console import looking
 from xds.endpoints.console.trouble import trouble
@@ -19,20 +20,21 @@ from xds.wire.metrics import Metrics
 def make(
     settings: Settings,
     served: Mapping[str, Sequence[str]],
-    problems: Callable[[], Iterable[str]],
+    readiness: Callable[[], tuple[bool, str]],
     metrics: Metrics,
     ask: looking.Ask | None = None,
+    source: ImagingDocumentSource | None = None,
     blueprints: Sequence[Blueprint] = (),
     counted_elsewhere: Callable[[], str] = str,
 ) -> Flask:
     """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
 
     ``counted_elsewhere`` are metrics of other processes, as text.
-    ``ask`` answers DICOMweb where there are images to look at; ``blueprints`` are the rest.
+    ``ask`` answers DICOMweb where there are images to look at, those of ``source``; ``blueprints`` are the rest.
     """
     flask = Flask(__name__, static_url_path="/console/static")
     if ask is not None:
-        flask.register_blueprint(looking.pages(ask))
+        flask.register_blueprint(looking.pages(ask, source))
     for blueprint in blueprints:
         flask.register_blueprint(blueprint)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
@@ -43,9 +45,9 @@ def make(
 
     @flask.get("/readyz")
     def ready() -> Response:
-        """Database reachable, store writable, audit log not behind."""
-        found = list(problems())
-        return _text(503 if found else 200, "\n".join(found) or "ready")
+        """Whether this node is ready, and each thing that it depends on."""
+        is_ready, said = readiness()
+        return _text(200 if is_ready else 503, said)
 
     @flask.get("/metrics")
     def counted() -> Response:
@@ -91,10 +93,10 @@ _REASONS = {
     405: "There is nothing at this address.", 413: "This is more than the server takes at once.",
 }  # fmt: skip
 
-# Inline styles are the viewer's zoom.
+# Inline styles are the viewer's zoom; it fetches pictures itself, because an img does not tell why there is none.
 _POLICY = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _TITLES = {
     "registry": "Document Registry",

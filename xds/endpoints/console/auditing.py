@@ -18,6 +18,7 @@ from xds.endpoints.console.desk import AuditDesk, Look
 from xds.endpoints.console.sealing import Sealer, TooLong
 from xds.endpoints.console.signing_in import from_our_form
 from xds.endpoints.console.trouble import trouble
+from xds.errors import CannotMatch
 from xds.store.audit.records import Recorded, now_microseconds
 from xds.store.audit.review import DAY
 from xds.store.audit.search import HOUR, Page, Position, Wanted
@@ -131,9 +132,15 @@ def pages(log: AuditDesk, sealer: Sealer) -> Blueprint:
         asked = Search.of(request.args)
         if asked.wrong:
             return shown(asked, Page([], None), None, []), 400
+        others = list[str]()
+        try:
+            if "patient" in asked.given:
+                others = log.covered(asked.given["patient"])[1:]
+        except CannotMatch as problem:
+            log.looked(look(), asked.given)
+            return shown(replace(asked, wrong=str(problem)), Page([], None), None, []), 400
         found = log.page(asked.wanted, PAGE)
         chart = _chart(asked, log)
-        others = log.aliases(asked.given["patient"])[1:] if "patient" in asked.given else []
         log.looked(look(), asked.given)
         return shown(asked, found, chart, others)
 

@@ -19,6 +19,7 @@ from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.search import indexing
+from xds.audit.search.covering import covered
 from xds.settings.sections import Settings
 from xds.store import accounts
 from xds.store.accounts import Account
@@ -28,7 +29,6 @@ from xds.store.audit.records import Recorded, now_microseconds
 from xds.store.audit.review import Saved, Unusual
 from xds.store.audit.search import Page, Wanted
 from xds.store.engine import reading
-from xds.store.registry import patients
 
 PATIENCE_SECONDS = 0.7
 """How long a search of the log goes on until it shows what it has found so far."""
@@ -200,10 +200,14 @@ class AuditDesk:
         with reading(self._engine) as connection:
             return search.valued(connection, kind, value)
 
-    def aliases(self, patient_id: str) -> list[str]:
-        """What a patient is and was called: records name them as they were called then."""
+    def covered(self, patient_id: str) -> list[str]:
+        """What a patient is and was called: records name them as they were called then.
+
+        Raises:
+            CannotMatch: nobody is, or was, called so.
+        """
         with reading(self._engine) as connection:
-            return patients.aliases(connection, patient_id)
+            return covered(connection, self._settings, patient_id)
 
     def by_time(self, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
         with reading(self._engine) as connection:

@@ -12,7 +12,11 @@ from flask import Blueprint, Response, abort, render_template, request
 from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, SpoolFull
+from xds.endpoints.console import pictures
 from xds.endpoints.console.trouble import trouble
+from xds.endpoints.dicomweb import render
 from xds.wire.http import HttpReply, HttpRequest
 
 PAGE = 50
@@ -20,9 +24,6 @@ PAGE = 50
 
 INSTANCES = 5000
 """Of one series in the viewer."""
-
-FRAMES = 20_000
-"""Pictures of one series in the viewer."""
 
 _SEARCHES = ("PatientID", "PatientName", "StudyDate", "ModalitiesInStudy", "AccessionNumber")
 
@@ -38,8 +39,8 @@ class NotAnswered(Exception):
         self.status = status
 
 
-def pages(ask: Ask) -> Blueprint:
-    """The pages; ``ask`` answers DICOMweb requests."""
+def pages(ask: Ask, source: ImagingDocumentSource | None) -> Blueprint:
+    """The pages; ``ask`` answers DICOMweb requests, ``source`` is what they are answered from."""
     blueprint = Blueprint("looking", __name__)
 
     @blueprint.get("/console/studies")
@@ -62,17 +63,40 @@ def pages(ask: Ask) -> Blueprint:
         one = _only(_search(ask, "/studies", limit=1, StudyInstanceUID=study))
         within = _only(_search(ask, f"/studies/{study}/series", SeriesInstanceUID=series))
         found = _search(ask, f"/studies/{study}/series/{series}/instances", limit=INSTANCES)
-        frames = _frames(found, f"/dicomweb/studies/{study}/series/{series}/instances")
+        images = _images(found, f"/console/studies/{study}/series/{series}/instances")
         kinds = sorted({UID(_text(i, "SOPClassUID")).name for i in found})
         return render_template(
             "series.html",
             study=_study(one),
             series=_series(within),
-            frames=frames,
+            images=images,
             kinds=kinds,
             found=found,
             text=_text,
         )
+
+    @blueprint.get("/console/studies/<study>/series/<series>/thumbnail")
+    def thumbnail(study: str, series: str) -> Response:
+        members = source.members(study, series) if source is not None else ()
+        middle = members[len(members) // 2] if members else None  # which is what DICOMweb shows
+        return picture(f"/studies/{study}/series/{series}/thumbnail", middle)
+
+    @blueprint.get("/console/studies/<study>/series/<series>/instances/<instance>/frames/<frame>/rendered")
+    def rendered(study: str, series: str, instance: str, frame: str) -> Response:
+        window = request.args.get("window", "")[:60]
+        path = f"/studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered"
+        held = next(iter(source.members(study, series, instance)), None) if source is not None else None
+        return picture(path, held, int(frame) if frame.isdigit() else 1, **({"window": window} if window else {}))
+
+    def picture(path: str, held: Held | None = None, frame: int = 1, **wanted: str) -> Response:
+        """As DICOMweb renders it, which is on record; or the reason that it gives."""
+        status, data = _answer(ask, path, "image/jpeg", **wanted)
+        if status == 200:
+            return pictures.picture(data, _described(source, held, frame))
+        reason = data.decode().strip()
+        if held is not None and status == 406:
+            reason = pictures.no_picture(held.sop_class_uid, reason)
+        return pictures.missing(reason, status)
 
     @blueprint.before_request
     def only_uids() -> None:
@@ -92,36 +116,53 @@ def _search(ask: Ask, path: str, **wanted: object) -> list[Found]:
     Raises:
         NotAnswered: it refuses, or cannot answer.
     """
-    here = HttpRequest.of(request.environ)
-    base = here.url[: -len(here.path)] if here.path else here.url
-    asked = HttpRequest(
-        "GET", f"/dicomweb{path}", urlencode(wanted), "", lambda _: b"", here.remote_address, f"{base}/dicomweb{path}",
-        here.peer_certificate, "application/dicom+json",
-    )  # fmt: skip
-    reply = ask(asked)
-    chunks = reply.chunks
-    try:
-        data = b"".join(chunks)
-    finally:
-        close = getattr(chunks, "close", None)
-        if close:
-            close()
-    if reply.status != 200:
-        raise NotAnswered(reply.status, data.decode().strip())
+    status, data = _answer(ask, path, "application/dicom+json", **wanted)
+    if status != 200:
+        raise NotAnswered(status, data.decode().strip())
     found: list[Found] = json.loads(data)
     return found
 
 
-def _frames(found: list[Found], base: str) -> list[dict[str, str]]:
-    """Where each picture of a series is, and what it is called."""
-    frames = list[dict[str, str]]()
-    for instance in found:
-        count = int(_text(instance, "NumberOfFrames") or 1)
-        number = _text(instance, "InstanceNumber") or "without number"
-        for frame in range(1, min(count, FRAMES - len(frames)) + 1):
-            address = f"{base}/{_text(instance, 'SOPInstanceUID')}/frames/{frame}"
-            frames.append({"address": address, "name": f"{number}, frame {frame}" if count > 1 else number})
-    return frames
+def _answer(ask: Ask, path: str, accept: str, **wanted: object) -> tuple[int, bytes]:
+    """What DICOMweb answers."""
+    here = HttpRequest.of(request.environ)
+    base = here.url[: -len(here.path)] if here.path else here.url
+    asked = HttpRequest(
+        "GET", f"/dicomweb{path}", urlencode(wanted), "", lambda _: b"", here.remote_address, f"{base}/dicomweb{path}",
+        here.peer_certificate, accept,
+    )  # fmt: skip
+    reply = ask(asked)
+    chunks = reply.chunks
+    try:
+        return reply.status, b"".join(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close:
+            close()
+
+
+def _described(source: ImagingDocumentSource | None, held: Held | None, frame: int) -> str:
+    """What the viewer begins with, where it can be told; the look that is on record is the picture's."""
+    if source is None or held is None:
+        return ""
+    try:
+        with source.uncompressed(held) as path:
+            return pictures.about(render.described(path, frame))
+    except (render.NotRendered, NotEncodable, Gone, SpoolFull, NotAnswering):
+        return ""
+
+
+def _images(found: list[Found], base: str) -> list[dict[str, Any]]:
+    """Where each instance of a series is, what it is called, and how many frames it has."""
+    return [{
+        "address": f"{base}/{_text(one, 'SOPInstanceUID')}", "name": _text(one, "InstanceNumber") or "without number",
+        "frames": _count(_text(one, "NumberOfFrames")), "single": _text(one, "SOPClassUID") in pictures.SINGLE,
+    } for one in found]  # fmt: skip
+
+
+def _count(text: str) -> int | None:
+    """How many frames an instance says that it has; None where that is told with its first picture."""
+    return int(text) if text.isdecimal() and int(text[:9]) > 0 else None
 
 
 def _only(found: list[Found]) -> Found:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask import Blueprint, Response, abort, render_template, request
-from pydicom.uid import UID
 
+from xds.endpoints.console import pictures
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
-from xds.imaging.manifest import MANIFEST_TITLE, Manifest, SeriesReference
+from xds.errors import ErrorCode
+from xds.imaging.manifest import MANIFEST_TITLE, InstanceReference, Manifest, SeriesReference
 from xds.imaging.text import alphabetic
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.metadata.reading import display
+from xds.store.registry.standing import Standing, said
 
 KEPT_SECONDS = 300.0
 """How long a manifest that was fetched is shown without being fetched again."""
@@ -71,7 +73,12 @@ class _Manifests:
         return found
 
 
-def pages(consumer: Consuming, places: Places) -> Blueprint:
+Knows: TypeAlias = Callable[[PatientId], tuple[Standing, str]]
+"""How an id stands at the registry that is asked, as far as this node knows; and who goes on for a merged one."""
+
+
+def pages(consumer: Consuming, places: Places, knows: Knows, authorities: Sequence[str]) -> Blueprint:
+    """The pages; ``authorities`` are those of the affinity domain, as far as this node knows them."""
     blueprint = Blueprint("region", __name__)
     manifests = _Manifests(consumer.manifest)
     where = "/console/manifests/<repository>/<path:document>"
@@ -85,10 +92,26 @@ def pages(consumer: Consuming, places: Places) -> Blueprint:
             patient_id = PatientId.parse(given)
         except ValueError as problem:
             return render_template("patient.html", given=given, studies=None, wrong=str(problem)), 400
-        found = sorted(map(_study, consumer.studies(patient_id)), key=lambda one: one["day"], reverse=True)
+        nothing, others = "", 0
+        try:
+            listed, others = consumer.studies(patient_id)
+        except Unavailable as problem:
+            if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
+                raise
+            listed, nothing = [], why_nothing(patient_id, Standing.UNKNOWN)
+        found = sorted(map(_study, listed), key=lambda one: one["day"], reverse=True)
         for one in found:
             one["source"] = places.name(one["repository"])
-        return render_template("patient.html", given=given, studies=found, line=_line(found))
+        if not found and not nothing:
+            nothing = why_nothing(patient_id, Standing.KNOWN if others else Standing.UNSURE)
+        return render_template("patient.html", given=given, studies=found, line=_line(found), nothing=nothing)
+
+    def why_nothing(patient_id: PatientId, otherwise: Standing) -> str:
+        """A patient without studies, nobody of the id, or nobody of its authority: each in its own words."""
+        standing, survivor = knows(patient_id)
+        if standing is Standing.UNSURE or otherwise is Standing.KNOWN:
+            standing = otherwise
+        return said(standing, authorities, survivor, "study" if standing is Standing.KNOWN else "document")
 
     @blueprint.get(f"{where}/tree")
     def tree(repository: str, document: str) -> str:
@@ -103,35 +126,37 @@ def pages(consumer: Consuming, places: Places) -> Blueprint:
         manifest = manifests.fresh(repository, document)
         one = _only(manifest, series)
         base = f"/console/manifests/{repository}/{document}"
-        frames = list(_frames(one, base))
         return render_template(
-            "remote_series.html", series=_series(one, places), frames=frames, base=base, **_about(manifest)
+            "remote_series.html", series=_series(one, places), images=_images(one, base), base=base, **_about(manifest)
         )  # fmt: skip
 
     @blueprint.get(f"{where}/series/<series>/thumbnail")
     def thumbnail(repository: str, document: str, series: str) -> Response:
         manifest = manifests.of(repository, document)
         listed = _only(manifest, series).instances
-        return picture(manifest, listed[len(listed) // 2].sop_instance_uid, render.View(width=256, height=256))
+        return picture(manifest, listed[len(listed) // 2], render.View(width=256, height=256))
 
     @blueprint.get(f"{where}/instances/<instance>/frames/<int:frame>/rendered")
     def rendered(repository: str, document: str, instance: str, frame: int) -> Response:
         manifest = manifests.of(repository, document)
-        if not any(one.sop_instance_uid == instance for _, one in manifest.instances()):
+        one = next((one for _, one in manifest.instances() if one.sop_instance_uid == instance), None)
+        if one is None:
             abort(404)
-        return picture(manifest, instance, render.View(frame=frame, window=_window()))
+        return picture(manifest, one, render.View(frame=frame, window=_window()))
 
-    def picture(manifest: Manifest, instance: str, view: render.View) -> Response:
-        with consumer.instance(manifest, instance) as path:
+    def picture(manifest: Manifest, one: InstanceReference, view: render.View) -> Response:
+        with consumer.instance(manifest, one.sop_instance_uid) as path:
             try:
-                data = render.picture(path, view, "image/jpeg")
-            except render.NotRendered:
-                abort(404)
-        return Response(data, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
+                return pictures.shown(path, view)
+            except render.NotRendered as problem:
+                return pictures.missing(pictures.no_picture(one.sop_class_uid, problem), 404)
 
     @blueprint.errorhandler(Unavailable)
-    def not_answered(problem: Exception) -> Response:
-        return trouble(f"{problem}.", 502)
+    def not_answered(problem: Unavailable) -> Response:
+        said = problem.of(places.name)
+        if request.path.endswith(("/rendered", "/thumbnail")):
+            return pictures.missing(said, 502)
+        return trouble(f"{said[:1].upper()}{said[1:]}.", 502)
 
     return blueprint
 
@@ -168,14 +193,16 @@ def _window() -> tuple[float, float] | None:
         return None
 
 
-def _frames(series: SeriesReference, base: str) -> Iterator[dict[str, str]]:
-    for number, one in enumerate(series.instances, 1):
-        for frame in range(1, (one.number_of_frames or 1) + 1):
-            yield {"address": f"{base}/instances/{one.sop_instance_uid}/frames/{frame}", "name": str(number)}
+def _images(series: SeriesReference, base: str) -> list[dict[str, Any]]:
+    """What the viewer shows; a manifest seldom has the number of frames, which is told with the first picture."""
+    return [{
+        "address": f"{base}/instances/{one.sop_instance_uid}", "name": str(number),
+        "frames": one.number_of_frames or None, "single": one.sop_class_uid in pictures.SINGLE,
+    } for number, one in enumerate(series.instances, 1)]  # fmt: skip
 
 
 def _series(one: SeriesReference, places: Places) -> dict[str, Any]:
-    kinds = sorted({UID(instance.sop_class_uid).name.removesuffix(" Storage") for instance in one.instances})
+    kinds = sorted({pictures.kind(instance.sop_class_uid) for instance in one.instances})
     return {
         "uid": one.series_instance_uid, "kinds": ", ".join(kinds), "count": len(one.instances),
         "instances": one.instances, "location": one.retrieve_location_uid, "url": one.retrieve_url,

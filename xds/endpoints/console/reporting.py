@@ -11,15 +11,13 @@ from flask import Blueprint, abort, render_template, request
 from xds.audit.search.reports import REPORTS, Line, Report
 from xds.endpoints.console.auditing import Search, look, minute
 from xds.endpoints.console.desk import AuditDesk
+from xds.errors import CannotMatch
 from xds.store.audit.records import Recorded, now_microseconds
 from xds.store.audit.review import DAY
 from xds.store.audit.search import Wanted
 
 READ = 5000
 """Records, the newest, that a report is made of."""
-
-NAMES = 20
-"""Ids of one patient, merged ones too, that are looked for."""
 
 BUCKETS = 48
 """Parts of the time in which a line's records are drawn."""
@@ -38,11 +36,15 @@ def pages(log: AuditDesk) -> Blueprint:
         if about is None:
             abort(404)
         asked = _asked(about)
-        lines, cut, names = list[Line](), "", list[str]()
-        if asked.wrong:
-            pass
-        elif not about.needs or about.needs in asked.given:
-            names = log.aliases(asked.given["patient"])[:NAMES] if about.needs == "patient" else []
+        lines, cut, names, wrong = list[Line](), "", list[str](), asked.wrong
+        wanted_is_there = not about.needs or about.needs in asked.given
+        if wanted_is_there and about.needs == "patient" and not wrong:
+            try:
+                names = log.covered(asked.given["patient"])
+            except CannotMatch as problem:
+                wrong = str(problem)
+                log.looked(look(), {"report": name, **asked.given}, asked.given["patient"])
+        if wanted_is_there and not wrong:
             records, ends = dict[int, Recorded](), list[int]()
             for one in [asked, *(Search.of({**asked.given, "patient": name_}) for name_ in names[1:])]:
                 wanted = replace(one.wanted, event=about.event, failed=about.failed or one.wanted.failed)
@@ -53,12 +55,12 @@ def pages(log: AuditDesk) -> Blueprint:
             cut = minute(max(ends)) if ends else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
         page = render_template(
-            "report.html", about=about, name=name, given=asked.given, wrong=asked.wrong, cut=cut, desk=name,
+            "report.html", about=about, name=name, given=asked.given, wrong=wrong, cut=cut, desk=name,
             lines=_drawn(lines[:LINES], asked.wanted), hidden=max(len(lines) - LINES, 0), search=asked,
-            people=sum(line.is_person for line in lines), total=len(lines), others=names[1:],
+            people=sum(line.is_person for line in lines), total=len(lines), names=names,
             now=minute(now_microseconds()),
         )  # fmt: skip
-        return page, 400 if asked.wrong else 200
+        return page, 400 if wrong else 200
 
     return blueprint
 

@@ -111,3 +111,30 @@ def _shown(dataset: Any, view: View) -> Any:
 def _bytes(values: Any) -> Any:
     """All values between black and white."""
     return numpy.rint(windows.scaled(values) * 255).astype(numpy.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a viewer begins with: how many frames there are, and of a grey frame its window and its values."""
+
+    frames: int
+    window: tuple[float, float] | None  # centre, width: the stored one, or what shows all values; None: in colour
+    values: tuple[float, float] | None  # the least and the greatest, after the modality LUT
+
+
+def described(path: Path, frame: int) -> Described:
+    """A frame of an uncompressed Part 10 file, by its number from 1, as ``picture`` shows it without a window.
+
+    Raises:
+        NotRendered: as ``picture``.
+    """
+    try:
+        dataset: Any = pydicom.dcmread(path, defer_size=1024 * 1024)
+        shape = Shape.of(dataset)
+        pixels = pydicom.pixels.pixel_array(dataset, index=frame - 1)
+        if pixels.ndim == 3 or shape.interpretation == "PALETTE COLOR":
+            return Described(shape.frames, None, None)
+        window, low, high = windows.at_first(pixels, dataset, frame)
+    except Exception as problem:  # pydicom raises whatever its parts do
+        raise NotRendered(f"the pixels cannot be shown ({type(problem).__name__})") from None
+    return Described(shape.frames, (window.center, window.width), (low, high))

@@ -78,6 +78,19 @@ def shown(frame: Values, dataset: Any, number: int, window: Window | None) -> Va
     return scaled(values) if own is None else own.applied(values)
 
 
+def at_first(frame: Values, dataset: Any, number: int) -> tuple[Window, float, float]:
+    """The window that a grey frame is shown by without another, and its least and greatest value.
+
+    Where it has none, or a table instead, that which shows all values.
+    """
+    values = _modality(frame, _group(dataset, number, "PixelValueTransformationSequence")).astype(numpy.float64)
+    finite = values[numpy.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    voi = _group(dataset, number, "FrameVOILUTSequence")
+    own = None if voi.get("VOILUTSequence") else next(_windows(voi), None)
+    return own or Window((low + high) / 2, max(high - low, 1.0)), low, high
+
+
 def scaled(values: Values) -> Values:
     """All values between 0 and 1; of floats those that are finite say where these are."""
     values = values.astype(numpy.float64)
