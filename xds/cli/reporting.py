@@ -44,6 +44,7 @@ def report(
     from xds.audit.search.covering import covered
     from xds.audit.search.indexing import by_values
     from xds.audit.search.reports import REPORTS
+    from xds.audit.search.unjoined import unjoined
     from xds.store.audit import review, search
     from xds.store.audit.records import Recorded
     from xds.store.engine import reading
@@ -65,13 +66,18 @@ def report(
                         since=micros(since), until=micros(until), event=about.event, failed=about.failed,
                     )  # fmt: skip
                     records |= {one.id: one for one in search.found(connection, wanted, most)}
-                lines = about.make(sorted(records.values(), key=lambda one: -one.recorded)[:most])
+                newest = sorted(records.values(), key=lambda one: -one.recorded)[:most]
+                lines = about.make(newest)
+                of_patient = about.needs == "patient"
+                lost = unjoined(connection, newest, micros(since), micros(until)) if of_patient else 0
         looked(engine, loaded, f"report={what}", whom if what == "patient" else "")
     if about is None:
         _print_unusual(unusual, json_)
         return
     if about.needs == "patient":
         click.echo(one_line(f"covers {' and '.join(names)}"), err=True)
+    if lost:
+        click.echo(f"{lost} retrievals by the same people name no patient, and are not in this report", err=True)
     if json_:
         print_json([line.as_json() for line in lines])
         return

@@ -20,6 +20,7 @@ from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.search import indexing
 from xds.audit.search.covering import covered
+from xds.audit.search.unjoined import unjoined
 from xds.settings.sections import Settings
 from xds.store import accounts
 from xds.store.accounts import Account
@@ -208,6 +209,11 @@ class AuditDesk:
         """
         with reading(self._engine) as connection:
             return covered(connection, self._settings, patient_id)
+
+    def unjoined(self, records: Sequence[Recorded], wanted: Wanted) -> int:
+        """Retrievals that name no patient, by those who are in records about one, in the same time."""
+        with reading(self._engine) as connection:
+            return unjoined(connection, records, wanted.since, wanted.until)
 
     def by_time(self, wanted: Wanted, width: int, most: int) -> dict[int, tuple[int, int]]:
         with reading(self._engine) as connection:

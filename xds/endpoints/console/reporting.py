@@ -36,7 +36,7 @@ def pages(log: AuditDesk) -> Blueprint:
         if about is None:
             abort(404)
         asked = _asked(about)
-        lines, cut, names, wrong = list[Line](), "", list[str](), asked.wrong
+        lines, cut, names, wrong, lost = list[Line](), "", list[str](), asked.wrong, 0
         wanted_is_there = not about.needs or about.needs in asked.given
         if wanted_is_there and about.needs == "patient" and not wrong:
             try:
@@ -51,13 +51,15 @@ def pages(log: AuditDesk) -> Blueprint:
                 found = log.page(wanted, READ)
                 records |= {record.id: record for record in found.records}
                 ends += [found.end.recorded] if found.end else []
-            lines = about.make(sorted(records.values(), key=lambda record: -record.recorded)[:READ])
+            newest = sorted(records.values(), key=lambda record: -record.recorded)[:READ]
+            lines = about.make(newest)
+            lost = log.unjoined(newest, asked.wanted) if names else 0
             cut = minute(max(ends)) if ends else ""
             log.looked(look(), {"report": name, **asked.given}, asked.given.get("patient", ""))
         page = render_template(
             "report.html", about=about, name=name, given=asked.given, wrong=wrong, cut=cut, desk=name,
             lines=_drawn(lines[:LINES], asked.wanted), hidden=max(len(lines) - LINES, 0), search=asked,
-            people=sum(line.is_person for line in lines), total=len(lines), names=names,
+            people=sum(line.is_person for line in lines), total=len(lines), names=names, lost=lost,
             now=minute(now_microseconds()),
         )  # fmt: skip
         return page, 400 if wrong else 200
