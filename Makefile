@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long lint bench bench-smoke bench-compare clean
+.PHONY: demo test test-long lint bench bench-smoke bench-compare peers clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -38,10 +38,14 @@ bench-smoke: $(READY)
 bench-compare: $(READY)
 	$(BIN)/python -m tests.bench.compare $(OLD) $(NEW)
 
+# Other people's clients, IPF's, against a server of ours: needs Java and Maven, and Maven Central the first time.
+peers: $(READY)
+	$(BIN)/python -m tests.peers
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/peers/*/target
