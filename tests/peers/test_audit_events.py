@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from tests.extent import LONG
 from tests.needs import missing
 from tests.peers import maven
-from tests.peers.validator import problems
+from tests.peers.validator import wrong
 from tests.places import GOLDEN
 from tests.server.test_application import Site, serving
 from xds.audit.messages.message_xml import read
@@ -68,15 +67,6 @@ def answer(url: str, file: Path) -> bytes:
         body = problem.read()
     file.write_bytes(body)
     return body
-
-
-def wrong(validator: Path, *answers: Path) -> list[str]:
-    """What is not valid, once each.  Warnings are not held: they only recommend a code system rather than another."""
-    found = (f"{_INDEX.sub('', one.place)}: {one.message}" for one in problems(validator, answers) if one.is_error)
-    return sorted(set(found))
-
-
-_INDEX = re.compile(r"\[\d+]|/\*.*?\*/")
 
 
 def test_every_audit_event_of_every_page_is_valid(site: Site, validator: Path, tmp_path: Path) -> None:

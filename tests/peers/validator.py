@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,3 +36,12 @@ def problems(project: Path, files: Sequence[Path]) -> list[Problem]:
     *lines, last = done.stdout.splitlines() or [""]
     assert last == f"end\t{len(files)}", done.stdout[-2000:] + done.stderr[-2000:]
     return [Problem(*line.split("\t", 3)) for line in lines]
+
+
+def wrong(project: Path, *answers: Path) -> list[str]:
+    """What is not valid, once each.  Warnings are not held: they only recommend a code system rather than another."""
+    found = (f"{_INDEX.sub('', one.place)}: {one.message}" for one in problems(project, answers) if one.is_error)
+    return sorted(set(found))
+
+
+_INDEX = re.compile(r"\[\d+]|/\*.*?\*/")

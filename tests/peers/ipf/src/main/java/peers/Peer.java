@@ -7,6 +7,10 @@ import org.apache.camel.component.hl7.HL7MLLPNettyDecoderFactory;
 import org.apache.camel.component.hl7.HL7MLLPNettyEncoderFactory;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.support.DefaultExchange;
+import org.apache.camel.support.jsse.KeyManagersParameters;
+import org.apache.camel.support.jsse.KeyStoreParameters;
+import org.apache.camel.support.jsse.SSLContextParameters;
+import org.apache.camel.support.jsse.TrustManagersParameters;
 import org.openehealth.ipf.commons.audit.DefaultAuditContext;
 import org.openehealth.ipf.commons.ihe.xds.core.metadata.AssigningAuthority;
 import org.openehealth.ipf.commons.ihe.xds.core.metadata.Identifiable;
@@ -23,17 +27,11 @@ final class Peer implements AutoCloseable {
 
     Peer(Site site) {
         this.site = site;
-        String[] syslog = site.syslog().split(":");
-        DefaultAuditContext audit = new DefaultAuditContext();
-        audit.setAuditEnabled(true);
-        audit.setAuditSourceId("ipf");
-        audit.setAuditRepositoryTransport("UDP");
-        audit.setAuditRepositoryHost(syslog[0]);
-        audit.setAuditRepositoryPort(Integer.parseInt(syslog[1]));
         camel.setLoadTypeConverters(true);
-        camel.getRegistry().bind("auditContext", audit);
+        camel.getRegistry().bind("auditContext", audit(site));
         camel.getRegistry().bind("hl7encoder", new HL7MLLPNettyEncoderFactory());
         camel.getRegistry().bind("hl7decoder", new HL7MLLPNettyDecoderFactory());
+        camel.getRegistry().bind("tls", mllpTls());
         camel.start();
         template = camel.createProducerTemplate();
     }
@@ -65,7 +63,8 @@ final class Peer implements AutoCloseable {
 
     /** The acknowledgement of an HL7 v2 message. */
     String feed(String message) throws Exception {
-        return send("xds-iti8://" + site.mllp() + "?" + AUDIT, message).getMessage().getBody(String.class);
+        String secure = site.secure() ? "secure=true&sslContextParameters=#tls&" : "";
+        return send("xds-iti8://" + site.mllp() + "?" + secure + AUDIT, message).getMessage().getBody(String.class);
     }
 
     void validate(Processor validator, Object body) throws Exception {
@@ -82,6 +81,38 @@ final class Peer implements AutoCloseable {
             throw done.getException();
         }
         return done;
+    }
+
+    private static DefaultAuditContext audit(Site site) {
+        String[] repository = site.syslog().split(":");
+        DefaultAuditContext audit = new DefaultAuditContext();
+        audit.setAuditEnabled(true);
+        audit.setAuditSourceId("ipf");
+        audit.setAuditRepositoryTransport(site.secure() ? "TLS" : "UDP");
+        audit.setAuditRepositoryHost(repository[0]);
+        audit.setAuditRepositoryPort(Integer.parseInt(repository[1]));
+        return audit;
+    }
+
+    /** For Camel's MLLP, what javax.net.ssl says for the rest. */
+    private static SSLContextParameters mllpTls() {
+        KeyManagersParameters key = new KeyManagersParameters();
+        key.setKeyStore(store("javax.net.ssl.keyStore"));
+        key.setKeyPassword(System.getProperty("javax.net.ssl.keyStorePassword"));
+        TrustManagersParameters trusted = new TrustManagersParameters();
+        trusted.setKeyStore(store("javax.net.ssl.trustStore"));
+        SSLContextParameters tls = new SSLContextParameters();
+        tls.setKeyManagers(key);
+        tls.setTrustManagers(trusted);
+        return tls;
+    }
+
+    private static KeyStoreParameters store(String property) {
+        KeyStoreParameters store = new KeyStoreParameters();
+        store.setResource("file:" + System.getProperty(property));
+        store.setPassword(System.getProperty(property + "Password"));
+        store.setType(System.getProperty(property + "Type"));
+        return store;
     }
 
     @Override

@@ -7,9 +7,9 @@ import java.util.Properties;
 /** The server under test, as the driver has set it up. */
 record Site(
         String address,  // HOST:PORT of SOAP
-        boolean secure,  // over mutual TLS, by the certificates of javax.net.ssl
+        boolean secure,  // all of it over mutual TLS, by the stores of javax.net.ssl
         String mllp,  // HOST:PORT of the Patient Identity Feed
-        String syslog,  // HOST:PORT of the Audit Record Repository, by UDP
+        String syslog,  // HOST:PORT of the Audit Record Repository, by UDP or by TLS
         String authority,  // assigning authority of the domain's patient ids
         String home,  // homeCommunityId, with urn:oid:
         String repository,  // repositoryUniqueId
