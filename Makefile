@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long lint bench bench-smoke bench-compare pictures clean
+.PHONY: demo test test-long lint bench bench-smoke bench-compare pictures peers clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -18,7 +18,7 @@ test: $(READY)
 # An hour at most: large histories and property tests, screenshots of every page in .long/, and the coverage.
 test-long: $(READY)
 	mkdir -p .long
-	XDS_LONG=1 XDS_SCREENSHOTS=$(CURDIR)/.long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 \
+	TESTS_LONG=1 TESTS_SCREENSHOTS=$(CURDIR)/.long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 \
 		--cov=xds --cov-branch --cov-report=term $(TESTS)
 
 lint: $(READY)
@@ -42,10 +42,14 @@ bench-compare: $(READY)
 pictures: $(READY)
 	$(BIN)/python -m tests.pictures
 
+# Other people's clients, IPF's, against a server of ours: needs Java and Maven, and Maven Central the first time.
+peers: $(READY)
+	$(BIN)/python -m tests.peers
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/peers/*/target

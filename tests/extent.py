@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-LONG = bool(os.environ.get("XDS_LONG"))
+LONG = bool(os.environ.get("TESTS_LONG"))
 
 
 def examples(few: int) -> int:

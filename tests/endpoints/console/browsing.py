@@ -1,4 +1,4 @@
-"""A real browser: Debian's Chromium, driven by Playwright; screenshots go where XDS_SCREENSHOTS says."""
+"""A real browser: Debian's Chromium, driven by Playwright; screenshots go where TESTS_SCREENSHOTS says."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def a_browser(*, dark: bool = False, scripts: bool = True, failing: bool = False
 
 def shot(page: Page, name: str) -> None:
     """Keep what the page looks like, where somebody wants to see it."""
-    folder = os.environ.get("XDS_SCREENSHOTS")
+    folder = os.environ.get("TESTS_SCREENSHOTS")
     if folder:
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
