@@ -7,14 +7,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from tests.builders import AUTHORITY
 from tests.conftest import wait_for
+from tests.hl7.test_v3 import ii, interaction
 from tests.peers import maven
 from tests.peers.site import Visit, visit
 from tests.peers.validator import wrong
+from xds.metadata.identifiers import PatientId
 
 OUTCOMES = ("ok", "FAILED")
+MESSAGE_ID = 'extension="m17"'  # of interaction(); each message has one of its own
 YEARS = "date=ge2000-01-01&date=le2100-01-01"
 
 
@@ -36,30 +41,54 @@ def main() -> int:
     if not maven.is_there():
         print("Java and Maven are not installed: apt-get install default-jdk maven", file=sys.stderr)
         return 2
-    ipf, hapi = maven.build("ipf"), maven.build("hapi")
+    ipf, ipf_v3, hapi = (maven.build(project) for project in ("ipf", "ipf_v3", "hapi"))
     steps = Steps()
     with tempfile.TemporaryDirectory(prefix="xds-peers-") as folder:
         for secure in (False, True):
             print("over mutual TLS" if secure else "over HTTP")
             with visit(Path(folder) / ("tls" if secure else "http"), secure=secure) as site:
                 journey(ipf, site, steps)
+                feed_v3(ipf_v3, site, steps)
                 records(hapi, site, steps)
     print(f"{steps.counted['ok']} steps ok, {steps.counted['FAILED']} failed")
     return 1 if steps.counted["FAILED"] else 0
 
 
 def journey(project: Path, site: Visit, steps: Steps) -> None:
-    """IPF's own steps, as they go."""
-    command = maven.command(project, "peers.Journey", str(site.told), properties=site.java)
+    """IPF's SOAP and HL7 v2."""
+    run(maven.command(project, "peers.Journey", str(site.told), properties=site.java), "the journey", steps)
+
+
+def feed_v3(project: Path, site: Visit, steps: Steps) -> None:
+    """ITI-44 by IPF: what is acknowledged, and what is refused."""
+    messages = {
+        "CA=a message that adds a patient": interaction(ids=ii(PatientId("v3", AUTHORITY))),
+        "CA=a message that revises one": interaction("PRPA_IN201302UV02", ids=ii(PatientId("v3", AUTHORITY))),
+        "CE=a message without a patient id": interaction(ids=""),
+    }
+    expected = []
+    for told, message in messages.items():
+        code, _, title = told.partition("=")
+        file = site.served.folder / title
+        file.write_text(message.replace(MESSAGE_ID, 'extension="MESSAGE"'), "utf-8")
+        expected.append(f"{code}={file}")
+    address = f"127.0.0.1:{site.served.port}/registry?secure={str(site.context is not None).lower()}"
+    run(maven.command(project, "peers.FeedV3", address, *expected, properties=site.java), "the feed by HL7 v3", steps)
+
+
+def run(command: Sequence[str], title: str, steps: Steps) -> None:
+    """Java's steps, as they go; that it ends well is one more."""
     ended = False
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as java:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+    ) as java:
         assert java.stdout is not None
         for line in java.stdout:
             outcome, _, name = line.rstrip("\n").partition(" ")
             ended = ended or outcome == "end"
             if outcome in OUTCOMES:
                 steps.take(outcome, name)
-    steps.holds("the journey comes to its end", ended and java.returncode == 0, f"exit code {java.returncode}")
+    steps.holds(f"{title} comes to its end", ended and java.returncode == 0, f"exit code {java.returncode}")
 
 
 def records(project: Path, site: Visit, steps: Steps) -> None:
