@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 
-from tests.extent import examples
+from tests.extent import LONG, examples
 from tests.needs import missing, told
 from tests.postgres import Databases, Server
 from xds.endpoints.console import desk
@@ -24,10 +24,14 @@ settings.register_profile("xds", deadline=None, max_examples=examples(30))
 settings.load_profile("xds")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "postgres" in item.name:
             item.add_marker(pytest.mark.postgres)
+    if LONG:  # only what grows with the time there is: property tests, and what says so of itself
+        large = [item for item in items if {"hypothesis", "large"} & {mark.name for mark in item.iter_markers()}]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(large)])
+        items[:] = large
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

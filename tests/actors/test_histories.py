@@ -23,6 +23,8 @@ from xds.metadata.vocabulary import REPLACING, AssociationType
 from xds.store.registry import patients
 from xds.store.tables import association
 
+pytestmark = pytest.mark.large
+
 __all__ = ["domain", "shared_engine"]
 
 SEEDS = [int(seed) for seed in os.environ.get("HISTORY_SEEDS", " ".join(map(str, extent.SEEDS))).split()]

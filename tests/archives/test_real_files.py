@@ -25,7 +25,7 @@ from xds.imaging.instance import NotAnInstance, read_file
 from xds.imaging.part10 import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 # The tests read the files with pydicom too, which remarks on some.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom.*")
+pytestmark = [pytest.mark.large, pytest.mark.filterwarnings("ignore::UserWarning:pydicom.*")]
 
 NOT_ENCODABLE = {
     "JPEG-lossy.dcm": "JPEG extended of 12 bits, which GDCM does not decode",

@@ -25,7 +25,7 @@ from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Wanted
 
-pytestmark = pytest.mark.skipif(not LONG, reason="HAPI is built and run by make test-long only")
+pytestmark = [pytest.mark.large, pytest.mark.skipif(not LONG, reason="HAPI is built and run by make test-long only")]
 
 RECORDS = sorted(GOLDEN.glob("*.xml"))
 PAGE = 25

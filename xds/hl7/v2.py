@@ -165,11 +165,9 @@ def identifiers(message: hl7.Message, segment: str, number: int, authorities: Au
         NotAFeed: the segment or the field is missing, or an identifier has no id.
     """
     name = f"{segment}-{number}"
-    written = field_of(message, segment, number)
-    if not written:
-        raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
     repetition, component, part = separators(message)
-    repeated = [each for each in written.split(repetition) if each]  # some end a field with the sign between two
+    # Some end a field with the sign between two.
+    repeated = [each for each in field_of(message, segment, number).split(repetition) if each]
     if not repeated:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
     for each in repeated:

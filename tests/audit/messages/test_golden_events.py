@@ -21,7 +21,6 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from lxml import etree
-from rich.progress import Progress
 
 from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.audit.logs import NOW
@@ -41,6 +40,7 @@ from xds.audit.messages.parties import Party, Side
 from xds.audit.messages.people import Person, asked_by
 from xds.cli import client, fetching
 from xds.cli.manifest import studies_in
+from xds.cli.progress import progress
 from xds.ebxml import lcm
 from xds.ebxml.xdsb import DocumentRequest, write_remove_request
 from xds.endpoints.console.desk import AuditDesk, Desk, Look, hashed
@@ -438,9 +438,9 @@ def test_images_that_are_fetched_by_wado_rs_are_accessed(
     monkeypatch.setattr(Web, "instance", lambda _self, _path, write: write(image.read_bytes()))
     manifest = manifest_for(studies_in(image.parent, "UTC")[0], domain.settings)
     desk = client.Desk(Loaded(domain.settings, {}), domain.database.engine, "")
-    with Spool(tmp_path / "spool") as spool, Progress(disable=True) as progress:
-        fetch = fetching.Fetch(desk, tmp_path, spool, progress, fetching.Outcome(), "wado-rs")
-        study = fetching._Study(fetch, str(ANNA), manifest, tmp_path / "got", progress.add_task("", total=1))
+    with Spool(tmp_path / "spool") as spool, progress(quiet=True) as shown:
+        fetch = fetching.Fetch(desk, tmp_path, spool, shown, fetching.Outcome(), "wado-rs")
+        study = fetching._Study(fetch, str(ANNA), manifest, tmp_path / "got", shown.study("", 1))
         ((location, _, request),) = study.missing()
         study.from_source(location, "https://peer.example/dicomweb", request)
     assert fetch.outcome.arrived == 1

@@ -24,6 +24,8 @@ from xds.store.audit import review
 from xds.store.tables import audit_record
 from xds.wire.xua import header_block
 
+pytestmark = pytest.mark.large
+
 HOUR = 3_600_000_000
 
 

@@ -23,6 +23,8 @@ from tests.initiating.test_publisher import ANNA, Follower
 from tests.server.test_application import Site, serving
 from xds.imaging.manifest import Manifest
 
+pytestmark = pytest.mark.large
+
 US_CINE, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.4.1"
 CINE, ENHANCED, ECG, BROKEN = (f"{STUDY}.{number}" for number in (2, 3, 4, 5))
 CT_SIZE = 64
