@@ -140,7 +140,9 @@ def test_reports_are_printed_and_the_look_is_on_record_with_whom_it_was_about(si
         ("anna", "no patient id"), ("nobody^^^&1.2.3.4.5&ISO", "Unknown authority"), ("a^^^&1.2&DNS", "no patient id"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("command", [("report", "patient"), ("list", "--patient")])
+@pytest.mark.parametrize(
+    "command", [("report", "patient"), ("list", "--patient"), ("export", "--to", "x.zip", "--patient")]
+)
 def test_a_question_about_nobody_is_an_error_and_no_empty_answer(
     site: Site, command: tuple[str, ...], patient: str, why: str
 ) -> None:

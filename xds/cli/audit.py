@@ -158,6 +158,7 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
     from xds.audit.log.merkle import BadProof, HashTree
     from xds.audit.log.segments import as_leaf
     from xds.audit.log.verify import Tampered
+    from xds.audit.search.covering import covered
     from xds.store.audit import records as store
     from xds.store.audit import search
     from xds.store.engine import reading
@@ -165,6 +166,8 @@ def export(config: Path | None, data: str | None, json_: bool, path: Path, most:
     loaded = existing(config, data)
     with database(loaded) as engine:
         with reading(engine) as connection:
+            if given["patient"]:
+                covered(connection, loaded.settings, given["patient"])
             found, signed = search.found(connection, _wanted(**given), most), store.last_checkpoint(connection)
         if signed is None:
             raise Unusable("nothing is sealed yet")
