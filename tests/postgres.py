@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from xds.store.engine import make_engine
 from xds.store.tables import metadata
 from xds.system.parent import ends_with_us
 
+UNSAFE = ("fsync=off", "full_page_writes=off")
+"""For tests: what they write is of no use after a power cut."""
+
 
 class Server:
     """A server from Debian's package, in a folder that goes away; nothing of it outlives us.
@@ -27,13 +31,15 @@ class Server:
         FileNotFoundError: Debian's postgresql is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None, settings: Sequence[str] = UNSAFE) -> None:
+        """``folder``: to be made, where nobody waits for its name; its path is short, for the socket's sake."""
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         if not bins:
             raise FileNotFoundError
         # A server refuses to run as root; the package made a user for it.
         self._user = "postgres" if os.getuid() == 0 else None
-        self._folder = Path(tempfile.mkdtemp(prefix="xds-pg-"))
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="xds-pg-"))
+        self._folder.mkdir(exist_ok=True)
         if self._user:
             shutil.chown(self._folder, self._user)
         with socket.socket() as probe:
@@ -44,14 +50,19 @@ class Server:
             [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
             check=True, user=self._user, stdout=log, stderr=log, cwd="/",
         )  # fmt: skip
-        settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "fsync=off",
-                    "full_page_writes=off", "max_connections=200")  # fmt: skip
+        settings = (
+            *settings, "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "max_connections=200",
+        )  # fmt: skip
         command: list[str | Path] = [bins[-1] / "postgres", "-D", data, "-p", str(self._port)]
         self._process = subprocess.Popen(
             [*command, *(part for one in settings for part in ("-c", one))],
             user=self._user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
         )  # fmt: skip
         log.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def url(self) -> str:
