@@ -111,10 +111,7 @@ class Forwarder:
         self._look()
         self._go_back()
         with self._engine.begin() as connection:
-            begin = store.position(connection, self._url)
-            if begin is None:  # who is new is sent what comes from now on
-                begin = store.head(connection)
-                store.move(connection, self._url, begin)
+            begin = position(connection, self._url)
         with reading(self._engine) as connection:
             rows = store.numbered_from(connection, begin, BATCH, BATCH_BYTES)
         if not rows:
@@ -231,11 +228,11 @@ class Forwarder:
         if again is None:
             return
         with self._engine.begin() as connection:
-            position = store.position(connection, self._url) or 0
-            if again < position:
-                log.warning("audit.forwarded_again", extra={"to": self._url, "records": position - again})
+            begin = store.position(connection, self._url) or 0
+            if again < begin:
+                log.warning("audit.forwarded_again", extra={"to": self._url, "records": begin - again})
                 store.move(connection, self._url, again)
-        self._again, self._before = None, (max(position, again), self._before[1])
+        self._again, self._before = None, (max(begin, again), self._before[1])
 
     def close(self) -> None:
         if self._stream is not None:
@@ -282,8 +279,17 @@ def _unacknowledged(stream: socket.socket) -> int:
     return found[0]
 
 
+def position(connection: sa.Connection, url: str) -> int:
+    """From which leaf on a repository is sent records; one that is new: what comes from now on."""
+    begin = store.position(connection, url)
+    if begin is None:
+        begin = store.head(connection)
+        store.move(connection, url, begin)
+    return begin
+
+
 def waiting(connection: sa.Connection, url: str) -> tuple[int, int]:
     """How many records wait to be sent to a repository, and how many could not be."""
-    position = store.position(connection, url)
-    waits = 0 if position is None else max(store.head(connection) - position, 0)
+    begin = store.position(connection, url)
+    waits = 0 if begin is None else max(store.head(connection) - begin, 0)
     return waits, search.valued(connection, UNSENT, url)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from xds.audit.log import sequencer
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.errors import Unusable
+from xds.initiating import audit_forwarder
 from xds.server import web, workers
 from xds.settings.sections import Loaded
 from xds.store.audit.records import record
@@ -99,6 +100,8 @@ class Supervisor:
         engine = make_engine(self._loaded.settings.database_url, connections=1)
         try:
             with engine.begin() as connection:
+                for url in self._loaded.settings.audit.forward_to if starts else ():
+                    audit_forwarder.position(connection, url)  # who is new is told that we have started
                 node = source_of(self._loaded.settings)
                 record(connection, AuditEvent.application(node, starts=starts).records())
                 changed = changed_settings(connection, self._loaded.settings) if starts else {}
