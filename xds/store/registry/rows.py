@@ -68,13 +68,13 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
         yield locator, {"id": item.logical_id, "kind": LOGICAL[kind], "nth": item.entry_uuid}
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
-        yield from _values(document_entry_value, _document_values(item))
+        yield from values_of(document_entry_value, _document_values(item))
     elif isinstance(item, SubmissionSet):
         yield submission_set, common | _set_columns(item)
-        yield from _values(package_value, [("authorPerson", _persons(item.author))])
+        yield from values_of(package_value, [("authorPerson", _persons(item.author))])
     elif isinstance(item, Folder):
         yield folder, common | _folder_columns(item)
-        yield from _values(package_value, [("codeList", {code.key for code in item.code_list})])
+        yield from values_of(package_value, [("codeList", {code.key for code in item.code_list})])
     else:
         yield association, common | {"type": item.type, "source": item.source, "target": item.target}
 
@@ -87,7 +87,8 @@ def kind_of(item: MetadataObject) -> Kind:
     return Kind.FOLDER if isinstance(item, Folder) else Kind.ASSOCIATION
 
 
-def _values(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
+def values_of(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
+    """A row a value of multi-valued attributes."""
     for attribute, values in attributes:
         for value in sorted(set(map(composed, values))):
             yield table, {"attribute": attribute, "value": value}
@@ -133,6 +134,7 @@ def _document_values(item: DocumentEntry) -> Iterable[tuple[str, set[str]]]:
     yield "eventCodeList", {code.key for code in item.event_code_list}
     yield "confidentialityCode", {code.key for code in item.confidentiality_code}
     yield "authorPerson", _persons(item.author)
+    yield "authorInstitution", {key for author in item.author for one in author.institutions for key in one.keys}
     yield "referenceIdList", {reference.key for reference in item.reference_id_list}
     if item.document_availability == OFFLINE:  # of nearly all that there are it is Online, or not said
         yield "availability", {OFFLINE}
