@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xds.errors import Unusable
+from xds.settings.access import PeerEntry, PolicySettings
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -237,7 +238,7 @@ class Mllp:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Location:
     """Where another actor is, by its OID in ``[repositories]`` or ``[imaging_sources]``.
 
     What says neither what to present nor whom to trust uses ``[tls]``.
@@ -249,7 +250,7 @@ class Peer:
     trusted: str = ""  # PEM file of what its certificate must come from
     name: str = ""  # what people call it; empty: its host
 
-    def or_by(self, tls: Tls) -> Peer:
+    def or_by(self, tls: Tls) -> Location:
         """The peer with this node's own certificate and trust, where it has none of its own."""
         if self.certificate or self.key or self.trusted:
             return self
@@ -282,10 +283,12 @@ class Settings:
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
     console: Console = field(default_factory=Console)
-    repositories: Mapping[str, Peer] = field(default_factory=dict)
-    imaging_sources: Mapping[str, Peer] = field(default_factory=dict)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    repositories: Mapping[str, Location] = field(default_factory=dict)
+    imaging_sources: Mapping[str, Location] = field(default_factory=dict)
     domains: Mapping[str, NamedDomain] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
+    peers: Mapping[str, PeerEntry] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -318,10 +321,11 @@ class Settings:
 
 # Tables whose keys the operator chooses, and what each entry is; all else is a section.
 TABLES: Mapping[str, type] = {
-    "repositories": Peer,
-    "imaging_sources": Peer,
+    "repositories": Location,
+    "imaging_sources": Location,
     "domains": NamedDomain,
     "senders": Sender,
+    "peers": PeerEntry,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 
@@ -357,7 +361,7 @@ def flat(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield f"{section}.{f.name}", getattr(part, f.name)
     for section, kind in TABLES.items():
         for name, entry in getattr(settings, section).items():
-            if kind is Peer:
+            if kind is Location:
                 yield f"{section}.{name}", entry.url
                 continue
             for f in dataclasses.fields(entry):
