@@ -14,8 +14,9 @@ from enum import StrEnum
 from xds.access.peers import Peer
 from xds.access.policy import ANYBODY, Policy, Rule
 from xds.audit.messages.people import Person
+from xds.errors import Unusable
 from xds.metadata.visible import ALL, Clause, Part, Those, Visible
-from xds.settings.access import ANY
+from xds.settings.access import ANY, PeerEntry
 
 
 class Effect(StrEnum):
@@ -74,6 +75,20 @@ def decide(policy: Policy, question: Question) -> Decision:
         return Decision(Effect.DENY, denying or policy.rules[-1].name, ())
     effect = Effect.PERMIT if visible.everything else Effect.FILTER
     return Decision(effect, permitting, tuple(clauses))
+
+
+def checked(policy: Policy) -> Policy:
+    """A policy that leaves somebody who can put things right.
+
+    Raises:
+        Unusable: no Document Administrator may change metadata.
+    """
+    administrator = Peer("administrator", PeerEntry(roles=("document-administrator",)))
+    if any(decide(policy, Question(administrator, one, "")).effect is Effect.DENY for one in ("ITI-57", "ITI-62")):
+        raise Unusable(
+            "the policy leaves no administrator: a peer of role document-administrator may not use ITI-57, 62"
+        )
+    return policy
 
 
 def fits(rule: Rule, question: Question) -> bool:

@@ -101,6 +101,12 @@ class Peers:
         by_key = [one.peer for one in self._marks if one.keys and one.met(certificate, address)]
         return (by_key or found)[0] if len(by_key or found) == 1 else STRANGER
 
+    def named(self) -> Iterator[Peer]:
+        """All of them."""
+        if self.alone:
+            yield ALONE
+        yield from (one.peer for one in self._marks)
+
     def speaking_for(self, what: str, value: str) -> Iterator[Peer]:
         """The peers that may use a value, by name and not because they may use all: whose it is."""
         return (one.peer for one in self._marks if value in getattr(one.peer.entry, what))

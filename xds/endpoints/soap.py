@@ -14,9 +14,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xds.access import claims
+from xds.access.gate import Gate, NotPermitted
 from xds.access.senders import Senders
 from xds.access.users import Users
-from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.events import POLICY, AuditEvent
 from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
@@ -69,11 +71,12 @@ class Exchange:
         metrics: Metrics,
         senders: Senders,
         captures: Captures,
+        gate: Gate,
         users: Users | None = None,
     ) -> None:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
-        self._captures, self._users = captures, users
+        self._captures, self._users, self._gate = captures, users, gate
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -143,8 +146,10 @@ class Exchange:
         work = self._database.work()
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
+            self._permitted(call, incoming.request)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
+            self._speaks_for_itself(call)
             reply = self._responded(call, incoming)
         except NotKept:
             log.exception("spool.not_written")
@@ -156,6 +161,11 @@ class Exchange:
             work.close()
             call.release()
             reply = transaction.refuse(call, refused.findings)
+        except NotPermitted as denied:
+            work.close()
+            call.release()
+            reply = transaction.refuse(call, [Finding(_code_of(transaction), f"{denied} ({_DECIDED})")])
+            call.event.refused(str(denied))
         except Fault:
             work.close()
             call.release()
@@ -172,6 +182,34 @@ class Exchange:
         self._keep(call, reply, incoming)
         return reply
 
+    def _permitted(self, call: Call, request: HttpRequest) -> None:
+        """Ask whether it may be done, and hold the unit of work to the answer.
+
+        Raises:
+            NotPermitted: it may not.
+        """
+        transaction, number = call.transaction, call.transaction.number
+        peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
+        every = claims.asks_for_every_patient(number, call.body)
+        granted = self._gate.ask(peer, number, self._database.domain, asking(), every_patient=every)
+        call.granted, call.work.access = granted, granted.access
+        if granted.note:
+            self._metrics.watched.labels(transaction.number).inc()
+            call.event.noted(granted.note)
+
+    def _speaks_for_itself(self, call: Call) -> None:
+        """Hold a message to what its peer may say of itself; or note what it may not.
+
+        Raises:
+            Refused: it names a source, repository or community that is not the peer's.
+        """
+        assert call.granted is not None  # noqa: S101  asked before
+        found = list(claims.findings(call.granted, call.transaction.number, call.body))
+        if found and not self._gate.marks(call.granted):
+            raise Refused(found)
+        for finding in found:
+            call.event.noted(finding.context)
+
     def _responded(self, call: Call, incoming: _Incoming) -> Reply:
         """What the transaction answers; begun anew when the database broke it off for another's sake."""
         for pause in PAUSES:
@@ -181,7 +219,9 @@ class Exchange:
                 if call.sent or not broken_off(problem):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
-            call.begin_anew(self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message))
+            anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
+            anew.objects += [one for one in call.event.objects if one.id == POLICY]
+            call.begin_anew(anew)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
         return call.transaction.respond(call)
 
@@ -260,9 +300,15 @@ def _cannot_keep() -> Fault:
     return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
 
 
+_DECIDED = "the policy of this affinity domain"
+
+
+def _code_of(transaction: Transaction) -> ErrorCode:
+    return ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+
+
 def _internal(transaction: Transaction) -> Finding:
-    code = ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
-    return Finding(code, "an internal error; nothing was changed")
+    return Finding(_code_of(transaction), "an internal error; nothing was changed")
 
 
 def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:

@@ -6,9 +6,10 @@ and what fits none is not permitted.  ``store/registry/visibility.py`` says the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 # What conditions may ask about.  Of a document's own attributes and of values that it may have several of.
 SINGLE = (
@@ -29,6 +30,21 @@ class Facts:
     multiple: Mapping[str, frozenset[str]] = field(default_factory=dict)
     patient_key: int = 0
     folders: frozenset[str] = frozenset()  # uniqueIds of those that hold it
+
+    def text(self) -> str:
+        """What is known whoever it is of, as it is kept: JSON."""
+        several = {name: sorted(values) for name, values in self.multiple.items() if values}
+        return json.dumps({**self.single, **several}, sort_keys=True) if self.single or several else ""
+
+    @classmethod
+    def of(cls, text: str) -> Facts:
+        """From what is kept."""
+        said = json.loads(text) if text else {}
+        single = {name: value for name, value in said.items() if isinstance(value, str)}
+        return cls(single, {name: frozenset(value) for name, value in said.items() if isinstance(value, list)})
+
+
+NO_FACTS = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +144,21 @@ def _shortened(part: Part) -> Part:
 EVERYTHING, NOTHING = Visible(), Visible(((),))
 
 
+class Consents(Protocol):
+    """What patients withhold from who asks; asked for the patients that are read."""
+
+    def of(self, connection: Any, patient_keys: Sequence[int] | None) -> Visible:
+        """What the patients who are kept under these keys leave; None: all of the domain."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What of the registry somebody may see, and what of that they may change, as whose it is."""
+    """What of the registry somebody may see, as the policy and each patient has it; and what they may change."""
 
     see: Visible = EVERYTHING
     change: Visible = EVERYTHING
+    consents: Consents | None = None
 
 
 FULL = Access()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from xds.access.gate import Gate
 from xds.access.senders import Senders
+from xds.access.studies import Studies
 from xds.access.users import Users
 from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
@@ -21,6 +23,7 @@ from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.ebxml import rim
 from xds.endpoints.captures import Captures
+from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.service import DicomWeb
 from xds.endpoints.dicomweb.store import Storing
 from xds.endpoints.intake_records import Recording
@@ -33,6 +36,7 @@ from xds.initiating.imaging_document_consumer import Consuming
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.initiating.publisher import Publisher, Where
 from xds.metadata.identifiers import Oid, is_oid
+from xds.metadata.visible import Facts
 from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transactions_of
 from xds.server.archives import archive, intake, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
@@ -47,6 +51,7 @@ from xds.transactions import (
     iti42_register_document_set_b,
 )
 from xds.transactions.transaction import Call
+from xds.wire.certificates import Certificate
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
@@ -63,12 +68,12 @@ def owner() -> str:
 class AffinityDomain:
     """One affinity domain in one process; others in the same database see nothing of it."""
 
-    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs) -> None:
-        self.settings, self.name = settings, name
+    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate) -> None:
+        self.settings, self.name, self.gate = settings, name, gate
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
-        self.events = Events(settings, self.path, engine)
+        self.events = Events(settings, self.path, engine, gate)
         self.actors = self._actors(blobs)
 
     def _actors(self, blobs: Blobs) -> Actors:
@@ -108,7 +113,17 @@ class AffinityDomain:
         )
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
-        return Actors(registry, repository, source, patients, register_, Oid(self.own.home_community_id))
+        studies = Studies(self.database, lambda uid: patients.of([uid])[uid].id, self._usual_facts())
+        return Actors(registry, repository, source, patients, studies, register_, Oid(self.own.home_community_id))
+
+    def _usual_facts(self) -> Facts:
+        """What decisions ask of a manifest of this source's."""
+        imaging, code = self.settings.imaging_source, Defaults(Oid("1.2")).confidentiality_code
+        source, organisation = imaging.retrieve_location_uid, self.settings.audit.enterprise_site_id
+        return Facts({}, {
+            "confidentialityCode": frozenset({code.key}), "sourceId": frozenset({source}),
+            "authorInstitution": frozenset({organisation} - {""}),
+        })  # fmt: skip
 
     def _published_as(self, study_instance_uid: str) -> str:
         with reading(self.database.engine) as connection:
@@ -154,10 +169,11 @@ class AffinityDomain:
         Raises:
             Unusable: ``mllp.namespaces`` is malformed.
         """
-        return Feeding(self.actors.registry, self.database, _namespaces(self.settings, self.own), self._fed)
+        names = _namespaces(self.settings, self.own)
+        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate)
 
-    def _fed(self, head: Header, peer: str) -> AuditEvent:
-        return self.events.fed(head, peer, self.own.mllp_listen)
+    def _fed(self, head: Header, address: str, certificate: Certificate | None) -> AuditEvent:
+        return self.events.fed(head, address, self.own.mllp_listen, certificate)
 
     def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
         """What answers at each path of this domain's.
@@ -181,6 +197,7 @@ class AffinityDomain:
                 metrics,
                 senders,
                 captures,
+                self.gate,
                 users,
             )
             for actor, (title, pages) in SERVED.items()
@@ -237,7 +254,9 @@ class AffinityDomain:
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
-        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing)
+        deciding = Deciding(self.gate, self.name, self.actors.studies)
+        patients = self.actors.study_patients
+        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, patients, deciding, storing)
 
     def storage_recording(self, title: str, address: str) -> Recording:
         """The record of an association that sends instances here (C-STORE)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.gate import Gate, NotPermitted
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
@@ -42,7 +44,10 @@ class Application:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
         blobs = open_blobs(settings, self.engine)
-        self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
+        self.gate = gate = Gate(settings, self.engine)
+        self.domains = {
+            name: AffinityDomain(settings, name, self.engine, blobs, gate) for name in settings.affinity_domains
+        }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
         self._cors = Cors(settings.server.cors_origins)
@@ -79,10 +84,9 @@ class Application:
             blueprints.append(
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
             )
-        if settings.audit.readers:
-            blueprints.append(
-                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
-            )
+        if settings.audit.readers or not gate.alone:
+            reads = partial(_may_read, gate, settings.audit.readers)
+            blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database)
         forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
         self._pages: Any = console.make(
@@ -107,6 +111,18 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def _may_read(gate: Gate, readers: Sequence[str], caller: HttpRequest) -> str:
+    """Why somebody may not search the audit log by ITI-81: they are none of its readers, by entry or by policy."""
+    peer = gate.peer(caller.certificate, caller.remote_address)
+    if readers and (peer.alone or not peer.name):  # who is named by the older setting needs no entry
+        return "" if search.allowed(readers, caller) else "not permitted: audit.readers"
+    try:
+        gate.ask(peer, "ITI-81", DEFAULT_DOMAIN)
+    except NotPermitted as denied:
+        return str(denied)
+    return ""
 
 
 def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:

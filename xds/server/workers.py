@@ -22,7 +22,7 @@ from xds.initiating.audit_forwarder import Forwarder
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive, intake
-from xds.server.listening import address
+from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable

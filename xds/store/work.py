@@ -55,7 +55,7 @@ class Work:
         """Registry and repository as they are now, to be read only."""
         with reading(self.database.engine) as connection:
             yield (
-                SqlRegistry(connection, self.database.domain, seen=self.access.see, access=self.access),
+                SqlRegistry(connection, self.database.domain, seen=self.access, access=self.access),
                 DocumentTable(connection, self.database.repository_unique_id),
             )
 

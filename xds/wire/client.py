@@ -93,7 +93,7 @@ class LocalClient(Client):
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")
         read = _reading(message.chunks)
-        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url)
+        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url, ours=True)
         return _LocalResponse(self._reply_to(request))
 
 

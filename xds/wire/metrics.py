@@ -72,6 +72,10 @@ class Metrics:
             "xds_passed_over_bytes", "Bytes between two messages of a stream, which belong to none.", ("protocol",),
             registry=self._registry,
         )  # fmt: skip
+        self.watched = Counter(
+            "xds_would_be_refused", "Requests that the policy would refuse or filter, were it enforced.",
+            ("transaction",), registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,

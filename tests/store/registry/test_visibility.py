@@ -40,7 +40,7 @@ def by(organisation: str, code: str) -> DocumentEntry:
 
 
 def seen(store: SqlRegistry, visible: Visible) -> SqlRegistry:
-    return SqlRegistry(store.connection, store.domain, seen=visible, access=Access(visible))
+    return SqlRegistry(store.connection, store.domain, seen=Access(visible), access=Access(visible))
 
 
 def found(domain: Domain, visible: Visible, kind: Kind = Kind.DOCUMENT_ENTRY, most: int = 100) -> set[str]:

@@ -65,7 +65,7 @@ from xds.settings.sections import Settings
 from xds.store.audit.records import Recorded, now_microseconds
 
 _CONFIGURATION = ("110128", "110129", "110130", "110131")
-LOG_URI = "urn:xds:audit:log"
+LOG_URI, POLICY = "urn:xds:audit:log", "urn:xds:policy"
 
 _PATIENT_PARAMETERS = ("XDSDocumentEntryPatientId", "XDSSubmissionSetPatientId", "XDSFolderPatientId", "patientId")
 
@@ -300,6 +300,11 @@ class AuditEvent:
         self.outcome_description = ", ".join(codes) if failed or codes else ""
         if failed and not codes:
             self.outcome_description = "broken off"
+
+    def noted(self, decision: str) -> None:
+        """What is to be said of whether it may be done."""
+        details = as_details([("Decision", decision)])
+        self.objects.append(thing(POLICY, URI, ObjectRole.SECURITY_RESOURCE, details=details))
 
     def refused(self, reason: str) -> None:
         """It was the caller's error: minor failure, for a reason without values."""

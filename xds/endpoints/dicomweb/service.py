@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import sqlalchemy as sa
 from werkzeug.exceptions import HTTPException
 
+from xds.access.gate import NotPermitted
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
@@ -36,6 +37,7 @@ from xds.endpoints.dicomweb.asked import (
     warning,
 )
 from xds.endpoints.dicomweb.bulk import Collected
+from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.stream import Stream
@@ -64,11 +66,12 @@ class DicomWeb:
         owner: str,
         metrics: Metrics,
         patients: StudyPatients,
+        deciding: Deciding,
         storing: store.Storing | None = None,
     ) -> None:
-        """``storing`` takes what STOW-RS sends; without it nothing is taken."""
+        """``deciding`` says who may; ``storing`` takes what STOW-RS sends; without it nothing is taken."""
         self._source, self._engine, self._new_event, self._patients = source, engine, new_event, patients
-        self._owner, self._metrics, self._storing = owner, metrics, storing
+        self._owner, self._metrics, self._storing, self._deciding = owner, metrics, storing, deciding
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
             "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data,
@@ -94,8 +97,14 @@ class DicomWeb:
             return _text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
-        reply = self._answered(asked, number[0])
-        return self._recorded(asked, reply)
+        try:
+            searches = what.startswith("search/") and "study" not in uids
+            asked.access = self._deciding.ask(request, number[0], asked.event, searches=searches)
+        except NotPermitted as denied:
+            asked.event.refused(str(denied))
+            self._metrics.transactions.labels(number[0], "refused").inc()
+            return self._recorded(asked, _text(403, "this is not permitted"))
+        return self._recorded(asked, self._answered(asked, number[0]))
 
     def _answered(self, asked: Asked, number: str) -> HttpReply:
         outcome = "fault"
@@ -121,9 +130,16 @@ class DicomWeb:
         outcome = "fault"
         try:
             event = self._new_event(store.RAD_108, request)
+            self._deciding.ask(request, store.RAD_108[0], event)
             done = self._storing.answer(request, study, event)
             outcome = "done" if done.status == 200 else "refused"
             return done
+        except NotPermitted as denied:
+            outcome = "refused"
+            event.refused(str(denied))
+            with self._engine.begin() as connection:
+                record(connection, event.records())
+            return _text(403, "this is not permitted")
         except store.BadRequest as problem:
             outcome = "refused"
             return _text(problem.status, str(problem))
@@ -138,7 +154,8 @@ class DicomWeb:
         event, stream_id = asked.event, new_boundary()
         if reply.status >= 400:
             asked.stack.close()
-            event.refused(f"HTTP {reply.status}")
+            if not event.settled:
+                event.refused(f"HTTP {reply.status}")
         try:
             with self._engine.begin() as connection:
                 if reply.status >= 400:
@@ -165,7 +182,12 @@ class DicomWeb:
 
     def _members(self, asked: Asked) -> Sequence[Held]:
         """The instances that an address names, at least one."""
-        found = self._source.members(asked.uids["study"], asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        study = asked.uids["study"]
+        found = self._source.members(study, asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        if found and self._deciding.withheld(asked.access, [study]):
+            asked.event.about_instances([(study, "")])
+            asked.event.of_patients(self._patients.of([study]))
+            found = ()  # as what is not there
         if not found:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
@@ -352,7 +374,8 @@ class DicomWeb:
         except (search.BadSearch, ValueError) as problem:
             raise Refusal(400, str(problem)) from None
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
-        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
+        shown = lambda uid: not self._deciding.withheld(asked.access, [uid])  # noqa: E731
+        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, shown)
         reply = _json(200, found)
         more_remain = ("more results remain; ask with offset",) if more else ()
         reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))

@@ -17,6 +17,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.submission import MetadataObject
 from xds.metadata.submission_set import SubmissionSet
+from xds.metadata.visible import MULTIPLE, SINGLE, Facts
 from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, OFFLINE, AvailabilityStatus
 from xds.store.interface import Kind
 from xds.store.registry.compression import pack
@@ -77,6 +78,15 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
         yield from values_of(package_value, [("codeList", {code.key for code in item.code_list})])
     else:
         yield association, common | {"type": item.type, "source": item.source, "target": item.target}
+
+
+def facts_of(item: DocumentEntry, source_ids: Iterable[str]) -> Facts:
+    """What decisions ask of an entry, as its rows say it."""
+    columns = _document_columns(item)
+    single = {name: str(columns[name]) for name in SINGLE if columns.get(name)}
+    several = {name: frozenset(map(composed, values)) for name, values in _document_values(item) if name in MULTIPLE}
+    ids = {"unique_id": item.unique_id, "entry_uuid": item.entry_uuid}
+    return Facts({**single, **ids}, {**several, "sourceId": frozenset(source_ids)})
 
 
 def kind_of(item: MetadataObject) -> Kind:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import PatientId
-from xds.metadata.visible import EVERYTHING, FULL, Access, Visible
+from xds.metadata.visible import FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.registry import patients
 from xds.store.registry.compression import unpack
@@ -45,15 +45,19 @@ class SqlReader:
 
     def __init__(
         self, connection: sa.Connection, domain: str, *, whole: bool = True,
-        seen: Visible = EVERYTHING, access: Access = FULL,
+        seen: Access = FULL, access: Access = FULL,
     ) -> None:  # fmt: skip
         """What is read has objects' ebXML if it is ``whole``, and is what is ``seen``; ``withheld`` asks ``access``."""
-        self.connection, self.domain, self._whole, self.seen, self.access = connection, domain, whole, seen, access
+        self.connection, self.domain, self._whole, self._sees, self.access = connection, domain, whole, seen, access
 
     def references(self) -> SqlReader:
-        return self._with(self.seen)
+        return self._with(self._sees)
 
-    def _with(self, seen: Visible) -> SqlReader:
+    def unrestricted(self) -> SqlReader:
+        """All that there is, without objects' ebXML: to look what is there, not to answer from."""
+        return self._with(FULL)
+
+    def _with(self, seen: Access) -> SqlReader:
         return SqlReader(self.connection, self.domain, whole=False, seen=seen, access=self.access)
 
     def patient_key(self, patient_id: PatientId) -> int | None:
@@ -139,14 +143,22 @@ class SqlReader:
 
     def _seen(self, table: sa.Table, keys: Keys) -> list[sa.ColumnElement[bool]]:
         """What a row meets that is there for who asks."""
-        if self.seen.everything or table is association:
+        if self.sees_everything or table is association:
             return []
-        return conditions(self.seen, keys) if table is document_entry else package_conditions(table, self.seen, keys)
+        see, consents = self._sees.see, self._sees.consents
+        if consents is not None:
+            see &= consents.of(self.connection, keys if isinstance(keys, Sequence) else None)
+        return conditions(see, keys) if table is document_entry else package_conditions(table, see, keys)
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether nothing is withheld."""
+        return self._sees.see.everything and self._sees.consents is None
 
     def _between_seen(self, found: Iterable[FoundAssociation]) -> list[FoundAssociation]:
         """Associations whose ends are both there for who asks; they may be associations themselves."""
         listed = list(found)
-        if self.seen.everything or not listed:
+        if self.sees_everything or not listed:
             return listed
         kinds = self.kinds_of(end for one in listed for end in (one.source, one.target))
         hidden = kinds.keys() - self._there(kinds)
@@ -161,13 +173,23 @@ class SqlReader:
             found |= {one.entry_uuid for one in read}
         return found
 
+    def wants_of(self, patient_id: str) -> Visible:
+        """What who asks may see of a patient's, named by a CX, as far as this database knows the patient."""
+        see, consents = self._sees.see, self._sees.consents
+        if consents is None:
+            return see
+        try:
+            keys = self.chain(PatientId.parse(patient_id))
+        except ValueError:
+            keys = ()
+        return see & consents.of(self.connection, keys)
+
     def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
         """Those of these registered objects that who asks may neither see nor change: to them, they are not there."""
-        see, change = self.access.see, self.access.change
-        if see.everything or change.everything:
+        if self.access.change.everything:
             return set()
         kinds = self.kinds_of(entry_uuids)
-        hidden = kinds.keys() - self._with(see)._there(kinds)
+        hidden = kinds.keys() - self._with(self.access)._there(kinds)
         return self.not_theirs(hidden)
 
     def not_theirs(self, entry_uuids: Iterable[str]) -> set[str]:
@@ -181,7 +203,7 @@ class SqlReader:
         kinds = self.kinds_of(entry_uuids)
         by_kind = {kind: [uuid for uuid, (its, _) in kinds.items() if its is kind] for kind in TABLES}
         documents, sets = by_kind[Kind.DOCUMENT_ENTRY], by_kind[Kind.SUBMISSION_SET]
-        reader = self._with(change)
+        reader = self._with(Access(change))
         theirs = {one.entry_uuid for one in reader._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, documents)}
         theirs |= self._own_sets({kinds[uuid][1] for uuid in sets}, sets)
         for kind in (Kind.FOLDER, Kind.ASSOCIATION):
@@ -199,7 +221,7 @@ class SqlReader:
         """Of these folders or associations those that lead from what may be changed."""
         if not uuids:
             return set()
-        every, wanted = self._with(EVERYTHING), set(uuids)
+        every, wanted = self._with(FULL), set(uuids)
         if kind is Kind.FOLDER:
             leading = [(one.target, one.source) for one in every.associations_of(uuids) if one.target in wanted]
         else:
