@@ -18,7 +18,7 @@ from xds.access import claims
 from xds.access.gate import Gate, NotPermitted
 from xds.access.senders import Senders
 from xds.access.users import Users
-from xds.audit.messages.events import POLICY, AuditEvent
+from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
@@ -220,7 +220,7 @@ class Exchange:
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
             anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
-            anew.objects += [one for one in call.event.objects if one.id == POLICY]
+            anew.notes = call.event.notes
             call.begin_anew(anew)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
         return call.transaction.respond(call)

@@ -41,9 +41,9 @@ class Events:
         return self._event(transaction, side, caller, here)
 
     def caller(self, request: HttpRequest, calls_itself: str = "") -> Party:
-        """Who has reached us: by the name that it gives, or its certificate's; and who it is authenticated as."""
+        """Who has reached us: by its certificate's name, or what it calls itself; and who it is authenticated as."""
         found = self.authenticated(request.certificate, request.remote_address, ours=request.ours)
-        return replace(found, user_id=calls_itself or request.subject or request.remote_address)
+        return replace(found, user_id=request.subject or calls_itself or request.remote_address)
 
     def authenticated(self, certificate: Certificate | None, address: str, *, ours: bool = False) -> Party:
         """Another node, by its address, its certificate, and whose it is known to be."""
