@@ -32,8 +32,10 @@ from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.refusals import RETRY_SECONDS, Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
@@ -92,6 +94,10 @@ class Exchange:
             except Fault as fault:
                 self._metrics.not_begun()
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except Overfull:
+                self._metrics.not_begun()
+                self._metrics.refused.labels(Reason.MEMORY).inc()
+                return _come_again()
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
@@ -155,6 +161,8 @@ class Exchange:
         except Refused as refused:
             work.close()
             call.release()
+            if any(finding.code is ErrorCode.REPOSITORY_BUSY for finding in refused.findings):
+                self._metrics.refused.labels(Reason.STREAMS).inc()
             reply = transaction.refuse(call, refused.findings)
         except Fault:
             work.close()
@@ -258,6 +266,14 @@ def _set(incoming: _Incoming) -> tuple[Call, Reply]:
 
 def _cannot_keep() -> Fault:
     return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
+
+
+def _come_again() -> HttpReply:
+    """There is no memory for a message now; who sent it is not at fault."""
+    fault = Fault(FaultCode.RECEIVER, "too many messages are being read; send it again", http_status=503)
+    reply = _fault(fault, "", mtom_reply=False)
+    reply.headers.append(("Retry-After", str(RETRY_SECONDS)))
+    return reply
 
 
 def _internal(transaction: Transaction) -> Finding:

@@ -72,6 +72,10 @@ class Metrics:
             "xds_passed_over_bytes", "Bytes between two messages of a stream, which belong to none.", ("protocol",),
             registry=self._registry,
         )  # fmt: skip
+        self.refused = Counter(
+            "xds_refused", "Requests and connections refused for the sake of others.", ("reason",),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,
