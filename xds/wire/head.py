@@ -44,7 +44,7 @@ class Reader:
         until = end if end >= 0 else len(data)
         self._lines += data.count(b"\n", self._seen, until)
         self._seen = until
-        if self._lines > HEAD_LINES + 1 or until > HEAD_BYTES:
+        if self._lines > HEAD_LINES + (end < 0) or until > HEAD_BYTES:
             raise TooLong
         return None if end < 0 else _asked(bytes(data[:end]), end + 4)
 
