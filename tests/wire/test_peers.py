@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import threading
@@ -89,7 +88,7 @@ def test_a_connection_is_handed_over_with_who_is_at_its_other_end(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\0" * 11, b"\0\0\0\x02" * 3 + b"{}", b"\0\0\0\x09" * 3 + json.dumps({}).encode()]
+    "data", [b"", b"\0" * 11, b"\0\0\0\x02" * 3 + b"{}"]
 )
 def test_what_is_no_connection_is_not_taken(listening: tuple[str, socket.socket], data: bytes) -> None:
     path, listener = listening
