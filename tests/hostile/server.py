@@ -288,9 +288,10 @@ def connected(port: int, *, buffer_bytes: int = 0, source: str = "") -> socket.s
 
 def send(sock: socket.socket, pieces: Iterable[bytes]) -> int:
     """Send until the other side answers or closes; return how many bytes went out."""
-    sent = 0
+    sent, ready = 0, select.poll()
+    ready.register(sock, select.POLLIN)
     for piece in pieces:
-        if select.select([sock], [], [], 0)[0]:
+        if ready.poll(0):
             break
         try:
             sock.sendall(piece)

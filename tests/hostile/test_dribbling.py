@@ -27,7 +27,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @contextmanager
 def dribbled(served: Served, head: bytes, connections: int) -> Iterator[list[bool]]:
     """Bodies that come byte by byte, as fast as they go; in the end, which connections were dropped meanwhile."""
-    stop, dropped, socks = threading.Event(), [False] * connections, [connected(served.port) for _ in range(connections)]
+    stop, dropped = threading.Event(), [False] * connections
+    socks = [connected(served.port) for _ in range(connections)]
     for sock in socks:
         sock.sendall(head)
 

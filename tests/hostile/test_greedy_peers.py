@@ -1,4 +1,4 @@
-"""A peer that holds all it can get: uploads, answers, image requests.  Others are served beside it, and the node is well.
+"""A peer that holds all it can get: uploads, answers, image requests.  Others are served beside it, the node is well.
 
 The greedy one calls from another address of the loopback, or by another certificate.
 """
@@ -39,7 +39,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def kept_busy(count: int, connect: Callable[[], socket.socket], go_on: Callable[[socket.socket], None]) -> Iterator[None]:
+def kept_busy(
+    count: int, connect: Callable[[], socket.socket], go_on: Callable[[socket.socket], None]
+) -> Iterator[None]:
     """So many connections on which something goes on until the test has seen enough."""
     stop, begun = threading.Event(), threading.Semaphore(0)
 
@@ -85,6 +87,20 @@ def test_slow_uploads_of_one_peer_keep_no_other_out(served: Served, tmp_path: Pa
         assert time_taken < SECONDS
         for source in ("127.0.0.1", GREEDY):
             assert timed(lambda source=source: is_well(served, source)) < SECONDS  # type: ignore[misc]
+
+
+def test_behind_a_proxy_who_is_slow_gives_way_to_those_who_wait(tmp_path: Path) -> None:
+    """There all peers are one, and its share is everything."""
+    served = Served(tmp_path / "site", {"server": {"share": 1.0, "stall_seconds": 1.0}}).start()
+
+    def begun() -> socket.socket:
+        sock = connected(served.port)
+        sock.sendall(head("/repository", length=16_000_000))
+        return sock
+
+    with kept_busy(20, begun, lambda sock: sock.sendall(b" " * 1200)):
+        assert timed(lambda: served.provide(os.urandom(80_000), tmp_path)) < 2 * SECONDS
+    assert served.stop() == 0
 
 
 def test_slow_readers_of_one_peer_keep_no_other_out(served: Served, tmp_path: Path) -> None:

@@ -87,9 +87,7 @@ def test_a_connection_is_handed_over_with_who_is_at_its_other_end(
             assert ours.recv(100) == b"it is the same"
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\0" * 11, b"\0\0\0\x02" * 3 + b"{}"]
-)
+@pytest.mark.parametrize("data", [b"", b"\0" * 11, b"\0\0\0\x02" * 3 + b"{}"])
 def test_what_is_no_connection_is_not_taken(listening: tuple[str, socket.socket], data: bytes) -> None:
     path, listener = listening
     with socket.socket(socket.AF_UNIX) as channel:

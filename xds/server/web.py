@@ -7,12 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.wire.pace import Pace
 from xds.wire.shares import Shares
-from xds.wire.worker import ToRoot, Worker
+from xds.wire.worker import Worker
+
+
+class ToRoot(Logger):  # type: ignore[misc]
+    """gunicorn's own log, written as the rest of the process' is."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
+        self.error_log.propagate = True
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -115,8 +116,14 @@ class Gathering:
         """How many an address has."""
         return len(self._by_address.get(network, ()))
 
-    def first_to_go(self, network: str = "") -> Connection | None:
-        """Of this address, or of the one that has most, the oldest that is idle, or else the oldest."""
-        network = network or max(self._by_address, key=lambda one: len(self._by_address[one]), default="")
+    def first(self, network: str) -> Connection | None:
+        """Of an address' the oldest that is idle, or else the oldest."""
         those = self._by_address.get(network, {}).values()
         return next((one for one in those if one.idle), next(iter(those), None))
+
+    def greediest(self, *others: Gathering) -> str:
+        """The address that has most, here and in others."""
+        counts = Counter({network: len(those) for network, those in self._by_address.items()})
+        for other in others:
+            counts.update({network: len(those) for network, those in other._by_address.items()})
+        return max(counts, key=counts.__getitem__, default="")

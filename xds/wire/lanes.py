@@ -31,6 +31,7 @@ class Lane(Generic[T]):
         """``threads``: as many as a peer may keep busy that is alone."""
         self.places = Places.alone(threads, share)
         self.pool = ThreadPoolExecutor(self.places.total, name)
+        self.pressed = False  # somebody has waited for long
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
 
     def enter(self, peer: str, who: T, start: Callable[[], None]) -> None:
@@ -48,6 +49,15 @@ class Lane(Generic[T]):
             self._waiting.move_to_end(started)
             self._forget(started)
             one.start()
+
+    def keeps_waiting(self, seconds: float) -> bool:
+        """Whether somebody has waited longer, and could not have started beside what others have."""
+        before = time.monotonic() - seconds
+        return not self.places.free and any(queue[0].since < before for queue in self._waiting.values())
+
+    def is_pressed_by(self, peer: str) -> bool:
+        """Whether others wait for what this peer has: more than one place."""
+        return self.pressed and self.places.held(peer) > 1
 
     def overdue(self, seconds: float) -> Iterator[T]:
         """Who has waited longer, and waits no more."""

@@ -37,11 +37,16 @@ class Paced:
         self, sock: socket.socket, pace: Pace, peer: Peer, tell: Callable[[Reason, str], None] | None = None
     ) -> None:
         self.raw, self.peer, self._pace, self._tell = sock, peer, pace, tell
+        self._is_pressed: Callable[[], bool] = lambda: False
         self.restart()
 
     def restart(self) -> None:
         """Count anew, for a new request."""
         self._waited, self._bytes, self._begun = 0.0, 0, time.monotonic()
+
+    def in_lane(self, is_pressed: Callable[[], bool]) -> None:
+        """Be held to a higher rate while others are kept waiting by this peer."""
+        self._is_pressed = is_pressed
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self.raw, attribute)
@@ -51,7 +56,8 @@ class Paced:
         now = time.monotonic()
         self._waited += now - started
         self._bytes += count
-        if self._waited > self._pace.stall_seconds + self._bytes / self._pace.least_bytes_per_second:
+        least = self._pace.least_bytes_per_second * (PRESSED if self._is_pressed() else 1)
+        if self._waited > self._pace.stall_seconds + self._bytes / least:
             raise self._broken_off(Reason.SLOW, "the peer is too slow")
         if now - self._begun > self._pace.request_seconds:
             raise self._broken_off(Reason.TOO_LONG_UNDER_WAY, "the request takes too long")
@@ -85,3 +91,5 @@ class Paced:
 
 
 PIECE = 256 * 1024
+PRESSED = 32
+"""So many times the least rate is asked of who has several places while others wait for one."""

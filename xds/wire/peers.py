@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -39,6 +39,22 @@ class Peer:
     def key(self) -> str:
         """What it is told apart by: its public key, else its address."""
         return key_of(self.certificate, self.host)
+
+
+Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def identified(application: Application) -> Application:
+    """The application, told who the peer is; also where TLS has ended in another process."""
+
+    def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        peer: Peer = environ["gunicorn.socket"].peer
+        environ[CERTIFICATE], environ[KEY] = peer.certificate, peer.key
+        if peer.scheme == "https":
+            environ["wsgi.url_scheme"] = "https"
+        return application(environ, start_response)
+
+    return told
 
 
 @lru_cache(4096)

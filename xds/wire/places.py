@@ -1,8 +1,8 @@
 """Places that peers share: alone a peer may have a good part of them, and the more there are the less each may take.
 
-A peer may hold places as long as they stand to those that are free as its share stands to the rest.  So something is
-always left for who comes next, and peers that all want more come to hold the same number (the dynamic thresholds of
-Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+A peer may have a first place while one is free, and more as long as they stand to those that are free as its share
+stands to the rest.  So something is left for who comes next, and peers that all want more come to hold the same number
+(dynamic thresholds; Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Places:
         """Take places, if the peer may have them now."""
         with self._lock:
             own, free = self._own.get(peer, 0) + count, self._free - count
-            if free < 0 or own * (1 - self._share) > free * self._share + _ROUNDING:
+            is_over = own > count and own * (1 - self._share) > free * self._share + _ROUNDING
+            if free < 0 or is_over:
                 return False
             self._own[peer], self._free = own, free
             return True

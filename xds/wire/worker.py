@@ -15,12 +15,11 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from xds.wire.connections import Connection, Gathering
@@ -28,7 +27,7 @@ from xds.wire.handing_over import carry, give, take
 from xds.wire.head import HEAD_BYTES, Head, TooLong
 from xds.wire.lanes import Lane
 from xds.wire.pace import Pace
-from xds.wire.peers import CERTIFICATE, KEY, Peer
+from xds.wire.peers import Application, Peer, identified
 from xds.wire.refusals import Reason, Refusals, reply
 from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
@@ -49,16 +48,6 @@ LOOK_SECONDS = 0.1
 SPARE = 16
 """Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
 HEALTH_PATHS, HEALTH_THREADS = ("/healthz", "/readyz"), 2
-
-
-class ToRoot(Logger):  # type: ignore[misc]
-    """gunicorn's own log, written as the rest of the process' is."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        for handler in list(self.error_log.handlers):
-            self.error_log.removeHandler(handler)
-        self.error_log.propagate = True
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -93,8 +82,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        application: Callable[..., Iterable[bytes]] = self.wsgi
-        self.wsgi = _identified(application)
+        application: Application = self.wsgi
+        self.wsgi = identified(application)
 
     @property
     def nr_conns(self) -> int:
@@ -125,9 +114,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             sock, address = listener.accept()
         except OSError as problem:
-            if problem.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EMFILE):
-                return
-            raise
+            if problem.errno in (errno.EMFILE, errno.ENFILE):
+                self._oldest_gives_way()
+            elif problem.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
         peer, gathered = Peer(address), b""
         if self.pace.takes_handed:
             handed = take(sock)
@@ -150,17 +141,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _make_room(self, connection: Connection) -> None:
         """Before there are too many, who has waited longest gives way: of the address that has most."""
         if self.nr_conns > self.worker_connections - SPARE:
-            oldest = self.gathering.first_to_go() or self.handshakes.first_to_go()
-            if oldest is not None:
-                self._gives_way(oldest, Reason.CONNECTIONS)
+            self._oldest_gives_way()
         if connection.greeted:
             return
         network = connection.peer.network
         is_over = self.handshakes.of(network) >= HANDSHAKES * self.pace.share
         if is_over or len(self.handshakes) >= HANDSHAKES:
-            oldest = self.handshakes.first_to_go(network if is_over else "")
+            oldest = self.handshakes.first(network if is_over else self.handshakes.greediest())
             if oldest is not None and oldest.begun < time.monotonic() - YOUNG_SECONDS:
                 self._gives_way(oldest, Reason.HANDSHAKES)
+
+    def _oldest_gives_way(self) -> None:
+        greediest = self.handshakes.greediest(self.gathering)
+        oldest = self.handshakes.first(greediest) or self.gathering.first(greediest)
+        if oldest is not None:
+            self._gives_way(oldest, Reason.CONNECTIONS)
 
     def _gives_way(self, connection: Connection, reason: Reason) -> None:
         self.refused(reason, connection.peer.host)
@@ -276,6 +271,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         lane.enter(connection.peer.key, connection, partial(do, connection, lane))
 
     def _serve(self, connection: Connection, lane: Lane[Connection]) -> None:
+        connection.sock.in_lane(partial(lane.is_pressed_by, connection.peer.key))
         future: Future[Any] = lane.pool.submit(self.handle, connection)
         future.add_done_callback(lambda done: self.method_queue.defer(self._served, connection, lane, done))
 
@@ -370,19 +366,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 if connection.deadline < now or (connection.idle and not self.alive):
                     self._drop(connection)
         for lane in self.lanes:
+            lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
             for connection in lane.overdue(self.pace.wait_seconds):
                 text = "as many requests as this peer may have at once are under way; try again"
                 self._refuse(connection, Reason.PLACES, "503 Service Unavailable", text)
-
-
-def _identified(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """The application, told who the peer is; also where TLS has ended in another process."""
-
-    def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        peer: Peer = environ["gunicorn.socket"].peer
-        environ[CERTIFICATE], environ[KEY] = peer.certificate, peer.key
-        if peer.scheme == "https":
-            environ["wsgi.url_scheme"] = "https"
-        return application(environ, start_response)
-
-    return told
