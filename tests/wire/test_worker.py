@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -175,3 +176,63 @@ def test_a_folded_header_is_refused() -> None:
     with echoing() as port, socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\nContent-Length: 0\r\n\r\n")
         assert sock.recv(12) == b"HTTP/1.1 400"
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+
+def test_who_has_waited_long_for_a_place_is_told_to_come_again() -> None:
+    with (
+        echoing(upload_threads=1, share=1.0, wait_seconds=0.5) as port,
+        socket.create_connection(("127.0.0.1", port), 10) as first,
+        socket.create_connection(("127.0.0.1", port), 10) as second,
+    ):
+        first.sendall(UPLOAD)
+        wait_for(lambda: unread(first) == 0)
+        second.sendall(UPLOAD)
+        assert second.recv(4096).startswith(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: ")
+        first.sendall(b"x" * 1_000_000)
+        assert first.recv(12) == b"HTTP/1.1 200"
+
+
+def test_whether_the_node_is_well_is_answered_though_no_other_thread_is_free() -> None:
+    with echoing(upload_threads=1, share=1.0, options={"threads": 1}) as port, contextlib.ExitStack() as stack:
+        for sender in (b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sender)
+        for path in ("/healthz", "/readyz", "/%68ealthz"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", path)
+            assert connection.getresponse().status == 200
+            connection.close()
+
+
+def test_a_request_that_takes_longer_than_any_may_is_broken_off() -> None:
+    with echoing(request_seconds=1.0) as port, socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(UPLOAD)
+        sock.settimeout(0.05)
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 20:
+                sock.sendall(b"x" * 10_000 if time.monotonic() - started < 0.5 else b"x")
+                with contextlib.suppress(TimeoutError):
+                    assert sock.recv(1) == b""
+                    break
+        assert time.monotonic() - started < 10
+
+
+def test_what_tls_has_read_ahead_of_a_request_is_a_request_too(authority: Authority, peer: Signed) -> None:
+    """Two requests in one record: the second makes no socket readable."""
+    context = ssl.create_default_context(cafile=authority.trusted)
+    context.load_cert_chain(peer.certificate, peer.key)
+    with (
+        echoing(options=tls(authority)) as port,
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        one = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000
+        sock.sendall(one * 3)
+        data = b""
+        while data.count(b"HTTP/1.1 200") < 3 or not data.endswith(b"x" * 70_000):
+            data += sock.recv(65536)
+        assert data.count(b"x" * 70_000) == 3
