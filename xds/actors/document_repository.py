@@ -54,9 +54,10 @@ class DocumentRepository:
         *,
         remote: bool,
         streams: int,
+        share: float = 0.5,
     ) -> None:
         self.unique_id, self._blobs, self._remote = unique_id, blobs, remote
-        self.streams = Streams(streams)
+        self.streams = Streams(streams, share)
 
     def provide_and_register(
         self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]], work: Work, register: Register

@@ -51,9 +51,11 @@ class Instance:
 class ImagingDocumentSource:
     """One source, by its Retrieve Location UID; its archive may be absent, and then it has nothing."""
 
-    def __init__(self, retrieve_location_uid: str, archive: Archive | None, *, streams: int) -> None:
+    def __init__(
+        self, retrieve_location_uid: str, archive: Archive | None, *, streams: int, share: float = 0.5
+    ) -> None:
         self.retrieve_location_uid, self._archive = retrieve_location_uid, archive
-        self.streams = Streams(streams)
+        self.streams = Streams(streams, share)
         self._broken: set[str] = set()
 
     def retrieve(self, request: ImagingRequest, withheld: Collection[str] = ()) -> list[Instance | Finding]:

@@ -34,8 +34,10 @@ from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.refusals import RETRY_SECONDS, Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
@@ -95,6 +97,10 @@ class Exchange:
             except Fault as fault:
                 self._metrics.not_begun()
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except Overfull:
+                self._metrics.not_begun()
+                self._metrics.refused.labels(Reason.MEMORY).inc()
+                return _come_again()
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
@@ -160,6 +166,8 @@ class Exchange:
         except Refused as refused:
             work.close()
             call.release()
+            if any(finding.code is ErrorCode.REPOSITORY_BUSY for finding in refused.findings):
+                self._metrics.refused.labels(Reason.STREAMS).inc()
             reply = transaction.refuse(call, refused.findings)
         except NotPermitted as denied:
             work.close()
@@ -305,6 +313,14 @@ _DECIDED = "the policy of this affinity domain"
 
 def _code_of(transaction: Transaction) -> ErrorCode:
     return ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+
+
+def _come_again() -> HttpReply:
+    """There is no memory for a message now; who sent it is not at fault."""
+    fault = Fault(FaultCode.RECEIVER, "too many messages are being read; send it again", http_status=503)
+    reply = _fault(fault, "", mtom_reply=False)
+    reply.headers.append(("Retry-After", str(RETRY_SECONDS)))
+    return reply
 
 
 def _internal(transaction: Transaction) -> Finding:

@@ -53,6 +53,7 @@ from xds.transactions import (
 from xds.transactions.transaction import Call
 from xds.wire.certificates import Certificate
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
 from xds.wire.spool import Spool
@@ -105,12 +106,11 @@ class AffinityDomain:
                 event.about_objects(objects)
             return registry.submit(objects, call.work.registry)
 
-        repository = DocumentRepository(
-            self.own.repository_unique_id, blobs, remote=remote is not None, streams=settings.repository.streams
-        )
-        source = ImagingDocumentSource(
-            settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
-        )
+        share, ours = settings.server.share, self.own.repository_unique_id
+        streams = settings.repository.streams
+        repository = DocumentRepository(ours, blobs, remote=remote is not None, streams=streams, share=share)
+        location, streams = settings.imaging_source.retrieve_location_uid, settings.imaging_source.streams
+        source = ImagingDocumentSource(location, archive(settings), streams=streams, share=share)
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
         studies = Studies(self.database, lambda uid: patients.of([uid])[uid].id, self._usual_facts())
@@ -175,7 +175,7 @@ class AffinityDomain:
     def _fed(self, head: Header, address: str, certificate: Certificate | None) -> AuditEvent:
         return self.events.fed(head, address, self.own.mllp_listen, certificate)
 
-    def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
+    def exchanges(self, metrics: Metrics, memory: Memory) -> dict[str, Exchange]:
         """What answers at each path of this domain's.
 
         Raises:
@@ -183,7 +183,7 @@ class AffinityDomain:
         """
         settings, senders = self.settings, Senders(self.settings.senders)
         captures = Captures(settings.capture, self.database, senders)
-        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
+        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
         users = Users(settings.xua) if settings.xua.trusted or settings.xua.issuers else None
         return {
             f"{self.path}/{actor}": Exchange(

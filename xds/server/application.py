@@ -31,7 +31,9 @@ from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.cors import Cors
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
+from xds.wire.peers import KEY, serving
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
@@ -51,10 +53,11 @@ class Application:
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
         self._cors = Cors(settings.server.cors_origins)
+        memory = Memory(settings.server.body_bytes, settings.server.share)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
-            for path, exchange in domain.exchanges(self.metrics).items()
+            for path, exchange in domain.exchanges(self.metrics, memory).items()
         }
         default = self.domains[DEFAULT_DOMAIN]
         self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
@@ -95,7 +98,7 @@ class Application:
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        with asked_by(None):
+        with asked_by(None), serving(environ.get(KEY, "") or request.remote_address):
             reply = self._cors.preflight(environ) or self.reply(request)
             if reply is not None:
                 self._cors.mark(environ, reply)

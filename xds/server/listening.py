@@ -51,6 +51,8 @@ def check_listen(loaded: Loaded) -> None:
     unknown = [actor for actor in settings.server.actors if actor not in ACTORS]
     if unknown:
         raise Unusable(f"server.actors: there is no actor {', '.join(unknown)}; there are {', '.join(ACTORS)}")
+    if not 0.1 <= settings.server.share <= 1:
+        raise Unusable("server.share: from 0.1 to 1, the part that one peer may have")
     feeds = {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
     feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
     feeds["syslog.tls"] = settings.syslog.tls

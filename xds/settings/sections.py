@@ -40,11 +40,14 @@ class Server:
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
-    threads: int = 8  # threads a web process keeps for short requests
-    upload_threads: int = 8  # threads a web process keeps for long request bodies
+    threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
+    upload_threads: int = 8  # long request bodies that it takes at once, likewise
     header_seconds: float = 10.0  # a request's header, and a TLS handshake, must be whole by then
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
+    request_seconds: float = 3600.0  # the longest that one request may take, its body and its reply
+    share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
+    body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment
@@ -131,7 +134,7 @@ class Repository:
     unique_id: str = ""  # OID; empty: one is made
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
-    streams: int = 4  # ITI-43 answers under way at once, a process; over it XDSRepositoryBusy
+    streams: int = 4  # ITI-43 answers under way at once to one peer, a process; over it XDSRepositoryBusy
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ class ImagingSource:
     timezone: str = "UTC"  # of DICOM times without an offset of their own
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
-    streams: int = 8  # RAD-69 answers under way at once, an image process; over it XDSRepositoryBusy
+    streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
 
 
 @dataclass(frozen=True, slots=True)

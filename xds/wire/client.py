@@ -138,7 +138,7 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
     content_type = response.headers.get("Content-Type", "")
     try:
         package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
-        envelope = parse(package.root)
+        envelope = parse(package.root, most=None)
     except Malformed as problem:
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except Fault as fault:

@@ -76,6 +76,10 @@ class Metrics:
             "xds_would_be_refused", "Requests that the policy would refuse or filter, were it enforced.",
             ("transaction",), registry=self._registry,
         )  # fmt: skip
+        self.refused = Counter(
+            "xds_refused", "Requests and connections refused for the sake of others.", ("reason",),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,

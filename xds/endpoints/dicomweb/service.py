@@ -47,6 +47,7 @@ from xds.store.audit.records import close_stream, open_stream, record
 from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.metrics import Metrics
 from xds.wire.mtom import new_boundary
+from xds.wire.refusals import Reason
 
 log = logging.getLogger("xds.endpoints.dicomweb")
 
@@ -116,6 +117,7 @@ class DicomWeb:
         except NotAnswering as problem:
             reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
         except Refused as busy:
+            self._metrics.refused.labels(Reason.STREAMS).inc()
             reply, outcome = _text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")), "refused"
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": number})
@@ -258,7 +260,7 @@ class DicomWeb:
             data = datasets.bulk_data(path, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
-        return self._octets(asked, [data])
+        return self._octets(asked, [(len(data), lambda: iter((data,)))])
 
     def _bulk(self, asked: Asked) -> HttpReply:
         """All bulk data of what the address names, or its pixels alone, in parts."""
@@ -286,17 +288,18 @@ class DicomWeb:
     def _pixels(self, asked: Asked, held: Held, numbers: Sequence[int]) -> HttpReply:
         """Frames of uncompressed pixel data, all of them where none are named."""
         chosen(asked.request.accept, (OCTETS,))
+        asked.stack.callback(self._source.streams.enter())
         try:
-            with self._source.uncompressed(held) as path:
-                found = pixels.native_frames(path, numbers)
+            path = asked.stack.enter_context(self._source.uncompressed(held))
+            found = pixels.native_frames(path, numbers)
         except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(404, str(problem)) from None
-        return self._octets(asked, found)
+        return self._octets(asked, [(one.size_bytes, one.chunks) for one in found])
 
-    def _octets(self, asked: Asked, found: Sequence[bytes]) -> HttpReply:
+    def _octets(self, asked: Asked, found: Sequence[tuple[int, Callable[[], Iterator[bytes]]]]) -> HttpReply:
         wanted = chosen(asked.request.accept, (OCTETS,))
         content = f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}"
-        parts = [multipart.of_bytes(content, data, asked.request.url) for data in found]
+        parts = [multipart.Part(content, asked.request.url, size, chunks) for size, chunks in found]
         if wanted.media_type == OCTETS and len(parts) == 1:
             return multipart.single(200, parts[0])
         return multipart.reply(200, OCTETS, parts)
