@@ -77,10 +77,13 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A rejection note: these instances are neither listed nor served.  IHE RAD IOCM."""
+    """A rejection note: these instances are neither listed nor served.  IHE RAD IOCM.
+
+    Each is named by its Study and SOP Instance UID: a note says nothing of other studies, whatever is in them.
+    """
 
     path: Path
-    sop_instance_uids: tuple[str, ...]
+    instances: tuple[tuple[str, str], ...]
 
 
 def read_file(path: Path, *, fallback_character_set: str = "") -> InstanceFacts | Rejection:
@@ -113,7 +116,15 @@ def _rejection(path: Path) -> Rejection:
     if not titles or not is_rejection_note(titles[0]):
         raise NotAnInstance("a Key Object Selection, which a manifest does not list")
     studies = evidence.read_evidence(root)
-    return Rejection(path, tuple(i.sop_instance_uid for study in studies for s in study.series for i in s.instances))
+    return Rejection(
+        path,
+        tuple(
+            (study.study_instance_uid, i.sop_instance_uid)
+            for study in studies
+            for series in study.series
+            for i in series.instances
+        ),
+    )
 
 
 def _facts(

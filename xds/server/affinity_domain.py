@@ -239,9 +239,9 @@ class AffinityDomain:
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
         return DicomWeb(source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing)
 
-    def storage_recording(self, title: str, address: str) -> Recording:
-        """The record of an association that sends instances here (C-STORE)."""
-        return Recording(self.database.engine, owner(), self.events.stored(title, address))
+    def storage_recording(self, title: str, address: str, peer_der: bytes = b"") -> Recording:
+        """The record of an association that sends instances here (C-STORE), by a peer with this certificate."""
+        return Recording(self.database.engine, owner(), self.events.stored(title, address, peer_der))
 
 
 def _namespaces(settings: Settings, domain: Domain) -> Authorities:

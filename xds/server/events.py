@@ -62,7 +62,7 @@ class Events:
             self.record(used)
         self.record(query)
 
-    def stored(self, title: str, address: str) -> AuditEvent:
+    def stored(self, title: str, address: str, peer_der: bytes = b"") -> AuditEvent:  # noqa: ARG002  named soon
         """The record of an association that sends instances here (C-STORE)."""
         own = self._settings.imaging_source.retrieve_ae_title
         host = urlsplit(self.base).hostname or "localhost"

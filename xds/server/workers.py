@@ -32,6 +32,7 @@ from xds.system.clock import Checked
 from xds.wire.client import client_context
 from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener, server_context
+from xds.wire.places import Refusals
 from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.server.workers")
@@ -86,6 +87,8 @@ def cstore(loaded: Loaded) -> None:
         senders=imaging.cstore_from,
         context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
         tell=domain.events.stranger,
+        refusals=Refusals("cstore", application.metrics.refused),
+        instance_bytes=loaded.settings.server.part_bytes,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
