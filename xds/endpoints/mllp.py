@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 from xds.actors.document_registry import DocumentRegistry
 from xds.audit.messages.events import AuditEvent
@@ -23,6 +24,10 @@ from xds.transactions import iti8_patient_identity_feed as iti8
 log = logging.getLogger("xds.endpoints.mllp")
 
 
+_Peer: TypeAlias = tuple[str, bytes]
+"""Address and certificate."""
+
+
 class Feeding:
     """The registry's side of ITI-8."""
 
@@ -31,28 +36,32 @@ class Feeding:
         registry: DocumentRegistry,
         database: Database,
         authorities: Authorities,
-        new_event: Callable[[Header, str], AuditEvent],
+        new_event: Callable[[Header, str, bytes], AuditEvent],
     ) -> None:
         self._registry, self._database = registry, database
         self._authorities, self._new_event = authorities, new_event
 
-    def answer(self, data: bytes, peer: str) -> bytes:
-        """Take one message; effect and audit records are one commit, and the acknowledgement comes after."""
+    def answer(self, data: bytes, peer: str, peer_der: bytes = b"") -> bytes:
+        """Take one message; effect and audit records are one commit, and the acknowledgement comes after.
+
+        ``peer_der``: the certificate of who sent it, where there is one.
+        """
+        who = (peer, peer_der)
         head, feed = Header(), None
         try:
             head = v2.header(legible(data))  # so that a refusal names the message, whatever it is written in
             text = decoded(data)
             head = v2.header(text)
             feed = v2.read(text, self._authorities)
-            self._performed(feed, head, peer)
+            self._performed(feed, head, who)
         except NotAFeed as problem:
-            return self._failed(head, peer, problem, feed)
+            return self._failed(head, who, problem, feed)
         except Exception:
             log.exception("feed.failed")
-            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed)
+            return self._failed(head, who, NotAFeed("an internal error; nothing was changed"), feed)
         return acknowledgement(head)
 
-    def _performed(self, feed: Feed, head: Header, peer: str) -> None:
+    def _performed(self, feed: Feed, head: Header, who: _Peer) -> None:
         """Do what the message says; begun anew when the database broke it off for another's sake.
 
         Raises:
@@ -60,16 +69,16 @@ class Feeding:
         """
         for pause in PAUSES:
             try:
-                return self._once(feed, head, peer)
+                return self._once(feed, head, who)
             except Exception as problem:
                 if not broken_off(problem):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": iti8.NUMBER})
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
-        return self._once(feed, head, peer)
+        return self._once(feed, head, who)
 
-    def _once(self, feed: Feed, head: Header, peer: str) -> None:
-        work, event = self._database.work(), self._event(head, peer)
+    def _once(self, feed: Feed, head: Header, who: _Peer) -> None:
+        work, event = self._database.work(), self._event(head, who)
         try:
             concerned = self._registry.feed(feed, work.registry)
             self._commit(work, iti8.audited(event, feed.action, concerned))
@@ -84,9 +93,9 @@ class Feeding:
             record(work.connection, event.records())
         work.commit()
 
-    def _failed(self, head: Header, peer: str, problem: NotAFeed, feed: Feed | None) -> bytes:
+    def _failed(self, head: Header, who: _Peer, problem: NotAFeed, feed: Feed | None) -> bytes:
         """Keep the failure's record, alone; if even that cannot be kept the sender hears of an error all the same."""
-        event = self._event(head, peer)
+        event = self._event(head, who)
         if feed is not None and feed.patient_ids:
             event.about_patient(str((feed.subsumed or feed.patient_ids)[0]))
         event.refused(f"{problem.code} {v2.ERRORS.get(problem.code, '')}".strip())
@@ -97,8 +106,8 @@ class Feeding:
             log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
         return acknowledgement(head, problem)
 
-    def _event(self, head: Header, peer: str) -> AuditEvent:
-        event = self._new_event(head, peer)
+    def _event(self, head: Header, who: _Peer) -> AuditEvent:
+        event = self._new_event(head, *who)
         if head.control_id:
             event.patient_details = (("MSH-10", head.control_id),)
         return event

@@ -156,8 +156,8 @@ class AffinityDomain:
         """
         return Feeding(self.actors.registry, self.database, _namespaces(self.settings, self.own), self._fed)
 
-    def _fed(self, head: Header, peer: str) -> AuditEvent:
-        return self.events.fed(head, peer, self.own.mllp_listen)
+    def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
+        return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
 
     def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
         """What answers at each path of this domain's.

@@ -108,7 +108,7 @@ class Events:
             self.node, audits.event_id, audits.action, (transaction.number, title), source, destination, names_patient,
         )  # fmt: skip
 
-    def fed(self, head: Header, peer: str, listen: str) -> AuditEvent:
+    def fed(self, head: Header, peer: str, listen: str, peer_der: bytes = b"") -> AuditEvent:  # noqa: ARG002
         """The record of an ITI-8, parties called by facility and application, as it names them (ITI TF-2: 3.8.5.1)."""
         source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
         host = listen.rpartition(":")[0].strip("[]")

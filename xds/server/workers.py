@@ -15,6 +15,7 @@ from xds.archives.interface import Gone, NotAnswering
 from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
+from xds.endpoints.audit_received import FirstSeen
 from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
@@ -69,7 +70,8 @@ def mllp(loaded: Loaded, name: str) -> None:
     domain = application.domains[name]
     passed = application.metrics.passed_over.labels("mllp").inc
     at = address(domain.own.mllp_listen)
-    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed)
+    refusals = Refusals("mllp", application.metrics.refused)
+    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
 
@@ -112,7 +114,12 @@ def syslog(loaded: Loaded) -> None:
         return AuditEvent.not_authenticated(node, here, Party(peer, peer), reason)
 
     context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
-    receiver = AuditReceiver(engine, Metrics(), alert, context=context, ours=settings.audit.source_id, **at)
+    metrics = Metrics()
+    refusals = Refusals("syslog", metrics.refused)
+    ours = settings.audit.source_id
+    receiver = AuditReceiver(
+        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=FirstSeen(), **at
+    )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()

@@ -48,6 +48,12 @@ class _Opening:
     heard: bytearray = field(default_factory=bytearray)
 
 
+def broken_off(connection: socket.socket) -> None:
+    """End a connection that another thread reads, which then finds its end."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # of TLS too: what is read of it is not taken for plain
+
+
 class Openings:
     """Serves one listening socket; ``opened`` is given each connection that is open, and must not wait."""
 
