@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -295,6 +296,20 @@ def test_datagrams_that_the_kernel_drops_are_counted() -> None:
             pytest.skip("this kernel has no /proc/net/udp")
         assert dropped.look() == 100 - came > 0
         assert dropped.look() == 0
+
+
+def test_what_the_kernel_has_dropped_is_read_by_the_sockets_own_line(tmp_path: Path) -> None:
+    line = "  {}: 0100007F:0202 00000000:0000 07 00000000:00000000 00:00000000 00000000  0  0 {} 2 ffff8880 {}"
+    table = tmp_path / "udp"
+    with datagrams(HERE, socket.AF_INET) as listening_:
+        inode = os.fstat(listening_.fileno()).st_ino
+        table.write_text("")
+        dropped, found = Dropped(listening_, table), list[int]()
+        for drops in (0, 7, 7, 10):
+            others = line.format(1, inode + 1, 99)
+            table.write_text("\n".join(("  sl  local_address ... drops", others, line.format(2, inode, drops))) + "\n")
+            found.append(dropped.look())
+    assert found == [0, 7, 0, 3]
 
 
 def _the_kernel_tells(sock: socket.socket) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import time
 from threading import Event
@@ -38,6 +39,9 @@ from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.server.workers")
 
+DESCRIPTORS = 4096
+"""Of a process that listens."""
+
 SWEEP_EVERY_SECONDS = 600.0
 """Between two looks for documents that were staged and never named."""
 
@@ -61,8 +65,17 @@ def _told_to_stop() -> Event:
     return stopping
 
 
+def _many_descriptors() -> None:
+    """Room for all connections that a listener has places for, and for those that are being opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def mllp(loaded: Loaded, name: str) -> None:
     """Take an affinity domain's Patient Identity Feed until told to stop (ITI-8)."""
+    _many_descriptors()
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     tls = loaded.settings.tls
@@ -78,6 +91,7 @@ def mllp(loaded: Loaded, name: str) -> None:
 
 def cstore(loaded: Loaded) -> None:
     """Take instances by C-STORE until told to stop."""
+    _many_descriptors()
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
@@ -100,6 +114,7 @@ def cstore(loaded: Loaded) -> None:
 
 def syslog(loaded: Loaded) -> None:
     """Take other nodes' audit records until told to stop (ITI-20)."""
+    _many_descriptors()
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
     engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
     at = {

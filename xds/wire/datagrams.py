@@ -34,9 +34,9 @@ def datagrams(address: tuple[str, int], family: socket.AddressFamily) -> socket.
 class Dropped:
     """Datagrams that the kernel has dropped since the last look."""
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket, table: Path | None = None) -> None:
         self._inode = str(os.fstat(listening.fileno()).st_ino)
-        self._table = Path("/proc/net/udp6" if listening.family == socket.AF_INET6 else "/proc/net/udp")
+        self._table = table or Path("/proc/net/udp6" if listening.family == socket.AF_INET6 else "/proc/net/udp")
         self._before = 0
 
     def look(self) -> int:
