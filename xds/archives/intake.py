@@ -199,10 +199,10 @@ def _named(path: Path) -> Arrived:
     """What a file that is no instance says of itself: a rejection note, or what is refused; perhaps nothing."""
     try:
         header = read_header(path, (*_UIDS, *_PATIENT), form(path), "")
+        sop_class, sop_instance, series, study = (first(header, tag) for tag in _UIDS)
+        return Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
     except (NotDicom, Malformed):
         return Arrived(path, "", "", "", "", Patient())
-    sop_class, sop_instance, series, study = (first(header, tag) for tag in _UIDS)
-    return Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
 
 
 def _dataset(path: Path) -> tuple[str, str]:
