@@ -22,7 +22,6 @@ from xds.store.audit.records import record
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
 from xds.transactions import iti8_patient_identity_feed as iti8
-from xds.wire.certificates import Certificate
 from xds.wire.http import certificate_of
 
 log = logging.getLogger("xds.endpoints.mllp")
@@ -33,7 +32,7 @@ class _Calling:
     """Who sends a message, and what is to be said of that."""
 
     address: str
-    certificate: Certificate | None
+    der: bytes
     granted: Granted | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -51,15 +50,18 @@ class Feeding:
         registry: DocumentRegistry,
         database: Database,
         authorities: Authorities,
-        new_event: Callable[[Header, str, Certificate | None], AuditEvent],
+        new_event: Callable[[Header, str, bytes], AuditEvent],
         gate: Gate,
     ) -> None:
         self._registry, self._database, self._gate = registry, database, gate
         self._authorities, self._new_event = authorities, new_event
 
     def answer(self, data: bytes, address: str, peer_der: bytes = b"") -> bytes:
-        """Take one message; effect and audit records are one commit, and the acknowledgement comes after."""
-        peer = _Calling(address, certificate_of(peer_der))
+        """Take one message; effect and audit records are one commit, and the acknowledgement comes after.
+
+        ``peer_der``: the certificate of who sent it, where there is one.
+        """
+        peer = _Calling(address, peer_der)
         head, feed = Header(), None
         try:
             head = v2.header(legible(data))  # so that a refusal names the message, whatever it is written in
@@ -82,7 +84,7 @@ class Feeding:
         Raises:
             NotAFeed: it may not.
         """
-        known = self._gate.peer(peer.certificate, peer.address)
+        known = self._gate.peer(certificate_of(peer.der), peer.address)
         try:
             peer.granted = self._gate.ask(known, iti8.NUMBER, self._database.domain)
         except NotPermitted as denied:
@@ -155,7 +157,7 @@ class Feeding:
         return acknowledgement(head, problem)
 
     def _event(self, head: Header, peer: _Calling) -> AuditEvent:
-        event = self._new_event(head, peer.address, peer.certificate)
+        event = self._new_event(head, peer.address, peer.der)
         for note in dict.fromkeys(peer.notes):
             event.noted(note)
         if head.control_id:

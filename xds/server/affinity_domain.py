@@ -51,7 +51,6 @@ from xds.transactions import (
     iti42_register_document_set_b,
 )
 from xds.transactions.transaction import Call
-from xds.wire.certificates import Certificate
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
@@ -172,8 +171,8 @@ class AffinityDomain:
         names = _namespaces(self.settings, self.own)
         return Feeding(self.actors.registry, self.database, names, self._fed, self.gate)
 
-    def _fed(self, head: Header, address: str, certificate: Certificate | None) -> AuditEvent:
-        return self.events.fed(head, address, self.own.mllp_listen, certificate)
+    def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
+        return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
 
     def exchanges(self, metrics: Metrics, memory: Memory) -> dict[str, Exchange]:
         """What answers at each path of this domain's.
@@ -258,9 +257,9 @@ class AffinityDomain:
         patients = self.actors.study_patients
         return DicomWeb(source, engine, self.events.web_event, owner(), metrics, patients, deciding, storing)
 
-    def storage_recording(self, title: str, address: str) -> Recording:
-        """The record of an association that sends instances here (C-STORE)."""
-        return Recording(self.database.engine, owner(), self.events.stored(title, address))
+    def storage_recording(self, title: str, address: str, peer_der: bytes = b"") -> Recording:
+        """The record of an association that sends instances here (C-STORE), by a peer with this certificate."""
+        return Recording(self.database.engine, owner(), self.events.stored(title, address, peer_der))
 
 
 def _namespaces(settings: Settings, domain: Domain) -> Authorities:

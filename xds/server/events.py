@@ -23,7 +23,7 @@ from xds.transactions import (
 )
 from xds.transactions.transaction import Transaction
 from xds.wire.certificates import Certificate
-from xds.wire.http import HttpRequest
+from xds.wire.http import HttpRequest, certificate_of
 from xds.wire.soap import Message
 
 
@@ -76,11 +76,14 @@ class Events:
             self.record(used)
         self.record(query)
 
-    def stored(self, title: str, address: str, certificate: Certificate | None = None) -> AuditEvent:
+    def stored(self, title: str, address: str, peer_der: bytes = b"") -> AuditEvent:
         """The record of an association that sends instances here (C-STORE)."""
         own = self._settings.imaging_source.retrieve_ae_title
         host = urlsplit(self.base).hostname or "localhost"
-        here, there = Party(own, host, ours=True), replace(self.authenticated(certificate, address), user_id=title)
+        here, there = (
+            Party(own, host, ours=True),
+            replace(self.authenticated(certificate_of(peer_der), address), user_id=title),
+        )
         return AuditEvent(self.node, "110104", "C", ("", ""), there, here)
 
     def stranger(self, peer: str, reason: str) -> None:
@@ -122,10 +125,10 @@ class Events:
             self.node, audits.event_id, audits.action, (transaction.number, title), source, destination, names_patient,
         )  # fmt: skip
 
-    def fed(self, head: Header, peer: str, listen: str, certificate: Certificate | None = None) -> AuditEvent:
+    def fed(self, head: Header, peer: str, listen: str, peer_der: bytes = b"") -> AuditEvent:
         """The record of an ITI-8, parties called by facility and application, as it names them (ITI TF-2: 3.8.5.1)."""
         called = f"{head.sending_facility}|{head.sending_application}"
-        source = replace(self.authenticated(certificate, peer), user_id=called)
+        source = replace(self.authenticated(certificate_of(peer_der), peer), user_id=called)
         host = listen.rpartition(":")[0].strip("[]")
         host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104
         here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)

@@ -145,6 +145,7 @@ class ImagingSource:
     stow_rs: bool = False  # instances are taken into the folder by STOW-RS, at /dicomweb/studies
     cstore_listen: str = ""  # HOST:PORT where they are by C-STORE, called by retrieve_ae_title; empty: nowhere
     cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
+    study_senders: Literal["one", "all"] = "one"  # of a study that is there, more is taken from who stored it; or all
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
     orthanc: str = ""  # where that PACS is an Orthanc, the URL of its REST API: its change log says what to publish

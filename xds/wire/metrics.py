@@ -85,6 +85,15 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
 
+        self.connections_refused = Counter(
+            "xds_connections_refused", "Connections that were refused, or gave way to others.", ("listener", "reason"),
+            registry=self._registry,
+        )  # fmt: skip
+
+    def refused_connection(self, listener: str, reason: str) -> None:
+        """Count a connection that a listener refuses."""
+        self.connections_refused.labels(listener, reason).inc()
+
     def not_begun(self) -> None:
         """Count a message that was answered with a fault before it was any transaction."""
         self.transactions.labels("none", "fault").inc()
