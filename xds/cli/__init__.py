@@ -26,6 +26,7 @@ COMMANDS = {
     "publications": "xds.cli.publications",
     "audit": "xds.cli.audit",
     "user": "xds.cli.user",
+    "pki": "xds.cli.pki",
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",

@@ -22,6 +22,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from xds.archives.dimse import storage_contexts
 from xds.archives.intake import Arrived, Intake, NotTaken, Reason
 from xds.endpoints.intake_records import NotRecorded, Recording
+from xds.wire import revocation
 from xds.wire.spool import NotKept, Spool
 from xds.wire.strangers import Strangers, Tell
 
@@ -80,7 +81,7 @@ class StorageScp:
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
-        self._server = entity.make_server(
+        self._server: Any = entity.make_server(
             address, evt_handlers=handlers, ssl_context=context, server_class=_Server, tell=tell
         )
         Thread(target=self._server.serve_forever, name="cstore", daemon=True).start()
@@ -100,11 +101,16 @@ class StorageScp:
     def _store(self, event: Any) -> Any:
         """What pynetdicom calls with an instance; returns a C-STORE status (PS3.4: B.2.3), and why where it failed."""
         try:
+            revocation.refuse(event.assoc.dul.socket.socket)
             with Spool(self._intake.incoming) as spool:
                 writing = spool.new()
                 with Path(event.dataset_path).open("rb") as file:
                     shutil.copyfileobj(file, writing, _PIECE)
                 return self._taken(event.assoc, self._intake.examined(writing.finish().path))
+        except revocation.RevokedPeer as problem:
+            self._server.tell(str(event.assoc.requestor.address), problem)
+            event.assoc.abort()
+            return _failure(FAILED, "the certificate of this association is revoked")
         except NotTaken as refusal:
             log.warning("cstore.refused", extra={"reason": str(refusal)})
             return _failure(_STATUSES.get(refusal.reason, int(refusal.reason)), str(refusal))
@@ -155,6 +161,11 @@ class _Server(ThreadedAssociationServer):
         self._strangers = Strangers(tell) if tell else None
         self._free = BoundedSemaphore(HANDSHAKES)
 
+    def tell(self, peer: str, problem: OSError) -> None:
+        """Tell of a peer that is not, or no longer, authenticated."""
+        if self._strangers is not None:
+            self._strangers.failed(peer, problem)
+
     def get_request(self) -> tuple[Any, Any]:
         return self.socket.accept()  # type: ignore[union-attr]
 
@@ -196,8 +207,7 @@ class _Server(ThreadedAssociationServer):
             secured.settimeout(None)
             return secured
         except OSError as problem:
-            if self._strangers is not None:
-                self._strangers.failed(peer, problem)
+            self.tell(peer, problem)
             raise
 
 

@@ -26,6 +26,7 @@ from xds.audit.messages.message import NotAuditMessage
 from xds.audit.messages.message_xml import read
 from xds.audit.search.indexing import filed
 from xds.store.audit.records import UNREADABLE, Recorded, now_microseconds, own_at, record
+from xds.wire import revocation
 from xds.wire.http import subject_of
 from xds.wire.metrics import Metrics
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
@@ -223,6 +224,19 @@ class AuditReceiver:
                 self._put(one)
             raise
 
+    def _hold_to_revocations(self, stream: socket.socket, origin: str) -> None:
+        """Read nobody on whose certificate has been revoked meanwhile; that is on record as a handshake's failure is.
+
+        Raises:
+            RevokedPeer: it has been.
+        """
+        try:
+            revocation.refuse(stream)
+        except revocation.RevokedPeer as problem:
+            for one in self._alert(origin.split(" ")[1], f"TLS: {problem.reason}").records():
+                self._put(one)
+            raise
+
     def _frames(self, transport: str, stream: socket.socket, peer: str) -> None:
         subject = subject_of(stream)
         origin = f"{transport} {peer} {subject}".strip()
@@ -249,6 +263,7 @@ class AuditReceiver:
                         self._kept(received(frames.rest(), origin, flag="cut"), transport)
                     return
                 continue
+            self._hold_to_revocations(stream, origin)
             silent = 0.0
             if begun and time.monotonic() - begun > MESSAGE_SECONDS:
                 self._kept(received(frames.rest(), origin, flag="too slow"), transport)

@@ -15,6 +15,7 @@ from xds.server.actors import code_sets
 from xds.server.archives import intake
 from xds.settings.sections import ACTORS, DEFAULT_DOMAIN, Loaded, Settings
 from xds.system.claims import check_free
+from xds.wire import revocation
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
@@ -99,6 +100,8 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    if settings.tls.crl or settings.tls.denied:
+        revocation.watch(settings).check()
     for url in settings.audit.forward_to:
         named(url)
     for where in settings.audit.witnesses:

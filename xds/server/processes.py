@@ -30,6 +30,7 @@ from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
 from xds.store.engine import make_engine
 from xds.system.parent import ends_with_us
+from xds.wire import revocation
 
 log = logging.getLogger("xds.server.processes")
 
@@ -46,6 +47,7 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._stopping = loaded, False
+        revocation.watch(loaded.settings)
         images = "imaging-source" in loaded.settings.server.actors
         # Not in the data folder: the kernel's limit for socket names is 108 bytes.
         self._run_folder = Path(tempfile.mkdtemp(prefix="xds-"))

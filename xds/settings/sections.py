@@ -67,6 +67,8 @@ class Tls:
     certificate: str = ""  # PEM file of this node
     key: str = ""  # PEM file of its private key
     trusted: str = ""  # PEM file of the certificates and authorities that peers must present
+    crl: tuple[str, ...] = ()  # PEM or DER files of their CRLs, as certificates read again when they change
+    denied: tuple[str, ...] = ()  # who is not let in all the same: SHA-256 of a key, SERIAL@ISSUER, or files of these
 
 
 @dataclass(frozen=True, slots=True)

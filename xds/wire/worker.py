@@ -23,6 +23,7 @@ from gunicorn import sock as gunicorn_sock
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from xds.wire import revocation
 from xds.wire.handing_over import carry, give, take
 from xds.wire.pace import Pace, Paced
 from xds.wire.shares import Shares
@@ -189,6 +190,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if not connection.greeted:
                 raw.do_handshake()
                 connection.greeted = True
+                revocation.refuse(raw)
             if not connection.gathered:
                 connection.deadline = time.monotonic() + self.pace.header_seconds
             while True:
@@ -202,9 +204,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return None
         except OSError as problem:
             self.log.debug("connection lost: %s", problem)
-            if not connection.greeted and self.strangers is not None and self.uploads is not None:
-                self.uploads.submit(self.strangers.failed, str(connection.client[0]), problem)
+            if not connection.greeted or isinstance(problem, revocation.RevokedPeer):
+                self._tell_of(connection, problem)
             return self._drop(connection)
+
+    def _tell_of(self, connection: Connection, problem: OSError) -> None:
+        """Record a stranger, without waiting for it."""
+        if self.strangers is not None and self.uploads is not None:
+            self.uploads.submit(self.strangers.failed, str(connection.client[0]), problem)
 
     def _whole(self, connection: Connection) -> bool:
         """Send the request on if there is enough of it; whether the connection is out of the loop's hands."""
@@ -215,6 +222,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._drop(connection)
                 return True
             return False
+        try:
+            revocation.refuse(connection.sock.raw)  # it may have been since this connection was made
+        except revocation.RevokedPeer as problem:
+            self._tell_of(connection, problem)
+            self._drop(connection)
+            return True
         target, length = _asked(bytes(data[:end]))
         wants_images = self.pace.images_socket and any(
             target == path or target.startswith(f"{path}/") for path in self.pace.images_paths
