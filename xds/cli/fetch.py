@@ -111,7 +111,7 @@ def _fetched(
     from xds.wire.spool import Spool
 
     to.mkdir(parents=True, exist_ok=True)
-    with progress(quiet=quiet) as bar, Spool(to / ".incoming") as spool:
+    with progress(quiet=quiet) as bar, Spool(to / ".incoming", "fetched-") as spool:
         fetch = Fetch(at, to, spool, bar, outcome, way)
         for entry in entries:
             document(fetch, entry)
