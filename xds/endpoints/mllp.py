@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from xds.actors.document_registry import DocumentRegistry
 from xds.audit.messages.events import AuditEvent
+from xds.endpoints.failures import Failures
 from xds.errors import Refused
 from xds.hl7 import v2
 from xds.hl7.acknowledgement import acknowledgement
@@ -32,7 +33,9 @@ class Feeding:
         database: Database,
         authorities: Authorities,
         new_event: Callable[[Header, str], AuditEvent],
+        failures: Failures | None = None,
     ) -> None:
+        self._failures = failures
         self._registry, self._database = registry, database
         self._authorities, self._new_event = authorities, new_event
 
@@ -92,7 +95,8 @@ class Feeding:
         event.refused(f"{problem.code} {v2.ERRORS.get(problem.code, '')}".strip())
         try:
             with self._database.engine.begin() as connection:
-                record(connection, event.records())
+                records = event.records()
+                record(connection, self._failures.kept(peer, records) if self._failures else records)
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
         return acknowledgement(head, problem)

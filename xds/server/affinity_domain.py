@@ -23,6 +23,7 @@ from xds.ebxml import rim
 from xds.endpoints.captures import Captures
 from xds.endpoints.dicomweb.service import DicomWeb
 from xds.endpoints.dicomweb.store import Storing
+from xds.endpoints.failures import Failures
 from xds.endpoints.intake_records import Recording
 from xds.endpoints.mllp import Feeding
 from xds.endpoints.soap import Exchange
@@ -46,6 +47,7 @@ from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
 )
+from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
@@ -69,6 +71,7 @@ class AffinityDomain:
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
         self.events = Events(settings, self.path, engine)
+        self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.actors = self._actors(blobs)
 
     def _actors(self, blobs: Blobs) -> Actors:
@@ -154,7 +157,9 @@ class AffinityDomain:
         Raises:
             Unusable: ``mllp.namespaces`` is malformed.
         """
-        return Feeding(self.actors.registry, self.database, _namespaces(self.settings, self.own), self._fed)
+        return Feeding(
+            self.actors.registry, self.database, _namespaces(self.settings, self.own), self._fed, self.failures
+        )
 
     def _fed(self, head: Header, peer: str) -> AuditEvent:
         return self.events.fed(head, peer, self.own.mllp_listen)
@@ -182,6 +187,8 @@ class AffinityDomain:
                 senders,
                 captures,
                 users,
+                most=Bounds.of(settings),
+                failures=self.failures,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)
@@ -237,7 +244,9 @@ class AffinityDomain:
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
-        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing)
+        return DicomWeb(
+            source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing, self.failures
+        )
 
     def storage_recording(self, title: str, address: str) -> Recording:
         """The record of an association that sends instances here (C-STORE)."""

@@ -123,6 +123,8 @@ class Registry:
 
     most_results: int = 25_000  # objects in a LeafClass answer; over it XDSTooManyResults
     most_references: int = 250_000  # ids in an ObjectRef answer, likewise
+    query_bytes: int = 64 * 1024  # of one stored query; over it XDSStoredQueryParamNumber
+    submission_objects: int = 2_000  # entries, sets, folders and associations of one message; over it it is refused
     unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
 
 
@@ -133,6 +135,7 @@ class Repository:
     unique_id: str = ""  # OID; empty: one is made
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
+    documents: int = 1_000  # that one ITI-43 or ITI-86 may name; over it XDSTooManyResults, or XDSRepositoryError
     streams: int = 4  # ITI-43 answers under way at once, a process; over it XDSRepositoryBusy
 
 
@@ -162,6 +165,7 @@ class ImagingSource:
     timezone: str = "UTC"  # of DICOM times without an offset of their own
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
+    instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
     streams: int = 8  # RAD-69 answers under way at once, an image process; over it XDSRepositoryBusy
 
 
@@ -182,6 +186,7 @@ class Audit:
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert
     time_seconds: float = 900.0  # how often it is compared
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
+    failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
 
 

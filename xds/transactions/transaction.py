@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
+from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
 from xds.errors import ErrorCode, Finding
 from xds.store.audit.records import Recorded
@@ -141,4 +142,6 @@ class Call:
         """End every event of the request; return their records."""
         for event in self.all_events():
             event.end(failed=failed, findings=findings)
+            if failed:
+                shorten(event)
         return [record for event in self.all_events() for record in event.records()]
