@@ -269,6 +269,9 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
+    fetch_from: tuple[
+        str, ...
+    ] = ()  # HOST[:PORT] that manifests may lead xds fetch to, by https, or http://HOST[:PORT]
 
 
 @dataclass(frozen=True, slots=True)
