@@ -287,9 +287,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """At a stop: take who has connected already, then listen no more, while requests in flight are finished."""
+        """At a stop: take who has connected already, then listen no more, while requests in flight are finished.
+
+        Who is told to stop while it starts is asked to listen first, and then no more.
+        """
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if self.alive or enabled:
             return
         for listener in self.sockets:
             while self.nr_conns < self.worker_connections and select.select([listener], [], [], 0)[0]:
