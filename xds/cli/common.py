@@ -67,6 +67,10 @@ def settings(config: Path | None, data: str | None, *, made: bool = True, listen
     loaded = load(config)
     given = {"server.data": data, "server.listen": listen}
     loaded = loaded.changed({name: value for name, value in given.items() if value is not None}, "command line")
+    if loaded.settings.tls.crl or loaded.settings.tls.denied:  # what revokes is heavy, and most have none
+        from xds.wire import revocation
+
+        revocation.watch(loaded.settings)
     return with_identity(loaded) if made else loaded
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from xds.access.gate import Gate, Granted, NotPermitted
 from xds.actors.document_registry import DocumentRegistry
 from xds.audit.messages.events import AuditEvent
+from xds.endpoints.failures import Failures
 from xds.errors import Refused
 from xds.hl7 import v2
 from xds.hl7.acknowledgement import acknowledgement
@@ -52,7 +53,9 @@ class Feeding:
         authorities: Authorities,
         new_event: Callable[[Header, str, bytes], AuditEvent],
         gate: Gate,
+        failures: Failures | None = None,
     ) -> None:
+        self._failures = failures
         self._registry, self._database, self._gate = registry, database, gate
         self._authorities, self._new_event = authorities, new_event
 
@@ -151,7 +154,8 @@ class Feeding:
         event.refused(str(problem) if denied else f"{problem.code} {v2.ERRORS.get(problem.code, '')}".strip())
         try:
             with self._database.engine.begin() as connection:
-                record(connection, event.records())
+                records = event.records()
+                record(connection, self._failures.kept(peer.address, records) if self._failures else records)
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
         return acknowledgement(head, problem)

@@ -22,13 +22,16 @@ from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
+from xds.endpoints.failures import Failures
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
-from xds.store.audit.records import close_stream, open_stream, record
+from xds.store.audit.records import Recorded, close_stream, open_stream, record
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
+from xds.transactions import bounds
 from xds.transactions.bodies import schema_findings, taken_out
+from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
@@ -75,7 +78,12 @@ class Exchange:
         captures: Captures,
         gate: Gate,
         users: Users | None = None,
+        *,
+        most: Bounds | None = None,
+        failures: Failures | None = None,
     ) -> None:
+        """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
+        self._bounds, self._failures = most or Bounds(), failures
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
@@ -153,6 +161,7 @@ class Exchange:
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
             self._permitted(call, incoming.request)
+            bounds.check(call, self._bounds)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
             self._speaks_for_itself(call)
@@ -161,7 +170,7 @@ class Exchange:
             log.exception("spool.not_written")
             work.close()
             call.release()
-            self._record_failures(call)
+            self._record_failures(call, incoming)
             raise _cannot_keep() from None
         except Refused as refused:
             work.close()
@@ -177,7 +186,7 @@ class Exchange:
         except Fault:
             work.close()
             call.release()
-            self._record_failures(call)
+            self._record_failures(call, incoming)
             raise
         except Exception:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
@@ -263,7 +272,8 @@ class Exchange:
                 failures = [one for event in call.all_events() for one in event.records()]
                 open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
             else:
-                record(call.work.connection, call.ended(failed=reply.failed, findings=reply.findings))
+                records = call.ended(failed=reply.failed, findings=reply.findings)
+                record(call.work.connection, self._counted(call, incoming, records) if reply.failed else records)
             call.work.commit()
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
@@ -271,9 +281,15 @@ class Exchange:
             call.release()
             raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
 
-    def _record_failures(self, call: Call) -> None:
+    def _record_failures(self, call: Call, incoming: _Incoming) -> None:
         with self._database.engine.begin() as connection:
-            record(connection, call.ended(failed=True))
+            record(connection, self._counted(call, incoming, call.ended(failed=True)))
+
+    def _counted(self, call: Call, incoming: _Incoming, records: list[Recorded]) -> Sequence[Recorded]:
+        """The records of a failure that are kept; all of what went to another actor, which has had its effect there."""
+        if self._failures is None or call.sent:
+            return records
+        return self._failures.kept(incoming.request.told_by, records)
 
     def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)

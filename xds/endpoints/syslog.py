@@ -229,6 +229,18 @@ class AuditReceiver:
             self._places.leave(place)
             self._busy.discard(threading.current_thread())
 
+    def _hold_to_revocations(self, stream: socket.socket, origin: Origin) -> None:
+        """Read nobody on whose certificate has been revoked meanwhile; that is on record as a handshake's failure is.
+
+        Raises:
+            RevokedPeer: it has been.
+        """
+        try:
+            revocation.refuse(stream)
+        except revocation.RevokedPeer as problem:
+            self._strangers.failed(origin.address, problem)
+            raise
+
     def _messages(self, transport: str, stream: socket.socket, origin: Origin, frames: Frames, place: Place) -> None:
         silent = begun = 0.0
         stream.settimeout(0.5)
@@ -248,6 +260,7 @@ class AuditReceiver:
                 continue
             silent, place.is_busy = 0.0, True
             self._places.heard(place)
+            self._hold_to_revocations(stream, origin)
             if begun and time.monotonic() - begun > MESSAGE_SECONDS:
                 self._kept(self._received(frames.rest(), origin, "too slow"), transport)
                 return

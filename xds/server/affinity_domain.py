@@ -26,6 +26,7 @@ from xds.endpoints.captures import Captures
 from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.service import DicomWeb
 from xds.endpoints.dicomweb.store import Storing
+from xds.endpoints.failures import Failures
 from xds.endpoints.intake_records import Recording
 from xds.endpoints.mllp import Feeding
 from xds.endpoints.soap import Exchange
@@ -50,6 +51,7 @@ from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
 )
+from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Memory
@@ -74,6 +76,7 @@ class AffinityDomain:
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
         self.events = Events(settings, self.path, engine, gate)
+        self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.actors = self._actors(blobs)
 
     def _actors(self, blobs: Blobs) -> Actors:
@@ -169,7 +172,7 @@ class AffinityDomain:
             Unusable: ``mllp.namespaces`` is malformed.
         """
         names = _namespaces(self.settings, self.own)
-        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate)
+        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate, self.failures)
 
     def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
         return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
@@ -198,6 +201,8 @@ class AffinityDomain:
                 captures,
                 self.gate,
                 users,
+                most=Bounds.of(settings),
+                failures=self.failures,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)
@@ -255,7 +260,9 @@ class AffinityDomain:
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
         deciding = Deciding(self.gate, self.name, self.actors.studies)
         patients = self.actors.study_patients
-        return DicomWeb(source, engine, self.events.web_event, owner(), metrics, patients, deciding, storing)
+        return DicomWeb(
+            source, engine, self.events.web_event, owner(), metrics, patients, deciding, storing, self.failures,
+        )  # fmt: skip
 
     def storage_recording(self, title: str, address: str, peer_der: bytes = b"") -> Recording:
         """The record of an association that sends instances here (C-STORE), by a peer with this certificate."""

@@ -22,6 +22,7 @@ from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
 from xds.metadata.identifiers import PatientId
+from xds.server import expiry
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
@@ -30,6 +31,8 @@ from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.cors import Cors
+from xds.wire.guarded import guarded
+from xds.wire.hosts import Hosts
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
@@ -52,7 +55,7 @@ class Application:
         }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
-        self._cors = Cors(settings.server.cors_origins)
+        self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
         memory = Memory(settings.server.body_bytes, settings.server.share)
         self._endpoints = {
             path: exchange
@@ -65,7 +68,7 @@ class Application:
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
         desk = Desk(self.engine, default.events.node, default.events.record)
-        secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        secure = self._secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
@@ -91,12 +94,25 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database)
-        forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
+        counted = lambda: forwarding_text(self.engine, settings) + expiry.metrics(settings)  # noqa: E731
+        warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
-            settings, numbers, readiness.report, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
+            settings,
+            numbers,
+            readiness.report,
+            self.metrics,
+            ask,
+            default.actors.imaging_source,
+            blueprints,
+            counted,
+            warned,
         )
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response = guarded(start_response, secure=self._secure)
+        misdirected = self._hosts.refusal(environ)
+        if misdirected is not None:
+            return misdirected.wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
         with asked_by(None), serving(environ.get(KEY, "") or request.remote_address):
             reply = self._cors.preflight(environ) or self.reply(request)

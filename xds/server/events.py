@@ -91,6 +91,11 @@ class Events:
         here = Party(self.base, urlsplit(self.base).hostname or "localhost", ours=True)
         self.record(AuditEvent.not_authenticated(self.node, here, Party(peer, peer), reason))
 
+    def failing(self, peer: str, said: str) -> None:
+        """Record that a peer fails too often for each failure to have a record."""
+        who, about = Party(peer, peer, requestor=True), "urn:xds:failures"
+        self.record(AuditEvent.security_alert(self.node, "110132", who, about, said))
+
     def record(self, event: AuditEvent) -> None:
         with self._engine.begin() as connection:
             audit_store.record(connection, event.records())

@@ -9,12 +9,14 @@ from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
+from xds.initiating import known_sources
 from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
 from xds.settings.addresses import address, feed, is_loopback
 from xds.settings.sections import ACTORS, Loaded, Settings
 from xds.system.claims import check_free
+from xds.wire import revocation
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
@@ -78,6 +80,9 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    known_sources.check_settings(settings)
+    if settings.tls.crl or settings.tls.denied:
+        revocation.watch(settings).check()
     for url in settings.audit.forward_to:
         named(url)
     for where in settings.audit.witnesses:

@@ -18,6 +18,7 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from xds.errors import Unusable
+from xds.server import expiry
 from xds.settings.sections import Location, Settings
 from xds.store.audit import records as audit_store
 from xds.store.documents.folder import NotReachable
@@ -53,18 +54,24 @@ class Readiness:
     """Safe with threads."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._database, self._peers = database, list(peers(settings))
+        self._settings, self._database, self._peers = settings, database, list(peers(settings))
         self._needed = f"registry {_host(settings.console.registry_url)}" if not settings.server.actors else ""
         self._lock, self._tried, self._wrong = Lock(), float("-inf"), list[str]()
 
     def report(self) -> tuple[bool, str]:
         """Whether the node is ready, and a line for each thing; the first word is «ready» when all is well."""
-        found = [*own(self._database), *self._asked()]
+        found = [*own(self._database), *self._certificates(), *self._asked()]
         is_ready = not any(one.wrong and one.is_needed for one in found)
         lines = [f"{one.name}: {one.wrong or 'ok'}" for one in sorted(found, key=lambda one: not one.wrong)]
         if any(one.wrong for one in found):
             return is_ready, "\n".join([*(["partly ready"] if is_ready else []), *lines])
         return True, "\n".join(["ready", *lines])
+
+    def _certificates(self) -> Iterator[Dependency]:
+        """Certificates and CRLs, where there is something to say of them: peers may not get in, or too many do."""
+        wrong = "; ".join(expiry.warnings(self._settings))
+        if wrong:
+            yield Dependency("certificates", wrong, is_needed=False)
 
     def _asked(self) -> Sequence[Dependency]:
         """Each peer with what was wrong when it was tried last, a little while ago; one request at a time tries it."""

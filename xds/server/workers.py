@@ -32,9 +32,10 @@ from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine
 from xds.system.clock import Checked
 from xds.wire.client import client_context
+from xds.wire.contexts import server_context
 from xds.wire.listener_places import Refusals
 from xds.wire.metrics import Metrics
-from xds.wire.mllp import Listener, server_context
+from xds.wire.mllp import Listener
 from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.server.workers")

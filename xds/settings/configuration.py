@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from xds.errors import Unusable
 from xds.settings.access import PeerEntry
+from xds.settings.secrets import shown
 from xds.settings.sections import SECTIONS, TABLES, Loaded, Location, Settings, Source, flat
 
 
@@ -149,4 +150,5 @@ def _checked(dotted: str, kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
         return value
-    raise Unusable(f"{where}: {dotted} cannot be {value!r}")
+    said = "this" if shown(dotted, str(value)) != str(value) else repr(value)  # a secret stays one, mistaken or not
+    raise Unusable(f"{where}: {dotted} cannot be {said}")

@@ -33,6 +33,7 @@ class Server:
 
     listen: str = "127.0.0.1:8080"  # HOST:PORT
     public_url: str = ""  # base URL that peers see; empty: the request's own Host
+    hosts: tuple[str, ...] = ()  # host names beside that one, and those in tls.certificate, that it answers to
     allow_open_listen: bool = False  # listen beyond loopback without mutual TLS: the operator's choice, by name
     cors_origins: tuple[str, ...] = ()  # origins whose pages may read /dicomweb and /wado, as https://HOST:PORT, or "*"
     data: str = "xds-data"  # folder of everything that this deployment keeps
@@ -71,6 +72,8 @@ class Tls:
     certificate: str = ""  # PEM file of this node
     key: str = ""  # PEM file of its private key
     trusted: str = ""  # PEM file of the certificates and authorities that peers must present
+    crl: tuple[str, ...] = ()  # PEM or DER files of their CRLs, as certificates read again when they change
+    denied: tuple[str, ...] = ()  # who is not let in all the same: SHA-256 of a key, SERIAL@ISSUER, or files of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class Registry:
 
     most_results: int = 25_000  # objects in a LeafClass answer; over it XDSTooManyResults
     most_references: int = 250_000  # ids in an ObjectRef answer, likewise
+    query_bytes: int = 64 * 1024  # of one stored query; over it XDSStoredQueryParamNumber
+    submission_objects: int = 2_000  # entries, sets, folders and associations of one message; over it it is refused
     unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
 
 
@@ -135,6 +140,7 @@ class Repository:
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
     streams: int = 4  # ITI-43 answers under way at once to one peer, a process; over it XDSRepositoryBusy
+    documents: int = 1_000  # that one ITI-43 or ITI-86 may name; over it XDSTooManyResults, or XDSRepositoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,7 @@ class ImagingSource:
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
     streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
+    instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,7 @@ class Audit:
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert
     time_seconds: float = 900.0  # how often it is compared
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
+    failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
 
 
@@ -266,6 +274,9 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
+    fetch_from: tuple[
+        str, ...
+    ] = ()  # HOST[:PORT] that manifests may lead xds fetch to, by https, or http://HOST[:PORT]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from xds.access.gate import Granted
+from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
 from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.identifiers import PatientId
@@ -157,4 +158,6 @@ class Call:
         """End every event of the request; return their records."""
         for event in self.all_events():
             event.end(failed=failed, findings=findings)
+            if failed:
+                shorten(event)
         return [record for event in self.all_events() for record in event.records()]

@@ -213,9 +213,10 @@ class Associations:
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
         self._stopping, self._collected = Event(), time.monotonic()
         listening: Any = self._server.socket
+        self._strangers = Strangers(tell) if tell else None
         self._openings = Openings(
             listening, self._opened, self._refusals, context=context,
-            strangers=Strangers(tell) if tell else None, first=request_is_whole,
+            strangers=self._strangers, first=request_is_whole,
         )  # fmt: skip
         self._thread = Thread(target=self._openings.serve, args=(self._going_on,), name="associations", daemon=True)
         self._thread.start()
@@ -229,6 +230,12 @@ class Associations:
         self._stopping.set()
         self._thread.join(5)
         self._server.server_close()
+
+    def revoked(self, association: Any, problem: OSError) -> None:
+        """Tell of an association whose peer is authenticated no more, and end it."""
+        if self._strangers is not None:
+            self._strangers.failed(str(association.requestor.address), problem)
+        association.abort()
 
     def certificate(self, association: Any) -> bytes:
         """The certificate in DER that the peer of an association presented."""

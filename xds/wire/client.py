@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 
 from xds.errors import Unusable
-from xds.wire import mtom
+from xds.wire import contexts, mtom
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.faults import Fault
 from xds.wire.http import HttpReply, HttpRequest
@@ -54,7 +54,7 @@ class Client:
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
-        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
+        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=4)
 
     def send(
         self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None
@@ -193,10 +193,6 @@ def client_context(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
         Unusable: a file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=trusted or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if certificate:
-            context.load_cert_chain(certificate, key or None)
-    except (OSError, ssl.SSLError) as problem:
+        return contexts.client_context(certificate, key, trusted)
+    except OSError as problem:
         raise Unusable(f"TLS: {problem}") from None
-    return context

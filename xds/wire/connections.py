@@ -12,6 +12,7 @@ from gunicorn import http
 from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.gthread import TConn
 
+from xds.wire import revocation
 from xds.wire.head import Head, Reader
 from xds.wire.pace import Pace, Paced
 from xds.wire.peers import Peer
@@ -55,6 +56,7 @@ class Connection(TConn):  # type: ignore[misc]
         """
         raw: Any = self.sock.raw
         raw.do_handshake()
+        revocation.refuse(raw)
         self.greeted = True
         self.peer = self.sock.peer = Peer(self.peer.address, raw.getpeercert(binary_form=True) or b"", "https")
 

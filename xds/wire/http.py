@@ -22,6 +22,7 @@ REASONS = {
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    421: "Misdirected Request",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -46,6 +47,11 @@ class HttpRequest:
     def subject(self) -> str:
         """The subject of the peer's certificate as RFC 4514 writes it; empty where there is none."""
         return self.certificate.subject_text if self.certificate else ""
+
+    @property
+    def told_by(self) -> str:
+        """By what the peer is told from others: its key, else its address."""
+        return self.certificate.spki_sha256 if self.certificate else self.remote_address
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], public_url: str = "") -> HttpRequest:

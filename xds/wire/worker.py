@@ -22,6 +22,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from xds.wire import revocation
 from xds.wire.connections import Connection, Gathering
 from xds.wire.handing_over import carry, give, take
 from xds.wire.head import HEAD_BYTES, Head, TooLong
@@ -226,8 +227,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         except OSError as problem:
             self.log.debug("connection lost: %s", problem)
-            if not connection.greeted and self.strangers is not None:
-                self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
+            if not connection.greeted:
+                self._tell_of(connection, problem)
             self._drop(connection)
             return
         connection.gathered += data
@@ -236,12 +237,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             self._drop(connection)
 
+    def _tell_of(self, connection: Connection, problem: OSError) -> None:
+        """Record a stranger, without waiting for it."""
+        if self.strangers is not None:
+            self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
+
     def _look(self, connection: Connection) -> None:
         """Send the request on if there is enough of it, else wait for more."""
         try:
             head = connection.read_head() if connection.greeted else None
         except TooLong:
             self._refuse(connection, Reason.HEAD, "431 Request Header Fields Too Large", "the header is too long")
+            return
+        try:
+            if head is not None:
+                revocation.refuse(connection.sock.raw)  # it may have been since this connection was made
+        except revocation.RevokedPeer as problem:
+            self._tell_of(connection, problem)
+            self._drop(connection)
             return
         if head is not None and not (connection.stays or connection.lingering) and self._is_for_images(head):
             if self.cfg.is_ssl:
@@ -323,9 +336,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """At a stop: take who has connected already, then listen no more, while requests in flight are finished."""
+        """At a stop: take who has connected already, then listen no more, while requests in flight are finished.
+
+        Who is told to stop while it starts is asked to listen first, and then no more.
+        """
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if self.alive or enabled:
             return
         for listener in self.sockets:
             while self.nr_conns < self.worker_connections and select.select([listener], [], [], 0)[0]:

@@ -40,6 +40,7 @@ from xds.endpoints.dicomweb.bulk import Collected
 from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
+from xds.endpoints.failures import Failures
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -69,8 +70,13 @@ class DicomWeb:
         patients: StudyPatients,
         deciding: Deciding,
         storing: store.Storing | None = None,
+        failures: Failures | None = None,
     ) -> None:
-        """``deciding`` says who may; ``storing`` takes what STOW-RS sends; without it nothing is taken."""
+        """``deciding`` says who may; ``storing`` takes what STOW-RS sends; without it nothing is taken.
+
+        ``failures``: which have a record.
+        """
+        self._failures = failures
         self._source, self._engine, self._new_event, self._patients = source, engine, new_event, patients
         self._owner, self._metrics, self._storing, self._deciding = owner, metrics, storing, deciding
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
@@ -161,7 +167,8 @@ class DicomWeb:
         try:
             with self._engine.begin() as connection:
                 if reply.status >= 400:
-                    record(connection, event.records())
+                    records, peer = event.records(), asked.request.told_by
+                    record(connection, self._failures.kept(peer, records) if self._failures else records)
                     return reply
                 open_stream(connection, stream_id, self._owner, event.records())
         except Exception:

@@ -132,8 +132,7 @@ class Storing:
 
 def sender_of(request: HttpRequest) -> Sender:
     """Who sends, told by the certificate, else by the address."""
-    certificate = request.certificate
-    return Sender(certificate.spki_sha256 if certificate else request.remote_address)
+    return Sender(request.told_by)
 
 
 def _reply(outcome: _Outcome, base: str) -> HttpReply:
