@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from lxml import etree
 
+from xds.wire.assertion import BEARER, ORGANISATION, PURPOSE_OF_USE, ROLE, SAML, SUBJECT_ID
 from xds.wire.xml import NAMESPACES, Element
-from xds.wire.xua import BEARER, ORGANISATION, PURPOSE_OF_USE, ROLE, SAML, SUBJECT_ID
 
 DOCTOR = "Dr. Mira Horvat"
 ISSUER = "urn:xds:demo:identity"

@@ -23,7 +23,7 @@ from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
-from xds.demo.identity import DOCTOR, vouch
+from xds.demo.identity import DOCTOR, HOURS, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.logs import certificate, line_of, not_named, sealed
 from xds.demo.orthanc import Orthanc, program
@@ -31,7 +31,7 @@ from xds.demo.site import Site, free_port
 from xds.demo.waiting import waited
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
@@ -122,7 +122,7 @@ class Demo:
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
-                "xua": {"trusted": str(issuer)},
+                "xua": {"trusted": str(issuer), "longest_seconds": HOURS * 3600.0},
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }

@@ -56,7 +56,7 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        desk = Desk(self.engine, default.events.node, default.events.record)
+        desk = Desk(self.engine, default.events.node, default.events.record, settings.console.second_factor)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
@@ -74,7 +74,7 @@ class Application:
             blueprints.append(region_pages(consumer, places, knows, authorities))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
-            blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
+            blueprints.append(openid.pages(desk, provider, settings.server.public_url))
         if settings.audit.witness_of:
             blueprints.append(
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)

@@ -105,8 +105,10 @@ def check_listen(loaded: Loaded) -> None:
         witness_at(where, settings.tls, lambda: ())
     for text in settings.audit.witness_of:
         witness_of(text)
-    if settings.xua.trusted:
+    if settings.xua.trusted or settings.xua.issuers:
         Users(settings.xua)
+    elif settings.xua.required:
+        raise Unusable("xua.required needs xua.trusted or xua.issuers: nobody could be believed")
     Cors(settings.server.cors_origins)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:

@@ -20,7 +20,7 @@ DEFAULT_DOMAIN = "default"
 ACTORS = ("registry", "repository", "imaging-source")
 """What ``server.actors`` may name: the last parts of the actors' paths."""
 
-ROLES = ("auditor", "operator", "viewer")
+ROLES = ("auditor", "operator", "viewer", "privacy-officer", "administrator")
 """Of people who sign in at the console: what its pages show them."""
 
 Source = Literal["default", "file", "environment", "command line", "made at first start"]
@@ -112,6 +112,20 @@ class Xua:
     required: bool = False  # a message without one is refused
     assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none
     override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
+    longest_seconds: float = 900.0  # that an assertion may last, from its issue to its end
+    methods: tuple[str, ...] = ("bearer", "holder-of-key")  # how who presents one may be confirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """IUA, ITI-72: JSON Web Tokens of the person whom a request at /dicomweb, /wado or /fhir is for."""
+
+    issuer: str = ""  # iss of those that are believed; empty: none is
+    keys: str = ""  # its JSON Web Key Set: a file, or an https URL
+    keys_seconds: float = 300.0  # how long keys are taken for true
+    audiences: tuple[str, ...] = ()  # aud: what this node is called there
+    algorithms: tuple[str, ...] = ("ES256", "PS256", "RS256")  # by which they may be signed
+    longest_seconds: float = 900.0  # that one may last, from iat to exp
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +208,8 @@ class Oidc:
     name_claim: str = "preferred_username"  # what somebody is called in records
     role_claim: str = "groups"  # whose values give roles:
     auditor: tuple[str, ...] = ()  # reads the audit log
+    privacy_officer: tuple[str, ...] = ()  # sees consents and overrides
+    administrator: tuple[str, ...] = ()  # all that an operator does
     operator: tuple[str, ...] = ()  # runs the node, and sees its images
     viewer: tuple[str, ...] = ()  # sees its images
 
@@ -261,6 +277,11 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
+    second_factor: tuple[str, ...] = ()  # roles that must have one, such as "auditor"; xds user second-factor
+    vouches: bool = True  # other nodes are told who looks, by an assertion that this node signs; xds user issuer
+    organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id
+    purpose: str = "TREAT"  # what they look for: a code, and its system
+    purpose_system: str = "2.16.840.1.113883.5.8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +293,7 @@ class Settings:
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
     xua: Xua = field(default_factory=Xua)
+    tokens: Tokens = field(default_factory=Tokens)
     registry: Registry = field(default_factory=Registry)
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)

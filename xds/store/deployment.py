@@ -28,7 +28,7 @@ MADE = (
 # And of each affinity domain that has paths of its own.
 MADE_OF_A_DOMAIN = ("repository_unique_id", "home_community_id", "assigning_authorities")
 _LOG_ID = "audit.log_id"
-VERSION = "0002"
+VERSION = "0003"
 """The newest step of ``migrations``."""
 
 
@@ -106,9 +106,10 @@ def log_id(data: Path) -> str:
 # What kind of change another value of a setting is, by the beginning of its name (DICOM PS3.16: CID 401): the first
 # that fits, and else Software Configuration.
 _KINDS = {
-    "tls.": "110129", "xua.": "110129", "audit.": "110129", "senders.": "110129", "review.": "110129",
-    "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
-    "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128",
+    "tls.": "110129", "xua.": "110129", "tokens.": "110129", "console.": "110129", "audit.": "110129",
+    "senders.": "110129", "review.": "110129", "capture.": "110129", "server.allow_open_listen": "110129",
+    "server.": "110128", "mllp.": "110128", "syslog.": "110128", "repositories.": "110128",
+    "imaging_sources.": "110128",
 }  # fmt: skip
 _SETTINGS, _CONSOLE_KEY = "settings", "console.key"
 
