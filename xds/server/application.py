@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.bearers import Bearers
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
@@ -27,6 +28,7 @@ from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
+from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
@@ -46,6 +48,8 @@ class Application:
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
         self._cors = Cors(settings.server.cors_origins)
+        events = self.domains[DEFAULT_DOMAIN].events
+        self._bearers = Bearers(settings, self.engine, events.node, events.record)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
@@ -91,8 +95,14 @@ class Application:
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        with asked_by(None):
-            reply = self._cors.preflight(environ) or self.reply(request)
+        reply, person = self._cors.preflight(environ), None
+        if reply is None:
+            try:
+                person = self._bearers.person(request)
+            except NotBelieved as problem:
+                reply = self._bearers.refused(request, problem)
+        with asked_by(person):
+            reply = reply or self.reply(request)
             if reply is not None:
                 self._cors.mark(environ, reply)
             return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)

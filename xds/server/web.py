@@ -50,6 +50,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "logger_class": ToRoot,
         "control_socket_disable": True,
         "permit_obsolete_folding": True,
+        "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
     }

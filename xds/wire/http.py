@@ -12,6 +12,7 @@ REASONS = {
     204: "No Content",
     206: "Partial Content",
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     406: "Not Acceptable",
@@ -36,6 +37,7 @@ class HttpRequest:
     url: str  # as the peer called it
     peer_certificate: str = ""  # subject, where the connection has one
     accept: str = ""  # the Accept header
+    authorization: str = field(default="", repr=False)  # the Authorization header
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], public_url: str = "") -> HttpRequest:
@@ -52,6 +54,7 @@ class HttpRequest:
             base.rstrip("/") + path,
             subject_of(environ.get("gunicorn.socket")),
             environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_AUTHORIZATION", ""),
         )
 
 
