@@ -71,7 +71,8 @@ def test_what_a_token_may_say_otherwise_is_read(tmp_path: Path, change: dict[str
     ({"exp": None}, "exp and iat"), ({"iat": None}, "exp and iat"), ({"exp": NOW - 120}, "not valid now"),
     ({"nbf": NOW + 200}, "not valid now"), ({"iat": NOW + 200}, "not valid now"), ({"exp": NOW + 1000}, "too long"),
     ({"exp": 1e300}, "exp is no time"), ({"exp": "never"}, "exp is no time"), ({"exp": True}, "exp is no time"),
-    ({"iat": NOW - 3600, "nbf": None}, "too long"), ({"sub": None}, "sub is required"), ({"sub": ["", 1]}, "sub is required"),
+    ({"iat": NOW - 3600, "nbf": None}, "too long"),
+    ({"sub": None}, "sub is required"), ({"sub": ["", 1]}, "sub is required"),
     ({"cnf": {"x5t#S256": "abc"}}, "bound to a key"),
     ({"extensions": {"ihe_pcf": {"residual": [{"type": "forbid"}]}}}, "restricts what may be given"),
 ])  # fmt: skip

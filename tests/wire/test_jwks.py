@@ -134,5 +134,5 @@ def test_keys_come_from_https_or_a_file_that_is_there(where: str) -> None:
     lambda: b'{"keys": [{"kty": "oct", "k": "c2VjcmV0LXRoYXQtaXMtbG9uZy1lbm91Z2g"}]}', lambda: b" " * (jwks.BYTES + 1),
 ])  # fmt: skip
 def test_what_is_no_set_of_public_keys_that_may_sign_is_none(make: Callable[[], bytes]) -> None:
-    with pytest.raises(ValueError, match="(?i)key"):
+    with pytest.raises(ValueError, match=r"[kK]ey"):
         key_set(make())

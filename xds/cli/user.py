@@ -129,6 +129,25 @@ def second_factor(name: str, gone: bool, config: Path | None, data: str | None, 
     click.echo(f"secret   {secret}\naddress  {made['address']}")
 
 
+@user.command(epilog="Example: xds user issuer --data ./xds-data")
+@deployment
+@as_json
+def issuer(config: Path | None, data: str | None, json_: bool) -> None:
+    """Print by which issuer and certificate other nodes trust this one to say who has signed in at its console.
+
+    They name both in xua.issuers, ISSUER=FILE.
+    """
+    from xds.access import vouching
+
+    loaded = settings(config, data)
+    vouching.own_key(loaded.settings)
+    file = vouching.certificate_file(loaded.settings)
+    if json_:
+        print_json({"issuer": vouching.issuer(loaded.settings), "file": str(file), "certificate": file.read_text()})
+        return
+    click.echo(f"issuer       {vouching.issuer(loaded.settings)}\ncertificate  {file}")
+
+
 @user.command("list", epilog="Example: xds user list --data ./xds-data")
 @deployment
 @as_json

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from xds.access.bearers import Bearers
+from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
@@ -60,12 +62,19 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
+        if settings.console.vouches:
+            own_key(settings)  # made at first start, so that others can be told of it
         desk = Desk(self.engine, default.events.node, default.events.record, settings.console.second_factor)
         secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
-            signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
+            signing_in.pages(
+                desk,
+                partial(visitor, settings),
+                secure=secure,
+                provider=settings.oidc.name if settings.oidc.issuer else "",
+            ),
             sealing.pages(sealer),
             auditing.pages(audit_desk, sealer),
             reporting.pages(audit_desk),

@@ -281,7 +281,7 @@ class Console:
     vouches: bool = True  # other nodes are told who looks, by an assertion that this node signs; xds user issuer
     organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id
     purpose: str = "TREAT"  # what they look for: a code, and its system
-    purpose_system: str = "2.16.840.1.113883.5.8"
+    purpose_system: str = "2.16.840.1.113883.5.8"  # HL7 ActReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -18,7 +19,6 @@ from xds.audit.messages.people import Person, asked_by
 from xds.endpoints.console.desk import Desk, KeptOut, NoSecondFactor
 from xds.endpoints.console.passwords import Busy
 from xds.endpoints.console.trouble import trouble
-from xds.wire.assertion import Code
 
 COOKIE, FORM = "xds-session", "xds-form"
 OPEN = ("/console/static/", "/console/sign-in")
@@ -36,8 +36,10 @@ ROLES = {
 }
 
 
-def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
-    """The pages, and the guard of all others.
+def pages(
+    desk: Desk, visitor: Callable[[str, str], Person], *, secure: bool, provider: str = ""
+) -> Blueprint:  # fmt: skip
+    """The pages, and the guard of all others; ``visitor`` is who somebody is, by the name and role of their account.
 
     ``secure``: browsers reach the server by https; ``provider`` is what an OpenID provider is called, if there is one.
     """
@@ -60,7 +62,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
                 lost = {} if path == "/console/find" else {"lost": "1"}
             return redirect(f"/console/sign-in?{urlencode({'next': target, **lost})}")
         # Whatever is looked at for them names them in its records.
-        g.asked = asked_by(person(g.visitor.name, g.visitor.role))
+        g.asked = asked_by(visitor(g.visitor.name, g.visitor.role))
         g.asked.__enter__()
         if wanted and g.visitor.role not in wanted:
             desk.not_allowed(g.visitor.name, request.remote_addr or "", path)
@@ -127,11 +129,6 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
         return response
 
     return blueprint
-
-
-def person(name: str, role: str) -> Person:
-    """Who has signed in, as records and decisions have them."""
-    return Person(name, roles=(Code(role, system_name="xds", display=role),))
 
 
 def cookie(name: str) -> str:
