@@ -1,8 +1,8 @@
 """Sign-ins that failed, counted by account and address: who guesses is kept out, and not who is guessed at.
 
-After TRIES wrong passwords of an account from an address, no more of it are taken from there for a while; after
-OF_ADDRESS from an address, of any names, none are.  After OF_ACCOUNT of an account from anywhere, it is open only to
-addresses from which somebody has signed in by it.
+After TRIES wrong passwords of an account from an address, no more of it are taken from there for a while.  After
+OF_ADDRESS from an address, of any names, or OF_ACCOUNT of an account from anywhere, only those are taken with which
+somebody has signed in there before: many people may be behind one address, and many addresses in one hand.
 """
 
 from __future__ import annotations
@@ -48,20 +48,28 @@ class Counted:
     afterwards: bool = False
 
 
-def address_closed(connection: sa.Connection, address: str) -> bool:
-    """Whether nothing is taken from an address now."""
-    return _closed_until(connection, "", address) > now_microseconds()
+def address_closed(connection: sa.Connection, name: str, address: str) -> bool:
+    """Whether nothing of a name is taken from an address now, whatever its password."""
+    now = now_microseconds()
+    return _closed_until(connection, "", address) > now and (
+        not _known(connection, name, address, now) or _closed_until(connection, name, address) > now
+    )
 
 
 def closed(connection: sa.Connection, name: str, address: str) -> bool:
     """Whether an account's password is not taken from an address now; ``name`` is empty where there is no account."""
     now = now_microseconds()
-    if max(_closed_until(connection, name, address), _closed_until(connection, "", address)) > now:
+    if name and _closed_until(connection, name, address) > now:
         return True
-    if not name or _closed_until(connection, name, "") <= now:
-        return False
-    known = connection.scalar(sa.select(table.c.right_at).where(table.c.account == name, table.c.address == address))
-    return (known or 0) < now - KNOWN_SECONDS * _SECOND
+    wide = max(_closed_until(connection, "", address), _closed_until(connection, name, "") if name else 0)
+    return wide > now and not _known(connection, name, address, now)
+
+
+def _known(connection: sa.Connection, name: str, address: str, now: int) -> bool:
+    """Whether somebody has signed in by an account from an address, not long ago."""
+    return (
+        connection.scalar(sa.select(table.c.right_at).where(*_of(name, address))) or 0
+    ) > now - KNOWN_SECONDS * _SECOND
 
 
 def closed_until(connection: sa.Connection) -> dict[str, int]:
@@ -79,10 +87,10 @@ def wrong(connection: sa.Connection, name: str, address: str) -> Counted | None:
     return _noted(connection, name, address, at_once=any(closes))
 
 
-def kept_out(connection: sa.Connection, name: str, address: str) -> Counted | None:
-    """Count a try that was not looked at; what of it is to be recorded now."""
+def kept_out(connection: sa.Connection, name: str, address: str, count: int = 1) -> Counted | None:
+    """Count tries that were not looked at; what of them is to be recorded now."""
     shuts = bool(name) and _failed(connection, "", address, OF_ADDRESS)
-    return _noted(connection, name, address, at_once=shuts)
+    return _noted(connection, name, address, at_once=shuts, count=count)
 
 
 def right(connection: sa.Connection, name: str, address: str) -> Counted | None:
@@ -111,12 +119,14 @@ def forget(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.delete(table).where(table.c.account == name))
 
 
-def _noted(connection: sa.Connection, name: str, address: str, *, at_once: bool = False) -> Counted | None:
+def _noted(
+    connection: sa.Connection, name: str, address: str, *, at_once: bool = False, count: int = 1
+) -> Counted | None:
     row, now = _row(connection, name, address), now_microseconds()
     if at_once or row.recorded_at < now - SUMMARY_SECONDS * _SECOND:
         connection.execute(sa.update(table).where(*_of(name, address)).values(unrecorded=0, recorded_at=now))
-        return Counted(name, address, row.unrecorded)
-    connection.execute(sa.update(table).where(*_of(name, address)).values(unrecorded=table.c.unrecorded + 1))
+        return Counted(name, address, row.unrecorded + count - 1)
+    connection.execute(sa.update(table).where(*_of(name, address)).values(unrecorded=table.c.unrecorded + count))
     return None
 
 

@@ -132,6 +132,32 @@ def test_an_address_that_tries_many_names_is_kept_out_without_its_passwords_bein
     assert tried(site, "anna", PASSWORD)
 
 
+def test_who_has_signed_in_from_an_address_before_still_does_when_it_is_closed_for_others(site: Site) -> None:
+    """All who come through one proxy have one address."""
+    assert tried(site, "vera", PASSWORD)
+    for number in range(tries.OF_ADDRESS):
+        tried(site, f"name {number}")
+    with pytest.raises(KeptOut):
+        tried(site, "anna", PASSWORD)
+    assert tried(site, "vera", PASSWORD)
+
+
+def test_tries_that_are_not_looked_at_write_nothing_for_a_while(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = desk(site)
+    for number in range(tries.OF_ADDRESS):
+        here.sign_in(f"name {number}", WRONG, STRANGER)
+    with pytest.raises(KeptOut):
+        here.sign_in("anna", PASSWORD, STRANGER)
+    written = len(said(site))
+    monkeypatch.setattr(site.application.engine, "begin", lambda: pytest.fail("written"))
+    for _ in range(50):
+        with pytest.raises(KeptOut):
+            here.sign_in("anna", PASSWORD, STRANGER)
+    monkeypatch.undo()
+    assert len(said(site)) == written
+    assert here._held == {STRANGER: 50}
+
+
 def test_guesses_from_everywhere_leave_an_account_open_to_where_somebody_has_signed_in_by_it(site: Site) -> None:
     assert tried(site, "anna", PASSWORD, HERE)
     for number in range(tries.OF_ACCOUNT):
@@ -224,17 +250,19 @@ def test_many_who_sign_in_at_once_are_asked_to_wait(site: Site, monkeypatch: pyt
 
 
 def test_of_a_hundred_failures_a_few_are_on_record_with_how_many_there_were(site: Site) -> None:
+    here = desk(site)
     for _ in range(100):
         try:
-            tried(site, "anna")
+            here.sign_in("anna", WRONG, STRANGER)
         except KeptOut:
             continue
     assert {one[:2] for one in said(site)} == {("anna", STRANGER), ("unknown", STRANGER)}
     assert [why for *_, why in said(site)][:2] == [
         "the name or the password is wrong", f"the name or the password is wrong; {tries.TRIES - 2} more before",
     ]  # fmt: skip
+    assert here.sign_in("vera", PASSWORD, HERE)
     later(site, tries.SUMMARY_SECONDS + 1)
-    assert tried(site, "vera", PASSWORD, HERE)
+    assert here.sign_in("vera", PASSWORD, HERE)
     found = [why for *_, why in said(site) if why]
     assert len(found) <= 6
     counted = sum(int(more) for why in found for more in re.findall("[0-9]+", why))

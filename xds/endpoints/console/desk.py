@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -40,6 +43,9 @@ TAKEN_SECONDS = 20.0
 WRONG, KEPT_OUT = "the name or the password is wrong", "too many wrong passwords from there"
 _NO_FACTOR = "a second factor is required"
 
+HELD_SECONDS = 5.0
+"""How long tries that were not looked at are counted in memory alone."""
+
 
 class KeptOut(Exception):
     """Nothing is taken from this address for a while: too many wrong passwords came from it."""
@@ -59,6 +65,7 @@ class Desk:
         """``second_factor``: the roles whose accounts must have one."""
         self._engine, self._node, self._record = engine, node, record
         self._second_factor = frozenset(second_factor)
+        self._held, self._written, self._lock = Counter[str](), float("-inf"), Lock()
 
     def any_account(self) -> bool:
         with reading(self._engine) as connection:
@@ -76,14 +83,14 @@ class Desk:
         """
         near = _neighbourhood(address)
         with reading(self._engine) as connection:
-            seen, shut = accounts.one(connection, name), tries.address_closed(connection, near)
+            seen, shut = accounts.one(connection, name), tries.address_closed(connection, name, near)
         if shut:
-            with self._engine.begin() as connection:
-                self._noted(connection, tries.kept_out(connection, "", near), address, KEPT_OUT)
+            self._kept_out(near)
             raise KeptOut
         # An account that is closed to this address, and one that is none, take as long as any.
         right = passwords.right(seen.password if seen and seen.password else passwords.nobodys(), password, near)
         with self._engine.begin() as connection:
+            self._write_held(connection)
             # Read again: it may have been tried, closed, changed or removed meanwhile.
             known = accounts.one(connection, name, to_change=True)
             # What was typed as a name may be a password typed in the wrong field: unknown ones are not kept.
@@ -103,6 +110,22 @@ class Desk:
                 accounts.end(connection, before)
                 return accounts.begin(connection, name)
         raise NoSecondFactor
+
+    def _kept_out(self, near: str) -> None:
+        """Count a try that was not looked at: in memory, and now and then in the database, which has one writer."""
+        with self._lock:
+            self._held[near] += 1
+            if time.monotonic() - self._written < HELD_SECONDS:
+                return
+            self._written = time.monotonic()
+        with self._engine.begin() as connection:
+            self._write_held(connection)
+
+    def _write_held(self, connection: sa.Connection) -> None:
+        with self._lock:
+            held, self._held = self._held, Counter()
+        for near, count in held.items():
+            self._noted(connection, tries.kept_out(connection, "", near, count), near, KEPT_OUT)
 
     def _noted(self, connection: sa.Connection, counted: Counted | None, address: str, why: str) -> None:
         """Record failures of which it is time: the first, and then how many there were more."""
@@ -135,6 +158,7 @@ class Desk:
         if living.is_due:
             with self._engine.begin() as connection:
                 accounts.keep_alive(connection, token)
+                self._write_held(connection)
                 self._noted(connection, None, "", WRONG)
         return living.account
 
