@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from xds.access import policy as policies
 from xds.access.consent import Asking, Directive, filter_of
-from xds.access.decisions import Decision, Effect, Question, checked, decide, purposes_of, roles_of
+from xds.access.decisions import Decision, Effect, Question, checked, decide, names_of, purposes_of, roles_of
 from xds.access.peers import Peer, Peers
 from xds.access.policy import ANYBODY, Policy
 from xds.audit.messages.people import Person
@@ -191,7 +191,7 @@ class Gate:
     def _broken_by(self, person: Person | None) -> frozenset[int]:
         if person is None:
             return frozenset()
-        names = {person.id, person.name.rpartition("<")[2].removesuffix(">")} - {""}
+        names = names_of(person)
         with reading(self._engine) as connection:
             found = consents.broken_by(connection, names, now_microseconds())
             keys = consents.families(connection, {one.patient_key for one in found})

@@ -146,7 +146,7 @@ class Exchange:
         if self._users is None or asking():  # who has signed in at this process needs no assertion
             return asking()
         try:
-            return self._users.person(message.header)
+            return self._users.person(message.header, incoming.request)
         except Fault as fault:
             event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
             event.refused("user not authenticated")

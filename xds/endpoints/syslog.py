@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen, Origin, Ours, SpeaksFor, received
 from xds.store.audit.records import UNREADABLE, Recorded, own_at, record
+from xds.wire import revocation
 from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.http import subject_of
 from xds.wire.key_of_peer import certificate_of, key_of

@@ -186,7 +186,7 @@ class AffinityDomain:
         settings, senders = self.settings, Senders(self.settings.senders)
         captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
-        users = Users(settings.xua) if settings.xua.trusted or settings.xua.issuers else None
+        users = Users(settings.xua, self.database.engine) if settings.xua.trusted or settings.xua.issuers else None
         return {
             f"{self.path}/{actor}": Exchange(
                 title,
