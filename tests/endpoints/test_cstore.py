@@ -18,7 +18,7 @@ from pynetdicom import AE
 from tests.archives.trees import TEST_FILES
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.hostile.certificates import Authority
+from tests.hostile.certificates import Authority, known
 from tests.hostile.server import Served, free_port
 from tests.imaging.images import CT, SERIES, STUDY, an_instance
 from tests.server.test_processes import alerts
@@ -197,7 +197,7 @@ def secure(
     (folder / "images").mkdir()
     tls = {"certificate": node.certificate, "key": node.key, "trusted": authority.trusted}
     imaging = {"folder": str(folder / "images"), "cstore_listen": f"127.0.0.1:{free_port()}"}
-    served = Served(folder, {"tls": tls, "imaging_source": imaging}, scheme="https").start()
+    served = Served(folder, {"tls": tls, "imaging_source": imaging, "peers": known("modality")}, scheme="https").start()
     wait_for(lambda: associated(served, context=modality) is not None)
     yield served
     assert served.stop() == 0

@@ -6,12 +6,14 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from xds.settings.access import PEER_ROLES
 from xds.wire.certificates import Certificate, name_of
 
 
@@ -74,3 +76,12 @@ def named(subject: str, issuer: str = "CN=region") -> Certificate:
         name_of(subject), name_of(issuer), subject, issuer, "1F", "ab" * 32, frozenset(),
         datetime(2099, 1, 1, tzinfo=UTC),
     )  # fmt: skip
+
+
+def known(*titles: str, issuer: str = "authority") -> dict[str, dict[str, Any]]:
+    """Entries of ``[peers]`` by which everybody who is named may do everything, as on a node that stands alone."""
+    every = {name: ["*"] for name in ("source_ids", "authorities", "repository_ids", "audit_source_ids", "ae_titles")}
+    return {
+        title: {"issuer": f"CN={issuer}", "subject": f"CN={title}", "roles": list(PEER_ROLES), **every}
+        for title in titles
+    }

@@ -65,6 +65,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "trusted": str(authority.folder / "ca.crt"), "crl": [str(authority.folder / "ca.crl")],
             "denied": [str(folder / "denied")],
         },
+        "policy": {"mode": "watch"},  # who may do what is another sentence
         "mllp": {"listen": at["mllp"]},
         "syslog": {"tls": at["syslog"]},
         "imaging_source": {"folder": str(folder / "images"), "cstore_listen": at["cstore"]},

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from tests.builders import AUTHORITY
 from tests.conftest import wait_for
-from tests.hostile.certificates import Authority, Signed
+from tests.hostile.certificates import Authority, Signed, known
 from tests.hostile.server import Served, free_port
 from tests.imaging.images import PYDICOM_FILES
 
@@ -65,6 +65,7 @@ def visit(folder: Path, *, secure: bool) -> Iterator[Visit]:
         authority = Authority(folder / "pki")
         server, client = authority.signed("server"), authority.signed("client")
         sections["tls"] = {"certificate": server.certificate, "key": server.key, "trusted": authority.trusted}
+        sections["peers"] = known("client")
         java = _java_stores(folder / "pki", authority, client)
         context = ssl.create_default_context(cafile=authority.trusted)
         context.load_cert_chain(client.certificate, client.key)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from lxml import etree
 
 from tests.conftest import wait_for
-from tests.hostile.certificates import Authority, Signed
+from tests.hostile.certificates import Authority, Signed, known
 from tests.hostile.server import Served, chunked, connected, free_port, group_is_gone, head, reply_of
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.places import ROOT
@@ -195,7 +195,8 @@ def a_secure_site(folder: Path, authority: Authority) -> Served:
     """A site with mutual TLS, images and places for two streams of them."""
     node = authority.signed("node")
     tls = {"certificate": node.certificate, "key": node.key, "trusted": authority.trusted}
-    sections = {"tls": tls, "imaging_source": {**images(folder / "images"), "streams": 2}}
+    imaging = {**images(folder / "images"), "streams": 2}
+    sections = {"tls": tls, "imaging_source": imaging, "peers": known("consumer")}
     return Served(folder, sections, scheme="https").start()
 
 
