@@ -157,10 +157,10 @@ def test_chunks_that_break_leave_nothing(served: Served, end: bytes) -> None:
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /" + b"x" * 100_000,
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 30_000 + b"\r\n",
-        b"POST /registry HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /registry HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /registry HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /registry HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /registry HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /registry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /registry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /registry HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # a TLS handshake
     ],
 )
@@ -176,8 +176,8 @@ def test_what_is_no_http_is_answered_or_dropped(served: Served, data: bytes) -> 
 @pytest.mark.parametrize("content_type", ["application/json", MTOM, "application/soap+xml"])
 def test_a_body_never_becomes_a_request_of_its_own(served: Served, content_type: str) -> None:
     """What was not read of a refused message is not taken for the next one on its connection."""
-    inner = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
-    hidden = b"POST /imaging-source HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    inner = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    hidden = b"POST /imaging-source HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
     body = b"<a/>" + hidden + inner * 2
     with connected(served.port) as sock:
         send(sock, [head("/registry", content_type, length=len(body)) + body])
