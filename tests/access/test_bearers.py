@@ -21,7 +21,7 @@ from xds.access.bearers import guarded
 from xds.audit.messages.people import is_person
 from xds.errors import Unusable
 from xds.server.listening import check_listen, without_person
-from xds.settings.sections import Loaded, Mllp, Settings, Tokens, Xua
+from xds.settings.sections import Console, Loaded, Mllp, Settings, Tokens, Xua
 from xds.wire.bearer import encoded
 
 ADDRESSES = ["/dicomweb/studies", "/wado?requestType=WADO", "/fhir/AuditEvent?date=ge2020-01-01&date=le2030-01-01"]
@@ -154,6 +154,11 @@ def test_nobody_can_be_required_where_nobody_could_be_believed() -> None:
 def test_a_server_with_tokens_that_nobody_can_verify_does_not_start(tokens: Tokens) -> None:
     with pytest.raises(Unusable, match="tokens"):
         check_listen(Loaded(Settings(tokens=tokens), {}))
+
+
+def test_a_role_that_is_none_and_needs_a_second_factor_is_said_so() -> None:
+    with pytest.raises(Unusable, match=r"console\.second_factor"):
+        check_listen(Loaded(Settings(console=Console(second_factor=("auditors",))), {}))
 
 
 def test_addresses_that_carry_no_person_are_named_at_the_start(
