@@ -21,7 +21,8 @@ from xds.access.bearers import guarded
 from xds.audit.messages.people import is_person
 from xds.errors import Unusable
 from xds.server.listening import check_listen, without_person
-from xds.settings.sections import Console, Loaded, Mllp, Settings, Tokens, Xua
+from xds.settings.access import Tokens, Xua
+from xds.settings.sections import Console, Loaded, Mllp, Settings
 from xds.wire.bearer import encoded
 
 ADDRESSES = ["/dicomweb/studies", "/wado?requestType=WADO", "/fhir/AuditEvent?date=ge2020-01-01&date=le2030-01-01"]

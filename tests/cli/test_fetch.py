@@ -54,6 +54,7 @@ def clinic(site: Served, tmp_path: Path) -> Path:
     config.write_text(
         f'[server]\ndata = "{tmp_path}/clinic"\n'
         f'[repositories]\n"{settings.repository.unique_id}" = "{site.url}/repository"\n'
+        f'[console]\nfetch_from = ["{site.url}"]\n'  # without it nothing that a manifest names is called
     )
     return config
 
@@ -98,6 +99,18 @@ def test_for_whom_images_are_fetched_is_told_to_known_sources_alone(
     clinic.write_text(clinic.read_text() + f'[imaging_sources]\n"{uid}" = "{site.url}/imaging-source"\n')
     assert fetch(site, tmp_path / "second", clinic, "--by", "wado-rs").code == 0
     assert {one[:8] for one in sent} == {"Bearer P"}  # of "<saml:Assertion"
+
+
+@pytest.mark.parametrize("more", [(), ("--by", "wado-rs")])
+def test_a_source_that_nobody_here_has_named_is_not_called(
+    site: Served, clinic: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    clinic.write_text(clinic.read_text().replace(f'["{site.url}"]', "[]"))
+    before = len(xds("audit", "list", "--json", "--transaction", "RAD-107", "--config", site.config).json)
+    done = fetch(site, tmp_path / "got", clinic, *more)
+    assert done.code == 1
+    assert f"console.fetch_from names it: {site.url}" in done.err
+    assert len(xds("audit", "list", "--json", "--transaction", "RAD-107", "--config", site.config).json) == before
 
 
 def test_an_instance_that_does_not_come_by_wado_rs_is_named(site: Served, clinic: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from joserfc.jwk import KeySet
 
 from xds.endpoints.console.desk import Desk
 from xds.endpoints.console.signing_in import COOKIE, cookie, local, with_cookie, without_cookie
-from xds.settings.sections import Oidc
+from xds.settings.access import Oidc
 
 log = logging.getLogger("xds.endpoints.console.openid")
 
