@@ -94,7 +94,8 @@ class Voucher:
         now = datetime.now(UTC)
         said = Assertion(
             issuer(self._settings), person.id, "", person.known_as or person.id, person.organisations,
-            person.organisation_ids, person.roles, person.purposes, person.home_community,
+            person.organisation_ids, person.roles, person.purposes, person.home_community, person.patient,
+            reason=person.reason,
         )  # fmt: skip
         parts = urlsplit(url)
         audiences = (url, f"{parts.scheme}://{parts.netloc}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from xds.access.gate import Gate
+from xds.access.overriding import Glass
 from xds.access.senders import Senders
 from xds.access.studies import Studies
 from xds.access.users import Users
@@ -76,6 +77,7 @@ class AffinityDomain:
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
         self.events = Events(settings, self.path, engine, gate)
+        self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.actors = self._actors(blobs)
 
@@ -203,6 +205,7 @@ class AffinityDomain:
                 users,
                 most=Bounds.of(settings),
                 failures=self.failures,
+                glass=self.glass,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

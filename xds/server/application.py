@@ -15,7 +15,7 @@ from xds.access.gate import Gate, NotPermitted
 from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
-from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints.console import auditing, consents, glass, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
 from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
@@ -90,11 +90,13 @@ class Application:
             reporting.pages(audit_desk),
             reviewing.pages(audit_desk),
             guides.pages(),
+            glass.pages(default.glass, self.engine, sealer),
+            consents.pages(self.engine, default.events.node, sealer, gate.today),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine)
-            blueprints.append(region_pages(consumer, places, knows, authorities))
+            blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
             blueprints.append(openid.pages(desk, provider, settings.server.public_url))

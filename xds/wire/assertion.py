@@ -26,6 +26,8 @@ PURPOSE_OF_USE = "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse"
 PATIENT = "urn:oasis:names:tc:xacml:2.0:resource:resource-id"
 CONSENT = "urn:ihe:iti:bppc:2007:docid"
 POLICY = "urn:ihe:iti:xua:2012:acp"
+REASON = "urn:xds:override-reason"
+"""Ours: ITI TF-2: 3.40 has purposes of use, and no place for a reason."""
 
 ATTRIBUTES, LENGTH = 200, 1024
 """How many values of attributes are read, and characters of each."""
@@ -60,6 +62,7 @@ class Assertion:
     id: str = ""  # of the assertion or token
     method: str = ""  # by which who presents it was confirmed
     until: datetime | None = None  # it is worth nothing from then on
+    reason: str = ""  # of an emergency, as the person gives it
 
     @property
     def user_name(self) -> str:
@@ -93,7 +96,7 @@ def read(assertion: Element, method: str = "", until: datetime | None = None) ->
         issuer, name_id, (who.get("SPProvidedID") or "")[:LENGTH], first(SUBJECT_ID), texts(ORGANISATION),
         texts(ORGANISATION_ID), tuple(values.get(ROLE, ())), tuple(values.get(PURPOSE_OF_USE, ())),
         first(HOME_COMMUNITY), first(PATIENT), texts(CONSENT), texts(POLICY), assertion.get("ID", "")[:LENGTH],
-        method, until,
+        method, until, first(REASON),
     )  # fmt: skip
 
 

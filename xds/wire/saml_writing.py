@@ -13,7 +13,9 @@ from xds.wire.assertion import (
     HOME_COMMUNITY,
     ORGANISATION,
     ORGANISATION_ID,
+    PATIENT,
     PURPOSE_OF_USE,
+    REASON,
     ROLE,
     SAML,
     SUBJECT_ID,
@@ -46,7 +48,7 @@ def written(said: Assertion, begin: datetime, end: datetime, audiences: Sequence
     statement = _child(root, "AttributeStatement")
     texts = (
         (SUBJECT_ID, (said.subject_id,)), (ORGANISATION, said.organisations), (ORGANISATION_ID, said.organisation_ids),
-        (HOME_COMMUNITY, (said.home_community,)),
+        (HOME_COMMUNITY, (said.home_community,)), (PATIENT, (said.patient,)), (REASON, (said.reason,)),
     )  # fmt: skip
     for attribute, values in texts:
         for text in filter(None, values):

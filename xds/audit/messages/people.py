@@ -37,6 +37,7 @@ class Person:
     patient: str = ""  # whom they say that they treat, as CX
     consents: tuple[str, ...] = ()  # documents of the patient's consent (BPPC) that are referred to
     policies: tuple[str, ...] = ()
+    reason: str = ""  # why what is withheld is to be opened
 
     @classmethod
     def of(cls, said: Assertion, override_purposes: Collection[str] = ()) -> Person:
@@ -45,6 +46,7 @@ class Person:
             said.name_id, said.user_name, said.subject_id, said.roles, said.organisations, said.organisation_ids,
             said.purposes, any(one.code in override_purposes for one in said.purposes), said.issuer,
             said.home_community, said.method, said.id, said.until, said.patient, said.consents, said.policies,
+            said.reason,
         )  # fmt: skip
 
     @property
