@@ -22,8 +22,10 @@ from xds.audit.messages.people import is_person
 from xds.errors import Unusable
 from xds.server.listening import check_listen, without_person
 from xds.settings.access import Tokens, Xua
-from xds.settings.sections import Loaded, Mllp, Settings
+from xds.settings.sections import Console, Loaded, Mllp, Settings
 from xds.wire.bearer import encoded
+from xds.wire.client import Faulted
+from xds.wire.xua import header_block
 
 ADDRESSES = ["/dicomweb/studies", "/wado?requestType=WADO", "/fhir/AuditEvent?date=ge2020-01-01&date=le2030-01-01"]
 
@@ -157,6 +159,11 @@ def test_a_server_with_tokens_that_nobody_can_verify_does_not_start(tokens: Toke
         check_listen(Loaded(Settings(tokens=tokens), {}))
 
 
+def test_a_role_that_is_none_and_needs_a_second_factor_is_said_so() -> None:
+    with pytest.raises(Unusable, match=r"console\.second_factor"):
+        check_listen(Loaded(Settings(console=Console(second_factor=("auditors",))), {}))
+
+
 def test_addresses_that_carry_no_person_are_named_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,3 +179,25 @@ def test_addresses_that_carry_no_person_are_named_at_the_start(
 
 def test_a_token_in_the_address_is_none(strict: Site) -> None:
     assert asked(strict, f"/dicomweb/studies?access_token={quote(signed())}")[0] == 401
+
+
+@pytest.mark.parametrize(("issuers", "status"), [
+    ([ISSUER, assertions.ISSUER], 200), (["https://another.example"], 401), ([], 200),
+])  # fmt: skip
+def test_a_peer_brings_only_people_of_the_issuers_that_its_entry_names(
+    sqlite_template: Path, tmp_path: Path, issuers: list[str], status: int
+) -> None:
+    roles = ["document-consumer", "imaging-document-consumer"]
+    text = settings(tmp_path) + f'[peers.portal]\naddresses = ["127.0.0.1"]\nroles = {roles}\nissuers = {issuers}\n'
+    with serving(f"sqlite:///{tmp_path}/xds.sqlite", tmp_path, text.replace("'", '"')) as site:
+        gate = site.application.gate
+        gate.alone = False  # as a node that others reach
+        gate._read_peers()
+        for authorization in (f"Bearer {signed()}", encoded(assertions.signed())):
+            assert (asked(site, "/dicomweb/studies", authorization)[0] == 401) is (status == 401)
+        site.header_blocks = (header_block(assertions.signed()),)
+        if status == 401:
+            with pytest.raises(Faulted, match="does not speak for"):
+                site.find()
+        else:
+            site.find()

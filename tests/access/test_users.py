@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
 from lxml import etree
 
 from tests.assertions import ISSUER, Claims, an_issuer, signed
@@ -27,9 +29,11 @@ from xds.store.audit import search
 from xds.store.audit.search import Wanted
 from xds.store.tables import audit_record, used_token
 from xds.store.used import first_use
-from xds.wire.assertion import BEARER, Code
+from xds.wire.assertion import BEARER, HOLDER_OF_KEY, Code
+from xds.wire.certificates import Certificate
 from xds.wire.client import Faulted
 from xds.wire.faults import Fault
+from xds.wire.http import HttpRequest
 from xds.wire.xml import Element, name
 from xds.wire.xua import header_block
 
@@ -174,6 +178,29 @@ def test_a_person_has_what_decisions_need(tmp_path: Path) -> None:
     assert (person.organisations, person.organisation_ids) == (("North Hospital",), ("urn:oid:1.2.3.9",))
     assert person.until is not None
     assert datetime.now(UTC) < person.until
+
+
+def test_a_keys_holder_is_known_by_the_certificate_of_the_connection(tmp_path: Path) -> None:
+    (tmp_path / "idp.pem").write_bytes(an_issuer().pem)
+    users = Users(Xua(trusted=f"{tmp_path}/idp.pem"))
+    client, other = (
+        one.certificate.public_bytes(serialization.Encoding.DER) for one in (an_issuer("client"), an_issuer("other"))
+    )
+    text = base64.b64encode(client).decode()
+    info = f"<ds:X509Data><ds:X509Certificate>{text}</ds:X509Certificate></ds:X509Data>"
+    header = a_header(Claims(method="holder-of-key", key_info=info))
+    person = users.person(header, came_by(client))
+    assert person is not None
+    assert person.method == HOLDER_OF_KEY
+    for certificate in (other, b""):
+        with pytest.raises(Fault, match="not of the key"):
+            users.person(header, came_by(certificate))
+
+
+def came_by(certificate: bytes) -> HttpRequest:
+    found = Certificate.of(certificate) if certificate else None
+    url = "https://xds.example/registry"
+    return HttpRequest("POST", "/registry", "", "", lambda _: b"", "10.1.2.3", url, found)
 
 
 def test_where_an_assertion_is_required_a_message_without_one_is_refused(database_url: str, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pydicom
 import pytest
 
+from tests.assertions import signed
 from tests.builders import AUTHORITY, an_entry, text
 from tests.cli.command import Done, xds
 from tests.conftest import wait_for
 from tests.hostile.server import Served, free_port
 from tests.imaging.images import SERIES, STUDY, an_instance, put
+from xds.archives.web import Web
 from xds.cli.fetch import priors
 from xds.cli.packing import file_set, zipped
 from xds.errors import Unusable
@@ -74,6 +76,29 @@ def test_a_source_that_only_the_manifest_knows_is_asked_by_wado_rs(site: Served,
         ("DICOM Instances Accessed", "0", ANNA)
     ]
     assert fetch(site, tmp_path / "other", clinic, "--by", "rad-69").code == 1  # not in the settings
+
+
+def test_for_whom_images_are_fetched_is_told_to_known_sources_alone(
+    site: Served, clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest names the WADO-RS service: whoever may publish one could have the assertion sent anywhere."""
+    (tmp_path / "me.xml").write_bytes(signed())
+    monkeypatch.setenv("XDS_XUA_ASSERTION", str(tmp_path / "me.xml"))
+    sent: list[str] = []
+    real = Web.__init__
+
+    def noting(self: Web, url: str, **more: Any) -> None:
+        sent.append(more["authorization"])
+        real(self, url, **more)
+
+    monkeypatch.setattr(Web, "__init__", noting)
+    wait_for(lambda: fetch(site, tmp_path / "first", clinic, "--by", "wado-rs").code == 0)
+    assert set(sent) == {""}
+    sent.clear()
+    uid = site.settings.imaging_source.retrieve_location_uid
+    clinic.write_text(clinic.read_text() + f'[imaging_sources]\n"{uid}" = "{site.url}/imaging-source"\n')
+    assert fetch(site, tmp_path / "second", clinic, "--by", "wado-rs").code == 0
+    assert {one[:8] for one in sent} == {"Bearer P"}  # of "<saml:Assertion"
 
 
 @pytest.mark.parametrize("more", [(), ("--by", "wado-rs")])

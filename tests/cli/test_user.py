@@ -56,3 +56,18 @@ def test_the_password_stands_nowhere_and_the_change_is_on_record(tmp_path: Path)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and PASSWORD.encode() in file.read_bytes()]
     (record,) = xds("audit", "list", "--json", "--data", tmp_path).json
     assert record["event"] == "Security Alert"
+
+
+def test_a_second_factor_is_made_told_once_and_removed(tmp_path: Path) -> None:
+    add(tmp_path)
+    made = xds("user", "second-factor", "anna", "--json", "--data", tmp_path).json
+    assert made["address"].startswith("otpauth://totp/")
+    assert f"secret={made['secret']}" in made["address"]
+    assert xds("user", "list", "--json", "--data", tmp_path).json[0]["second_factor"] is True
+    again = xds("user", "second-factor", "anna", "--data", tmp_path).out
+    assert made["secret"] not in again
+    assert xds("user", "second-factor", "anna", "--remove", "--data", tmp_path).code == 0
+    assert xds("user", "list", "--json", "--data", tmp_path).json[0]["second_factor"] is False
+    records = xds("audit", "list", "--json", "--data", tmp_path).json
+    assert [one["event"] for one in records] == ["Security Alert"] * 4
+    assert "there is no account of this name" in xds("user", "second-factor", "bert", "--data", tmp_path).err

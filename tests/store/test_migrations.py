@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import alembic.command
+import alembic.config
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -12,7 +14,8 @@ from alembic.migration import MigrationContext
 from tests.builders import a_submission
 from tests.queries.desks import questions
 from xds.errors import Unusable
-from xds.store import tables
+from xds.store import accounts, deployment, tables
+from xds.store.accounts import Account
 from xds.store.deployment import migrate
 
 
@@ -22,6 +25,23 @@ def test_migrated_tables_are_those_of_the_code(engine: sa.Engine) -> None:
             connection, opts={"include_name": lambda name, kind, _: kind != "table" or name in tables.metadata.tables}
         )
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_accounts_of_before_are_there_after_and_have_no_second_factor(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        stepped(connection, "0002", down=True)
+        connection.execute(sa.text("INSERT INTO account VALUES ('anna', 'auditor', 'x', 3, 1, 2)"))
+        assert connection.scalar(sa.text("SELECT failed FROM account")) == 3
+        migrate(connection)
+        (found,) = accounts.all_of(connection)
+    assert found == Account("anna", "auditor", "x")
+
+
+def stepped(connection: sa.Connection, version: str, *, down: bool = False) -> None:
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(deployment.__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    (alembic.command.downgrade if down else alembic.command.upgrade)(config, version)
 
 
 def test_a_database_that_is_up_to_date_is_left_alone(engine: sa.Engine) -> None:
@@ -69,6 +89,6 @@ def test_what_was_registered_before_says_whose_it_is_afterwards(tmp_path: Path) 
             for gone in ("override", "directive", "peer"):
                 connection.execute(sa.text(f"DROP TABLE {gone}"))
             connection.execute(sa.text("ALTER TABLE document DROP COLUMN facts"))
-            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
             migrate(connection)
             assert {tuple(row) for row in connection.execute(rows)} == {tuple(row) for row in before} != set()

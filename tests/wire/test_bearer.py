@@ -125,6 +125,19 @@ def test_whatever_comes_as_a_token_is_refused_in_one_way(tmp_path_factory: pytes
             assertion_of(token, trust(), Bringing())
 
 
+@given(st.integers(0, 500), st.text("ABab01-_.", max_size=3), st.integers(0, 3))
+def test_whatever_is_changed_in_a_token_it_is_refused_or_says_the_same(
+    tmp_path_factory: pytest.TempPathFactory, at: int, new: str, cut: int
+) -> None:
+    good, believing = signed(), tokens(tmp_path_factory.mktemp("keys"))
+    at %= len(good)
+    try:
+        found = believing.believed(good[:at] + new + good[at + cut :], Bringing())
+    except NotBelieved:
+        return
+    assert found == believing.believed(good, Bringing())
+
+
 @pytest.mark.parametrize(("audiences", "algorithms"), [
     ((), ("ES256",)), (("a",), ("HS256",)), (("a",), ("none",)), (("a",), ()),
 ])  # fmt: skip

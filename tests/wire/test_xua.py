@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from lxml import etree
 
 from tests.assertions import AUDIENCE, ISSUER, Claims, an_issuer, signed, unsigned
@@ -75,9 +77,9 @@ def test_a_good_assertion_says_who_asks_in_which_role_and_for_what() -> None:
 
 
 def test_a_message_without_an_assertion_is_of_nobody_unless_one_is_required() -> None:
-    for given in (None, etree.Element(name("soap:Header")), header()):
-        assert trust().asserted(given) is None
-        assert refused(given, trust(required=True)) is SecurityFault.INVALID_SECURITY
+    for nobody in (None, etree.Element(name("soap:Header")), header()):
+        assert trust().asserted(nobody) is None
+        assert refused(nobody, trust(required=True)) is SecurityFault.INVALID_SECURITY
 
 
 OTHER = "https://other.example"
@@ -337,3 +339,23 @@ def an_rsa_info() -> tuple[str, str]:
 def spki(key: Any) -> str:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
+
+
+GOOD = signed()
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(max_size=3), st.integers(0, 3))
+def test_whatever_is_changed_in_an_assertion_it_is_refused_or_says_the_same(at: int, new: bytes, cut: int) -> None:
+    changed = GOOD[:at] + new + GOOD[at + cut :]
+    try:
+        element = etree.fromstring(changed)
+    except etree.XMLSyntaxError:
+        return
+    block = etree.Element(name("soap:Header"))
+    etree.SubElement(block, name("wsse:Security")).append(element)
+    try:
+        found = trust().asserted(block)
+    except Fault as fault:
+        assert fault.subcodes
+        return
+    assert found is None or found == trust().asserted(header(GOOD))

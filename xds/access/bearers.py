@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from xds.access.users import Users
+from xds.access.users import Users, brought
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
@@ -21,7 +21,6 @@ from xds.settings.sections import Settings
 from xds.wire.bearer import Expected, NotBelieved, Tokens, assertion_of, challenge, token_of
 from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.jwks import Keys
-from xds.wire.saml_conditions import Bringing
 
 ADDRESSES = ("/dicomweb", "/wado", "/fhir")
 OPEN = ("/fhir/metadata",)
@@ -63,13 +62,10 @@ class Bearers:
         self._required, self._overrides = xua.required, frozenset(xua.override_purposes)
         self._node, self._record = node, record
 
-    def person(
-        self, request: HttpRequest, *, issuers: frozenset[str] | None = None, key_sha256: str = ""
-    ) -> Person | None:
+    def person(self, request: HttpRequest, *, issuers: frozenset[str] | None = None) -> Person | None:
         """For whom a request is sent; None where it does not say and need not.
 
-        ``issuers`` are those that the peer may bring tokens of, any where it is None; ``key_sha256`` is of the public
-        key (SPKI) of its TLS certificate, in hex.
+        ``issuers`` are those that the peer may bring tokens of, any where it is None.
 
         Raises:
             NotBelieved: a token is wanted and missing, or not to be believed.
@@ -81,7 +77,7 @@ class Bearers:
             if self._required:
                 raise NotBelieved("a bearer token is required (ITI-72)", missing=True)
             return None
-        bringing = Bringing(request.url, request.remote_address, key_sha256, issuers)
+        bringing = brought(request, issuers)
         if "." in token and self._tokens is not None:
             return Person.of(self._tokens.believed(token, bringing), self._overrides)
         if "." not in token and self._users is not None:

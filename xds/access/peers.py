@@ -36,6 +36,11 @@ class Peer:
         """Its organisation, by name and OID."""
         return frozenset(one for one in (self.entry.organisation, *self.entry.organisation_ids) if one)
 
+    @property
+    def issuers(self) -> frozenset[str] | None:
+        """Whose assertions and tokens the peer may bring; None: any that are believed at all."""
+        return frozenset(self.entry.issuers) or None
+
     def speaks_for(self, what: str, value: str) -> bool:
         """Whether a value is one that the peer may use: ``what`` is a field of its entry, such as ``source_ids``."""
         given: tuple[str, ...] = getattr(self.entry, what)

@@ -19,6 +19,14 @@ from xds.wire.xml import Element
 from xds.wire.xua import Trust
 
 
+def brought(request: HttpRequest | None, issuers: frozenset[str] | None = None) -> Bringing:
+    """How what is said of a person has come: over a connection of which key, to which URL, from where."""
+    if request is None:
+        return Bringing(issuers=issuers)
+    key = request.certificate.spki_sha256 if request.certificate else ""
+    return Bringing(request.url, request.remote_address, key, issuers)
+
+
 class Users:
     """Reads assertions.  Safe with threads.
 
@@ -40,19 +48,16 @@ class Users:
         self._overrides = frozenset(settings.override_purposes)
 
     def person(
-        self, header: Element | None, request: HttpRequest | None = None, *, issuers: frozenset[str] | None = None,
-        key_sha256: str = "",
-    ) -> Person | None:  # fmt: skip
+        self, header: Element | None, request: HttpRequest | None = None, *, issuers: frozenset[str] | None = None
+    ) -> Person | None:
         """For whom a message with this SOAP header is sent; None where it does not say and need not.
 
-        ``issuers`` are those whose assertions the peer may bring, any where it is None; ``key_sha256`` is of the public
-        key (SPKI) of its TLS certificate, in hex.
+        ``issuers`` are those whose assertions the peer may bring, any where it is None.
 
         Raises:
             Fault: see ``Trust.asserted``.
         """
-        url, address = (request.url, request.remote_address) if request is not None else ("", "")
-        found = self.trust.asserted(header, bringing=Bringing(url, address, key_sha256, issuers))
+        found = self.trust.asserted(header, bringing=brought(request, issuers))
         return None if found is None else Person.of(found, self._overrides)
 
     def refused(self, event: AuditEvent, reason: str) -> AuditEvent:

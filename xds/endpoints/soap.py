@@ -148,7 +148,9 @@ class Exchange:
         if self._users is None or asking():  # who has signed in at this process needs no assertion
             return asking()
         try:
-            return self._users.person(message.header, incoming.request)
+            request = incoming.request
+            peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
+            return self._users.person(message.header, request, issuers=peer.issuers)
         except Fault as fault:
             event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
             event.refused("user not authenticated")

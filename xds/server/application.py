@@ -132,7 +132,8 @@ class Application:
             reply, person = self._cors.preflight(environ), None
             if reply is None:
                 try:
-                    person = self._bearers.person(request)
+                    peer = self.gate.peer(request.certificate, request.remote_address)
+                    person = self._bearers.person(request, issuers=peer.issuers)
                 except NotBelieved as problem:
                     reply = self._bearers.refused(request, problem)
             with asked_by(person):

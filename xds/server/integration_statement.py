@@ -51,6 +51,7 @@ def _of(*numbers: str) -> frozenset[str]:
 
 _ITI_20, _REPOSITORY = ("ITI-20", "Record Audit Event"), "Audit Record Repository"
 _ITI_40, _PROVIDER = ("ITI-40", "Provide X-User Assertion"), "X-Service Provider"
+_ITI_72, _RESOURCE_SERVER = ("ITI-72", "Incorporate Access Token"), "Resource Server"
 _PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 
 # ITI TF-1: 10 (XDS.b), 29 (MPQ); the supplements XDS Metadata Update, RMU and RMD; RAD TF-1: 18 (XDS-I.b).
@@ -75,6 +76,7 @@ CLAIMS = (
     Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
           (Option("Retrieve Audit Message", _of("ITI-81")),)),
     Claim("Cross-Enterprise User Assertion (XUA)", _PROVIDER, "", _of("ITI-40")),
+    Claim("Internet User Authorization (IUA)", _RESOURCE_SERVER, "", _of("ITI-72")),
     Claim("Patient Identifier Cross-referencing (PIX)", _PIX_CONSUMER, "imaging-source", _of("ITI-9")),
     Claim("Patient Identifier Cross-referencing HL7 V3 (PIXV3)", _PIX_CONSUMER, "imaging-source", _of("ITI-45")),
     Claim("Patient Identifier Cross-reference for Mobile (PIXm)", _PIX_CONSUMER, "imaging-source", _of("ITI-83")),
@@ -126,6 +128,9 @@ def lines(settings: Settings) -> list[Line]:
         found.append(Line(*_ITI_20, "Responder", _REPOSITORY))
     if settings.xua.trusted or settings.xua.issuers:
         found.append(Line(*_ITI_40, "Responder", _PROVIDER))
+    guarded = "imaging-source" in settings.server.actors or settings.audit.readers
+    if guarded and (settings.xua.trusted or settings.xua.issuers or settings.tokens.issuer):
+        found.append(Line(*_ITI_72, "Responder", _RESOURCE_SERVER))
     if settings.audit.forward_to:
         found.append(Line(*_ITI_20, "Initiator", "Audit Record Forwarder"))
     if settings.audit.readers:
@@ -153,7 +158,8 @@ def claims(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             continue
         if claim.actor == _REPOSITORY and not (settings.syslog.tls and settings.syslog.udp):
             continue  # it takes records by both (ITI TF-2: 3.20.4.1)
-        known = (answered | started) if claim.part else answered if claim.actor in (_REPOSITORY, _PROVIDER) else started
+        served = claim.actor in (_REPOSITORY, _PROVIDER, _RESOURCE_SERVER)
+        known = (answered | started) if claim.part else answered if served else started
         if claim.needs <= known:
             yield claim.profile, claim.actor, _options(claim, known)
 

@@ -16,7 +16,7 @@ from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
 from xds.settings.addresses import address, feed, is_loopback
-from xds.settings.sections import ACTORS, Loaded, Settings
+from xds.settings.sections import ACTORS, ROLES, Loaded, Settings
 from xds.system.claims import check_free
 from xds.wire import revocation
 from xds.wire.cors import Cors
@@ -110,6 +110,9 @@ def check_listen(loaded: Loaded) -> None:
         raise Unusable("xua.required needs xua.trusted or xua.issuers: nobody could be believed")
     if settings.tokens.issuer:
         tokens_of(settings.tokens)
+    unknown = sorted(set(settings.console.second_factor) - set(ROLES))
+    if unknown:
+        raise Unusable(f"console.second_factor: there is no role {', '.join(unknown)}; there are {', '.join(ROLES)}")
     if settings.xua.required:
         log.warning("addresses.without_person", extra={"addresses": ", ".join(without_person(settings)) or "none"})
     Cors(settings.server.cors_origins)

@@ -17,7 +17,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 # What a viewer sends and reads; browsers let it nothing beyond without being told.
 _METHODS = "GET, HEAD, POST"
 _REQUEST_HEADERS = "Accept, Authorization, Content-Type"
-_REPLY_HEADERS = "Content-Location, Retry-After, Warning"
+_REPLY_HEADERS = "Content-Location, Retry-After, Warning, WWW-Authenticate"
 _SECONDS = "600"
 
 
