@@ -134,7 +134,7 @@ def test_handshakes_that_go_no_further_keep_no_other_out(
                               trusted=authority.trusted, seconds=10)  # fmt: skip
             started = time.monotonic()
             secure.found(client=registry)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 8
 
 
 def test_many_handshakes_at_once_of_one_peer_are_all_finished(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gunicorn import http
-from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.gthread import TConn
 
+from xds.wire.fresh import Fresh
 from xds.wire.head import Head, Reader
 from xds.wire.pace import Pace, Paced
 from xds.wire.peers import Peer
@@ -41,18 +42,15 @@ class Connection(TConn):  # type: ignore[misc]
         self._reader = Reader()
         self.stays = False
 
-    def wrap(self) -> None:
-        """Begin TLS, without waiting for it."""
-        raw: Any = gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg)
-        raw.setblocking(False)
-        self.sock = Paced(raw, self.pace, self.peer, self._tell)
-
-    def greet(self) -> None:
-        """Go on with the handshake; at its end it is known who the peer is.
+    def greet(self, context: Fresh[ssl.SSLContext]) -> None:
+        """Begin TLS, or go on with its handshake; at the end of that it is known who the peer is.
 
         Raises:
             OSError: not at its end yet, or it failed.
         """
+        if not isinstance(self.sock.raw, ssl.SSLSocket):
+            begun = context.get().wrap_socket(self.sock.raw, server_side=True, do_handshake_on_connect=False)
+            self.sock = Paced(begun, self.pace, self.peer, self._tell)
         raw: Any = self.sock.raw
         raw.do_handshake()
         self.greeted = True

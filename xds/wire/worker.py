@@ -20,9 +20,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.gthread import ThreadWorker
 
 from xds.wire.connections import Connection, Gathering
+from xds.wire.fresh import Fresh
 from xds.wire.handing_over import carry, give, take
 from xds.wire.head import HEAD_BYTES, Head, TooLong
 from xds.wire.lanes import Lane
@@ -73,6 +75,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share)
         self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share)
         self.lanes = (self.short, self.uploads, self.carriers, self.health)
+        files = (self.cfg.certfile, self.cfg.keyfile, self.cfg.ca_certs)
+        self.context = Fresh(lambda: gunicorn_sock.ssl_context(self.cfg), files if self.cfg.is_ssl else ())
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
@@ -129,13 +133,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection = Connection(self.cfg, sock, peer, sock.getsockname(), self.pace, self.refused)
         connection.gathered += gathered
         self._make_room(connection)
-        if not connection.greeted:
-            try:
-                connection.wrap()
-            except OSError as problem:  # reset before it was accepted
-                self.log.debug("connection lost: %s", problem)
-                self._drop(connection)
-                return
         self._look(connection)
 
     def _make_room(self, connection: Connection) -> None:
@@ -216,7 +213,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     self._drop(connection)
                 return
             if not connection.greeted:
-                connection.greet()
+                connection.greet(self.context)
+                raw = connection.sock.raw
                 self.handshakes.remove(connection)
                 self.gathering.add(connection)
             if not connection.gathered:
