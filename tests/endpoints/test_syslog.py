@@ -29,15 +29,16 @@ from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import summary
 from xds.endpoints import syslog as endpoint
-from xds.endpoints.syslog import AuditReceiver, received
+from xds.endpoints.audit_received import received
+from xds.endpoints.syslog import AuditReceiver
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Wanted
 from xds.wire import syslog
 from xds.wire.client import client_context
+from xds.wire.contexts import server_context
 from xds.wire.metrics import Metrics
-from xds.wire.mllp import server_context
 from xds.wire.syslog import Frames, Malformed, content, message, send
 
 __all__ = ["database_url", "engine", "shared_postgres"]

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import selectors
 import signal
 import socket
 import ssl
@@ -16,9 +17,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 
 import pytest
+from gunicorn.sock import TCPSocket
 
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed
@@ -72,6 +75,28 @@ def test_a_worker_told_to_stop_stays_told_whoever_asks_after_its_parent() -> Non
     worker.alive, worker.ppid = False, os.getppid()
     worker.is_parent_alive()
     assert worker.alive is False
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_stops_without_an_error() -> None:
+    worker = Worker.__new__(Worker)
+    worker.alive, worker.poller, worker._accepting = False, selectors.DefaultSelector(), False
+    worker._connections, worker.worker_connections = 0, 10
+    listener = TCPSocket(("127.0.0.1", 0), _Unset(), getLogger())
+    worker.sockets = [listener]
+    worker.set_accept_enabled(True)  # as gunicorn does before it looks whether it is to stop
+    worker.set_accept_enabled(False)
+    assert listener.sock is None
+    worker.poller.close()
+
+
+class _Unset:
+    """Settings of gunicorn's that say nothing."""
+
+    is_ssl = False
+    backlog = 1
+
+    def __getattr__(self, _name: str) -> None:
+        return None
 
 
 def test_connections_that_are_kept_are_shared_evenly_by_the_workers() -> None:

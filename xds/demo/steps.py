@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from lxml import etree
 
+from xds.access import vouching
 from xds.actors.document_consumer import Search
 from xds.audit.log.keys import load_certificates
 from xds.audit.log.verify import Tampered, verify
@@ -23,7 +24,7 @@ from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
-from xds.demo.identity import DOCTOR, vouch
+from xds.demo.identity import DOCTOR, HOURS, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.logs import certificate, line_of, not_named, sealed
 from xds.demo.orthanc import Orthanc, program
@@ -31,7 +32,7 @@ from xds.demo.site import Site, free_port
 from xds.demo.waiting import waited
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
@@ -118,11 +119,12 @@ class Demo:
     def start_sites(self) -> str:
         """A server each: north with the domain's registry, the others registering there, the clinic reading."""
         domain = {"assigning_authorities": [self.authority]}
-        issuer, doctor = vouch(self.folder)
+        identity_provider, doctor = vouch(self.folder)
+        console = self._vouched_for(self.clinic)
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
-                "xua": {"trusted": str(issuer)},
+                "xua": {"trusted": str(identity_provider), "issuers": [console], "longest_seconds": HOURS * 3600.0},
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }
@@ -151,6 +153,13 @@ class Demo:
         for site in self.sites:
             site.wait(self.tell)
         return ", ".join(f"{site.name} {site.url}" for site in self.sites)
+
+    def _vouched_for(self, site: Site) -> str:
+        """By what others trust a site to say who has signed in at its console: ISSUER=FILE."""
+        site.write_config()
+        settings = site.settings
+        vouching.own_key(settings)
+        return f"{vouching.issuer(settings)}={vouching.certificate_file(settings)}"
 
     def _in_orthanc(self, site: Site, orthanc: Orthanc) -> dict[str, Any]:
         """Its own patient ids are told by a table, and what comes into it is published without being asked."""
@@ -306,12 +315,12 @@ class Demo:
             return f"found: {finding}"
         raise DoesNotHold("the change was not found")
 
-    def make_auditor(self) -> str:
-        """An account ``auditor`` at north; its password, which is made for this demo."""
+    def make_account(self, site: Site, name: str, role: str) -> str:
+        """An account at a site's console; its password, which is made for this demo."""
         password = secrets.token_urlsafe(9)
-        engine = make_engine(self.north.settings.database_url, connections=1)
+        engine = make_engine(site.settings.database_url, connections=1)
         with engine.begin() as connection:
-            accounts.add(connection, "auditor", "auditor", hashed(password))
+            accounts.add(connection, name, role, hashed(password))
         engine.dispose()
         return password
 

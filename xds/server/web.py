@@ -11,6 +11,7 @@ from gunicorn.glogging import Logger
 
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.wire.contexts import server_context
 from xds.wire.pace import Pace
 from xds.wire.shares import Shares
 from xds.wire.worker import Worker
@@ -64,6 +65,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "loglevel": "error",  # its warnings quote what peers send
         "logger_class": ToRoot,
         "control_socket_disable": True,
+        "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
     }
@@ -71,6 +73,8 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         options |= {"certfile": settings.tls.certificate, "keyfile": settings.tls.key, "do_handshake_on_connect": False}
         if settings.tls.trusted:
             options |= {"ca_certs": settings.tls.trusted, "cert_reqs": 2}
+        context = server_context(settings.tls.certificate, settings.tls.key, settings.tls.trusted)
+        options["ssl_context"] = lambda _settings, _default: context  # gunicorn would read the files at each connection
     return options
 
 

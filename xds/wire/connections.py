@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gunicorn import http
+from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.gthread import TConn
 
-from xds.wire.fresh import Fresh
+from xds.wire import revocation
 from xds.wire.head import Head, Reader
 from xds.wire.pace import Pace, Paced
 from xds.wire.peers import Peer
@@ -42,17 +43,17 @@ class Connection(TConn):  # type: ignore[misc]
         self._reader = Reader()
         self.stays = False
 
-    def greet(self, context: Fresh[ssl.SSLContext]) -> None:
+    def greet(self) -> None:
         """Begin TLS, or go on with its handshake; at the end of that it is known who the peer is.
 
         Raises:
             OSError: not at its end yet, or it failed.
         """
         if not isinstance(self.sock.raw, ssl.SSLSocket):
-            begun = context.get().wrap_socket(self.sock.raw, server_side=True, do_handshake_on_connect=False)
-            self.sock = Paced(begun, self.pace, self.peer, self._tell)
+            self.sock = Paced(gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg), self.pace, self.peer, self._tell)
         raw: Any = self.sock.raw
         raw.do_handshake()
+        revocation.refuse(raw)
         self.greeted = True
         self.peer = self.sock.peer = Peer(self.peer.address, raw.getpeercert(binary_form=True) or b"", "https")
 

@@ -13,6 +13,9 @@ from types import TracebackType
 
 CHUNK_BYTES = 256 * 1024
 
+PREFIX = "part-"
+"""Of the files' names: a start of the server sweeps what it finds of them in its own folders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
@@ -36,8 +39,8 @@ class NotKept(Exception):
 class Writing:
     """A file being written."""
 
-    def __init__(self, folder: Path) -> None:
-        descriptor, path = tempfile.mkstemp(prefix="part-", dir=folder)
+    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
+        descriptor, path = tempfile.mkstemp(prefix=prefix, dir=folder)
         self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
         self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
 
@@ -81,13 +84,14 @@ class Writing:
 class Spool:
     """The files of one message; all that nobody took are gone when it is left."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
+    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
+        """``prefix``: of who is no server, and may be at work when one starts."""
+        self._folder, self._prefix, self._stack = folder, prefix, ExitStack()
 
     def new(self) -> Writing:
         """A new file, in the folder that the document store takes from by renaming."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        writing = Writing(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writing = Writing(self._folder, self._prefix)
         self._stack.callback(writing.discard)
         return writing
 

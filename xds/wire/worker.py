@@ -20,11 +20,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from gunicorn import sock as gunicorn_sock
 from gunicorn.workers.gthread import ThreadWorker
 
+from xds.wire import revocation
 from xds.wire.connections import Connection, Gathering
-from xds.wire.fresh import Fresh
 from xds.wire.handing_over import carry, give, take
 from xds.wire.head import HEAD_BYTES, Head, TooLong
 from xds.wire.lanes import Lane
@@ -75,8 +74,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share)
         self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share)
         self.lanes = (self.short, self.uploads, self.carriers, self.health)
-        files = (self.cfg.certfile, self.cfg.keyfile, self.cfg.ca_certs)
-        self.context = Fresh(lambda: gunicorn_sock.ssl_context(self.cfg), files if self.cfg.is_ssl else ())
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
@@ -213,7 +210,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     self._drop(connection)
                 return
             if not connection.greeted:
-                connection.greet(self.context)
+                connection.greet()
                 raw = connection.sock.raw
                 self.handshakes.remove(connection)
                 self.gathering.add(connection)
@@ -224,8 +221,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         except OSError as problem:
             self.log.debug("connection lost: %s", problem)
-            if not connection.greeted and self.strangers is not None:
-                self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
+            if not connection.greeted:
+                self._tell_of(connection, problem)
             self._drop(connection)
             return
         connection.gathered += data
@@ -234,12 +231,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             self._drop(connection)
 
+    def _tell_of(self, connection: Connection, problem: OSError) -> None:
+        """Record a stranger, without waiting for it."""
+        if self.strangers is not None:
+            self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
+
     def _look(self, connection: Connection) -> None:
         """Send the request on if there is enough of it, else wait for more."""
         try:
             head = connection.read_head() if connection.greeted else None
         except TooLong:
             self._refuse(connection, Reason.HEAD, "431 Request Header Fields Too Large", "the header is too long")
+            return
+        try:
+            if head is not None:
+                revocation.refuse(connection.sock.raw)  # it may have been since this connection was made
+        except revocation.RevokedPeer as problem:
+            self._tell_of(connection, problem)
+            self._drop(connection)
             return
         if head is not None and not (connection.stays or connection.lingering) and self._is_for_images(head):
             if self.cfg.is_ssl:
@@ -321,9 +330,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """At a stop: take who has connected already, then listen no more, while requests in flight are finished."""
+        """At a stop: take who has connected already, then listen no more, while requests in flight are finished.
+
+        Who is told to stop while it starts is asked to listen first, and then no more.
+        """
         super().set_accept_enabled(enabled)
-        if self.alive:
+        if self.alive or enabled:
             return
         for listener in self.sockets:
             while self.nr_conns < self.worker_connections and select.select([listener], [], [], 0)[0]:

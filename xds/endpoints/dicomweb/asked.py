@@ -14,6 +14,7 @@ from xds.archives.interface import Held
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import accept
 from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
+from xds.metadata.visible import FULL, Access
 from xds.wire.http import HttpRequest
 
 JPEG, PNG = "image/jpeg", "image/png"
@@ -44,6 +45,7 @@ class Asked:
     uids: Mapping[str, str]
     event: AuditEvent
     stack: ExitStack = field(default_factory=ExitStack)
+    access: Access = FULL  # what who asks may see
     failed: list[str] = field(default_factory=list)  # SOP Instance UIDs that could not be given
 
     @property
