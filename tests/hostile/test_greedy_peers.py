@@ -26,7 +26,7 @@ from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.wire.client import Client
 
 GREEDY = "127.0.0.2"
-HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"]
+HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
 SECONDS = 5.0
 """That an innocent request may take on a busy machine; what is tried here would hold it up for longer."""
 
@@ -132,7 +132,9 @@ def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
     put(folder / "images", "1.dcm", an_instance(1))
     tls = {"certificate": node.certificate, "key": node.key, "trusted": authority.trusted}
     imaging = {"folder": str(folder / "images"), "stow_rs": True}
-    running = Served(folder, {"tls": tls, "imaging_source": imaging}, scheme="https").start()
+    running = Served(
+        folder, {"tls": tls, "imaging_source": imaging, "policy": {"mode": "watch"}}, scheme="https"
+    ).start()
     yield running
     assert running.stop() == 0
 
@@ -144,7 +146,7 @@ def by_tls(served: Served, authority: Authority, who: Signed) -> ssl.SSLSocket:
 
 
 STOW = (
-    b'POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/related; type="application/dicom"; boundary=b\r\n'
+    b'POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/related; type="application/dicom"; boundary=b\r\n'
     b"Content-Length: 50000000\r\n\r\n--b\r\nContent-Type: application/dicom\r\n\r\n"
 )
 
@@ -160,7 +162,7 @@ def test_slow_images_from_one_peer_keep_no_other_out(secure: Served, authority: 
 
     def searched() -> None:
         with by_tls(secure, authority, other) as sock:
-            sock.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n\r\n")
             got = reply_of(sock)
             assert got is not None
             assert got.status in (200, 204)

@@ -32,7 +32,7 @@ def sent(served: Served, data: bytes, source: str = "") -> Reply:
 
 
 def metrics(served: Served) -> bytes:
-    got = ask(served.port, [b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+    got = ask(served.port, [b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"])
     assert got is not None
     return got.body
 

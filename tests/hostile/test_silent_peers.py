@@ -19,8 +19,8 @@ from tests.hostile.server import Served, ask, connected
 from xds.wire.client import Client
 
 SILENT = "127.0.0.2"
-HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"]
-METRICS = [b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"]
+HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+METRICS = [b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"]
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Served]:
     node = authority.signed("node")
     tls = {"certificate": node.certificate, "key": node.key, "trusted": authority.trusted}
-    running = Served(tmp_path_factory.mktemp("secure"), {"tls": tls}, scheme="https").start()
+    running = Served(
+        tmp_path_factory.mktemp("secure"), {"tls": tls, "policy": {"mode": "watch"}}, scheme="https"
+    ).start()
     yield running
     assert running.stop() == 0
 
