@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from xds.access.decisions import names_of, organisations_of, purposes_of, roles_of
@@ -106,6 +107,7 @@ class Directive:
         return json.dumps({key: value for key, value in said.items() if value != [] and value != ""}, sort_keys=True)
 
     @classmethod
+    @lru_cache(10_000)
     def of(cls, text: str) -> Directive:
         """From what is kept, or somebody has written.
 

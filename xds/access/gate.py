@@ -335,10 +335,7 @@ class _PatientsWants:
                 raise NotPermitted("patients have to be named")
         else:
             keys = asked
-        families = consents.families(connection, keys)
-        kept = consents.of(connection, {key for family in families for key in family})
-        by_patient = {
-            family: [Directive.of(one.text) for one in kept if one.patient_key in family] for family in families
-        }
-        broken = {key for family in families for key in family} if self._declared else self._broken
+        found = consents.wanted(connection, keys)
+        by_patient = {family: [Directive.of(text) for text in texts] for family, texts in found}
+        broken = {key for family in by_patient for key in family} if self._declared else self._broken
         return filter_of(by_patient, self._asking, by_default=self._by_default, broken=broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from xds.wire.saml_writing import written
 
 DOCTOR = "Dr. Mira Horvat"
 ISSUER = "urn:xds:demo:identity"
+EMERGENCY, REASON = "doctor-emergency.xml", "found unconscious, no next of kin"
 HOURS = 12
 """That the doctor's assertion lasts."""
 
@@ -24,7 +26,10 @@ X509 = "urn:oasis:names:tc:SAML:2.0:ac:classes:X509"
 
 
 def vouch(folder: Path) -> tuple[Path, Path]:
-    """Make an issuer, and its assertion of the doctor; the issuer's certificate and the assertion, as files."""
+    """Make an issuer, and its assertion of the doctor; the issuer's certificate and the assertion, as files.
+
+    Beside it another, by which the doctor breaks the glass.
+    """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "demo identity provider")])
     certificate = (
@@ -36,8 +41,10 @@ def vouch(folder: Path) -> tuple[Path, Path]:
         ISSUER, "mira.horvat", "", DOCTOR, ("Clinic",), roles=(Code("158965000", "", "demo", "Doctor"),),
         purposes=(Code("TREAT", "", "demo", "treatment"),),
     )  # fmt: skip
-    assertion = signed(written(said, now, now + timedelta(hours=HOURS), (), X509), key, certificate)
+    emergency = replace(said, purposes=(Code("BTG", "", "demo", "break the glass"),), reason=REASON)
     paths = folder / "identity-provider.pem", folder / "doctor.xml"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(etree.tostring(assertion))
+    for file, one in ((paths[1], said), (folder / EMERGENCY, emergency)):
+        assertion = signed(written(one, now, now + timedelta(hours=HOURS), (), X509), key, certificate)
+        file.write_bytes(etree.tostring(assertion))
     return paths

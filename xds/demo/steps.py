@@ -24,6 +24,7 @@ from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
+from xds.demo.consent import Withholding
 from xds.demo.identity import DOCTOR, HOURS, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.logs import certificate, line_of, not_named, sealed
@@ -276,6 +277,17 @@ class Demo:
             _hold(_digest(path) == _digest(arrived[uid]), f"{uid} differs")
         return f"{len(held)} images identical"
 
+    def withhold(self) -> str:
+        """A patient withholds one study from the clinic; its doctor does not find it, and then breaks the glass."""
+        one = next(one for one in self.studies["north"] if one.patient == "anna")
+        withholding = Withholding(
+            self.north.settings.database_url, self.patient("anna"), one.study.study_instance_uid
+        )  # fmt: skip
+        waited = lambda done: self._waited(done, "the directive")  # noqa: E731
+        seen = withholding.tried(lambda: self._studies_found("anna"), waited, self.folder / "doctor.xml")
+        _hold(bool(seen), "what anna withholds is found, or is not with the glass broken, or nobody is told of that")
+        return seen
+
     def who_saw(self) -> str:
         """Each hospital's log says that the doctor at the clinic saw the patient, retrievals by document included."""
         patient, seen = str(self.patient("anna")), []
@@ -346,6 +358,7 @@ class Demo:
             ("Find by study", "ITI-18", self.find_by_study),
             ("Fetch manifests and images", "ITI-43, RAD-69", self.fetch),
             ("Compare bytes", "", self.compare),
+            ("Withhold a study, and break the glass", "ITI-18, ITI-40", self.withhold),
             ("Who saw this patient", "ITI-40", self.who_saw),
             ("Verify the audit trail", "", self.audit),
             ("Tamper with a copy", "", self.tamper),

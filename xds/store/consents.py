@@ -31,32 +31,57 @@ def any_at_all(connection: sa.Connection) -> bool:
     return connection.scalar(sa.select(sa.literal(1)).select_from(directive).limit(1)) is not None
 
 
-def families(connection: sa.Connection, patient_keys: Collection[int]) -> list[tuple[int, ...]]:
-    """Of patients all keys that each is kept under: its own, and of those who are merged with it."""
-    if not patient_keys:
-        return []
-    up = sa.select(patient.c.patient_key, patient.c.merged_into).where(patient.c.patient_key.in_(patient_keys))
-    rising = up.cte("rising", recursive=True)
-    rising = rising.union(
-        sa.select(patient.c.patient_key, patient.c.merged_into).where(patient.c.patient_key == rising.c.merged_into)
-    )
+def _family_statement() -> sa.Select[Any]:
+    """Built once: it is asked in every query of a patient.  ``keys``: theirs."""
+    up = sa.select(patient.c.patient_key, patient.c.merged_into)
+    rising = up.where(patient.c.patient_key.in_(_KEYS)).cte("rising", recursive=True)
+    rising = rising.union(up.where(patient.c.patient_key == rising.c.merged_into))
     roots = sa.select(rising.c.patient_key.label("root"), rising.c.patient_key).where(rising.c.merged_into.is_(None))
     falling = roots.cte("falling", recursive=True)
     falling = falling.union(
         sa.select(falling.c.root, patient.c.patient_key).where(patient.c.merged_into == falling.c.patient_key)
     )
+    return sa.select(falling.c.root, falling.c.patient_key)
+
+
+_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_FAMILIES = _family_statement()
+_DIRECTIVES = (
+    sa.select(directive).where(directive.c.patient_key.in_(_KEYS)).order_by(directive.c.changed, directive.c.version)
+)
+_LATEST = _DIRECTIVES.where(directive.c.latest)
+_FAMILY = _FAMILIES.subquery()
+_WANTED = sa.select(_FAMILY.c.root, _FAMILY.c.patient_key, directive.c.directive).select_from(
+    _FAMILY.outerjoin(directive, sa.and_(directive.c.patient_key == _FAMILY.c.patient_key, directive.c.latest))
+)
+
+
+def wanted(connection: sa.Connection, patient_keys: Collection[int]) -> list[tuple[tuple[int, ...], list[str]]]:
+    """What patients want now: of each, all keys that it is kept under, and its directives as JSON."""
+    if not patient_keys:
+        return []
+    keys: dict[int, set[int]] = {}
+    texts: dict[int, list[str]] = {}
+    for root, key, text in connection.execute(_WANTED, {"keys": list(patient_keys)}):
+        keys.setdefault(int(root), set()).add(int(key))
+        texts.setdefault(int(root), []).extend([text] if text else ())
+    return [(tuple(sorted(keys[root])), texts[root]) for root in keys]
+
+
+def families(connection: sa.Connection, patient_keys: Collection[int]) -> list[tuple[int, ...]]:
+    """Of patients all keys that each is kept under: its own, and of those who are merged with it."""
+    if not patient_keys:
+        return []
     found: dict[int, set[int]] = {}
-    for root, key in connection.execute(sa.select(falling.c.root, falling.c.patient_key)):
+    for root, key in connection.execute(_FAMILIES, {"keys": list(patient_keys)}):
         found.setdefault(int(root), set()).add(int(key))
     return [tuple(sorted(keys)) for keys in found.values()]
 
 
 def of(connection: sa.Connection, patient_keys: Collection[int], *, every_version: bool = False) -> Sequence[Kept]:
     """The directives of patients, as they are now or in every version, from the first on."""
-    where: list[sa.ColumnElement[bool]] = [directive.c.patient_key.in_(patient_keys)]
-    if not every_version:
-        where.append(directive.c.latest)
-    rows = connection.execute(sa.select(directive).where(*where).order_by(directive.c.changed, directive.c.version))
+    statement = _DIRECTIVES if every_version else _LATEST
+    rows = connection.execute(statement, {"keys": list(patient_keys)}) if patient_keys else ()
     return [
         Kept(int(row.patient_key), row.id, row.version, row.directive, row.changed, row.changed_by, row.latest)
         for row in rows

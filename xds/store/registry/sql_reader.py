@@ -14,7 +14,7 @@ from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument
 from xds.store.registry import patients
 from xds.store.registry.compression import unpack
 from xds.store.registry.rows import LOGICAL, UNIQUE
-from xds.store.registry.visibility import Keys, conditions, of, own_sets, package_conditions
+from xds.store.registry.visibility import BOUND, Keys, bound, conditions, of, own_sets, package_conditions
 from xds.store.tables import (
     association,
     document_entry,
@@ -92,12 +92,13 @@ class SqlReader:
                 where.append(sa.or_(column.is_(None), column < range_.to))
         where += [sa.not_(_has_value(table, keys, *unwanted)) for unwanted in criteria.without]
         statement = self._selected(table).where(*where).order_by(table.c.entry_uuid)
-        rows = self.connection.execute(statement.limit(min(most + 1, PROBE))).all()
+        given = self._given(table, keys)
+        rows = self.connection.execute(statement.limit(min(most + 1, PROBE)), given).all()
         if len(rows) == PROBE <= most:
             ids = sa.select(table.c.entry_uuid).where(*where).limit(most + 1).subquery()
-            if (self.connection.scalar(sa.select(sa.func.count()).select_from(ids)) or 0) > most:
+            if (self.connection.scalar(sa.select(sa.func.count()).select_from(ids), given) or 0) > most:
                 raise TooMany
-            rows = self.connection.execute(statement).all()
+            rows = self.connection.execute(statement, given).all()
         if len(rows) > most:
             raise TooMany
         return [_READ[kind](row) for row in rows]
@@ -148,7 +149,16 @@ class SqlReader:
         see, consents = self._sees.see, self._sees.consents
         if consents is not None:
             see &= consents.of(self.connection, keys if isinstance(keys, Sequence) else None)
-        return conditions(see, keys) if table is document_entry else package_conditions(table, see, keys)
+        if table is not document_entry:
+            return package_conditions(table, see, keys)
+        if isinstance(keys, Sequence):
+            return [*bound(see)]
+        return conditions(see, keys)
+
+    def _given(self, table: sa.Table, keys: Keys) -> dict[str, Any]:
+        """The parameters of what ``_seen`` says."""
+        is_bound = table is document_entry and not self.sees_everything and isinstance(keys, Sequence)
+        return {BOUND: list(keys)} if is_bound and isinstance(keys, Sequence) else {}
 
     @property
     def sees_everything(self) -> bool:
@@ -281,7 +291,8 @@ class SqlReader:
             for key, uuids in places.items():
                 mine = (table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
                 statement = self._selected(table).where(*mine, *self._seen(table, [key]))
-                rows |= {row.entry_uuid: row for row in self.connection.execute(statement)}
+                given = self._given(table, [key])
+                rows |= {row.entry_uuid: row for row in self.connection.execute(statement, given)}
         return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
 
     def kinds_of(self, entry_uuids: Iterable[str]) -> dict[str, tuple[Kind, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -11,8 +12,14 @@ from xds.metadata.visible import MULTIPLE, SINGLE, Part, Those, Visible
 from xds.metadata.vocabulary import AssociationType
 from xds.store.tables import association, document_entry, document_entry_value, folder, submission_set
 
-Keys: TypeAlias = Sequence[int] | sa.Select[Any]
-"""Patients' keys, or a statement that gives them."""
+Keys: TypeAlias = Sequence[int] | sa.Select[Any] | sa.BindParameter[Any]
+"""Patients' keys, or a statement or parameter that gives them."""
+
+_REQUIRED = frozenset(("confidentialityCode",))
+"""What every entry has a value of (ITI TF-3: Table 4.2.3.2-1)."""
+
+BOUND = "seen_keys"
+_BOUND: sa.BindParameter[Any] = sa.bindparam(BOUND, expanding=True)
 
 _entry, _value = document_entry.c, document_entry_value.c
 
@@ -20,6 +27,12 @@ _entry, _value = document_entry.c, document_entry_value.c
 def conditions(visible: Visible, keys: Keys) -> list[sa.ColumnElement[bool]]:
     """What a row of ``document_entry``, of these patients, meets when it passes; one condition a part."""
     return [_part(part, keys) for part in visible.parts]
+
+
+@lru_cache(2000)
+def bound(visible: Visible) -> tuple[sa.ColumnElement[bool], ...]:
+    """The same of patients whose keys are given as the parameter ``seen_keys``; built once, for many queries."""
+    return tuple(conditions(visible, _BOUND))
 
 
 def package_conditions(table: sa.Table, visible: Visible, keys: Keys) -> list[sa.ColumnElement[bool]]:
@@ -82,8 +95,8 @@ def _those(those: Those, keys: Keys) -> sa.ColumnElement[bool]:
 
 def _only(keys: Keys, only: tuple[str, frozenset[str]]) -> Sequence[sa.ColumnElement[bool]]:
     attribute, wanted = only
-    other = _has(keys, attribute, _value.value.not_in(sorted(wanted)))
-    return _has(keys, attribute, sa.true()), sa.not_(other)
+    other = sa.not_(_has(keys, attribute, _value.value.not_in(sorted(wanted))))
+    return (other,) if attribute in _REQUIRED else (other, _has(keys, attribute, sa.true()))
 
 
 def _has(keys: Keys, attribute: str, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
