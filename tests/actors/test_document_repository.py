@@ -24,6 +24,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.submission import Submission
 from xds.store.documents.folder import BlobStore, Kept
 from xds.store.work import Database
+from xds.wire.peers import serving
 from xds.wire.spool import Spool
 
 __all__ = ["shared_engine"]
@@ -271,6 +272,20 @@ def test_only_so_many_streams_run_at_once(desk: Desk) -> None:
     first()
     desk.repository.streams.enter()()
     second()
+
+
+def test_streams_of_one_peer_leave_places_for_those_of_others(desk: Desk) -> None:
+    streams = desk.repository.streams
+    with serving("greedy"):
+        held = [streams.enter(), streams.enter()]
+    with serving("another"):
+        held.append(streams.enter())
+    with serving("a third"):
+        held.append(streams.enter())
+    with serving("a fourth"), pytest.raises(Refused):
+        streams.enter()
+    for give_back in held:
+        give_back()
 
 
 # A registry that does not answer.

@@ -272,7 +272,9 @@ def test_what_breaks_off_is_kept_and_flagged(engine: sa.Engine) -> None:
         b"<a>" * 10_000,
         b"\x1b[31m\r\n<AuditMessage/>\0",
         b'<AuditMessage><EventIdentification EventDateTime="99999-01-01"/></AuditMessage>',
+        QUERY.replace(b"</AuditMessage>", b"<a/>" * 200_000 + b"</AuditMessage>"),
     ],
+    ids=["a DTD", "deep", "an escape", "a year", "very many elements"],
 )
 def test_hostile_messages_are_kept_and_not_believed(data: bytes) -> None:
     assert received(data, "tcp 192.0.2.1").event == endpoint.UNREADABLE

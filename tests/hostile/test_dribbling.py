@@ -13,8 +13,8 @@ import pytest
 from tests.hostile.server import Served, ask, connected, reply_of, send
 from xds.wire.head import HEAD_LINES
 
-HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"]
-FIRST = b"POST /registry HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n"
+HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+FIRST = b"POST /registry HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_header_of_too_many_lines_is_refused_before_it_ends(served: Served, tm
         got = reply_of(sock)
     assert got is not None
     assert got.status == 431
-    metrics = ask(served.port, [b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"])
+    metrics = ask(served.port, [b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"])
     assert metrics is not None
     assert b'xds_refused_total{reason="head"}' in metrics.body
     assert "peer.refused" in served.log

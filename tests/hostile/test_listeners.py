@@ -22,7 +22,8 @@ from tests.hostile.test_dicom_listener import Counted, ended, hold
 from xds.endpoints import audit_received
 from xds.endpoints import syslog as endpoint
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen
-from xds.wire import mllp, openings, places
+from xds.wire import listener_places as places
+from xds.wire import mllp, openings
 from xds.wire import syslog as wire
 from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.key_of_peer import key_of
@@ -177,6 +178,7 @@ def test_when_all_is_full_who_has_the_most_makes_room_for_who_has_none() -> None
     places_.take("small", never)  # idle the longest
     now[0] = 5.0
     places_.take("big", lambda: gone.append("big"))
+    now[0] = 6.0
     places_.take("big", lambda: gone.append("big too"))
     now[0] = 100.0
     assert places_.take("new", never) is not None

@@ -12,6 +12,7 @@ from xds.audit.messages.message import NotAuditMessage
 from xds.audit.messages.message_xml import read
 from xds.audit.search.indexing import filed
 from xds.store.audit.records import UNREADABLE, Recorded, now_microseconds
+from xds.wire.xml import ELEMENTS
 
 OURS = "calls itself this node"
 """What the origin of a message says that has our name, and came from elsewhere."""
@@ -68,7 +69,7 @@ def received(
     """What is kept of one syslog message that came from somewhere; ``ours``: what we are called ourselves."""
     arrived, origin = now_microseconds(), where if isinstance(where, Origin) else Origin(where)
     try:
-        message = read(frame)
+        message = read(frame, ELEMENTS)
     except NotAuditMessage:
         return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(origin.where, flag))
     source_id = message.source.source_id

@@ -46,7 +46,7 @@ class Server:
     header_seconds: float = 10.0  # a request's header, and a TLS handshake, must be whole by then
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
-    request_seconds: float = 3600.0  # the longest that one request may take, its body and its reply
+    request_seconds: float = 14_400.0  # the longest that one request may take, its body and its reply
     share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
     body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop

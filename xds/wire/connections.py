@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,18 +43,14 @@ class Connection(TConn):  # type: ignore[misc]
         self._reader = Reader()
         self.stays = False
 
-    def wrap(self) -> None:
-        """Begin TLS, without waiting for it."""
-        raw: Any = gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg)
-        raw.setblocking(False)
-        self.sock = Paced(raw, self.pace, self.peer, self._tell)
-
     def greet(self) -> None:
-        """Go on with the handshake; at its end it is known who the peer is.
+        """Begin TLS, or go on with its handshake; at the end of that it is known who the peer is.
 
         Raises:
             OSError: not at its end yet, or it failed.
         """
+        if not isinstance(self.sock.raw, ssl.SSLSocket):
+            self.sock = Paced(gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg), self.pace, self.peer, self._tell)
         raw: Any = self.sock.raw
         raw.do_handshake()
         revocation.refuse(raw)

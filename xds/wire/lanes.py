@@ -27,27 +27,31 @@ class Lane(Generic[T]):
     For the event loop's thread alone.
     """
 
-    def __init__(self, name: str, threads: int, share: float) -> None:
-        """``threads``: as many as a peer may keep busy that is alone."""
+    def __init__(self, name: str, threads: int, share: float, waiting: Places) -> None:
+        """``threads``: as many as a peer may keep busy that is alone; ``waiting``: places to wait, of several lanes."""
         self.places = Places.alone(threads, share)
         self.pool = ThreadPoolExecutor(self.places.total, name)
         self.pressed = False  # somebody has waited for long
+        self._places_to_wait = waiting
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
 
-    def enter(self, peer: str, who: T, start: Callable[[], None]) -> None:
-        """Start a request now, or when a place is the peer's."""
+    def enter(self, peer: str, who: T, start: Callable[[], None]) -> bool:
+        """Start a request now, or when a place is the peer's; False when it may not even wait."""
         if peer not in self._waiting and self.places.enter(peer):
             start()
-            return
+            return True
+        if not self._places_to_wait.enter(peer):
+            return False
         self._waiting.setdefault(peer, deque()).append(_Waiting(who, start, time.monotonic()))
+        return True
 
     def leave(self, peer: str) -> None:
         """A request of the peer's has ended: others may start."""
         self.places.leave(peer)
         while started := next((waiting for waiting in self._waiting if self.places.enter(waiting)), None):
-            one = self._waiting[started].popleft()
-            self._waiting.move_to_end(started)
-            self._forget(started)
+            one = self._next(started)
+            if started in self._waiting:
+                self._waiting.move_to_end(started)
             one.start()
 
     def keeps_waiting(self, seconds: float) -> bool:
@@ -64,9 +68,13 @@ class Lane(Generic[T]):
         before = time.monotonic() - seconds
         for peer, queue in list(self._waiting.items()):
             while queue and queue[0].since < before:
-                yield queue.popleft().who
-            self._forget(peer)
+                yield self._next(peer).who
 
-    def _forget(self, peer: str) -> None:
-        if not self._waiting[peer]:
+    def _next(self, peer: str) -> _Waiting[T]:
+        """The first of a peer's that wait; it waits no more."""
+        queue = self._waiting[peer]
+        one = queue.popleft()
+        if not queue:
             del self._waiting[peer]
+        self._places_to_wait.leave(peer)
+        return one

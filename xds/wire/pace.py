@@ -25,7 +25,7 @@ class Pace:
     images_socket: str = ""  # where connections for images are handed to; empty: served here
     images_paths: tuple[str, ...] = ("/imaging-source", "/dicomweb", "/wado")
     takes_handed: bool = False  # this worker is handed its connections
-    request_seconds: float = 3600.0
+    request_seconds: float = 14_400.0
     wait_seconds: float = 30.0
     share: float = 0.5
 

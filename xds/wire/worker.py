@@ -29,6 +29,7 @@ from xds.wire.head import HEAD_BYTES, Head, TooLong
 from xds.wire.lanes import Lane
 from xds.wire.pace import Pace
 from xds.wire.peers import Application, Peer, identified
+from xds.wire.places import Places
 from xds.wire.refusals import Reason, Refusals, reply
 from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
@@ -48,6 +49,7 @@ LOOK_SECONDS = 0.1
 """Between two looks for what is past its deadline, however much there is to do."""
 SPARE = 16
 """Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
+BUSY = "as many requests as this peer may have at once are under way; try again"
 HEALTH_PATHS, HEALTH_THREADS = ("/healthz", "/readyz"), 2
 
 
@@ -69,10 +71,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.nr_conns = 0  # in a place of its own now
         pace = self.pace
-        self.short = Lane[Connection]("short", self.cfg.threads, pace.share)
-        self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share)
-        self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share)
-        self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share)
+        waiting = Places(self.worker_connections * 3 // 4, pace.share)  # the rest gives way, or is being served
+        self.short = Lane[Connection]("short", self.cfg.threads, pace.share, waiting)
+        self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share, waiting)
+        self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share, waiting)
+        self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share, Places(SPARE, pace.share))
         self.lanes = (self.short, self.uploads, self.carriers, self.health)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
@@ -130,13 +133,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         connection = Connection(self.cfg, sock, peer, sock.getsockname(), self.pace, self.refused)
         connection.gathered += gathered
         self._make_room(connection)
-        if not connection.greeted:
-            try:
-                connection.wrap()
-            except OSError as problem:  # reset before it was accepted
-                self.log.debug("connection lost: %s", problem)
-                self._drop(connection)
-                return
         self._look(connection)
 
     def _make_room(self, connection: Connection) -> None:
@@ -209,8 +205,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _readable(self, connection: Connection, _file: Any) -> None:
         """Read once: whoever else is ready has a turn, and deadlines are looked at, before more is read."""
         raw: Any = connection.sock.raw
-        if raw.fileno() < 0:
-            return
+        if connection not in self.gathering and connection not in self.handshakes:
+            return  # it was dropped, or has gone on, since this was known
         try:
             if connection.lingering:
                 if not raw.recv(HEAD_BYTES):
@@ -218,6 +214,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return
             if not connection.greeted:
                 connection.greet()
+                raw = connection.sock.raw
                 self.handshakes.remove(connection)
                 self.gathering.add(connection)
             if not connection.gathered:
@@ -281,7 +278,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _enter(self, connection: Connection, lane: Lane[Connection], do: Callable[..., Any]) -> None:
         self._ungather(connection)
-        lane.enter(connection.peer.key, connection, partial(do, connection, lane))
+        if not lane.enter(connection.peer.key, connection, partial(do, connection, lane)):
+            self._refuse(connection, Reason.PLACES, "503 Service Unavailable", BUSY)
 
     def _serve(self, connection: Connection, lane: Lane[Connection]) -> None:
         connection.sock.in_lane(partial(lane.is_pressed_by, connection.peer.key))
@@ -384,5 +382,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for lane in self.lanes:
             lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
             for connection in lane.overdue(self.pace.wait_seconds):
-                text = "as many requests as this peer may have at once are under way; try again"
-                self._refuse(connection, Reason.PLACES, "503 Service Unavailable", text)
+                self._refuse(connection, Reason.PLACES, "503 Service Unavailable", BUSY)

@@ -93,6 +93,18 @@ def test_what_pads_the_value_is_no_part_of_the_last_frame(tmp_path: Path) -> Non
     assert frames_of(put(tmp_path, image), [3]) == [bytes((6, 7, 8))]
 
 
+def test_a_frame_is_read_when_it_is_sent_a_piece_at_a_time(tmp_path: Path) -> None:
+    """So that a thousand of them, or one of a gigabyte, are never in memory at once."""
+    data = bytes(range(256)) * 4096  # 1 MiB
+    size = {0x00280010: ("US", 512), 0x00280011: ("US", 512), 0x00280100: ("US", 16)}
+    image = {0x00280008: ("IS", "2"), **size, 0x7FE00010: ("OW", data)}
+    one, two = native_frames(put(tmp_path, image), [2, 1])
+    assert one.size_bytes == two.size_bytes == len(data) // 2
+    pieces = list(one.chunks())
+    assert b"".join(pieces) == data[len(data) // 2 :]
+    assert max(map(len, pieces)) <= 256 * 1024
+
+
 def test_of_422_two_pixels_have_four_samples(tmp_path: Path) -> None:
     changes = {
         0x00280002: ("US", 3),

@@ -129,6 +129,8 @@ def test_what_is_accepted_is_given_or_refused(site: Site, accept: str, status: i
         ("/nothing", 404),
         (f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/frames/0", 400),
         (f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/frames/99", 404),
+        (f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/frames/1,2,1", 400),  # PS3.18: non duplicate
+        (f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/frames/{'1,' * 999}1", 400),
         (f"/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/bulkdata/00081190", 404),
     ],
 )

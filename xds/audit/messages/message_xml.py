@@ -151,14 +151,16 @@ def as_xml_has(text: str) -> str:
 # Reading.
 
 
-def read(data: bytes) -> AuditMessage:
+def read(data: bytes, most: int | None = None) -> AuditMessage:
     """A message as peers write them, with a syslog header or without; what is missing is empty, unknown is left out.
 
+    ``most``: elements of one that comes from elsewhere; our own name every document of a request.
+
     Raises:
-        NotAuditMessage: not XML, another root, or without an event that has a time.
+        NotAuditMessage: not XML, another root, of too many elements, or without an event that has a time.
     """
     try:
-        root = parse(content(data), most=None)
+        root = parse(content(data), most)
     except NotXml as problem:
         raise NotAuditMessage(str(problem)) from None
     event = _child(root, "EventIdentification")
