@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import hl7
 
-from xds.hl7.feed import Feed, FeedAction, NotAFeed
+from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
 from xds.metadata.identifiers import Oid, PatientId, is_oid, unescaped
 
 EVENTS = {
@@ -115,8 +115,11 @@ def read(text: str, authorities: Authorities) -> Feed:
         if sum(str(each[0]) == segment for each in message) > 1:
             raise NotAFeed(f"{segment} may come once: of several patients each has a message (ITI TF-2: 3.8.4)", "100")
     _in_order(message)
-    subsumed = tuple(identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
-    return Feed(head.control_id, action, tuple(identifiers(message, "PID", 3, authorities)), subsumed)
+    subsumed = (
+        tuple(identifiers(message, "MRG", 1, authorities, most=IDENTIFIERS)) if action is FeedAction.MERGE else ()
+    )
+    patient_ids = tuple(identifiers(message, "PID", 3, authorities, most=IDENTIFIERS))
+    return Feed(head.control_id, action, patient_ids, subsumed)
 
 
 def _in_order(message: hl7.Message) -> None:
@@ -158,11 +161,13 @@ def field_of(message: hl7.Message, segment: str, number: int) -> str:
         return ""
 
 
-def identifiers(message: hl7.Message, segment: str, number: int, authorities: Authorities) -> Iterator[PatientId]:
+def identifiers(
+    message: hl7.Message, segment: str, number: int, authorities: Authorities, *, most: int = CROSS_REFERENCED
+) -> Iterator[PatientId]:
     """The identifiers of a field; those whose authority is no OID are passed over.
 
     Raises:
-        NotAFeed: the segment or the field is missing, or an identifier has no id.
+        NotAFeed: the segment or the field is missing, an identifier has no id, or there are over ``most``.
     """
     name = f"{segment}-{number}"
     repetition, component, part = separators(message)
@@ -170,6 +175,8 @@ def identifiers(message: hl7.Message, segment: str, number: int, authorities: Au
     repeated = [each for each in field_of(message, segment, number).split(repetition) if each]
     if not repeated:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
+    if len(repeated) > most:
+        raise NotAFeed(f"{name} has more than {most} repetitions, which no patient has", "102")
     for each in repeated:
         parts = [*each.split(component), "", "", "", ""]
         id_ = parts[0].strip()

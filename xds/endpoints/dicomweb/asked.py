@@ -123,7 +123,10 @@ def numbers(text: str) -> list[int]:
     """
     if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
-    return [int(one) for one in text.split(",")]
+    found = [int(one) for one in text.split(",")]
+    if len(set(found)) < len(found):
+        raise Refusal(400, "a frame is asked for twice")
+    return found
 
 
 def parameters(query: str) -> dict[str, str]:
