@@ -168,7 +168,12 @@ class AuditReceiver:
         arguments = (transport, connection, origin, place)
         thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
         self._busy.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more of them
+            self._busy.discard(thread)
+            self._places.leave(place)
+            raise
 
     def _alerted(self, peer: str, reason: str) -> None:
         for one in self._alert(peer, reason).records():

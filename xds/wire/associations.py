@@ -207,7 +207,7 @@ class Associations:
         # Its own log shows what peers have sent, and tracebacks of what they do; ours says what matters.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         entity.maximum_associations = 2 * most + 8  # counted here, and those that are ending too there
-        self._server = entity.make_server(address, evt_handlers=handlers, server_class=ThreadedAssociationServer)
+        self._server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
         self._places, self._refusals = Places(most, max(most // 2, 1)), refusals or Refusals("cstore")
         self._ended, self._message_bytes, self._pdu_bytes = ended, message_bytes, entity.maximum_pdu_size
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
@@ -262,12 +262,20 @@ class Associations:
         association.dul.socket.heard = lambda: self._places.heard(place)
         with self._lock:
             self._peers[association] = place, certificate
-        association.start()
-        Thread(target=self._over, args=(association, place), daemon=True).start()
+        try:
+            Thread(target=self._run, args=(association, place), daemon=True).start()
+        except RuntimeError:  # no more of them
+            self._places.leave(place)
+            raise
 
-    def _over(self, association: Any, place: Place) -> None:
-        """When an association is over, however it was: give back what it has."""
-        association.join()
+    def _run(self, association: Any, place: Place) -> None:
+        """An association from its beginning to its end, however that comes; then what it has is given back."""
+        try:
+            association.start()
+            association.join()
+        except RuntimeError:
+            log.warning("association.no_threads", extra={"peer": str(association.requestor.address)})
+            association.dul.socket.close()
         self._places.leave(place)
         unfinished = getattr(association.dimse.message, "_data_set_path", None)
         if unfinished is not None:
@@ -275,6 +283,12 @@ class Associations:
         self._ended(association)
         with self._lock:
             self._peers.pop(association, None)
+
+
+class _Server(ThreadedAssociationServer):
+    """What pynetdicom's associations refer to; connections are accepted elsewhere."""
+
+    request_queue_size = 128
 
 
 class _Handler(RequestHandler):

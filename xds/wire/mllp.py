@@ -157,7 +157,12 @@ class Listener:
         arguments = (connection, peer, certificate, place)
         thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
         self._busy.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more of them
+            self._busy.discard(thread)
+            self._places.leave(place)
+            raise
 
     def _serve(self, connection: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         try:
