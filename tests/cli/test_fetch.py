@@ -52,6 +52,7 @@ def clinic(site: Served, tmp_path: Path) -> Path:
     config.write_text(
         f'[server]\ndata = "{tmp_path}/clinic"\n'
         f'[repositories]\n"{settings.repository.unique_id}" = "{site.url}/repository"\n'
+        f'[console]\nfetch_from = ["{site.url}"]\n'  # without it nothing that a manifest names is called
     )
     return config
 
@@ -73,6 +74,18 @@ def test_a_source_that_only_the_manifest_knows_is_asked_by_wado_rs(site: Served,
         ("DICOM Instances Accessed", "0", ANNA)
     ]
     assert fetch(site, tmp_path / "other", clinic, "--by", "rad-69").code == 1  # not in the settings
+
+
+@pytest.mark.parametrize("more", [(), ("--by", "wado-rs")])
+def test_a_source_that_nobody_here_has_named_is_not_called(
+    site: Served, clinic: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    clinic.write_text(clinic.read_text().replace(f'["{site.url}"]', "[]"))
+    before = len(xds("audit", "list", "--json", "--transaction", "RAD-107", "--config", site.config).json)
+    done = fetch(site, tmp_path / "got", clinic, *more)
+    assert done.code == 1
+    assert f"console.fetch_from names it: {site.url}" in done.err
+    assert len(xds("audit", "list", "--json", "--transaction", "RAD-107", "--config", site.config).json) == before
 
 
 def test_an_instance_that_does_not_come_by_wado_rs_is_named(site: Served, clinic: Path, tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ from xds.store.audit.records import Recorded
 from xds.store.audit.search import Wanted
 from xds.wire import syslog
 from xds.wire.client import client_context
+from xds.wire.contexts import server_context
 from xds.wire.metrics import Metrics
-from xds.wire.mllp import server_context
 from xds.wire.syslog import Frames, Malformed, content, message, send
 
 __all__ = ["database_url", "engine", "shared_postgres"]

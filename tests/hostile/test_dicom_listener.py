@@ -23,9 +23,9 @@ from xds.archives.intake import Intake
 from xds.endpoints.cstore import StorageScp
 from xds.wire import associations, openings, places
 from xds.wire.associations import Bounds, request_is_whole
+from xds.wire.listener_places import Refusals
 from xds.wire.mllp import server_context
 from xds.wire.openings import Nonsense
-from xds.wire.places import Refusals
 
 
 class Counted:

@@ -25,9 +25,9 @@ from xds.endpoints.audit_received import ANOTHERS, FirstSeen
 from xds.wire import mllp, openings, places
 from xds.wire import syslog as wire
 from xds.wire.datagrams import Dropped, datagrams
-from xds.wire.key_of_peer import key_of
+from xds.wire.listener_places import Places, Refusals
 from xds.wire.mllp import Listener, send, server_context
-from xds.wire.places import Places, Refusals
+from xds.wire.peers import key_of
 
 __all__ = ["database_url", "engine", "shared_postgres"]
 

@@ -26,7 +26,7 @@ from xds.store.audit import records as store
 from xds.store.audit.records import Recorded
 from xds.store.engine import make_engine
 from xds.wire.client import client_context
-from xds.wire.mllp import server_context
+from xds.wire.contexts import server_context
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, NotSent, content
 
 __all__ = ["database_url", "engine", "shared_postgres"]

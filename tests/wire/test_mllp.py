@@ -19,7 +19,8 @@ from tests.conftest import wait_for
 from tests.extent import examples
 from tests.hostile.certificates import Authority
 from xds.wire import mllp
-from xds.wire.mllp import BEGIN, END, Frames, Listener, Malformed, send, server_context
+from xds.wire.contexts import server_context
+from xds.wire.mllp import BEGIN, END, Frames, Listener, Malformed, send
 
 
 @contextmanager

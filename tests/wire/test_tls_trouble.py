@@ -14,7 +14,7 @@ import pytest
 from tests.hostile.certificates import Authority
 from xds.queries import catalogue
 from xds.wire.client import Client, NoReply, client_context
-from xds.wire.mllp import server_context
+from xds.wire.contexts import server_context
 from xds.wire.spool import Spool
 from xds.wire.stored_query_client import StoredQueryClient
 from xds.wire.syslog import NotSent

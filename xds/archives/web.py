@@ -11,6 +11,7 @@ import urllib3
 
 from xds.archives.interface import Gone, NotAnswering
 from xds.wire.client import client_context
+from xds.wire.contexts import pool
 from xds.wire.mime import ContentType, Malformed, PartReader, boundary_of
 
 JSON_BYTES = 256 * 1024 * 1024
@@ -36,7 +37,7 @@ class Web:
         self._url = url.rstrip("/")
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
-        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=16, ssl_context=context)
+        self._pool: Any = pool(context, timeout=timeout, maxsize=16)
 
     def search(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
         """Every match of a search, page by page.

@@ -12,6 +12,7 @@ import click
 
 from xds import __version__
 from xds.errors import CannotMatch, Unusable
+from xds.system.private import private
 
 # Each command, and the module that holds it: read when it is called, so that none waits for another's imports.
 COMMANDS = {
@@ -26,6 +27,10 @@ COMMANDS = {
     "publications": "xds.cli.publications",
     "audit": "xds.cli.audit",
     "user": "xds.cli.user",
+    "peer": "xds.cli.peer",
+    "policy": "xds.cli.policy",
+    "consent": "xds.cli.consent",
+    "pki": "xds.cli.pki",
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",
@@ -55,7 +60,8 @@ def commands() -> None:
 
 
 def main() -> None:
-    """Run a command."""
+    """Run a command; what it writes is its account's alone."""
+    private()
     try:
         commands.main(standalone_mode=True)
     except Unusable as problem:

@@ -17,7 +17,7 @@ from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
 from xds.metadata.identifiers import PatientId
-from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Peer, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Location, Settings
 from xds.store.audit.records import record
 from xds.store.engine import reading
 from xds.store.registry.standing import Standing, elsewhere, standing
@@ -126,17 +126,17 @@ class Desk:
             with self._engine.begin() as connection:
                 study_patients.keep(connection, study_instance_uid, patient_id)
 
-    def peer(self, url: str) -> Peer:
+    def peer(self, url: str) -> Location:
         """A peer that is named by its URL; we present our own certificate there."""
-        return Peer(url).or_by(self.settings.tls)
+        return Location(url).or_by(self.settings.tls)
 
-    def client(self, peer: Peer) -> Client:
+    def client(self, peer: Location) -> Client:
         return Client(
             peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted,
             header_blocks=self.header_blocks,
         )  # fmt: skip
 
-    def repository(self, unique_id: str) -> Peer:
+    def repository(self, unique_id: str) -> Location:
         """Where a repository is, by its repositoryUniqueId.
 
         Raises:
@@ -145,7 +145,7 @@ class Desk:
         known = _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
         return known.or_by(self.settings.tls)
 
-    def imaging_source(self, unique_id: str) -> Peer:
+    def imaging_source(self, unique_id: str) -> Location:
         """Where an Imaging Document Source is, by its Retrieve Location UID.
 
         Raises:
@@ -172,11 +172,11 @@ def _person(path: str) -> tuple[Person | None, Sequence[Element]]:
         raise Unusable(f"xua.assertion: {problem}") from None
 
 
-def _known(table: Any, unique_id: str, section: str, what: str) -> Peer:
+def _known(table: Any, unique_id: str, section: str, what: str) -> Location:
     peer = table.get(unique_id)
     if peer is None:
         raise Unusable(f"{what} {unique_id} is unknown here: add it to [{section}] in the settings")
-    found: Peer = peer
+    found: Location = peer
     return found
 
 

@@ -67,6 +67,10 @@ def settings(config: Path | None, data: str | None, *, made: bool = True, listen
     loaded = load(config)
     given = {"server.data": data, "server.listen": listen}
     loaded = loaded.changed({name: value for name, value in given.items() if value is not None}, "command line")
+    if loaded.settings.tls.crl or loaded.settings.tls.denied:  # what revokes is heavy, and most have none
+        from xds.wire import revocation
+
+        revocation.watch(loaded.settings)
     return with_identity(loaded) if made else loaded
 
 
@@ -97,6 +101,20 @@ def database(loaded: Loaded) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def alerted(
+    connection: sa.Connection, loaded: Loaded, command: str, kind: str, subject: str, text: str, patient_id: str = ""
+) -> None:
+    """Record, in the commit that does it, what a command changes of who may do what: a Security Alert of a kind."""
+    from xds.audit.messages.events import AuditEvent, source_of
+    from xds.audit.messages.parties import Party
+    from xds.store.audit.records import record
+
+    who = Party(command, "localhost", ours=True, requestor=True)
+    event = AuditEvent.security_alert(source_of(loaded.settings), kind, who, subject, text)
+    event.about_patient(patient_id)
+    record(connection, event.records())
 
 
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])

@@ -8,10 +8,8 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
+from xds.settings.secrets import shown
 from xds.settings.sections import flat
-
-SECRET = ("oidc.client_secret",)
-"""Settings that are not shown."""
 
 
 @click.group()
@@ -23,10 +21,9 @@ def config() -> None:
 @deployment
 @as_json
 def show(config: Path | None, data: str | None, json_: bool) -> None:
-    """Print every setting by its dotted name."""
+    """Print every setting by its dotted name; passwords are masked."""
     loaded = settings(config, data)
-    values: dict[str, Any] = dict(flat(loaded.settings))
-    values |= {name: "(set)" for name in SECRET if values[name]}
+    values: dict[str, Any] = {name: shown(name, value) for name, value in flat(loaded.settings)}
     if json_:
         print_json(values)
         return

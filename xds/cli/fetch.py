@@ -53,7 +53,7 @@ def fetch(
     """Fetch a patient's images: find, fetch manifests, retrieve every instance, check it.
 
     What is in DIR already, whole, is not fetched again.  Images come by RAD-69 where the settings name their source,
-    else by WADO-RS where the manifest does.
+    else by WADO-RS where the manifest does, at hosts of [imaging_sources] and console.fetch_from only.
     """
     from xds.cli import packing
     from xds.cli.client import desk
@@ -111,7 +111,7 @@ def _fetched(
     from xds.wire.spool import Spool
 
     to.mkdir(parents=True, exist_ok=True)
-    with progress(quiet=quiet) as bar, Spool(to / ".incoming") as spool:
+    with progress(quiet=quiet) as bar, Spool(to / ".incoming", "fetched-") as spool:
         fetch = Fetch(at, to, spool, bar, outcome, way)
         for entry in entries:
             document(fetch, entry)

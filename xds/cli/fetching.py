@@ -1,7 +1,7 @@
 """One document of a search, fetched and kept: a manifest with its images, or any other as a file.
 
 ITI-43 for the document; for images RAD-69 where the settings say where the source is, else WADO-RS (RAD-107) where the
-manifest does.  Sources are asked at once, each instance checked against what was promised.
+manifest does and the settings know the host.  Sources are asked at once, and each instance is checked.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from xds.errors import Finding, Unusable
 from xds.imaging import kos
 from xds.imaging.entry import FORMAT_CODE
 from xds.imaging.manifest import Manifest
+from xds.initiating import known_sources
 from xds.metadata.document_entry import DocumentEntry
 from xds.system.durable import sync_file, sync_folder
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
@@ -169,6 +170,7 @@ class _Study:
         if self.fetch.way == "wado-rs" or (self.fetch.way == "auto" and not known and url):
             if not url:
                 raise Unusable(f"the manifest names no WADO-RS service for source {location}")
+            known_sources.check(url, self.fetch.at.settings)
             self._by_wado_rs(url, request)
             return
         peer = self.fetch.at.imaging_source(location)
@@ -261,7 +263,6 @@ def _keep(spooled: Spooled, path: Path) -> None:
     """Move a file to its place, whole and synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sync_file(spooled.path)
-    spooled.path.chmod(0o644)
     spooled.path.rename(path)
     sync_folder(path.parent)
 

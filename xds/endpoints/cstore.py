@@ -21,9 +21,10 @@ from xds.archives.dimse import storage_contexts
 from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, Reason
 from xds.archives.senders import Sender
 from xds.endpoints.intake_records import NotRecorded, Recording
+from xds.wire import revocation
 from xds.wire.associations import Associations
-from xds.wire.key_of_peer import key_of
-from xds.wire.places import Refusals
+from xds.wire.listener_places import Refusals
+from xds.wire.peers import key_of
 from xds.wire.spool import NotKept, Spool
 from xds.wire.strangers import Tell
 
@@ -101,11 +102,15 @@ class StorageScp:
         """What pynetdicom calls with an instance; returns a C-STORE status (PS3.4: B.2.3), and why where it failed."""
         self._associations.busy(event.assoc, True)
         try:
+            revocation.refuse(event.assoc.dul.socket.socket)
             with Spool(self._intake.incoming) as spool:
                 writing = spool.new()
                 with Path(event.dataset_path).open("rb") as file:
                     shutil.copyfileobj(file, writing, _PIECE)
                 return self._taken(event.assoc, self._intake.examined(writing.finish().path))
+        except revocation.RevokedPeer as problem:
+            self._associations.revoked(event.assoc, problem)
+            return _failure(FAILED, "the certificate of this association is revoked")
         except NotTaken as refusal:
             log.warning("cstore.refused", extra={"reason": str(refusal)})
             return _failure(_STATUSES.get(refusal.reason, int(refusal.reason)), str(refusal))

@@ -14,26 +14,33 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xds.access import claims
+from xds.access.gate import Gate, NotPermitted
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
+from xds.endpoints.failures import Failures
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
-from xds.store.audit.records import close_stream, open_stream, record
+from xds.store.audit.records import Recorded, close_stream, open_stream, record
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
+from xds.transactions import bounds
 from xds.transactions.bodies import schema_findings, taken_out
+from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.refusals import RETRY_SECONDS, Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
@@ -69,11 +76,17 @@ class Exchange:
         metrics: Metrics,
         senders: Senders,
         captures: Captures,
+        gate: Gate,
         users: Users | None = None,
+        *,
+        most: Bounds | None = None,
+        failures: Failures | None = None,
     ) -> None:
+        """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
+        self._bounds, self._failures = most or Bounds(), failures
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
-        self._captures, self._users = captures, users
+        self._captures, self._users, self._gate = captures, users, gate
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -92,6 +105,10 @@ class Exchange:
             except Fault as fault:
                 self._metrics.not_begun()
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except Overfull:
+                self._metrics.not_begun()
+                self._metrics.refused.labels(Reason.MEMORY).inc()
+                return _come_again()
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
@@ -143,23 +160,33 @@ class Exchange:
         work = self._database.work()
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
+            self._permitted(call, incoming.request)
+            bounds.check(call, self._bounds)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
+            self._speaks_for_itself(call)
             reply = self._responded(call, incoming)
         except NotKept:
             log.exception("spool.not_written")
             work.close()
             call.release()
-            self._record_failures(call)
+            self._record_failures(call, incoming)
             raise _cannot_keep() from None
         except Refused as refused:
             work.close()
             call.release()
+            if any(finding.code is ErrorCode.REPOSITORY_BUSY for finding in refused.findings):
+                self._metrics.refused.labels(Reason.STREAMS).inc()
             reply = transaction.refuse(call, refused.findings)
+        except NotPermitted as denied:
+            work.close()
+            call.release()
+            reply = transaction.refuse(call, [Finding(_code_of(transaction), f"{denied} ({_DECIDED})")])
+            call.event.refused(str(denied))
         except Fault:
             work.close()
             call.release()
-            self._record_failures(call)
+            self._record_failures(call, incoming)
             raise
         except Exception:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
@@ -172,6 +199,34 @@ class Exchange:
         self._keep(call, reply, incoming)
         return reply
 
+    def _permitted(self, call: Call, request: HttpRequest) -> None:
+        """Ask whether it may be done, and hold the unit of work to the answer.
+
+        Raises:
+            NotPermitted: it may not.
+        """
+        transaction, number = call.transaction, call.transaction.number
+        peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
+        every = claims.asks_for_every_patient(number, call.body)
+        granted = self._gate.ask(peer, number, self._database.domain, asking(), every_patient=every)
+        call.granted, call.work.access = granted, granted.access
+        if granted.note:
+            self._metrics.watched.labels(transaction.number).inc()
+            call.event.noted(granted.note)
+
+    def _speaks_for_itself(self, call: Call) -> None:
+        """Hold a message to what its peer may say of itself; or note what it may not.
+
+        Raises:
+            Refused: it names a source, repository or community that is not the peer's.
+        """
+        assert call.granted is not None  # noqa: S101  asked before
+        found = list(claims.findings(call.granted, call.transaction.number, call.body))
+        if found and not self._gate.marks(call.granted):
+            raise Refused(found)
+        for finding in found:
+            call.event.noted(finding.context)
+
     def _responded(self, call: Call, incoming: _Incoming) -> Reply:
         """What the transaction answers; begun anew when the database broke it off for another's sake."""
         for pause in PAUSES:
@@ -181,7 +236,9 @@ class Exchange:
                 if call.sent or not broken_off(problem):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
-            call.begin_anew(self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message))
+            anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
+            anew.notes = call.event.notes
+            call.begin_anew(anew)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
         return call.transaction.respond(call)
 
@@ -215,7 +272,8 @@ class Exchange:
                 failures = [one for event in call.all_events() for one in event.records()]
                 open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
             else:
-                record(call.work.connection, call.ended(failed=reply.failed, findings=reply.findings))
+                records = call.ended(failed=reply.failed, findings=reply.findings)
+                record(call.work.connection, self._counted(call, incoming, records) if reply.failed else records)
             call.work.commit()
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
@@ -223,9 +281,15 @@ class Exchange:
             call.release()
             raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
 
-    def _record_failures(self, call: Call) -> None:
+    def _record_failures(self, call: Call, incoming: _Incoming) -> None:
         with self._database.engine.begin() as connection:
-            record(connection, call.ended(failed=True))
+            record(connection, self._counted(call, incoming, call.ended(failed=True)))
+
+    def _counted(self, call: Call, incoming: _Incoming, records: list[Recorded]) -> Sequence[Recorded]:
+        """The records of a failure that are kept; all of what went to another actor, which has had its effect there."""
+        if self._failures is None or call.sent:
+            return records
+        return self._failures.kept(incoming.request.told_by, records)
 
     def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)
@@ -260,9 +324,23 @@ def _cannot_keep() -> Fault:
     return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
 
 
+_DECIDED = "the policy of this affinity domain"
+
+
+def _code_of(transaction: Transaction) -> ErrorCode:
+    return ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+
+
+def _come_again() -> HttpReply:
+    """There is no memory for a message now; who sent it is not at fault."""
+    fault = Fault(FaultCode.RECEIVER, "too many messages are being read; send it again", http_status=503)
+    reply = _fault(fault, "", mtom_reply=False)
+    reply.headers.append(("Retry-After", str(RETRY_SECONDS)))
+    return reply
+
+
 def _internal(transaction: Transaction) -> Finding:
-    code = ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
-    return Finding(code, "an internal error; nothing was changed")
+    return Finding(_code_of(transaction), "an internal error; nothing was changed")
 
 
 def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:

@@ -22,12 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen, Origin, Ours, SpeaksFor, received
 from xds.store.audit.records import UNREADABLE, Recorded, own_at, record
+from xds.wire import revocation
 from xds.wire.datagrams import Dropped, datagrams
-from xds.wire.http import subject_of
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.http import der_of, subject_of
+from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.metrics import Metrics
 from xds.wire.openings import Openings, broken_off
-from xds.wire.places import Place, Places, Refusals
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
@@ -158,7 +159,7 @@ class AuditReceiver:
             self._refusals.tell(peer, "gave way")
             broken_off(connection)
 
-        spki = key_of(certificate_of(connection), "")
+        spki = key_of(der_of(connection), "")
         place = self._places.take(spki or peer, give_way)
         if place is None:
             self._refusals.tell(peer, "places")
@@ -234,6 +235,18 @@ class AuditReceiver:
             self._places.leave(place)
             self._busy.discard(threading.current_thread())
 
+    def _hold_to_revocations(self, stream: socket.socket, origin: Origin) -> None:
+        """Read nobody on whose certificate has been revoked meanwhile; that is on record as a handshake's failure is.
+
+        Raises:
+            RevokedPeer: it has been.
+        """
+        try:
+            revocation.refuse(stream)
+        except revocation.RevokedPeer as problem:
+            self._strangers.failed(origin.address, problem)
+            raise
+
     def _messages(self, transport: str, stream: socket.socket, origin: Origin, frames: Frames, place: Place) -> None:
         silent = begun = 0.0
         stream.settimeout(0.5)
@@ -253,6 +266,7 @@ class AuditReceiver:
                 continue
             silent, place.is_busy = 0.0, True
             self._places.heard(place)
+            self._hold_to_revocations(stream, origin)
             if begun and time.monotonic() - begun > MESSAGE_SECONDS:
                 self._kept(self._received(frames.rest(), origin, "too slow"), transport)
                 return

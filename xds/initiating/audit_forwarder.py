@@ -30,6 +30,7 @@ from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Value
 from xds.store.engine import reading
+from xds.wire import revocation
 from xds.wire.syslog import DATAGRAM_BYTES, SECONDS, NotSent, connected, framed, message, named
 from xds.wire.tls_trouble import why
 
@@ -150,6 +151,7 @@ class Forwarder:
                 self._since = time.monotonic()
                 self._stream = connected(self._scheme, self._host, self._port, self._context)
             stream = self._stream
+            revocation.refuse(stream)  # it is kept for long
             data = framed(frame for _, frame in _frames(rows, stream))
             # Noted before: of what breaks off the other side may have read a part.
             leaf, since = self._before

@@ -27,6 +27,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.settings.sections import Tls
 from xds.wire import mllp
 from xds.wire.client import Client, Faulted, NoReply, client_context
+from xds.wire.contexts import pool
 from xds.wire.spool import Spool
 from xds.wire.tls_trouble import why
 
@@ -131,7 +132,7 @@ class ByFhir:
 
     def __init__(self, url: str, context: ssl.SSLContext | None) -> None:
         self.url = url.rstrip("/")
-        self._pool: Any = urllib3.PoolManager(timeout=_SECONDS, retries=False, maxsize=4, ssl_context=context)
+        self._pool: Any = pool(context, timeout=_SECONDS, maxsize=4)
 
     def ask(self, own: PatientId, wanted: Oid, asked: Asked) -> PatientId | None:
         url = self.url + pix.fhir_query(own, wanted)

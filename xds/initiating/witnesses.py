@@ -33,6 +33,7 @@ from xds.store.audit import records as store
 from xds.store.audit import witnessed
 from xds.store.engine import reading
 from xds.wire.client import client_context
+from xds.wire.contexts import pool
 from xds.wire.strangers import Strangers
 
 log = logging.getLogger("xds.initiating.witnesses")
@@ -53,7 +54,7 @@ class HttpWitness:
     def __init__(self, url: str, tls: Tls) -> None:
         context = client_context(tls.certificate, tls.key, tls.trusted) if url.startswith("https:") else None
         self._url = url.rstrip("/")
-        self._pool: Any = urllib3.PoolManager(timeout=SECONDS, retries=False, ssl_context=context)
+        self._pool: Any = pool(context, timeout=SECONDS)
 
     def last(self, log_id: str) -> bytes | None:
         status, data = self._asked("GET", f"{self._url}/{log_id}")

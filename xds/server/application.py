@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.gate import Gate, NotPermitted
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
 from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
@@ -20,6 +22,7 @@ from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
 from xds.metadata.identifiers import PatientId
+from xds.server import expiry
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
@@ -28,8 +31,12 @@ from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.cors import Cors
+from xds.wire.guarded import guarded
+from xds.wire.hosts import Hosts
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
+from xds.wire.peers import KEY, serving
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
@@ -42,14 +49,18 @@ class Application:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
         blobs = open_blobs(settings, self.engine)
-        self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
+        self.gate = gate = Gate(settings, self.engine)
+        self.domains = {
+            name: AffinityDomain(settings, name, self.engine, blobs, gate) for name in settings.affinity_domains
+        }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
-        self._cors = Cors(settings.server.cors_origins)
+        self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
+        memory = Memory(settings.server.body_bytes, settings.server.share)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
-            for path, exchange in domain.exchanges(self.metrics).items()
+            for path, exchange in domain.exchanges(self.metrics, memory).items()
         }
         default = self.domains[DEFAULT_DOMAIN]
         self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
@@ -57,7 +68,7 @@ class Application:
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
         desk = Desk(self.engine, default.events.node, default.events.record)
-        secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        secure = self._secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
@@ -79,19 +90,31 @@ class Application:
             blueprints.append(
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
             )
-        if settings.audit.readers:
-            blueprints.append(
-                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
-            )
+        if settings.audit.readers or not gate.alone:
+            reads = partial(_may_read, gate, settings.audit.readers)
+            blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database)
-        forwarded = lambda: forwarding_text(self.engine, settings)  # noqa: E731
+        counted = lambda: forwarding_text(self.engine, settings) + expiry.metrics(settings)  # noqa: E731
+        warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
-            settings, numbers, readiness.report, self.metrics, ask, default.actors.imaging_source, blueprints, forwarded
+            settings,
+            numbers,
+            readiness.report,
+            self.metrics,
+            ask,
+            default.actors.imaging_source,
+            blueprints,
+            counted,
+            warned,
         )
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response = guarded(start_response, secure=self._secure)
+        misdirected = self._hosts.refusal(environ)
+        if misdirected is not None:
+            return misdirected.wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        with asked_by(None):
+        with asked_by(None), serving(environ.get(KEY, "") or request.remote_address):
             reply = self._cors.preflight(environ) or self.reply(request)
             if reply is not None:
                 self._cors.mark(environ, reply)
@@ -107,6 +130,18 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def _may_read(gate: Gate, readers: Sequence[str], caller: HttpRequest) -> str:
+    """Why somebody may not search the audit log by ITI-81: they are none of its readers, by entry or by policy."""
+    peer = gate.peer(caller.certificate, caller.remote_address)
+    if readers and (peer.alone or not peer.name):  # who is named by the older setting needs no entry
+        return "" if search.allowed(readers, caller) else "not permitted: audit.readers"
+    try:
+        gate.ask(peer, "ITI-81", DEFAULT_DOMAIN)
+    except NotPermitted as denied:
+        return str(denied)
+    return ""
 
 
 def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:

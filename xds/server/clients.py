@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from xds.actors.remote_registry import RemoteRegistry
 from xds.initiating.imaging_document_consumer import Peers
-from xds.settings.sections import Peer, Settings
+from xds.settings.sections import Location, Settings
 from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
@@ -46,7 +46,7 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
 
         return LocalClient(f"{base}/{actor}", f"/{actor}", reply) if actor in settings.server.actors else None
 
-    def remote(peer: Peer | None) -> Client | None:
+    def remote(peer: Location | None) -> Client | None:
         if peer is None:
             return None
         known = peer.or_by(settings.tls)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from pathlib import Path
 
@@ -10,33 +9,17 @@ from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
+from xds.initiating import known_sources
 from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
-from xds.settings.sections import ACTORS, DEFAULT_DOMAIN, Loaded, Settings
+from xds.settings.addresses import address, feed, is_loopback
+from xds.settings.sections import ACTORS, Loaded, Settings
 from xds.system.claims import check_free
+from xds.wire import revocation
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
-
-
-def address(listen: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises:
-        Unusable: not of the form HOST:PORT.
-    """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise Unusable("an address to listen on is HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
@@ -50,7 +33,7 @@ def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
         "server.listen": settings.server.listen,
         "imaging_source.cstore_listen": settings.imaging_source.cstore_listen,
     }
-    stream |= {_feed(name): domain.mllp_listen for name, domain in domains}
+    stream |= {feed(name): domain.mllp_listen for name, domain in domains}
     stream |= {"syslog.tls": settings.syslog.tls, "syslog.tcp": settings.syslog.tcp}
     patience = settings.server.stop_seconds + 5 if after_a_kill else 0.0
     for name, listen in stream.items():
@@ -58,10 +41,6 @@ def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
             check_free(name, address(listen), socket.SOCK_STREAM, patience)
     if settings.syslog.udp:
         check_free("syslog.udp", address(settings.syslog.udp), socket.SOCK_DGRAM, patience)
-
-
-def _feed(domain: str) -> str:
-    return "mllp.listen" if domain == DEFAULT_DOMAIN else f"domains.{domain}.mllp_listen"
 
 
 def check_listen(loaded: Loaded) -> None:
@@ -74,12 +53,14 @@ def check_listen(loaded: Loaded) -> None:
     unknown = [actor for actor in settings.server.actors if actor not in ACTORS]
     if unknown:
         raise Unusable(f"server.actors: there is no actor {', '.join(unknown)}; there are {', '.join(ACTORS)}")
-    feeds = {_feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
+    if not 0.1 <= settings.server.share <= 1:
+        raise Unusable("server.share: from 0.1 to 1, the part that one peer may have")
+    feeds = {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
     feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
     feeds["syslog.tls"] = settings.syslog.tls
     plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}
     for name, listen in plain.items():
-        if listen and not _is_loopback(address(listen)[0]) and not settings.server.allow_open_listen:
+        if listen and not is_loopback(address(listen)[0]) and not settings.server.allow_open_listen:
             raise Unusable(
                 f"{name} is {listen}: nobody is authenticated there; server.allow_open_listen = true says so"
             )
@@ -89,7 +70,7 @@ def check_listen(loaded: Loaded) -> None:
         if not listen:
             continue
         host, _ = address(listen)
-        if not _is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
+        if not is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
             raise Unusable(
                 f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
                 "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
@@ -99,6 +80,9 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    known_sources.check_settings(settings)
+    if settings.tls.crl or settings.tls.denied:
+        revocation.watch(settings).check()
     for url in settings.audit.forward_to:
         named(url)
     for where in settings.audit.witnesses:

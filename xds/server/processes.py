@@ -24,12 +24,14 @@ from xds.audit.log import sequencer
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.errors import Unusable
 from xds.initiating import audit_forwarder
-from xds.server import web, workers
+from xds.server import leftovers, web, workers
 from xds.settings.sections import Loaded
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
 from xds.store.engine import make_engine
 from xds.system.parent import ends_with_us
+from xds.system.private import private
+from xds.wire import revocation
 
 log = logging.getLogger("xds.server.processes")
 
@@ -46,6 +48,7 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._stopping = loaded, False
+        revocation.watch(loaded.settings)
         images = "imaging-source" in loaded.settings.server.actors
         # Not in the data folder: the kernel's limit for socket names is 108 bytes.
         self._run_folder = Path(tempfile.mkdtemp(prefix="xds-"))
@@ -79,6 +82,9 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
+        private()
+        leftovers.warn_of_wider(self._loaded.settings)
+        leftovers.swept(self._loaded.settings)
         engine = make_engine(self._loaded.settings.database_url)
         prepare(engine, self._loaded)
         engine.dispose()

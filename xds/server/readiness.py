@@ -18,7 +18,8 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from xds.errors import Unusable
-from xds.settings.sections import Peer, Settings
+from xds.server import expiry
+from xds.settings.sections import Location, Settings
 from xds.store.audit import records as audit_store
 from xds.store.documents.folder import NotReachable
 from xds.store.engine import reading
@@ -53,18 +54,24 @@ class Readiness:
     """Safe with threads."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._database, self._peers = database, list(peers(settings))
+        self._settings, self._database, self._peers = settings, database, list(peers(settings))
         self._needed = f"registry {_host(settings.console.registry_url)}" if not settings.server.actors else ""
         self._lock, self._tried, self._wrong = Lock(), float("-inf"), list[str]()
 
     def report(self) -> tuple[bool, str]:
         """Whether the node is ready, and a line for each thing; the first word is «ready» when all is well."""
-        found = [*own(self._database), *self._asked()]
+        found = [*own(self._database), *self._certificates(), *self._asked()]
         is_ready = not any(one.wrong and one.is_needed for one in found)
         lines = [f"{one.name}: {one.wrong or 'ok'}" for one in sorted(found, key=lambda one: not one.wrong)]
         if any(one.wrong for one in found):
             return is_ready, "\n".join([*(["partly ready"] if is_ready else []), *lines])
         return True, "\n".join(["ready", *lines])
+
+    def _certificates(self) -> Iterator[Dependency]:
+        """Certificates and CRLs, where there is something to say of them: peers may not get in, or too many do."""
+        wrong = "; ".join(expiry.warnings(self._settings))
+        if wrong:
+            yield Dependency("certificates", wrong, is_needed=False)
 
     def _asked(self) -> Sequence[Dependency]:
         """Each peer with what was wrong when it was tried last, a little while ago; one request at a time tries it."""
@@ -104,15 +111,15 @@ def _documents(database: Database) -> str:
     return ""
 
 
-def peers(settings: Settings) -> Iterator[tuple[str, Peer]]:
+def peers(settings: Settings) -> Iterator[tuple[str, Location]]:
     """Other nodes that this one calls, by what they are called here; hosts only: this page is for anybody."""
     tls = settings.tls
     for url in filter(None, (settings.console.registry_url, settings.repository.registry_url)):
-        yield f"registry {_host(url)}", Peer(url, tls.certificate, tls.key, tls.trusted)
+        yield f"registry {_host(url)}", Location(url, tls.certificate, tls.key, tls.trusted)
     if settings.imaging_source.dicomweb:
         url = settings.imaging_source.dicomweb
-        yield f"PACS {_host(url)}", Peer(url, tls.certificate, tls.key, tls.trusted)
-    tables: Mapping[str, Mapping[str, Peer]] = {
+        yield f"PACS {_host(url)}", Location(url, tls.certificate, tls.key, tls.trusted)
+    tables: Mapping[str, Mapping[str, Location]] = {
         "repository": settings.repositories, "imaging source": settings.imaging_sources
     }  # fmt: skip
     for kind, table in tables.items():
@@ -120,7 +127,7 @@ def peers(settings: Settings) -> Iterator[tuple[str, Peer]]:
             yield f"{kind} {peer.name or _host(peer.url)}", peer
 
 
-def reached(peer: Peer) -> str:
+def reached(peer: Location) -> str:
     """What is wrong with a peer; a TLS handshake is carried through, so that nothing there takes us for a stranger."""
     try:
         parts = urlsplit(peer.url)

@@ -26,7 +26,7 @@ from xds.initiating.audit_forwarder import Forwarder
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive, intake
-from xds.server.listening import address
+from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
@@ -34,9 +34,10 @@ from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine
 from xds.system.clock import Checked
 from xds.wire.client import client_context
+from xds.wire.contexts import server_context
+from xds.wire.listener_places import Refusals
 from xds.wire.metrics import Metrics
-from xds.wire.mllp import Listener, server_context
-from xds.wire.places import Refusals
+from xds.wire.mllp import Listener
 from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.server.workers")
@@ -85,7 +86,7 @@ def mllp(loaded: Loaded, name: str) -> None:
     domain = application.domains[name]
     passed = application.metrics.passed_over.labels("mllp").inc
     at = address(domain.own.mllp_listen)
-    refusals = Refusals("mllp", application.metrics.refused)
+    refusals = Refusals("mllp", application.metrics.refused_connection)
     listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
@@ -107,7 +108,7 @@ def cstore(loaded: Loaded) -> None:
         senders=imaging.cstore_from,
         context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
         tell=domain.events.stranger,
-        refusals=Refusals("cstore", application.metrics.refused),
+        refusals=Refusals("cstore", application.metrics.refused_connection),
         instance_bytes=loaded.settings.server.part_bytes,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
@@ -135,7 +136,7 @@ def syslog(loaded: Loaded) -> None:
 
     context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
     metrics = Metrics()
-    refusals = Refusals("syslog", metrics.refused)
+    refusals = Refusals("syslog", metrics.refused_connection)
     ours = settings.audit.source_id
     receiver = AuditReceiver(
         engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=FirstSeen(), **at

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xds.errors import Unusable
+from xds.settings.access import PeerEntry, PolicySettings
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -32,6 +33,7 @@ class Server:
 
     listen: str = "127.0.0.1:8080"  # HOST:PORT
     public_url: str = ""  # base URL that peers see; empty: the request's own Host
+    hosts: tuple[str, ...] = ()  # host names beside that one, and those in tls.certificate, that it answers to
     allow_open_listen: bool = False  # listen beyond loopback without mutual TLS: the operator's choice, by name
     cors_origins: tuple[str, ...] = ()  # origins whose pages may read /dicomweb and /wado, as https://HOST:PORT, or "*"
     data: str = "xds-data"  # folder of everything that this deployment keeps
@@ -39,11 +41,14 @@ class Server:
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
-    threads: int = 8  # threads a web process keeps for short requests
-    upload_threads: int = 8  # threads a web process keeps for long request bodies
+    threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
+    upload_threads: int = 8  # long request bodies that it takes at once, likewise
     header_seconds: float = 10.0  # a request's header, and a TLS handshake, must be whole by then
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
+    request_seconds: float = 3600.0  # the longest that one request may take, its body and its reply
+    share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
+    body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment
@@ -67,6 +72,8 @@ class Tls:
     certificate: str = ""  # PEM file of this node
     key: str = ""  # PEM file of its private key
     trusted: str = ""  # PEM file of the certificates and authorities that peers must present
+    crl: tuple[str, ...] = ()  # PEM or DER files of their CRLs, as certificates read again when they change
+    denied: tuple[str, ...] = ()  # who is not let in all the same: SHA-256 of a key, SERIAL@ISSUER, or files of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,8 @@ class Registry:
 
     most_results: int = 25_000  # objects in a LeafClass answer; over it XDSTooManyResults
     most_references: int = 250_000  # ids in an ObjectRef answer, likewise
+    query_bytes: int = 64 * 1024  # of one stored query; over it XDSStoredQueryParamNumber
+    submission_objects: int = 2_000  # entries, sets, folders and associations of one message; over it it is refused
     unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
 
 
@@ -130,7 +139,8 @@ class Repository:
     unique_id: str = ""  # OID; empty: one is made
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
-    streams: int = 4  # ITI-43 answers under way at once, a process; over it XDSRepositoryBusy
+    streams: int = 4  # ITI-43 answers under way at once to one peer, a process; over it XDSRepositoryBusy
+    documents: int = 1_000  # that one ITI-43 or ITI-86 may name; over it XDSTooManyResults, or XDSRepositoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +170,8 @@ class ImagingSource:
     timezone: str = "UTC"  # of DICOM times without an offset of their own
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
-    streams: int = 8  # RAD-69 answers under way at once, an image process; over it XDSRepositoryBusy
+    streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
+    instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +191,7 @@ class Audit:
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert
     time_seconds: float = 900.0  # how often it is compared
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
+    failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
 
 
@@ -238,7 +250,7 @@ class Mllp:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Location:
     """Where another actor is, by its OID in ``[repositories]`` or ``[imaging_sources]``.
 
     What says neither what to present nor whom to trust uses ``[tls]``.
@@ -250,7 +262,7 @@ class Peer:
     trusted: str = ""  # PEM file of what its certificate must come from
     name: str = ""  # what people call it; empty: its host
 
-    def or_by(self, tls: Tls) -> Peer:
+    def or_by(self, tls: Tls) -> Location:
         """The peer with this node's own certificate and trust, where it has none of its own."""
         if self.certificate or self.key or self.trusted:
             return self
@@ -262,6 +274,9 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
+    fetch_from: tuple[
+        str, ...
+    ] = ()  # HOST[:PORT] that manifests may lead xds fetch to, by https, or http://HOST[:PORT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +298,12 @@ class Settings:
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
     console: Console = field(default_factory=Console)
-    repositories: Mapping[str, Peer] = field(default_factory=dict)
-    imaging_sources: Mapping[str, Peer] = field(default_factory=dict)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    repositories: Mapping[str, Location] = field(default_factory=dict)
+    imaging_sources: Mapping[str, Location] = field(default_factory=dict)
     domains: Mapping[str, NamedDomain] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
+    peers: Mapping[str, PeerEntry] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -319,10 +336,11 @@ class Settings:
 
 # Tables whose keys the operator chooses, and what each entry is; all else is a section.
 TABLES: Mapping[str, type] = {
-    "repositories": Peer,
-    "imaging_sources": Peer,
+    "repositories": Location,
+    "imaging_sources": Location,
     "domains": NamedDomain,
     "senders": Sender,
+    "peers": PeerEntry,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 
@@ -358,7 +376,7 @@ def flat(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield f"{section}.{f.name}", getattr(part, f.name)
     for section, kind in TABLES.items():
         for name, entry in getattr(settings, section).items():
-            if kind is Peer:
+            if kind is Location:
                 yield f"{section}.{name}", entry.url
                 continue
             for f in dataclasses.fields(entry):

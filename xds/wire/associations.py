@@ -19,9 +19,10 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.http import der_of
+from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.openings import Nonsense, Openings
-from xds.wire.places import Place, Places, Refusals
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.associations")
@@ -213,9 +214,10 @@ class Associations:
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
         self._stopping, self._collected = Event(), time.monotonic()
         listening: Any = self._server.socket
+        self._strangers = Strangers(tell) if tell else None
         self._openings = Openings(
             listening, self._opened, self._refusals, context=context,
-            strangers=Strangers(tell) if tell else None, first=request_is_whole,
+            strangers=self._strangers, first=request_is_whole,
         )  # fmt: skip
         self._thread = Thread(target=self._openings.serve, args=(self._going_on,), name="associations", daemon=True)
         self._thread.start()
@@ -229,6 +231,12 @@ class Associations:
         self._stopping.set()
         self._thread.join(5)
         self._server.server_close()
+
+    def revoked(self, association: Any, problem: OSError) -> None:
+        """Tell of an association whose peer is authenticated no more, and end it."""
+        if self._strangers is not None:
+            self._strangers.failed(str(association.requestor.address), problem)
+        association.abort()
 
     def certificate(self, association: Any) -> bytes:
         """The certificate in DER that the peer of an association presented."""
@@ -251,7 +259,7 @@ class Associations:
         return not self._stopping.is_set()
 
     def _opened(self, connection: socket.socket, peer: str, first: bytes) -> None:
-        certificate = certificate_of(connection)
+        certificate = der_of(connection)
         handler = _Handler(connection, connection.getpeername(), self._server)
         association = handler.made(Bounds(self._pdu_bytes, self._message_bytes), first)
         place = self._places.take(key_of(certificate, peer), lambda: _aborted(association))

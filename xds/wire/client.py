@@ -14,7 +14,7 @@ from typing import Any
 import urllib3
 
 from xds.errors import Unusable
-from xds.wire import mtom
+from xds.wire import contexts, mtom
 from xds.wire.addressing import new_message_id, request_headers
 from xds.wire.faults import Fault
 from xds.wire.http import HttpReply, HttpRequest
@@ -54,7 +54,7 @@ class Client:
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
-        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4, ssl_context=context)
+        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=4)
 
     def send(
         self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None
@@ -93,7 +93,7 @@ class LocalClient(Client):
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")
         read = _reading(message.chunks)
-        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url)
+        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url, ours=True)
         return _LocalResponse(self._reply_to(request))
 
 
@@ -138,7 +138,7 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
     content_type = response.headers.get("Content-Type", "")
     try:
         package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
-        envelope = parse(package.root)
+        envelope = parse(package.root, most=None)
     except Malformed as problem:
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except Fault as fault:
@@ -193,10 +193,6 @@ def client_context(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
         Unusable: a file cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=trusted or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if certificate:
-            context.load_cert_chain(certificate, key or None)
-    except (OSError, ssl.SSLError) as problem:
+        return contexts.client_context(certificate, key, trusted)
+    except OSError as problem:
         raise Unusable(f"TLS: {problem}") from None
-    return context

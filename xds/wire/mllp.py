@@ -16,9 +16,12 @@ import time
 from collections.abc import Callable
 from typing import TypeAlias
 
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire import revocation
+from xds.wire.contexts import server_context as server_context  # beside the listener that it is for
+from xds.wire.http import der_of
+from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.openings import Openings, broken_off
-from xds.wire.places import Place, Places, Refusals
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.mllp")
@@ -127,8 +130,10 @@ class Listener:
         self._busy: set[threading.Thread] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=128)
-        strangers = Strangers(tell) if tell else None
-        self._openings = Openings(self._socket, self._opened, self._refusals, context=context, strangers=strangers)
+        self._strangers = Strangers(tell) if tell else None
+        self._openings = Openings(
+            self._socket, self._opened, self._refusals, context=context, strangers=self._strangers,
+        )  # fmt: skip
 
     @property
     def port(self) -> int:
@@ -143,7 +148,7 @@ class Listener:
             thread.join(STALLED_SECONDS)
 
     def _opened(self, connection: socket.socket, peer: str, _heard: bytes) -> None:
-        certificate = certificate_of(connection)
+        certificate = der_of(connection)
 
         def give_way() -> None:
             self._refusals.tell(peer, "gave way")
@@ -178,6 +183,19 @@ class Listener:
             self._places.leave(place)
             self._busy.discard(threading.current_thread())
 
+    def _hold(self, stream: socket.socket, peer: str) -> None:
+        """Answer nobody whose certificate has been revoked since the handshake.
+
+        Raises:
+            OSError: it has been.
+        """
+        try:
+            revocation.refuse(stream)
+        except OSError as problem:
+            if self._strangers is not None:
+                self._strangers.failed(peer, problem)
+            raise
+
     def _messages(self, stream: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         frames, told = Frames(), False
         while not self._stopping.is_set():
@@ -191,6 +209,7 @@ class Listener:
                     frames.passed, told = 0, True
             if message is None:
                 return
+            self._hold(stream, peer)
             place.is_busy = True
             stream.settimeout(STALLED_SECONDS)
             stream.sendall(BEGIN + self._answer(message, peer, certificate) + END)
@@ -224,17 +243,6 @@ class Listener:
             if frames.begun and not begun:
                 deadline = time.monotonic() + STALLED_SECONDS
         return message
-
-
-def server_context(certificate: str, key: str, trusted: str) -> ssl.SSLContext:
-    """ITI-19 for a listener: our certificate, and peers that must present one of those trusted, where there are any."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key or None)
-    if trusted:
-        context.load_verify_locations(trusted)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
 
 
 def send(host: str, port: int, message: bytes, seconds: float = 10.0, context: ssl.SSLContext | None = None) -> bytes:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from xds.wire.places import Refusals
+from xds.wire import revocation
+from xds.wire.listener_places import Refusals
 from xds.wire.strangers import Strangers, reason_of
 
 log = logging.getLogger("xds.wire.openings")
@@ -144,6 +145,7 @@ class Openings:
             if not one.is_secured:
                 assert isinstance(one.connection, ssl.SSLSocket)  # noqa: S101  there is a context
                 one.connection.do_handshake()
+                revocation.refuse(one.connection)
                 one.is_secured = True
             if self._first is None or self._heard(one, self._first):
                 self._over(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from types import TracebackType
 from xds.system.whose import mark
 
 CHUNK_BYTES = 256 * 1024
+
+PREFIX = "part-"
+"""Of the files' names: a start of the server sweeps what it finds of them in its own folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class NotKept(Exception):
 class Writing:
     """A file being written."""
 
-    def __init__(self, folder: Path) -> None:
-        descriptor, path = tempfile.mkstemp(prefix=f"part-{mark()}-", dir=folder)
+    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
+        descriptor, path = tempfile.mkstemp(prefix=f"{prefix}{mark()}-", dir=folder)
         self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
         self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
 
@@ -83,15 +86,20 @@ class Writing:
 class Spool:
     """The files of one message; all that nobody took are gone when it is left."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
+    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
+        """``prefix``: of who is no server, and may be at work when one starts."""
+        self._folder, self._prefix, self._stack = folder, prefix, ExitStack()
 
     def new(self) -> Writing:
         """A new file, in the folder that the document store takes from by renaming."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        writing = Writing(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writing = Writing(self._folder, self._prefix)
         self._stack.callback(writing.discard)
         return writing
+
+    def at_end(self, give_back: Callable[[], None]) -> None:
+        """Have something given back when the message is done with."""
+        self._stack.callback(give_back)
 
     def __enter__(self) -> Spool:
         return self

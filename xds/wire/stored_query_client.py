@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,9 +20,11 @@ from typing import Any
 import requests
 import zeep
 from lxml import etree
+from requests.adapters import HTTPAdapter
 
 from xds.wire.addressing import ANONYMOUS
-from xds.wire.client import NoReply, answer_of, kind_of
+from xds.wire.client import NoReply, answer_of, client_context, kind_of
+from xds.wire.contexts import held
 from xds.wire.mime import Limits
 from xds.wire.spool import Spool
 from xds.wire.xml import Element, name, resource
@@ -48,6 +51,18 @@ class _Addressing(zeep.Plugin):
         return envelope, http_headers
 
 
+class _Adapter(HTTPAdapter):
+    """Our TLS below requests: its own knows no revocation."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, **named, ssl_context=self._context)
+        held(self.poolmanager)
+
+
 class StoredQueryClient:
     """A Document Consumer's side of ITI-18 at one registry."""
 
@@ -60,10 +75,9 @@ class StoredQueryClient:
         logging.getLogger("zeep").setLevel(logging.ERROR)
         session = requests.Session()
         session.trust_env = False
-        if certificate:
-            session.cert = (certificate, key) if key else certificate
-        if trusted:
-            session.verify = trusted
+        session.max_redirects = 0
+        if url.startswith("https:"):
+            session.mount("https://", _Adapter(client_context(certificate, key, trusted)))
         self._presents = bool(certificate)
         transport = zeep.Transport(session=session, timeout=seconds, operation_timeout=seconds)
         client = zeep.Client(

@@ -406,7 +406,7 @@ def test_a_study_that_comes_is_published_and_deprecated_when_it_goes(
     put(tmp_path / "images", "1.dcm", an_instance(1))
     (tmp_path / "patients.csv").write_text(f"4711^^^&1.2.3.50&ISO,{ANNA}\n")
     text = (
-        f'[server]\npublic_url = "https://{HOST}"\n'
+        f'[server]\npublic_url = "https://{HOST}"\nhosts = ["peer.example"]\n'  # it is its own peer, by that name
         f'[audit]\nsource_id = "{NODE.source_id}"\nenterprise_site_id = "{NODE.enterprise_site_id}"\n'
         f'[imaging_source]\nfolder = "{tmp_path}/images"\npatients = "{tmp_path}/patients.csv"\n'
         'issuer = "1.2.3.50"\npublish_quiet_seconds = 0.0\n'

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from reportlab import rl_config
 from reportlab.lib import colors
@@ -33,7 +34,10 @@ CELL = 400
 TAKEN = 4000
 """Characters of a value in a line for spreadsheets; no valid one is longer."""
 
-_CUTS, _FORMULAS = ";\t\r\n|", "=+-@"
+_CUTS = ";\t\r\n|"
+
+# Full-width and small forms, and the minus of mathematics: spreadsheets of the Far East and some others take them too.
+_FORMULAS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
 
 MOST_ON_PAPER = 2000
 """Records in a PDF; some thirty to the page."""
@@ -68,7 +72,7 @@ def _line(values: Sequence[str]) -> bytes:
 def _harmless(value: str) -> str:
     """A value that no spreadsheet takes for a formula, wherever it cuts: what peers send may be meant to be one."""
     value = value if len(value) <= TAKEN else f"{value[:TAKEN]}…"
-    if value[:1] in ("\t", "\r"):
+    if value[:1] in ("\t", "\r", "\n"):
         value = f"'{value}"
     found, dangerous = list[str](), False
     for character in reversed(value):  # a sign that begins a formula, and blanks before it, make their cell one
@@ -76,7 +80,7 @@ def _harmless(value: str) -> str:
             found.append("'")
             dangerous = False
         found.append(character)
-        dangerous = character in _FORMULAS or (dangerous and character.isspace())
+        dangerous = character in _FORMULAS or (dangerous and (character.isspace() or category(character) == "Cf"))
     return "'" * dangerous + "".join(reversed(found))
 
 

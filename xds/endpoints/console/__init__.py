@@ -26,10 +26,11 @@ def make(
     source: ImagingDocumentSource | None = None,
     blueprints: Sequence[Blueprint] = (),
     counted_elsewhere: Callable[[], str] = str,
+    warnings: Callable[[], Sequence[str]] = list,
 ) -> Flask:
     """The WSGI application of everything that is not SOAP; ``served`` has the transactions of each path by number.
 
-    ``counted_elsewhere`` are metrics of other processes, as text.
+    ``counted_elsewhere`` are metrics of other processes, as text; ``warnings`` is what an operator should see to.
     ``ask`` answers DICOMweb where there are images to look at, those of ``source``; ``blueprints`` are the rest.
     """
     flask = Flask(__name__, static_url_path="/console/static")
@@ -61,7 +62,7 @@ def make(
         base = settings.server.public_url or request.host_url.rstrip("/")
         rows = _rows(settings, served)
         has = {"has_images": ask is not None, "has_region": any(one.name == "region" for one in blueprints)}
-        return render_template("front.html", base=base, rows=rows, version=__version__, **has)
+        return render_template("front.html", base=base, rows=rows, version=__version__, warnings=warnings(), **has)
 
     @flask.after_request
     def headers(response: Response) -> Response:

@@ -14,6 +14,7 @@ from xds.archives.interface import Held
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import accept
 from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
+from xds.metadata.visible import FULL, Access
 from xds.wire.http import HttpRequest
 
 JPEG, PNG = "image/jpeg", "image/png"
@@ -44,6 +45,7 @@ class Asked:
     uids: Mapping[str, str]
     event: AuditEvent
     stack: ExitStack = field(default_factory=ExitStack)
+    access: Access = FULL  # what who asks may see
     failed: list[str] = field(default_factory=list)  # SOP Instance UIDs that could not be given
 
     @property
@@ -116,7 +118,7 @@ def metadata_type(header: str) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """Frame numbers from 1, separated by commas.
+    """Frame numbers from 1, separated by commas, each once (PS3.18 2017b: 6.5.4, "non duplicate").
 
     Raises:
         Refusal: something else.
@@ -125,7 +127,7 @@ def numbers(text: str) -> list[int]:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
     found = [int(one) for one in text.split(",")]
     if len(set(found)) < len(found):
-        raise Refusal(400, "a frame is asked for twice")
+        raise Refusal(400, "a frame is named once")
     return found
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import sqlalchemy as sa
 from werkzeug.exceptions import HTTPException
 
+from xds.access.gate import NotPermitted
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
@@ -36,8 +37,10 @@ from xds.endpoints.dicomweb.asked import (
     warning,
 )
 from xds.endpoints.dicomweb.bulk import Collected
+from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
+from xds.endpoints.failures import Failures
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
@@ -45,6 +48,7 @@ from xds.store.audit.records import close_stream, open_stream, record
 from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.metrics import Metrics
 from xds.wire.mtom import new_boundary
+from xds.wire.refusals import Reason
 
 log = logging.getLogger("xds.endpoints.dicomweb")
 
@@ -64,11 +68,17 @@ class DicomWeb:
         owner: str,
         metrics: Metrics,
         patients: StudyPatients,
+        deciding: Deciding,
         storing: store.Storing | None = None,
+        failures: Failures | None = None,
     ) -> None:
-        """``storing`` takes what STOW-RS sends; without it nothing is taken."""
+        """``deciding`` says who may; ``storing`` takes what STOW-RS sends; without it nothing is taken.
+
+        ``failures``: which have a record.
+        """
+        self._failures = failures
         self._source, self._engine, self._new_event, self._patients = source, engine, new_event, patients
-        self._owner, self._metrics, self._storing = owner, metrics, storing
+        self._owner, self._metrics, self._storing, self._deciding = owner, metrics, storing, deciding
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
             "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data,
@@ -94,8 +104,14 @@ class DicomWeb:
             return _text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
-        reply = self._answered(asked, number[0])
-        return self._recorded(asked, reply)
+        try:
+            searches = what.startswith("search/") and "study" not in uids
+            asked.access = self._deciding.ask(request, number[0], asked.event, searches=searches)
+        except NotPermitted as denied:
+            asked.event.refused(str(denied))
+            self._metrics.transactions.labels(number[0], "refused").inc()
+            return self._recorded(asked, _text(403, "this is not permitted"))
+        return self._recorded(asked, self._answered(asked, number[0]))
 
     def _answered(self, asked: Asked, number: str) -> HttpReply:
         outcome = "fault"
@@ -107,6 +123,7 @@ class DicomWeb:
         except NotAnswering as problem:
             reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
         except Refused as busy:
+            self._metrics.refused.labels(Reason.STREAMS).inc()
             reply, outcome = _text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")), "refused"
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": number})
@@ -121,9 +138,16 @@ class DicomWeb:
         outcome = "fault"
         try:
             event = self._new_event(store.RAD_108, request)
+            self._deciding.ask(request, store.RAD_108[0], event)
             done = self._storing.answer(request, study, event)
             outcome = "done" if done.status == 200 else "refused"
             return done
+        except NotPermitted as denied:
+            outcome = "refused"
+            event.refused(str(denied))
+            with self._engine.begin() as connection:
+                record(connection, event.records())
+            return _text(403, "this is not permitted")
         except store.BadRequest as problem:
             outcome = "refused"
             return _text(problem.status, str(problem))
@@ -138,11 +162,13 @@ class DicomWeb:
         event, stream_id = asked.event, new_boundary()
         if reply.status >= 400:
             asked.stack.close()
-            event.refused(f"HTTP {reply.status}")
+            if not event.settled:
+                event.refused(f"HTTP {reply.status}")
         try:
             with self._engine.begin() as connection:
                 if reply.status >= 400:
-                    record(connection, event.records())
+                    records, peer = event.records(), asked.request.told_by
+                    record(connection, self._failures.kept(peer, records) if self._failures else records)
                     return reply
                 open_stream(connection, stream_id, self._owner, event.records())
         except Exception:
@@ -165,7 +191,12 @@ class DicomWeb:
 
     def _members(self, asked: Asked) -> Sequence[Held]:
         """The instances that an address names, at least one."""
-        found = self._source.members(asked.uids["study"], asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        study = asked.uids["study"]
+        found = self._source.members(study, asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        if found and self._deciding.withheld(asked.access, [study]):
+            asked.event.about_instances([(study, "")])
+            asked.event.of_patients(self._patients.of([study]))
+            found = ()  # as what is not there
         if not found:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
@@ -236,7 +267,7 @@ class DicomWeb:
             data = datasets.bulk_data(path, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
-        return self._octets(asked, [data])
+        return self._octets(asked, [(len(data), lambda: iter((data,)))])
 
     def _bulk(self, asked: Asked) -> HttpReply:
         """All bulk data of what the address names, or its pixels alone, in parts."""
@@ -264,17 +295,18 @@ class DicomWeb:
     def _pixels(self, asked: Asked, held: Held, numbers: Sequence[int]) -> HttpReply:
         """Frames of uncompressed pixel data, all of them where none are named."""
         chosen(asked.request.accept, (OCTETS,))
+        asked.stack.callback(self._source.streams.enter())
         try:
-            with self._source.uncompressed(held) as path:
-                found = pixels.native_frames(path, numbers)
+            path = asked.stack.enter_context(self._source.uncompressed(held))
+            found = pixels.native_frames(path, numbers)
         except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(404, str(problem)) from None
-        return self._octets(asked, found)
+        return self._octets(asked, [(one.size_bytes, one.chunks) for one in found])
 
-    def _octets(self, asked: Asked, found: Sequence[bytes]) -> HttpReply:
+    def _octets(self, asked: Asked, found: Sequence[tuple[int, Callable[[], Iterator[bytes]]]]) -> HttpReply:
         wanted = chosen(asked.request.accept, (OCTETS,))
         content = f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}"
-        parts = [multipart.of_bytes(content, data, asked.request.url) for data in found]
+        parts = [multipart.Part(content, asked.request.url, size, chunks) for size, chunks in found]
         if wanted.media_type == OCTETS and len(parts) == 1:
             return multipart.single(200, parts[0])
         return multipart.reply(200, OCTETS, parts)
@@ -352,7 +384,8 @@ class DicomWeb:
         except (search.BadSearch, ValueError) as problem:
             raise Refusal(400, str(problem)) from None
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
-        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
+        shown = lambda uid: not self._deciding.withheld(asked.access, [uid])  # noqa: E731
+        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, shown)
         reply = _json(200, found)
         more_remain = ("more results remain; ask with offset",) if more else ()
         reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))

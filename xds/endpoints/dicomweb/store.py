@@ -16,7 +16,6 @@ from xds.endpoints.dicomweb.accept import DICOM, JSON, MULTIPART
 from xds.endpoints.dicomweb.datasets import value
 from xds.endpoints.intake_records import NotRecorded, Recording
 from xds.wire.http import HttpReply, HttpRequest
-from xds.wire.key_of_peer import key_of
 from xds.wire.mime import ContentType, Limits, Malformed, PartReader, TooLong, boundary_of
 from xds.wire.spool import NotKept, Spool, Spooled
 
@@ -133,8 +132,7 @@ class Storing:
 
 def sender_of(request: HttpRequest) -> Sender:
     """Who sends, told by the certificate, else by the address."""
-    der = getattr(request, "peer_der", b"")
-    return Sender(key_of(der, request.peer_certificate or request.remote_address))
+    return Sender(request.told_by)
 
 
 def _reply(outcome: _Outcome, base: str) -> HttpReply:

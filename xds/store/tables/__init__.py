@@ -6,6 +6,7 @@ query names it; look-ups by an id alone go through ``locator``.
 
 from __future__ import annotations
 
+from xds.store.tables.access import directive, override, peer
 from xds.store.tables.audit import (
     audit_access,
     audit_checkpoint,
@@ -62,6 +63,7 @@ __all__ = [
     "capture",
     "captured_message",
     "deployment",
+    "directive",
     "document",
     "document_entry",
     "document_entry_value",
@@ -69,8 +71,10 @@ __all__ = [
     "foreign_association",
     "locator",
     "metadata",
+    "override",
     "package_value",
     "patient",
+    "peer",
     "publication",
     "saved_search",
     "session",
