@@ -21,7 +21,8 @@ from tests.hostile.certificates import Authority
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.endpoints.cstore import StorageScp
-from xds.wire import associations, openings, places
+from xds.wire import associations, openings
+from xds.wire import listener_places as places
 from xds.wire.associations import Bounds, request_is_whole
 from xds.wire.listener_places import Refusals
 from xds.wire.mllp import server_context

@@ -22,7 +22,8 @@ from tests.hostile.test_dicom_listener import Counted, ended, hold
 from xds.endpoints import audit_received
 from xds.endpoints import syslog as endpoint
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen
-from xds.wire import mllp, openings, places
+from xds.wire import listener_places as places
+from xds.wire import mllp, openings
 from xds.wire import syslog as wire
 from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.listener_places import Places, Refusals
