@@ -14,17 +14,17 @@ from tests.extent import examples
 from xds.access.consent import Asking, Directive, filter_of
 from xds.access.peers import Peer
 from xds.access.studies import references
-from xds.audit.messages.codes import Coded
 from xds.audit.messages.people import Person
 from xds.errors import Unusable
 from xds.metadata.visible import Facts
 from xds.settings.access import PeerEntry
+from xds.wire.assertion import Code
 
 TODAY = date(2026, 11, 29)
 NORTH = Asking.by(Peer("north", PeerEntry(organisation="North", organisation_ids=("1.2.9",))), None, TODAY)
 DOCTOR = Asking.by(
     Peer("north", PeerEntry(organisation="North")),
-    Person("doc", "<doc@idp>", roles=(Coded("GP", "roles", "GP"),), purposes=(Coded("TREAT", "p", "treat"),)),
+    Person("doc", "<doc@idp>", roles=(Code("GP", "roles"),), purposes=(Code("TREAT", "p"),)),
     TODAY,
 )
 SOUTH = Asking.by(Peer("south", PeerEntry(organisation="South")), None, TODAY)

@@ -11,11 +11,11 @@ import pytest
 from xds.access.decisions import Effect, Question, decide, unmet
 from xds.access.peers import ALONE, STRANGER, Peer
 from xds.access.policy import TRANSACTIONS, default, read
-from xds.audit.messages.codes import Coded
 from xds.audit.messages.people import Person
 from xds.errors import Unusable
 from xds.metadata.visible import Facts
 from xds.settings.access import PEER_ROLES, PeerEntry
+from xds.wire.assertion import Code
 
 POLICY = default()
 SCHEME = "2.16.840.1.113883.5.25"
@@ -36,7 +36,7 @@ def document(code: str, source: str = "9.9") -> Facts:
     return Facts({}, {"confidentialityCode": codes, "sourceId": frozenset({source})})
 
 
-DOCTOR = Person("doctor", "<doctor@idp>", roles=(Coded("DOC", "roles", "doctor"),))
+DOCTOR = Person("doctor", "<doctor@idp>", roles=(Code("DOC", "roles"),))
 
 
 def shows(question: Question, facts: Facts) -> bool:

@@ -28,7 +28,7 @@ from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Status, Unusable
 from xds.metadata.identifiers import Oid
 from xds.queries import catalogue
-from xds.settings.sections import Sender
+from xds.settings.access import Sender
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set_b as iti41
 from xds.transactions import iti42_register_document_set_b as iti42
@@ -121,7 +121,7 @@ def test_the_first_whose_marks_it_bears_is_the_sender() -> None:
         (Sender(), "certificates, addresses or source_ids say which messages are its"),
         (Sender(addresses=("10.1.2.0/33",)), r"senders\.pacs\.addresses: each is an IP address"),
         (Sender(addresses=("pacs.north",)), r"senders\.pacs\.addresses"),
-        (Sender(certificates=("pacs.north",)), r"senders\.pacs\.certificates: each is of the form"),
+        (Sender(certificates=("pacs.north",)), r"senders\.pacs\.certificates: a distinguished name"),
         (Sender(source_ids=("1",), tolerate=("everything",)), "everything is none of uuid-case"),
     ],
 )

@@ -9,8 +9,9 @@ from typing import Any, get_type_hints
 import pytest
 
 from xds.errors import Unusable
+from xds.settings.access import Sender
 from xds.settings.configuration import load
-from xds.settings.sections import SECTIONS, TABLES, Location, NamedDomain, Sender, Settings, flat
+from xds.settings.sections import SECTIONS, TABLES, Location, NamedDomain, Settings, flat
 
 
 @pytest.fixture

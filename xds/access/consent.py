@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any
 
-from xds.access.decisions import purposes_of, roles_of
+from xds.access.decisions import names_of, organisations_of, purposes_of, roles_of
 from xds.access.peers import Peer
 from xds.access.studies import references
 from xds.audit.messages.people import Person
@@ -149,11 +149,9 @@ class Asking:
         """A person, who acts for the organisation that their assertion names or else their system's."""
         if person is None:
             return cls(peer.organisations, today=today)
-        own = {person.organisation, person.organisation_id.removeprefix("urn:oid:")} - {""}
-        names = {person.id, person.name.rpartition("<")[2].removesuffix(">")} - {""}
         return cls(
-            frozenset(own) | peer.organisations, frozenset(names), frozenset(roles_of(person)),
-            frozenset(purposes_of(person)), today,
+            frozenset(organisations_of(person) - {""}) | peer.organisations, frozenset(names_of(person)),
+            frozenset(roles_of(person)), frozenset(purposes_of(person)), today,
         )  # fmt: skip
 
 

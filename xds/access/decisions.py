@@ -103,8 +103,8 @@ def unmet(rule: Rule, question: Question) -> Iterator[str]:
         ("peers", rule.peers, (peer.name,)),
         ("organisations", rule.organisations, peer.organisations),
         ("peer_roles", rule.peer_roles, peer.roles),
-        ("persons", rule.persons, _names(person)),
-        ("person_organisations", rule.person_organisations, _organisations(person)),
+        ("persons", rule.persons, names_of(person)),
+        ("person_organisations", rule.person_organisations, organisations_of(person)),
         ("person_roles", rule.person_roles, roles_of(person)),
         ("purposes", rule.purposes, purposes_of(person)),
         ("transactions", rule.transactions, (question.transaction,)),
@@ -167,9 +167,11 @@ def purposes_of(person: Person | None) -> set[str]:
     return {text for one in person.purposes for text in (one.code, f"{one.code}^^{one.system}")}
 
 
-def _names(person: Person | None) -> set[str]:
-    return set() if person is None else {person.id, person.name.rpartition("<")[2].removesuffix(">")}
+def names_of(person: Person | None) -> set[str]:
+    return set() if person is None else {person.id, person.name.rpartition("<")[2].removesuffix(">")} - {""}
 
 
-def _organisations(person: Person | None) -> set[str]:
-    return set() if person is None else {person.organisation, person.organisation_id.removeprefix("urn:oid:")}
+def organisations_of(person: Person | None) -> set[str]:
+    if person is None:
+        return set()
+    return {*person.organisations, *(one.removeprefix("urn:oid:") for one in person.organisation_ids)}

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 
 from xds.access import policy as policies
 from xds.access.consent import Asking, Directive, filter_of
-from xds.access.decisions import Decision, Effect, Question, checked, decide, purposes_of, roles_of
+from xds.access.decisions import Decision, Effect, Question, checked, decide, names_of, purposes_of, roles_of
 from xds.access.peers import Peer, Peers
 from xds.access.policy import ANYBODY, Policy
 from xds.audit.messages.people import Person
 from xds.errors import Unusable
+from xds.metadata.identifiers import PatientId
 from xds.metadata.visible import FULL, Access, Clause, Those, Visible
 from xds.settings.access import PeerEntry
 from xds.settings.addresses import stands_alone
@@ -32,6 +33,7 @@ from xds.store import consents, peers
 from xds.store.audit.records import now_microseconds
 from xds.store.deployment import noted
 from xds.store.engine import reading
+from xds.store.registry import patients
 from xds.wire.certificates import Certificate
 
 log = logging.getLogger("xds.access.gate")
@@ -141,8 +143,11 @@ class Gate:
         question = Question(peer, transaction, domain, person, every_patient, today=today)
         if not peer.takes_part_in(domain):
             return self._denied(question, "the peer takes no part in this affinity domain")
-        declared = self._breaks(person)
+        breaks = self._breaks(person)
         broken = self._broken_by(person)
+        if breaks and person is not None and person.patient:  # it says for whom
+            broken |= self._family(domain, person.patient)
+        declared = breaks and person is not None and not person.patient
         decided = self._decided(question, declared, broken)
         if decided.effect is Effect.DENY:
             return self._denied(question, decided.rule)
@@ -152,8 +157,8 @@ class Gate:
         wants = self._consents(Asking.by(peer, person, today), domain, broken, declared=declared)
         access = Access(see, change, wants)
         if self._watches and not peer.alone:
-            return Granted(peer, decided.rule, FULL, _watched(decided), declared, watched=True)
-        return Granted(peer, decided.rule, access, override=declared)
+            return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True)
+        return Granted(peer, decided.rule, access, override=breaks)
 
     def _denied(self, question: Question, rule: str) -> Granted:
         if self._watches:
@@ -176,7 +181,7 @@ class Gate:
 
     def _breaks(self, person: Person | None) -> bool:
         """Whether a message says itself that it breaks the glass, as the policy lets it: with a reason."""
-        if person is None or not person.overrides or not getattr(person, "reason", ""):
+        if person is None or not person.overrides or not person.reason:
             return False
         return self.may_break(person)
 
@@ -191,11 +196,18 @@ class Gate:
     def _broken_by(self, person: Person | None) -> frozenset[int]:
         if person is None:
             return frozenset()
-        names = {person.id, person.name.rpartition("<")[2].removesuffix(">")} - {""}
+        names = names_of(person)
         with reading(self._engine) as connection:
             found = consents.broken_by(connection, names, now_microseconds())
             keys = consents.families(connection, {one.patient_key for one in found})
         return frozenset(key for family in keys for key in family)
+
+    def _family(self, domain: str, cx: str) -> frozenset[int]:
+        with reading(self._engine) as connection:
+            try:
+                return frozenset(patients.chain(connection, domain, PatientId.parse(cx)))
+            except ValueError:
+                return frozenset()
 
     def _consents(
         self, asking: Asking, domain: str, broken: frozenset[int], *, declared: bool

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from xds.errors import Unusable
 from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
 from xds.rules.tolerances import TOLERANCES
-from xds.settings.sections import Sender
+from xds.settings.access import Sender
 from xds.wire.certificates import Name, NotACertificate, name_of
 from xds.wire.http import HttpRequest
 from xds.wire.xml import Element, name

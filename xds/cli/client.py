@@ -22,6 +22,7 @@ from xds.store.audit.records import record
 from xds.store.engine import reading
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.transactions.transaction import Transaction
+from xds.wire.bearer import encoded
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send
 from xds.wire.xml import Element
@@ -41,7 +42,7 @@ class Desk:
         self.settings: Settings = loaded.settings
         self._engine, self._audit_to, self._sources = engine, audit_to, loaded.sources
         self._node = source_of(loaded.settings)
-        self._person, self.header_blocks = _person(loaded.settings.xua.assertion)
+        self._person, self.header_blocks, self._assertion = _person(loaded.settings.xua.assertion)
 
     @contextmanager
     def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
@@ -136,6 +137,14 @@ class Desk:
             header_blocks=self.header_blocks,
         )  # fmt: skip
 
+    def authorization(self, url: str) -> str:
+        """For whom a WADO-RS service is asked (ITI-72): told to hosts of [imaging_sources] alone.
+
+        A manifest names the service, and whoever may publish one could have it sent anywhere.
+        """
+        known = {urlsplit(peer.url)[:2] for peer in self.settings.imaging_sources.values()}
+        return encoded(self._assertion) if self._assertion and urlsplit(url)[:2] in known else ""
+
     def repository(self, unique_id: str) -> Location:
         """Where a repository is, by its repositoryUniqueId.
 
@@ -155,17 +164,17 @@ class Desk:
         return known.or_by(self.settings.tls)
 
 
-def _person(path: str) -> tuple[Person | None, Sequence[Element]]:
-    """For whom the command acts, and what its messages carry of that (ITI-40).
+def _person(path: str) -> tuple[Person | None, Sequence[Element], bytes]:
+    """For whom the command acts, what its messages carry of that (ITI-40), and the assertion itself.
 
     Raises:
         Unusable: the assertion cannot be read.
     """
     if not path:
-        return None, ()
+        return None, (), b""
     try:
         assertion = Path(path).read_bytes()
-        return Person.of(claimed(assertion)), (header_block(assertion),)
+        return Person.of(claimed(assertion)), (header_block(assertion),), assertion
     except OSError as problem:
         raise Unusable(f"xua.assertion: {problem.strerror}") from None
     except ValueError as problem:

@@ -88,12 +88,12 @@ def explain(
 
 
 def _person(name: str, roles: tuple[str, ...], purposes: tuple[str, ...]) -> Person | None:
-    from xds.audit.messages.codes import Coded
     from xds.audit.messages.people import Person
+    from xds.wire.assertion import Code
 
-    def coded(text: str) -> Coded:
+    def coded(text: str) -> Code:
         code, _, system = text.partition("^^")
-        return Coded(code, system, code)
+        return Code(code, system)
 
     if not (name or roles or purposes):
         return None

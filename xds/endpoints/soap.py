@@ -16,6 +16,7 @@ from typing import Any
 
 from xds.access import claims
 from xds.access.gate import Gate, NotPermitted
+from xds.access.overriding import Glass
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.messages.events import AuditEvent
@@ -81,9 +82,10 @@ class Exchange:
         *,
         most: Bounds | None = None,
         failures: Failures | None = None,
+        glass: Glass | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
-        self._bounds, self._failures = most or Bounds(), failures
+        self._bounds, self._failures, self._glass = most or Bounds(), failures, glass
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
@@ -146,7 +148,7 @@ class Exchange:
         if self._users is None or asking():  # who has signed in at this process needs no assertion
             return asking()
         try:
-            return self._users.person(message.header)
+            return self._users.person(message.header, incoming.request)
         except Fault as fault:
             event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
             event.refused("user not authenticated")
@@ -166,6 +168,7 @@ class Exchange:
             call.let_pass = self._checked(transaction, message.body, incoming)
             self._speaks_for_itself(call)
             reply = self._responded(call, incoming)
+            self._broken(call)
         except NotKept:
             log.exception("spool.not_written")
             work.close()
@@ -213,6 +216,14 @@ class Exchange:
         if granted.note:
             self._metrics.watched.labels(transaction.number).inc()
             call.event.noted(granted.note)
+
+    def _broken(self, call: Call) -> None:
+        """Keep that a message has broken the glass itself: who has is on the privacy officer's list at once."""
+        person, granted = asking(), call.granted
+        if self._glass is None or granted is None or not granted.override or person is None:
+            return
+        patient_id = person.patient or call.event.patient_id
+        self._glass.declared(call.work.connection, person, self._database.domain, patient_id, call.event.source)
 
     def _speaks_for_itself(self, call: Call) -> None:
         """Hold a message to what its peer may say of itself; or note what it may not.

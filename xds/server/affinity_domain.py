@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from xds.access.gate import Gate
+from xds.access.overriding import Glass
 from xds.access.senders import Senders
 from xds.access.studies import Studies
 from xds.access.users import Users
@@ -76,6 +77,7 @@ class AffinityDomain:
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
         self.events = Events(settings, self.path, engine, gate)
+        self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.actors = self._actors(blobs)
 
@@ -186,7 +188,7 @@ class AffinityDomain:
         settings, senders = self.settings, Senders(self.settings.senders)
         captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
-        users = Users(settings.xua) if settings.xua.trusted or settings.xua.issuers else None
+        users = Users(settings.xua, self.database.engine) if settings.xua.trusted or settings.xua.issuers else None
         return {
             f"{self.path}/{actor}": Exchange(
                 title,
@@ -203,6 +205,7 @@ class AffinityDomain:
                 users,
                 most=Bounds.of(settings),
                 failures=self.failures,
+                glass=self.glass,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.bearers import Bearers
 from xds.access.gate import Gate, NotPermitted
+from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
-from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints.console import auditing, consents, glass, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
 from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
@@ -30,6 +32,7 @@ from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
+from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
 from xds.wire.guarded import guarded
 from xds.wire.hosts import Hosts
@@ -57,6 +60,8 @@ class Application:
         self.metrics = Metrics()
         self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
         memory = Memory(settings.server.body_bytes, settings.server.share)
+        events = self.domains[DEFAULT_DOMAIN].events
+        self._bearers = Bearers(settings, self.engine, events.node, events.record)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
@@ -67,25 +72,34 @@ class Application:
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        desk = Desk(self.engine, default.events.node, default.events.record)
         secure = self._secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        if settings.console.vouches:
+            own_key(settings)  # made at first start, so that others can be told of it
+        desk = Desk(self.engine, default.events.node, default.events.record, settings.console.second_factor)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
-            signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
+            signing_in.pages(
+                desk,
+                partial(visitor, settings),
+                secure=secure,
+                provider=settings.oidc.name if settings.oidc.issuer else "",
+            ),
             sealing.pages(sealer),
             auditing.pages(audit_desk, sealer),
             reporting.pages(audit_desk),
             reviewing.pages(audit_desk),
             guides.pages(),
+            glass.pages(default.glass, self.engine, sealer),
+            consents.pages(self.engine, default.events.node, sealer, gate.today),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine)
-            blueprints.append(region_pages(consumer, places, knows, authorities))
+            blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
-            blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
+            blueprints.append(openid.pages(desk, provider, settings.server.public_url))
         if settings.audit.witness_of:
             blueprints.append(
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
@@ -114,11 +128,24 @@ class Application:
         if misdirected is not None:
             return misdirected.wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        with asked_by(None), serving(environ.get(KEY, "") or request.remote_address):
-            reply = self._cors.preflight(environ) or self.reply(request)
-            if reply is not None:
-                self._cors.mark(environ, reply)
-            return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
+        with serving(environ.get(KEY, "") or request.remote_address):
+            reply, person = self._cors.preflight(environ), None
+            if reply is None:
+                try:
+                    person = self._bearers.person(request)
+                except NotBelieved as problem:
+                    reply = self._bearers.refused(request, problem)
+            with asked_by(person):
+                return self._replied(environ, start_response, reply or self.reply(request))
+
+    def _replied(
+        self, environ: Mapping[str, Any], start_response: Callable[..., Any], reply: HttpReply | None
+    ) -> Iterable[bytes]:
+        if reply is None:
+            pages: Iterable[bytes] = self._pages(environ, start_response)
+            return pages
+        self._cors.mark(environ, reply)
+        return reply.wsgi(start_response)
 
     def reply(self, request: HttpRequest) -> HttpReply | None:
         """The answer of a SOAP address; None when the request is for none."""

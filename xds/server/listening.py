@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
 
+from xds.access.bearers import tokens_of
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
@@ -20,6 +22,8 @@ from xds.wire import revocation
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
+
+log = logging.getLogger("xds.server.listening")
 
 
 def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
@@ -41,6 +45,17 @@ def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
             check_free(name, address(listen), socket.SOCK_STREAM, patience)
     if settings.syslog.udp:
         check_free("syslog.udp", address(settings.syslog.udp), socket.SOCK_DGRAM, patience)
+
+
+def without_person(settings: Settings) -> list[str]:
+    """The addresses at which nobody says for whom something is sent, whatever ``xua.required`` says.
+
+    HL7 v2, DIMSE and syslog have no place for it: there the peer alone is asked who it is.
+    """
+    listening = {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
+    listening["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
+    listening |= {f"syslog.{kind}": getattr(settings.syslog, kind) for kind in ("tls", "tcp", "udp")}
+    return [name for name, listen in listening.items() if listen]
 
 
 def check_listen(loaded: Loaded) -> None:
@@ -89,8 +104,14 @@ def check_listen(loaded: Loaded) -> None:
         witness_at(where, settings.tls, lambda: ())
     for text in settings.audit.witness_of:
         witness_of(text)
-    if settings.xua.trusted:
+    if settings.xua.trusted or settings.xua.issuers:
         Users(settings.xua)
+    elif settings.xua.required:
+        raise Unusable("xua.required needs xua.trusted or xua.issuers: nobody could be believed")
+    if settings.tokens.issuer:
+        tokens_of(settings.tokens)
+    if settings.xua.required:
+        log.warning("addresses.without_person", extra={"addresses": ", ".join(without_person(settings)) or "none"})
     Cors(settings.server.cors_origins)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:

@@ -65,6 +65,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "loglevel": "error",  # its warnings quote what peers send
         "logger_class": ToRoot,
         "control_socket_disable": True,
+        "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
     }

@@ -23,6 +23,7 @@ from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
 from xds.initiating.audit_forwarder import Forwarder
+from xds.initiating.override_alerts import Alerts
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive, intake
@@ -173,6 +174,15 @@ def clock(loaded: Loaded) -> None:
             log.exception("database.unreachable")
         if stopping.wait(audit.time_seconds):
             break
+    engine.dispose()
+
+
+def tell_of_overrides(loaded: Loaded) -> None:
+    """Tell of broken glass at once, until told to stop."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine = make_engine(settings.database_url, connections=1)
+    alerts = Alerts(engine, settings.policy, settings.tls)
+    alerts.run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
     engine.dispose()
 
 

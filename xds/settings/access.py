@@ -1,4 +1,4 @@
-"""The settings of who may do what: partners by their certificates, and the policy."""
+"""The settings of who is who and may do what: partners by their certificates, people, and the policy."""
 
 from __future__ import annotations
 
@@ -69,3 +69,61 @@ class PolicySettings:
     alert_mail: tuple[str, ...] = ()  # addresses that are written to
     alert_smtp: str = ""  # HOST:PORT that sends these
     alert_from: str = "xds@localhost"  # as who
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A partner known by name, ``[senders.NAME]``: by what its messages are told, and what is tolerated in them.
+
+    Every kind of mark that is given must be there; of several of a kind any one.
+    """
+
+    certificates: tuple[str, ...] = ()  # subjects of its client certificate, such as "CN=pacs.north, O=North"
+    addresses: tuple[str, ...] = ()  # IP addresses or networks that it calls from, such as "10.1.0.0/16"
+    source_ids: tuple[str, ...] = ()  # SubmissionSet.sourceId of its submissions
+    tolerate: tuple[str, ...] = ()  # deviations that are put right and counted: xds/rules/tolerances.py lists them
+    schema: Literal["strict", "tolerant"] = "strict"  # tolerant: what the XSD alone forbids is counted, not refused
+
+
+@dataclass(frozen=True, slots=True)
+class Xua:
+    """ITI-40: SAML 2.0 assertions of the person that a SOAP message is sent for."""
+
+    trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
+    issuers: tuple[str, ...] = ()  # ISSUER=FILE: an Issuer that is believed by these certificates, and by no other
+    audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
+    required: bool = False  # a message without one is refused
+    assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none
+    override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
+    longest_seconds: float = 900.0  # that an assertion may last, from its issue to its end
+    methods: tuple[str, ...] = ("bearer", "holder-of-key")  # how who presents one may be confirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """IUA, ITI-72: JSON Web Tokens of the person whom a request at /dicomweb, /wado or /fhir is for."""
+
+    issuer: str = ""  # iss of those that are believed; empty: none is
+    keys: str = ""  # its JSON Web Key Set: a file, or an https URL
+    keys_seconds: float = 300.0  # how long keys are taken for true
+    audiences: tuple[str, ...] = ()  # aud: what this node is called there
+    algorithms: tuple[str, ...] = ("ES256", "PS256", "RS256")  # by which they may be signed
+    longest_seconds: float = 900.0  # that one may last, from iat to exp
+
+
+@dataclass(frozen=True, slots=True)
+class Oidc:
+    """An OpenID provider by which people sign in at the console, beside its own accounts."""
+
+    issuer: str = ""  # its URL; empty: there is none
+    name: str = "your organisation"  # what the sign-in page calls it
+    client_id: str = ""  # as the provider knows this node
+    client_secret: str = ""  # better as XDS_OIDC_CLIENT_SECRET
+    scope: str = "openid profile"  # what the provider is asked for
+    name_claim: str = "preferred_username"  # what somebody is called in records
+    role_claim: str = "groups"  # whose values give roles:
+    auditor: tuple[str, ...] = ()  # reads the audit log
+    privacy_officer: tuple[str, ...] = ()  # sees consents and overrides
+    administrator: tuple[str, ...] = ()  # all that an operator does
+    operator: tuple[str, ...] = ()  # runs the node, and sees its images
+    viewer: tuple[str, ...] = ()  # sees its images

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xds.errors import Unusable
-from xds.settings.access import PeerEntry, PolicySettings
+from xds.settings.access import Oidc, PeerEntry, PolicySettings, Sender, Tokens, Xua
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -21,7 +21,7 @@ DEFAULT_DOMAIN = "default"
 ACTORS = ("registry", "repository", "imaging-source")
 """What ``server.actors`` may name: the last parts of the actors' paths."""
 
-ROLES = ("auditor", "operator", "viewer")
+ROLES = ("auditor", "operator", "viewer", "privacy-officer", "administrator")
 """Of people who sign in at the console: what its pages show them."""
 
 Source = Literal["default", "file", "environment", "command line", "made at first start"]
@@ -93,32 +93,6 @@ class NamedDomain(Domain):
 
     repository_unique_id: str = ""  # OID of its repository; empty: one is made
     mllp_listen: str = ""  # HOST:PORT of its Patient Identity Feed (ITI-8); empty: off
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """A partner known by name, ``[senders.NAME]``: by what its messages are told, and what is tolerated in them.
-
-    Every kind of mark that is given must be there; of several of a kind any one.
-    """
-
-    certificates: tuple[str, ...] = ()  # subjects of its client certificate, such as "CN=pacs.north, O=North"
-    addresses: tuple[str, ...] = ()  # IP addresses or networks that it calls from, such as "10.1.0.0/16"
-    source_ids: tuple[str, ...] = ()  # SubmissionSet.sourceId of its submissions
-    tolerate: tuple[str, ...] = ()  # deviations that are put right and counted: xds/rules/tolerances.py lists them
-    schema: Literal["strict", "tolerant"] = "strict"  # tolerant: what the XSD alone forbids is counted, not refused
-
-
-@dataclass(frozen=True, slots=True)
-class Xua:
-    """ITI-40: SAML 2.0 assertions of the person that a SOAP message is sent for."""
-
-    trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
-    issuers: tuple[str, ...] = ()  # ISSUER=FILE: an Issuer that is believed by these certificates, and by no other
-    audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
-    required: bool = False  # a message without one is refused
-    assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none
-    override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,22 +170,6 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Oidc:
-    """An OpenID provider by which people sign in at the console, beside its own accounts."""
-
-    issuer: str = ""  # its URL; empty: there is none
-    name: str = "your organisation"  # what the sign-in page calls it
-    client_id: str = ""  # as the provider knows this node
-    client_secret: str = ""  # better as XDS_OIDC_CLIENT_SECRET
-    scope: str = "openid profile"  # what the provider is asked for
-    name_claim: str = "preferred_username"  # what somebody is called in records
-    role_claim: str = "groups"  # whose values give roles:
-    auditor: tuple[str, ...] = ()  # reads the audit log
-    operator: tuple[str, ...] = ()  # runs the node, and sees its images
-    viewer: tuple[str, ...] = ()  # sees its images
-
-
-@dataclass(frozen=True, slots=True)
 class Review:
     """Accesses by people that an auditor is shown as unusual, beside namesakes, flagged patients and overrides."""
 
@@ -274,9 +232,13 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
-    fetch_from: tuple[
-        str, ...
-    ] = ()  # HOST[:PORT] that manifests may lead xds fetch to, by https, or http://HOST[:PORT]
+    # HOST[:PORT] that manifests may lead xds fetch to, by https; or http://HOST[:PORT].
+    fetch_from: tuple[str, ...] = ()
+    second_factor: tuple[str, ...] = ()  # roles that must have one, such as "auditor"; xds user second-factor
+    vouches: bool = True  # other nodes are told who looks, by an assertion that this node signs; xds user issuer
+    organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id
+    purpose: str = "TREAT"  # what they look for: a code, and its system
+    purpose_system: str = "2.16.840.1.113883.5.8"  # HL7 ActReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +250,7 @@ class Settings:
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
     xua: Xua = field(default_factory=Xua)
+    tokens: Tokens = field(default_factory=Tokens)
     registry: Registry = field(default_factory=Registry)
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)

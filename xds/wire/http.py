@@ -41,6 +41,7 @@ class HttpRequest:
     url: str  # as the peer called it
     certificate: Certificate | None = None  # of the peer, where the connection has one
     accept: str = ""  # the Accept header
+    authorization: str = field(default="", repr=False)  # the Authorization header
     ours: bool = False  # this node asks itself, for somebody at its pages
 
     @property
@@ -68,6 +69,7 @@ class HttpRequest:
             base.rstrip("/") + path,
             _presented(environ),
             environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_AUTHORIZATION", ""),
         )
 
 

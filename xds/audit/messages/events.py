@@ -379,7 +379,7 @@ class AuditEvent:
             Action(self.action),
             (Coded(number, IHE_TRANSACTIONS, title),) if number else self.kinds,
             description,
-            self.person.purposes if self.person else (),
+            self.person.purposes_of_use() if self.person else (),
         )
         roles = (APPLICATION,) if self.event_id == "110100" else ()
         parties: tuple[ActiveParticipant, ...] = (self.source.participant(*roles),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, search, store
+from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, replies, search, store
 from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, XML, Wanted
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
@@ -45,7 +45,7 @@ from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
 from xds.store.audit.records import close_stream, open_stream, record
-from xds.wire.http import HttpReply, HttpRequest, TextReply
+from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mtom import new_boundary
 from xds.wire.refusals import Reason
@@ -91,17 +91,17 @@ class DicomWeb:
         try:
             what, uids = ADDRESSES.bind("").match(request.path)
         except HTTPException:
-            return _text(404, "there is nothing at this address")
+            return replies.text(404, "there is nothing at this address")
         if any(re.fullmatch(UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
-            return _text(400, "a UID is digits and dots, at most 64")
+            return replies.text(400, "a UID is digits and dots, at most 64")
         if request.method == "POST" and (what == "search/studies" or (what == "retrieve" and "series" not in uids)):
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
-            return _text(405, "GET only")
+            return replies.text(405, "GET only")
         try:
             request = request if what == "uri" else negotiated(request)
         except Refusal as refusal:
-            return _text(refusal.status, refusal.reason)
+            return replies.text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
         try:
@@ -110,7 +110,7 @@ class DicomWeb:
         except NotPermitted as denied:
             asked.event.refused(str(denied))
             self._metrics.transactions.labels(number[0], "refused").inc()
-            return self._recorded(asked, _text(403, "this is not permitted"))
+            return self._recorded(asked, replies.text(403, "this is not permitted"))
         return self._recorded(asked, self._answered(asked, number[0]))
 
     def _answered(self, asked: Asked, number: str) -> HttpReply:
@@ -119,22 +119,25 @@ class DicomWeb:
             reply = self._answers[asked.what](asked)
             outcome = "done"
         except Refusal as refusal:
-            reply, outcome = _text(refusal.status, refusal.reason), "refused"
+            reply, outcome = replies.text(refusal.status, refusal.reason), "refused"
         except NotAnswering as problem:
-            reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
+            reply, outcome = replies.text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
         except Refused as busy:
             self._metrics.refused.labels(Reason.STREAMS).inc()
-            reply, outcome = _text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")), "refused"
+            reply, outcome = (
+                replies.text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")),
+                "refused",
+            )
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": number})
-            reply = _text(500, "an internal error")
+            reply = replies.text(500, "an internal error")
         self._metrics.transactions.labels(number, outcome).inc()
         return reply
 
     def _stored(self, request: HttpRequest, study: str) -> HttpReply:
         """STOW-RS: its records are in the log before its answer, and stand as failures if the process dies."""
         if self._storing is None:
-            return _text(405, "nothing is taken here: imaging_source.stow_rs is off")
+            return replies.text(405, "nothing is taken here: imaging_source.stow_rs is off")
         outcome = "fault"
         try:
             event = self._new_event(store.RAD_108, request)
@@ -147,13 +150,13 @@ class DicomWeb:
             event.refused(str(denied))
             with self._engine.begin() as connection:
                 record(connection, event.records())
-            return _text(403, "this is not permitted")
+            return replies.text(403, "this is not permitted")
         except store.BadRequest as problem:
             outcome = "refused"
-            return _text(problem.status, str(problem))
+            return replies.text(problem.status, str(problem))
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": "RAD-108"})
-            return _text(500, "an internal error")
+            return replies.text(500, "an internal error")
         finally:
             self._metrics.transactions.labels("RAD-108", outcome).inc()
 
@@ -174,7 +177,7 @@ class DicomWeb:
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": event.transaction[0]})
             asked.stack.close()
-            return _text(503, "the request cannot be recorded and was not carried out")
+            return replies.text(503, "the request cannot be recorded and was not carried out")
 
         def ended(whole: bool) -> None:
             asked.stack.close()
@@ -217,7 +220,7 @@ class DicomWeb:
         parts = []
         for held, ready in self._opened(asked, members, wanted.syntax):
             content = f"{DICOM}; transfer-syntax={ready.transfer_syntax_uid}"
-            parts.append(multipart.Part(content, asked.address(held), ready.size_bytes, _chunks(ready)))
+            parts.append(multipart.Part(content, asked.address(held), ready.size_bytes, replies.chunks(ready)))
         if not parts:
             raise Refusal(406, "no instance can be given in the transfer syntax that is accepted")
         if wanted.media_type == DICOM:
@@ -249,7 +252,7 @@ class DicomWeb:
                     parts.append(multipart.of_bytes(XML, native_model.metadata(path, asked.address(held))))
                 else:
                     found.append(datasets.metadata(path, asked.address(held)))
-        return multipart.reply(200, XML, parts) if is_xml else _json(200, found)
+        return multipart.reply(200, XML, parts) if is_xml else replies.json(200, found)
 
     def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
@@ -262,7 +265,7 @@ class DicomWeb:
             is_pdf = document is not None and document.media_type == PDF
             wanted = chosen(asked.request.accept, (OCTETS, PDF) if is_pdf else (OCTETS,))
             if document is not None and wanted.of == PDF:
-                return _whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
+                return replies.whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
         with self._source.as_file(held) as path:
             data = datasets.bulk_data(path, tag)
         if data is None:
@@ -332,7 +335,7 @@ class DicomWeb:
             document = documents.read(path)
         if document is None or document.media_type != PDF:
             raise Refusal(406, "there is no PDF in it")
-        return _whole(multipart.of_bytes(PDF, document.data), wanted)
+        return replies.whole(multipart.of_bytes(PDF, document.data), wanted)
 
     def _picture(self, held: Held, view: render.View, kind: str) -> HttpReply:
         try:
@@ -361,7 +364,7 @@ class DicomWeb:
         if DICOM in types:
             asked.stack.callback(self._source.streams.enter())
             for _, ready in self._opened(asked, [held], given.get("transferSyntax", "")):
-                return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, _chunks(ready)))
+                return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, replies.chunks(ready)))
             raise Refusal(406, "the instance cannot be given in that transfer syntax")
         if documents.is_pdf(held) and PDF in (types or [PDF]):
             return self._document(held, Wanted(PDF))
@@ -386,24 +389,7 @@ class DicomWeb:
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
         shown = lambda uid: not self._deciding.withheld(asked.access, [uid])  # noqa: E731
         found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, shown)
-        reply = _json(200, found)
+        reply = replies.json(200, found)
         more_remain = ("more results remain; ask with offset",) if more else ()
         reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))
         return reply
-
-
-def _chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
-    return lambda: ready.chunks()
-
-
-def _whole(part: multipart.Part, wanted: Wanted) -> HttpReply:
-    """One part, alone or in a multipart of one, as it is wanted."""
-    return multipart.reply(200, wanted.kind, [part]) if wanted.is_multipart else multipart.single(200, part)
-
-
-def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
-    return TextReply(status, "text/plain; charset=utf-8", text + "\n", list(headers)).http()
-
-
-def _json(status: int, found: Any) -> HttpReply:
-    return multipart.single(status, multipart.of_bytes(JSON, datasets.dumped(found)))

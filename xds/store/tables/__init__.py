@@ -22,7 +22,7 @@ from xds.store.tables.audit import (
     audit_witnessed,
 )
 from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
-from xds.store.tables.console import account, saved_search, session
+from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
 from xds.store.tables.registry import (
     association,
     deployment,
@@ -78,6 +78,8 @@ __all__ = [
     "publication",
     "saved_search",
     "session",
+    "sign_in_try",
     "study_patient",
     "submission_set",
+    "used_token",
 ]

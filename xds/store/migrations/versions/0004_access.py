@@ -1,6 +1,6 @@
 """Peers, what patients want, broken glass; and of each entry the source that it is of and its authors' institutions.
 
-Revision: 0004, after 0002.
+Revision: 0004, after 0003.
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from xds.store.registry.rows import composed
 from xds.wire.xml import name
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
