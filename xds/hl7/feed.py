@@ -10,7 +10,7 @@ from xds.metadata.identifiers import PatientId
 IDENTIFIERS = 30
 """Of one patient in a message, of all authorities: each has a record, and none has so many."""
 
-CROSS_REFERENCED = 10_000
+CROSS_REFERENCED = 3_000
 """That a PIX Manager may answer with."""
 
 

@@ -42,6 +42,11 @@ PROCESSING_IDS = frozenset({"P", "T", "D", ""})
 _ORDER = ("MSH", "EVN", "PID", "MRG", "PV1")
 """Of the segments of ITI TF-2: 3.8.4.1.2; others may stand between them."""
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+PARTS = 20_000
+"""Fields, repetitions and components of one message: some hundreds are in an ADT, and to take apart each costs."""
+
 SEGMENTS = 200
 """Segments of one message; an ADT has fewer than twenty."""
 
@@ -76,7 +81,7 @@ def header(text: str) -> Header:
     Raises:
         NotAFeed: it does not begin with one.
     """
-    message = parsed(text)
+    message = parsed(_LINE_END.split(text.lstrip("\r\n"), 1)[0])  # of the rest nothing is needed
     _, component, _ = separators(message)
     type_, event = (*field_of(message, "MSH", 9).split(component), "", "")[:2]
     return Header(
@@ -135,7 +140,7 @@ def _in_order(message: hl7.Message) -> None:
 
 
 def parsed(text: str) -> hl7.Message:
-    lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
+    lines = [line for line in _LINE_END.split(text) if line]
     if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 9:
         raise NotAFeed("the message does not begin with MSH (HL7 v2.3.1: 2.24.1)", "100", rejected=True)
     if len(lines) > SEGMENTS:
@@ -143,6 +148,8 @@ def parsed(text: str) -> hl7.Message:
     delimiters = lines[0][3] + lines[0][4:].split(lines[0][3], 1)[0]
     if re.fullmatch(r"[^\w\s]{5,6}", delimiters) is None or len(set(delimiters)) < len(delimiters):
         raise NotAFeed("MSH-1 and MSH-2 are no delimiters (HL7 v2.3.1: 2.7)", "100", rejected=True)
+    if sum(text.count(one) for one in delimiters) > PARTS:
+        raise NotAFeed(f"more than {PARTS} fields, repetitions and components", "100", rejected=True)
     # Whatever else is in it, the library takes it apart.
     return hl7.parse("\r".join(lines) + "\r")
 
