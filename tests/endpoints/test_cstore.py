@@ -104,6 +104,20 @@ def test_who_is_refused_is_told_why(site: Served) -> None:
     assert answer.ErrorComment == "another instance of that SOP Instance UID is there"
 
 
+def test_an_instance_of_another_patient_than_its_study_is_refused_and_an_alert(site: Served) -> None:
+    study = "1.2.3.200"
+    of_study = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1"}
+    assert sent(site, an_instance(50, SOPInstanceUID=f"{study}.1.1", **of_study)) == [0]
+    others = [an_instance(n, SOPInstanceUID=f"{study}.1.{n}", PatientID="P2", **of_study) for n in (2, 3)]
+    # Data Set does not match SOP Class, the nearest of PS3.4: Table B.2-1.
+    assert sent(site, *others) == [0xA900, 0xA900]
+    with urlopen(f"{site.url}/dicomweb/studies/{study}/instances") as reply:  # noqa: S310
+        assert reply.read().count(b'"00080018"') == 1
+    listed = xds("audit", "list", "--json", "--config", site.config).json
+    alerted = [row["patient"] for row in listed if row["event"] == "Security Alert" and row["outcome"] == "4"]
+    assert alerted == ["P2"]  # one, of two instances
+
+
 @pytest.mark.parametrize("sop_class", ["1.3.46.670589.11.0.0.12.1", "1.2.840.10008.5.1.4.1.1.999.1"])
 def test_a_sop_class_that_nobody_knows_is_taken_as_stow_rs_takes_it(site: Served, sop_class: str) -> None:
     entity = AE(ae_title="CT1")

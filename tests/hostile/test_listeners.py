@@ -26,9 +26,9 @@ from xds.wire import listener_places as places
 from xds.wire import mllp, openings
 from xds.wire import syslog as wire
 from xds.wire.datagrams import Dropped, datagrams
-from xds.wire.key_of_peer import key_of
 from xds.wire.listener_places import Places, Refusals
 from xds.wire.mllp import Listener, send, server_context
+from xds.wire.peers import key_of
 
 __all__ = ["database_url", "engine", "shared_postgres"]
 

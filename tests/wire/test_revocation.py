@@ -195,7 +195,7 @@ def listening(authority: Authority, node: Issued, told: list[tuple[str, str]]) -
     context = server_context(str(node.certificate_file), str(node.key_file), str(authority.folder / "ca.crt"))
     ending = threading.Event()
     tell = lambda peer, reason: told.append((peer, reason))  # noqa: E731
-    listener = Listener("127.0.0.1", 0, lambda data, _: data, context, tell)
+    listener = Listener("127.0.0.1", 0, lambda data, *_: data, context, tell)
     thread = threading.Thread(target=listener.serve, args=(lambda: not ending.is_set(),))
     thread.start()
     try:

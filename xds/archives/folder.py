@@ -112,7 +112,7 @@ class FolderArchive:
         with self._index.alone("refresh"):
             known = self._index.stamps()
             incoming = self.root / INCOMING
-            found = (path for path in files(self.root) if path.parent != incoming)
+            found = (path for path in files(self.root) if incoming not in path.parents)
             present = {self._relative(path): _stamp(path) for path in found}
             stale = [path for path, stamp in present.items() if known.get(path) != stamp]
             gone = known.keys() - present.keys()
@@ -209,6 +209,7 @@ class FolderArchive:
             modified_ns=held.modified_ns,
             head=head,
             skip_bytes=0 if held.is_part10 else held.dataset_begin,
+            without_preamble=held.has_odd_preamble,
         )
 
 

@@ -264,6 +264,7 @@ def _held(row: tuple[Any, ...], kept: Any) -> Held:
         modified_ns=modified,
         dataset_begin=kept["dataset_begin"],
         is_part10=kept["is_part10"],
+        has_odd_preamble=kept["has_odd_preamble"],
     )
 
 

@@ -118,29 +118,32 @@ class Intake:
             AnothersStudy: the study shows another patient, or another sender stored it.
             NotTaken: another instance of that UID is there, or it cannot be written.
         """
-        with self._archive.alone_with(arrived.study_instance_uid):
-            return self._kept(arrived, sender)
-
-    def _kept(self, arrived: Arrived, sender: Sender) -> bool:
-        uids = arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid
-        held = self._archive.find(*uids)
-        target = self._root / uids[0] / uids[1] / f"{uids[2]}.dcm"
         try:
-            if held is not None:
-                return self._same(arrived, self._root / held.locator)
-            self._demand_its_own(arrived, sender)
-            self._make(target.parent)
-            sync_file(arrived.path)
-            try:
-                os.link(arrived.path, target)
-            except FileExistsError:
-                return self._same(arrived, target)
-            sync_folder(target.parent)
+            with self._archive.alone_with(arrived.study_instance_uid):
+                there = self._put(arrived, sender)
+            # To compare takes a while where the encodings differ; nobody waits for that.
+            return there is None or self._same(arrived, there)
         except OSError as problem:
             message = f"cannot be kept: {problem.strerror}"
             raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
+
+    def _put(self, arrived: Arrived, sender: Sender) -> Path | None:
+        """Put it in its place, or say where one of its UIDs lies."""
+        uids = arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid
+        held = self._archive.find(*uids)
+        target = self._root / uids[0] / uids[1] / f"{uids[2]}.dcm"
+        if held is not None:
+            return self._root / held.locator
+        self._demand_its_own(arrived, sender)
+        self._make(target.parent)
+        sync_file(arrived.path)
+        try:
+            os.link(arrived.path, target)
+        except FileExistsError:
+            return target
+        sync_folder(target.parent)
         self._archive.took(target)
-        return True
+        return None
 
     def _demand_its_own(self, arrived: Arrived, sender: Sender) -> None:
         """That it is the sender's to add to this study; who sends the first instance of one has stored it.

@@ -52,6 +52,7 @@ class Held:
     modified_ns: int = 0
     dataset_begin: int = 0
     is_part10: bool = True
+    has_odd_preamble: bool = False  # which is not given out
 
 
 class Ready(Protocol):

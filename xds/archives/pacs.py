@@ -196,7 +196,7 @@ class Pacs:
         if stored in listed or not any(listed):
             return ReadyFile(
                 path, transfer_syntax_uid=stored, file_bytes=held.size_bytes, file_sha256=held.sha256,
-                freed=lambda: self._spool.free(path),
+                without_preamble=encoding.has_odd_preamble, freed=lambda: self._spool.free(path),
             )  # fmt: skip
         known = replace(held, transfer_syntax_uid=stored, dataset_begin=encoding.dataset_begin)
         made = transcoded(known, path, listed, self._spool, self._helpers, lambda: True)

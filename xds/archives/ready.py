@@ -11,13 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from xds.archives.interface import CHUNK_BYTES, Gone
+from xds.imaging.part10 import PREAMBLE
 
 
 class ReadyFile:
     """``interface.Ready`` over one file.
 
-    ``head`` is sent first and the file from ``skip_bytes`` on after it.  Nothing is open until the chunks
-    are asked for.
+    ``head`` is sent first and the file from ``skip_bytes`` on after it; ``without_preamble``, with zeros in its
+    place.  Nothing is open until the chunks are asked for.
     """
 
     def __init__(
@@ -30,18 +31,19 @@ class ReadyFile:
         modified_ns: int | None = None,
         head: bytes = b"",
         skip_bytes: int = 0,
+        without_preamble: bool = False,
         freed: Callable[[], None] | None = None,
     ) -> None:
         self._path, self._head, self._skip_bytes = path, head, skip_bytes
         self._file_bytes, self._file_sha256, self._modified_ns = file_bytes, file_sha256, modified_ns
-        self._freed = freed
+        self._freed, self._zeros = freed, bytes(PREAMBLE if without_preamble and not skip_bytes else 0)
         self.transfer_syntax_uid = transfer_syntax_uid
         self.size_bytes = len(head) + file_bytes - skip_bytes
-        self.sha256 = None if head or skip_bytes else file_sha256
+        self.sha256 = None if head or skip_bytes or self._zeros else file_sha256
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         digest = hashlib.sha256()
-        left, skip, kept = self._file_bytes, self._skip_bytes, self._head
+        left, skip, kept, zeros = self._file_bytes, self._skip_bytes, self._head, self._zeros
         try:
             with contextlib.closing(_Opened(self._path, self._file_bytes, self._modified_ns)) as file:
                 while left:
@@ -50,6 +52,8 @@ class ReadyFile:
                         raise Gone("the file is shorter than it was")
                     left -= len(data)
                     digest.update(data)
+                    if zeros:
+                        data, zeros = zeros[: len(data)] + data[len(zeros) :], zeros[len(data) :]
                     dropped = min(skip, len(data))
                     skip -= dropped
                     # One chunk is held back until all is known to be right.

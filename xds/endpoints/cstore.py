@@ -23,8 +23,8 @@ from xds.archives.senders import Sender
 from xds.endpoints.intake_records import NotRecorded, Recording
 from xds.wire import revocation
 from xds.wire.associations import Associations
-from xds.wire.key_of_peer import key_of
 from xds.wire.listener_places import Refusals
+from xds.wire.peers import key_of
 from xds.wire.spool import NotKept, Spool
 from xds.wire.strangers import Tell
 

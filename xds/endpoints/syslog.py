@@ -24,11 +24,11 @@ from xds.endpoints.audit_received import ANOTHERS, FirstSeen, Origin, Ours, Spea
 from xds.store.audit.records import UNREADABLE, Recorded, own_at, record
 from xds.wire import revocation
 from xds.wire.datagrams import Dropped, datagrams
-from xds.wire.http import subject_of
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.http import der_of, subject_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.metrics import Metrics
 from xds.wire.openings import Openings, broken_off
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
@@ -159,7 +159,7 @@ class AuditReceiver:
             self._refusals.tell(peer, "gave way")
             broken_off(connection)
 
-        spki = key_of(certificate_of(connection), "")
+        spki = key_of(der_of(connection), "")
         place = self._places.take(spki or peer, give_way)
         if place is None:
             self._refusals.tell(peer, "places")
@@ -169,7 +169,12 @@ class AuditReceiver:
         arguments = (transport, connection, origin, place)
         thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
         self._busy.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more of them
+            self._busy.discard(thread)
+            self._places.leave(place)
+            raise
 
     def _alerted(self, peer: str, reason: str) -> None:
         for one in self._alert(peer, reason).records():

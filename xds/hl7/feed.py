@@ -7,6 +7,12 @@ from enum import Enum
 
 from xds.metadata.identifiers import PatientId
 
+IDENTIFIERS = 30
+"""Of one patient in a message, of all authorities: each has a record, and none has so many."""
+
+CROSS_REFERENCED = 3_000
+"""That a PIX Manager may answer with."""
+
 
 class FeedAction(Enum):
     """What becomes of the patient."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import hl7
 
-from xds.hl7.feed import Feed, FeedAction, NotAFeed
+from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
 from xds.metadata.identifiers import Oid, PatientId, is_oid, unescaped
 
 EVENTS = {
@@ -41,6 +41,11 @@ PROCESSING_IDS = frozenset({"P", "T", "D", ""})
 
 _ORDER = ("MSH", "EVN", "PID", "MRG", "PV1")
 """Of the segments of ITI TF-2: 3.8.4.1.2; others may stand between them."""
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+PARTS = 20_000
+"""Fields, repetitions and components of one message: some hundreds are in an ADT, and to take apart each costs."""
 
 SEGMENTS = 200
 """Segments of one message; an ADT has fewer than twenty."""
@@ -76,7 +81,7 @@ def header(text: str) -> Header:
     Raises:
         NotAFeed: it does not begin with one.
     """
-    message = parsed(text)
+    message = parsed(_LINE_END.split(text.lstrip("\r\n"), 1)[0])  # of the rest nothing is needed
     _, component, _ = separators(message)
     type_, event = (*field_of(message, "MSH", 9).split(component), "", "")[:2]
     return Header(
@@ -115,8 +120,11 @@ def read(text: str, authorities: Authorities) -> Feed:
         if sum(str(each[0]) == segment for each in message) > 1:
             raise NotAFeed(f"{segment} may come once: of several patients each has a message (ITI TF-2: 3.8.4)", "100")
     _in_order(message)
-    subsumed = tuple(identifiers(message, "MRG", 1, authorities)) if action is FeedAction.MERGE else ()
-    return Feed(head.control_id, action, tuple(identifiers(message, "PID", 3, authorities)), subsumed)
+    subsumed = (
+        tuple(identifiers(message, "MRG", 1, authorities, most=IDENTIFIERS)) if action is FeedAction.MERGE else ()
+    )
+    patient_ids = tuple(identifiers(message, "PID", 3, authorities, most=IDENTIFIERS))
+    return Feed(head.control_id, action, patient_ids, subsumed)
 
 
 def _in_order(message: hl7.Message) -> None:
@@ -132,7 +140,7 @@ def _in_order(message: hl7.Message) -> None:
 
 
 def parsed(text: str) -> hl7.Message:
-    lines = [line for line in re.split(r"\r\n|\r|\n", text) if line]
+    lines = [line for line in _LINE_END.split(text) if line]
     if not lines or not lines[0].startswith("MSH") or len(lines[0]) < 9:
         raise NotAFeed("the message does not begin with MSH (HL7 v2.3.1: 2.24.1)", "100", rejected=True)
     if len(lines) > SEGMENTS:
@@ -140,6 +148,8 @@ def parsed(text: str) -> hl7.Message:
     delimiters = lines[0][3] + lines[0][4:].split(lines[0][3], 1)[0]
     if re.fullmatch(r"[^\w\s]{5,6}", delimiters) is None or len(set(delimiters)) < len(delimiters):
         raise NotAFeed("MSH-1 and MSH-2 are no delimiters (HL7 v2.3.1: 2.7)", "100", rejected=True)
+    if sum(text.count(one) for one in delimiters) > PARTS:
+        raise NotAFeed(f"more than {PARTS} fields, repetitions and components", "100", rejected=True)
     # Whatever else is in it, the library takes it apart.
     return hl7.parse("\r".join(lines) + "\r")
 
@@ -158,11 +168,13 @@ def field_of(message: hl7.Message, segment: str, number: int) -> str:
         return ""
 
 
-def identifiers(message: hl7.Message, segment: str, number: int, authorities: Authorities) -> Iterator[PatientId]:
+def identifiers(
+    message: hl7.Message, segment: str, number: int, authorities: Authorities, *, most: int = CROSS_REFERENCED
+) -> Iterator[PatientId]:
     """The identifiers of a field; those whose authority is no OID are passed over.
 
     Raises:
-        NotAFeed: the segment or the field is missing, or an identifier has no id.
+        NotAFeed: the segment or the field is missing, an identifier has no id, or there are over ``most``.
     """
     name = f"{segment}-{number}"
     repetition, component, part = separators(message)
@@ -170,6 +182,8 @@ def identifiers(message: hl7.Message, segment: str, number: int, authorities: Au
     repeated = [each for each in field_of(message, segment, number).split(repetition) if each]
     if not repeated:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
+    if len(repeated) > most:
+        raise NotAFeed(f"{name} has more than {most} repetitions, which no patient has", "102")
     for each in repeated:
         parts = [*each.split(component), "", "", "", ""]
         id_ = parts[0].strip()

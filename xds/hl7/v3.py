@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from xds.hl7.feed import Feed, FeedAction, NotAFeed
+from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
 from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.wire.xml import NAMESPACES, Element, local_name, name
 
@@ -40,12 +40,12 @@ def read(body: Element) -> Feed:
     events = found(body, _EVENT)
     if len(events) != 1:
         raise NotAFeed("exactly one registrationEvent is required (ITI TF-2: 3.44.4.1.2)")
-    patient_ids = tuple(identifiers(events[0], PATIENT))
+    patient_ids = tuple(identifiers(events[0], PATIENT, most=IDENTIFIERS))
     subsumed: tuple[PatientId, ...] = ()
     if action is FeedAction.MERGE:
         if len(found(events[0], _PRIOR)) != 1:
             raise NotAFeed("exactly one priorRegistration is required (ITI TF-2: 3.44.4.2.2)")
-        subsumed = tuple(identifiers(events[0], _PRIOR))
+        subsumed = tuple(identifiers(events[0], _PRIOR, most=IDENTIFIERS))
     return Feed(message_id(body), action, patient_ids, subsumed)
 
 
@@ -118,15 +118,17 @@ def found(element: Element, path: str) -> list[Element]:
     return element.findall("/".join(map(name, path.split("/"))))
 
 
-def identifiers(event: Element, path: str) -> Iterator[PatientId]:
+def identifiers(event: Element, path: str, *, most: int = CROSS_REFERENCED) -> Iterator[PatientId]:
     """The ids of a role, ``root`` an OID and ``extension`` the id; those of other forms are passed over.
 
     Raises:
-        NotAFeed: there is none, or one is malformed.
+        NotAFeed: there is none, there are over ``most``, or one is malformed.
     """
     ids = found(event, f"{path}/hl7:id")
     if not ids:
         raise NotAFeed(f"{path.replace('hl7:', '')}/id is required (ITI TF-2: 3.44.4)")
+    if len(ids) > most:
+        raise NotAFeed(f"{path.replace('hl7:', '')}/id comes more than {most} times, which no patient has")
     for each in ids:
         root, extension = each.get("root", ""), each.get("extension", "").strip()
         if is_oid(root) and extension:

@@ -37,7 +37,8 @@ class Form:
 
     ``dataset_begin`` is the byte where its dataset begins; ``is_part10`` whether it has the preamble and a
     transfer syntax, without which it is guessed.  ``is_directory``: a DICOMDIR.  ``is_implicit``: its elements have
-    no VR, as those of GE's private transfer syntax have not.
+    no VR, as those of GE's private transfer syntax have not.  ``has_odd_preamble``: what is before the dataset is no
+    zeros, and no TIFF, which a file may be too (PS3.10: 7.1); a program or a web page may begin so.
     """
 
     transfer_syntax_uid: str
@@ -45,6 +46,7 @@ class Form:
     is_part10: bool
     is_directory: bool
     is_implicit: bool
+    has_odd_preamble: bool = False
 
 
 class Header:
@@ -115,6 +117,7 @@ def form(path: Path) -> Form:
         dataset_begin=begin,
         is_part10=bool(syntax) and meta_begin > 0,
         is_directory=meta.uid(tags.MEDIA_STORAGE_SOP_CLASS_UID) == MEDIA_STORAGE_DIRECTORY,
+        has_odd_preamble=meta_begin > 0 and part10.is_odd_preamble(head),
         is_implicit=guessed == part10.IMPLICIT_LITTLE or (UID(guessed).is_private and not start[4:6].isupper()),
     )
 

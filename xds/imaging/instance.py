@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xds.imaging import evidence, part10, reading, tags
 from xds.imaging.codes import KEY_OBJECT_SELECTION, is_rejection_note
-from xds.imaging.dicom import NotDicom, form, read_header
+from xds.imaging.dicom import Form, NotDicom, form, read_header
 from xds.imaging.elements import Malformed, Reader, first, integer
 from xds.imaging.manifest import Code, Patient, Request
 
@@ -37,8 +37,8 @@ class NotAnInstance(ValueError):
 class InstanceFacts:
     """One file's instance.  Dates and times are as the file has them, local, perhaps empty.
 
-    ``dataset_begin`` and ``is_part10`` are as in ``dicom.Form``; ``timezone_offset`` is the file's own or
-    empty.
+    ``dataset_begin``, ``is_part10`` and ``has_odd_preamble`` are as in ``dicom.Form``; ``timezone_offset`` is
+    the file's own or empty.
     """
 
     path: Path
@@ -73,6 +73,7 @@ class InstanceFacts:
     body_part: str = ""
     anatomic_regions: tuple[Code, ...] = ()
     procedure_codes: tuple[Code, ...] = ()
+    has_odd_preamble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,7 @@ def read_file(path: Path, *, fallback_character_set: str = "") -> InstanceFacts 
         sop_class = first(header, tags.SOP_CLASS_UID)
         if sop_class == KEY_OBJECT_SELECTION:
             return _rejection(path)
-        size = path.stat().st_size
-        return _facts(path, size, header, encoding.transfer_syntax_uid, encoding.dataset_begin, encoding.is_part10)
+        return _facts(path, path.stat().st_size, header, encoding)
     except (NotDicom, Malformed) as problem:
         raise NotAnInstance(str(problem)) from None
 
@@ -127,18 +127,17 @@ def _rejection(path: Path) -> Rejection:
     )
 
 
-def _facts(
-    path: Path, size: int, header: Reader, transfer_syntax: str, dataset_begin: int, is_part10: bool
-) -> InstanceFacts:
+def _facts(path: Path, size: int, header: Reader, encoding: Form) -> InstanceFacts:
     sequence = tags.REQUEST_ATTRIBUTES_SEQUENCE
     if not header.has(sequence) and header.has(tags.REFERENCED_REQUEST_SEQUENCE):
         sequence = tags.REFERENCED_REQUEST_SEQUENCE  # of SR documents
     return InstanceFacts(
         path=path,
         size_bytes=size,
-        transfer_syntax_uid=transfer_syntax,
-        dataset_begin=dataset_begin,
-        is_part10=is_part10,
+        transfer_syntax_uid=encoding.transfer_syntax_uid,
+        dataset_begin=encoding.dataset_begin,
+        is_part10=encoding.is_part10,
+        has_odd_preamble=encoding.has_odd_preamble,
         sop_class_uid=_uid(header, tags.SOP_CLASS_UID, "SOP Class UID (0008,0016)"),
         sop_instance_uid=_uid(header, tags.SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
         series_instance_uid=_uid(header, tags.SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)"),

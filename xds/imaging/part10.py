@@ -32,7 +32,8 @@ IMPLEMENTATION_CLASS_UID = "2.25.301437126540187263014735922841655710244"
 
 IMPLEMENTATION_VERSION_NAME = "XDS_PYTHON"
 
-_PREAMBLE = 128
+PREAMBLE = 128
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,12 @@ def parse(data: bytes, fallback_character_set: str = "") -> Part10:
     """
     if len(data) > SIZE_LIMIT:
         raise Malformed(f"larger than {SIZE_LIMIT} bytes")
-    if data[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+    if data[PREAMBLE : PREAMBLE + 4] != b"DICM":
         raise Malformed("not a DICOM file: no DICM after the preamble (PS3.10: 7.1)")
     begin = dataset_begin(data)
     if begin is None:
         raise Malformed("cut off in the file meta information")
-    meta = Elements(data, _PREAMBLE + 4, begin)
+    meta = Elements(data, PREAMBLE + 4, begin)
     transfer_syntax = meta.uid(tags.TRANSFER_SYNTAX_UID)
     if not transfer_syntax:
         raise Malformed("no Transfer Syntax UID (0002,0010) (PS3.10: Table 7.1-1)")
@@ -75,7 +76,7 @@ def dataset_begin(head: bytes) -> int | None:
     After the preamble group 0002 is walked, because some writers get its group length wrong.  Without a
     preamble the file must begin with group 0002 or 0008.
     """
-    position = _PREAMBLE + 4 if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM" else 0
+    position = PREAMBLE + 4 if head[PREAMBLE : PREAMBLE + 4] == b"DICM" else 0
     if position == 0 and head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
         return None
     while head[position : position + 2] == b"\x02\0":
@@ -101,6 +102,14 @@ def _inflate(data: bytes) -> bytes:
     return plain
 
 
+def is_odd_preamble(head: bytes) -> bool:
+    """Whether a file with a preamble begins with something else than zeros or a TIFF file's header.
+
+    PS3.10: 7.1.  TIFF 6.0: section 2; BigTIFF has 43 for 42.
+    """
+    return any(head[:PREAMBLE]) and head[:4] not in _TIFF
+
+
 def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
     """Preamble and file meta information of a file whose dataset follows.  PS3.10: 7.1."""
     meta = FileMetaDataset()
@@ -112,4 +121,4 @@ def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     buffer = BytesIO()
     write_file_meta_info(DicomIO(buffer), meta)
-    return bytes(_PREAMBLE) + b"DICM" + buffer.getvalue()
+    return bytes(PREAMBLE) + b"DICM" + buffer.getvalue()

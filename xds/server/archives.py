@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from xds.archives.dicomweb import DicomWebWay
@@ -10,6 +11,7 @@ from xds.archives.dimse import Peer as DimsePeer
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
+from xds.archives.leftovers import swept
 from xds.archives.pacs import Pacs, Way
 from xds.archives.web import Web
 from xds.errors import Unusable
@@ -17,6 +19,8 @@ from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
 from xds.imaging.study import manifest_of
 from xds.settings.sections import Settings
+
+log = logging.getLogger("xds.server.archives")
 
 
 def archive(settings: Settings) -> Archive | None:
@@ -52,7 +56,11 @@ def intake(settings: Settings) -> Intake:
     images = archive(settings)
     if not isinstance(images, FolderArchive):
         raise Unusable("imaging_source.stow_rs and cstore_listen take instances into imaging_source.folder: set it")
-    return Intake(images, from_all=settings.imaging_source.study_senders == "all")
+    taking = Intake(images, from_all=settings.imaging_source.study_senders == "all")
+    removed = swept(taking.incoming)
+    if removed:
+        log.info("intake.swept", extra={"removed": removed})
+    return taking
 
 
 def _way(settings: Settings) -> Way | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import shutil
 import signal
 import time
 from threading import Event
@@ -13,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xds.actors.document_repository import NoAnswer
 from xds.archives.interface import Gone, NotAnswering
+from xds.archives.leftovers import private_folder
 from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
@@ -97,8 +99,10 @@ def cstore(loaded: Loaded) -> None:
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
+    taking = intake(loaded.settings)
+    temporary = private_folder(taking.incoming)  # of pynetdicom, which writes instances as they come
     scp = StorageScp(
-        intake(loaded.settings),
+        taking,
         imaging.retrieve_ae_title,
         address(imaging.cstore_listen),
         domain.storage_recording,
@@ -111,6 +115,7 @@ def cstore(loaded: Loaded) -> None:
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     scp.close()
+    shutil.rmtree(temporary, ignore_errors=True)
     application.engine.dispose()
 
 

@@ -21,9 +21,10 @@ AUDITS = {
 
 
 def audited(event: AuditEvent, action: FeedAction, patient_ids: list[PatientId]) -> list[AuditEvent]:
-    """The records of what a feed has done: of a merge one a patient, else one of the first identifier."""
-    events = [event, *(event.copy() for _ in AUDITS[action][1:])]
-    for each, audits, patient_id in zip(events, AUDITS[action], patient_ids, strict=False):
+    """The records of what a feed has done: of a merge one a patient, else one an identifier."""
+    several = AUDITS[action] if action is FeedAction.MERGE else AUDITS[action] * max(len(patient_ids), 1)
+    events = [event, *(event.copy() for _ in several[1:])]
+    for each, audits, patient_id in zip(events, several, patient_ids, strict=False):
         each.action = audits.action
         each.about_patient(str(patient_id))
     return events

@@ -19,9 +19,10 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.http import der_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.openings import Nonsense, Openings
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.associations")
@@ -207,7 +208,7 @@ class Associations:
         # Its own log shows what peers have sent, and tracebacks of what they do; ours says what matters.
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         entity.maximum_associations = 2 * most + 8  # counted here, and those that are ending too there
-        self._server = entity.make_server(address, evt_handlers=handlers, server_class=ThreadedAssociationServer)
+        self._server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
         self._places, self._refusals = Places(most, max(most // 2, 1)), refusals or Refusals("cstore")
         self._ended, self._message_bytes, self._pdu_bytes = ended, message_bytes, entity.maximum_pdu_size
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
@@ -258,7 +259,7 @@ class Associations:
         return not self._stopping.is_set()
 
     def _opened(self, connection: socket.socket, peer: str, first: bytes) -> None:
-        certificate = certificate_of(connection)
+        certificate = der_of(connection)
         handler = _Handler(connection, connection.getpeername(), self._server)
         association = handler.made(Bounds(self._pdu_bytes, self._message_bytes), first)
         place = self._places.take(key_of(certificate, peer), lambda: _aborted(association))
@@ -269,12 +270,20 @@ class Associations:
         association.dul.socket.heard = lambda: self._places.heard(place)
         with self._lock:
             self._peers[association] = place, certificate
-        association.start()
-        Thread(target=self._over, args=(association, place), daemon=True).start()
+        try:
+            Thread(target=self._run, args=(association, place), daemon=True).start()
+        except RuntimeError:  # no more of them
+            self._places.leave(place)
+            raise
 
-    def _over(self, association: Any, place: Place) -> None:
-        """When an association is over, however it was: give back what it has."""
-        association.join()
+    def _run(self, association: Any, place: Place) -> None:
+        """An association from its beginning to its end, however that comes; then what it has is given back."""
+        try:
+            association.start()
+            association.join()
+        except RuntimeError:
+            log.warning("association.no_threads", extra={"peer": str(association.requestor.address)})
+            association.dul.socket.close()
         self._places.leave(place)
         unfinished = getattr(association.dimse.message, "_data_set_path", None)
         if unfinished is not None:
@@ -282,6 +291,12 @@ class Associations:
         self._ended(association)
         with self._lock:
             self._peers.pop(association, None)
+
+
+class _Server(ThreadedAssociationServer):
+    """What pynetdicom's associations refer to; connections are accepted elsewhere."""
+
+    request_queue_size = 128
 
 
 class _Handler(RequestHandler):

@@ -33,7 +33,7 @@ class Places:
     def __init__(self, most: int, each: int, clock: Callable[[], float] = time.monotonic) -> None:
         """``most`` at once, ``each`` of one peer."""
         self._most, self._each, self._clock = most, each, clock
-        self._lock, self._taken = threading.Lock(), set[Place]()
+        self._lock, self._taken = threading.Lock(), dict[Place, None]()  # the oldest first
 
     def take(self, key: str, end: Callable[[], None]) -> Place | None:
         """A place, perhaps that of an idle one, which is ended; none where there is none to be had.
@@ -48,9 +48,9 @@ class Places:
                 gone = self._idlest(counts, key if counts[key] >= self._each else "")
                 if gone is None:
                     return None
-                self._taken.discard(gone)
+                del self._taken[gone]
             place = Place(key, end, self._clock())
-            self._taken.add(place)
+            self._taken[place] = None
         if gone is not None:
             gone.end()
         return place
@@ -66,7 +66,7 @@ class Places:
 
     def leave(self, place: Place) -> None:
         with self._lock:
-            self._taken.discard(place)
+            self._taken.pop(place, None)
 
     def __len__(self) -> int:
         return len(self._taken)

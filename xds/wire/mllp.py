@@ -18,9 +18,10 @@ from typing import TypeAlias
 
 from xds.wire import revocation
 from xds.wire.contexts import server_context as server_context  # beside the listener that it is for
-from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.http import der_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.openings import Openings, broken_off
+from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.mllp")
@@ -147,7 +148,7 @@ class Listener:
             thread.join(STALLED_SECONDS)
 
     def _opened(self, connection: socket.socket, peer: str, _heard: bytes) -> None:
-        certificate = certificate_of(connection)
+        certificate = der_of(connection)
 
         def give_way() -> None:
             self._refusals.tell(peer, "gave way")
@@ -161,7 +162,12 @@ class Listener:
         arguments = (connection, peer, certificate, place)
         thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
         self._busy.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more of them
+            self._busy.discard(thread)
+            self._places.leave(place)
+            raise
 
     def _serve(self, connection: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         try:

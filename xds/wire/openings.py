@@ -115,7 +115,7 @@ class Openings:
             return
         peer = str(address[0])
         if self._context is None and self._first is None:
-            self._opened(connection, peer, b"")
+            self._hand_over(connection, peer, b"")
             return
         if sum(one.peer == peer for one in self._all.values()) >= EACH:
             self._make_room(peer)
@@ -184,7 +184,17 @@ class Openings:
         self._selector.unregister(one.connection)
         del self._all[one.connection]
         one.connection.setblocking(True)
-        self._opened(one.connection, one.peer, bytes(one.heard))
+        self._hand_over(one.connection, one.peer, bytes(one.heard))
+
+    def _hand_over(self, connection: socket.socket, peer: str, heard: bytes) -> None:
+        """Whatever goes wrong there is that connection's, and the others go on."""
+        try:
+            self._opened(connection, peer, heard)
+        except OSError:  # it has gone meanwhile
+            connection.close()
+        except Exception as problem:  # no more threads
+            self._refusals.tell(peer, type(problem).__name__)
+            connection.close()
 
     def _drop(self, one: _Opening) -> None:
         with contextlib.suppress(KeyError, ValueError):

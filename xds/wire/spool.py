@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from xds.system.whose import mark
+
 CHUNK_BYTES = 256 * 1024
 
 PREFIX = "part-"
@@ -40,7 +42,7 @@ class Writing:
     """A file being written."""
 
     def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
-        descriptor, path = tempfile.mkstemp(prefix=prefix, dir=folder)
+        descriptor, path = tempfile.mkstemp(prefix=f"{prefix}{mark()}-", dir=folder)
         self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
         self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
 

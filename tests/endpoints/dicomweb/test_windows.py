@@ -186,7 +186,8 @@ def test_a_view_is_what_its_parameters_say(query: dict[str, str], expected: View
             "", "8", "8,16,nonsense", "8,16,LINEAR,1", "x,1", "8,0", "8,0.5", "8,-1,sigmoid", "nan,1", "8,inf", "8,16,",
         )),
         *(("viewport", one) for one in (
-            "1", "x,y", "inf,1", "nan,1", "1e9,1", "-1,1", "1,2,3", "1,2,3,4,5", "1,1,inf,0,1,1",
+            "1", "x,y", "inf,1", "nan,1", "1e9,1", "-1,1", "1,2,3", "1,2,3,4,5", "1,1,inf,0,1,1", "-5,-5",
+            "1e308,1e308", "1,1,1e308,1e308,1e308,1e308",
         )),
         *(("quality", one) for one in ("0", "101", "high", "1.5", "")),
     ],

@@ -9,6 +9,8 @@ from xds.endpoints.dicomweb.asked import Refusal, numbers
 from xds.endpoints.dicomweb.render import Region, View
 from xds.endpoints.dicomweb.windows import Window
 
+_FARTHEST = 1_000_000  # pixels
+
 # The third value of ?window=, and the term of VOI LUT Function that it means.  PS3.18: 8.3.5.1.4.
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 
@@ -78,6 +80,8 @@ def _viewport(text: str) -> tuple[int, int, Region | None]:
     if len(values) not in (2, 6) or not all(map(math.isfinite, (one or 0 for one in values))):
         raise ValueError("two values or six")
     given = [one or 0 for one in values]
+    if any(abs(one) > _FARTHEST for one in given):
+        raise ValueError("no image is so large")
     width, height = _extent(str(given[0])), _extent(str(given[1]))
     return width, height, Region(given[2], given[3], given[4], given[5]) if len(given) == 6 else None
 
