@@ -117,7 +117,7 @@ class Events:
         """The record of an ITI-8, parties called by facility and application, as it names them (ITI TF-2: 3.8.5.1)."""
         source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
         host = listen.rpartition(":")[0].strip("[]")
-        host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104
+        host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104  # nosec B104
         here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)
         action = EVENTS.get(head.event, FeedAction.REVISE)
         (audits, *_) = iti8_patient_identity_feed.AUDITS[action]
