@@ -34,7 +34,8 @@ def address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address that is listened on, or called, is this machine's alone."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -81,7 +82,7 @@ def check_listen(loaded: Loaded) -> None:
     feeds["syslog.tls"] = settings.syslog.tls
     plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}
     for name, listen in plain.items():
-        if listen and not _is_loopback(address(listen)[0]) and not settings.server.allow_open_listen:
+        if listen and not is_loopback(address(listen)[0]) and not settings.server.allow_open_listen:
             raise Unusable(
                 f"{name} is {listen}: nobody is authenticated there; server.allow_open_listen = true says so"
             )
@@ -91,7 +92,7 @@ def check_listen(loaded: Loaded) -> None:
         if not listen:
             continue
         host, _ = address(listen)
-        if not _is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
+        if not is_loopback(host) and not settings.tls.trusted and not settings.server.allow_open_listen:
             raise Unusable(
                 f"{name} is {listen}: without mutual TLS (tls.certificate, tls.key, tls.trusted) "
                 "xds listens on loopback only; server.allow_open_listen = true is your choice to make"
