@@ -271,7 +271,7 @@ class Console:
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
     fetch_from: tuple[
         str, ...
-    ] = ()  # HOST[:PORT] that manifests may lead xds fetch to, by https, or http://HOST[:PORT]
+    ] = ()  # [http://]HOST[:PORT] that manifests may lead xds fetch to; without http:// by TLS
 
 
 @dataclass(frozen=True, slots=True)
