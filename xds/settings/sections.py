@@ -269,9 +269,7 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
-    fetch_from: tuple[
-        str, ...
-    ] = ()  # [http://]HOST[:PORT] that manifests may lead xds fetch to; without http:// by TLS
+    fetch_from: tuple[str, ...] = ()  # [http://]HOST[:PORT] that a manifest may lead xds fetch to; else only by TLS
 
 
 @dataclass(frozen=True, slots=True)
