@@ -23,9 +23,11 @@ _TEMPLATE = """
 <ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#" Id="placeholder"/>
 <saml:Subject><saml:NameID SPProvidedID="{alias}">{user}</saml:NameID>
 <saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:{method}">
-<saml:SubjectConfirmationData NotOnOrAfter="{end}"/></saml:SubjectConfirmation></saml:Subject>
+<saml:SubjectConfirmationData {confirmation}>{key_info}</saml:SubjectConfirmationData></saml:SubjectConfirmation>{more}
+</saml:Subject>
 <saml:Conditions NotBefore="{begin}" NotOnOrAfter="{end}">
-<saml:AudienceRestriction><saml:Audience>{audience}</saml:Audience></saml:AudienceRestriction></saml:Conditions>
+<saml:AudienceRestriction><saml:Audience>{audience}</saml:Audience></saml:AudienceRestriction>{condition}
+</saml:Conditions>
 <saml:AuthnStatement AuthnInstant="{begin}"><saml:AuthnContext><saml:AuthnContextClassRef>
 urn:oasis:names:tc:SAML:2.0:ac:classes:X509</saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>
 <saml:AttributeStatement>
@@ -87,6 +89,10 @@ class Claims:
     begin: int = -5
     end: int = 300
     id: str = "_a1"
+    condition: str = ""  # another one, as XML
+    confirmation: str = 'NotOnOrAfter="{end}"'  # attributes of SubjectConfirmationData
+    key_info: str = ""  # what is in its ds:KeyInfo, as XML
+    more: str = ""  # another SubjectConfirmation, as XML
     by: Issuer = field(default_factory=an_issuer)
     method_of_signature: signxml.SignatureMethod = signxml.SignatureMethod.ECDSA_SHA256
 
@@ -97,10 +103,11 @@ def unsigned(claims: Claims) -> str:
     def time(seconds: int) -> str:
         return (now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    given = {name: getattr(claims, name) for name in Claims.__slots__} | {
-        "begin": time(claims.begin),
-        "end": time(claims.end),
-    }
+    times = {"begin": time(claims.begin), "end": time(claims.end), "short": time(240)}
+    info = '<ds:KeyInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#">{}</ds:KeyInfo>'
+    given = {name: getattr(claims, name) for name in Claims.__slots__} | times
+    given |= {name: getattr(claims, name).format(**times) for name in ("confirmation", "more")}
+    given["key_info"] = info.format(claims.key_info) if claims.key_info else ""
     return _TEMPLATE.strip().format(**given)
 
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 from tests.extent import LONG, examples
 from tests.needs import missing, told
 from tests.postgres import Databases, Server
-from xds.endpoints.console import desk
+from xds.endpoints.console import passwords
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 
@@ -44,10 +44,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords() -> Iterator[None]:
     """A password is compared a thousand times in the tests, and with its real cost in the one that is about that."""
-    real = desk.HASHER
-    desk.HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    real = passwords.HASHER
+    passwords.HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     yield
-    desk.HASHER = real
+    passwords.HASHER = real
 
 
 @pytest.fixture(scope="session")

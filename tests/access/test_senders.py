@@ -19,6 +19,7 @@ from tests.actors.test_metadata_update import an_update, replaces, version_of
 from tests.builders import SOURCE, a_submission, an_entry
 from tests.conformance.rule import ON_DEMAND_CHANGES
 from tests.extent import examples
+from tests.hostile.certificates import named
 from tests.rules.test_tolerances import entry_of, of, set_text, slot, without_status
 from tests.server.test_application import Site, of_bytes, serving
 from xds.access.senders import UNKNOWN, Known, Senders
@@ -27,7 +28,7 @@ from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Status, Unusable
 from xds.metadata.identifiers import Oid
 from xds.queries import catalogue
-from xds.settings.sections import Sender
+from xds.settings.access import Sender
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set_b as iti41
 from xds.transactions import iti42_register_document_set_b as iti42
@@ -58,11 +59,12 @@ schema = "tolerant"
 """
 
 
-NORTH_PACS = "organizationName=North, commonName=pacs.north"
+NORTH_PACS = "O=North,CN=pacs.north"
 
 
 def request(certificate: str = "", address: str = "10.1.2.3") -> HttpRequest:
-    return HttpRequest("POST", "/registry", "", "", lambda _: b"", address, "http://x/registry", certificate)
+    presented = named(certificate) if certificate else None
+    return HttpRequest("POST", "/registry", "", "", lambda _: b"", address, "http://x/registry", presented)
 
 
 def known(sender: Sender, **came: str) -> bool:
@@ -76,10 +78,10 @@ def known(sender: Sender, **came: str) -> bool:
         (Sender(addresses=("192.0.2.1", "10.1.0.0/16")), {}),
         (Sender(addresses=("2001:db8::/32",)), {"address": "2001:db8::1"}),
         (Sender(source_ids=("1.9", SOURCE)), {}),
-        (Sender(certificates=("CN=pacs.north",)), {"certificate": NORTH_PACS}),
         (Sender(certificates=("CN=pacs.north, O=North",)), {"certificate": NORTH_PACS}),
+        (Sender(certificates=("commonName=pacs.north, organizationName=North",)), {"certificate": NORTH_PACS}),
         (Sender(certificates=("CN=x", "commonName=pacs.north"), addresses=("10.1.2.3",), source_ids=(SOURCE,)),
-         {"certificate": "commonName=pacs.north"}),
+         {"certificate": "CN=pacs.north"}),
     ],
 )  # fmt: skip
 def test_a_message_that_bears_every_mark_is_its_senders(sender: Sender, came: dict[str, str]) -> None:
@@ -94,6 +96,9 @@ def test_a_message_that_bears_every_mark_is_its_senders(sender: Sender, came: di
         (Sender(source_ids=("1.9",)), {}),
         (Sender(certificates=("CN=pacs.north",)), {}),
         (Sender(certificates=("CN=pacs.north, O=South",)), {"certificate": NORTH_PACS}),
+        # Part of a subject is another's, too; and a name that only reads like one, once it is joined.
+        (Sender(certificates=("CN=pacs.north",)), {"certificate": NORTH_PACS}),
+        (Sender(certificates=("CN=pacs.north, O=North",)), {"certificate": r"CN=pacs.north\, O=North"}),
         (Sender(addresses=("10.1.2.3",), source_ids=("1.9",)), {}),
         (Sender(addresses=("10.1.2.4",), source_ids=(SOURCE,)), {}),
     ],
@@ -116,7 +121,7 @@ def test_the_first_whose_marks_it_bears_is_the_sender() -> None:
         (Sender(), "certificates, addresses or source_ids say which messages are its"),
         (Sender(addresses=("10.1.2.0/33",)), r"senders\.pacs\.addresses: each is an IP address"),
         (Sender(addresses=("pacs.north",)), r"senders\.pacs\.addresses"),
-        (Sender(certificates=("pacs.north",)), r"senders\.pacs\.certificates: each is of the form"),
+        (Sender(certificates=("pacs.north",)), r"senders\.pacs\.certificates: a distinguished name"),
         (Sender(source_ids=("1",), tolerate=("everything",)), "everything is none of uuid-case"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,13 @@ from xds.audit.messages.message_xml import read
 from xds.audit.messages.people import is_person
 from xds.audit.search.indexing import by_values, index
 from xds.errors import Unusable
-from xds.settings.sections import Xua
+from xds.settings.access import Xua
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.search import Wanted
-from xds.store.tables import audit_record
+from xds.store.tables import audit_record, used_token
+from xds.store.used import first_use
+from xds.wire.assertion import BEARER, Code
 from xds.wire.client import Faulted
 from xds.wire.faults import Fault
 from xds.wire.xml import Element, name
@@ -116,6 +120,60 @@ def test_an_issuer_may_be_named_with_certificates_of_its_own(tmp_path: Path) -> 
 def test_an_issuer_that_is_named_wrongly_is_said_so(entry: str) -> None:
     with pytest.raises(Unusable, match=r"xua\.issuers"):
         Users(Xua(issuers=(entry,)))
+
+
+def test_what_may_be_used_once_is_refused_by_every_process_the_second_time(site: Site) -> None:
+    once = Claims(condition="<saml:OneTimeUse/>")
+    sent_for(site, once).find()
+    with pytest.raises(Faulted, match="OneTimeUse"):
+        site.find()
+    another = Users(site.application.settings.xua, site.application.engine)  # as one process beside this
+    with pytest.raises(Fault, match="OneTimeUse"):
+        another.person(a_header(once))
+    assert another.person(a_header(replace(once, id="_a2"))) is not None
+
+
+def test_what_was_used_is_forgotten_when_it_has_ended_and_no_more_are_kept_than_there_is_room_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, now = site.application.engine, datetime.now(UTC)
+    monkeypatch.setattr("xds.store.used.MOST", 2)
+    assert first_use(engine, "a", now - timedelta(seconds=1))
+    assert first_use(engine, "b", now + timedelta(minutes=1))
+    assert first_use(engine, "c", now + timedelta(minutes=1))
+    assert not first_use(engine, "d", now + timedelta(minutes=1))
+    with engine.connect() as connection:
+        assert set(connection.scalars(sa.select(used_token.c.token))) == {"b", "c"}
+
+
+def test_an_assertion_for_another_address_of_this_node_or_from_another_host_is_refused(site: Site) -> None:
+    here = f'Recipient="{site.url}/registry" Address="127.0.0.1" NotOnOrAfter="{{end}}"'
+    sent_for(site, Claims(confirmation=here)).find()
+    for spoilt in (here.replace("/registry", "/repository"), here.replace("127.0.0.1", "127.0.0.2")):
+        with pytest.raises(Faulted):
+            sent_for(site, Claims(confirmation=spoilt)).find()
+
+
+def test_several_keys_must_each_say_for_whom_they_speak(tmp_path: Path) -> None:
+    (tmp_path / "idp.pem").write_bytes(an_issuer().pem + an_issuer("another").pem)
+    with pytest.raises(Unusable, match=r"xua\.issuers"):
+        Users(Xua(trusted=f"{tmp_path}/idp.pem"))
+
+
+def test_a_way_of_confirming_that_nobody_knows_is_said_so() -> None:
+    with pytest.raises(Unusable, match=r"xua\.methods"):
+        Users(Xua(methods=("sender-vouches",)))
+
+
+def test_a_person_has_what_decisions_need(tmp_path: Path) -> None:
+    (tmp_path / "idp.pem").write_bytes(an_issuer().pem)
+    person = Users(Xua(trusted=f"{tmp_path}/idp.pem")).person(a_header(Claims()))
+    assert person is not None
+    assert (person.issuer, person.token_id, person.method) == (ISSUER, "_a1", BEARER)
+    assert person.roles == (Code("223366009", "2.16.840.1.113883.6.96", "SNOMED_CT", "Radiologist"),)
+    assert (person.organisations, person.organisation_ids) == (("North Hospital",), ("urn:oid:1.2.3.9",))
+    assert person.until is not None
+    assert datetime.now(UTC) < person.until
 
 
 def test_where_an_assertion_is_required_a_message_without_one_is_refused(database_url: str, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from tests.bench.processes import used
 from tests.bench.run import Run, Server, wait_for_port
 from tests.hostile.certificates import Authority
 from xds.demo.site import free_port
-from xds.endpoints.syslog import WRITTEN, received
+from xds.endpoints.audit_received import received
+from xds.endpoints.syslog import WRITTEN
 from xds.store.audit.records import row_of
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record

@@ -84,6 +84,7 @@ SPOILT = {
     "public_url": change("server", public_url=""),
     "cors_origins": change("server", cors_origins=["*"]),
     "xua": change("xua", required=False),
+    "policy": change("policy", mode="watch"),
     "peers": change("repositories", **{"1.2.3": "http://me:s3cret@south.example/repository"}),
     "evidence": change("audit", forward_to=[]),
     "clock": change("audit", time_server=""),

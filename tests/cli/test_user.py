@@ -22,7 +22,7 @@ def test_an_account_is_made_once_listed_and_removed(tmp_path: Path) -> None:
     assert add(tmp_path).code == 0
     assert "there is an account of this name" in add(tmp_path).err
     listed = xds("user", "list", "--json", "--data", tmp_path)
-    assert listed.json == [{"name": "anna", "role": "auditor", "locked_until": ""}]
+    assert listed.json == [{"name": "anna", "role": "auditor", "second_factor": False, "locked_until": ""}]
     assert "it is the last account" in xds("user", "remove", "anna", "--data", tmp_path).err
     assert xds("user", "remove", "anna", "--last", "--data", tmp_path).code == 0
     assert "there is no account of this name" in xds("user", "remove", "anna", "--data", tmp_path).err

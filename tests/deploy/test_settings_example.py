@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from xds.cli.example import example
+from xds.settings.access import Sender
 from xds.settings.configuration import load
-from xds.settings.sections import NamedDomain, Sender, Settings, flat
+from xds.settings.sections import NamedDomain, Settings, flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

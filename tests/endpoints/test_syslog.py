@@ -29,7 +29,8 @@ from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import summary
 from xds.endpoints import syslog as endpoint
-from xds.endpoints.syslog import AuditReceiver, received
+from xds.endpoints.audit_received import received
+from xds.endpoints.syslog import AuditReceiver
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from xds.wire.certificates import Certificate, name_of
+
 
 @dataclass(frozen=True)
 class Signed:
@@ -64,3 +66,11 @@ class Authority:
         else:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def named(subject: str, issuer: str = "CN=region") -> Certificate:
+    """What a certificate says, of a subject and an issuer as RFC 4514 writes them."""
+    return Certificate(
+        name_of(subject), name_of(issuer), subject, issuer, "1F", "ab" * 32, frozenset(),
+        datetime(2099, 1, 1, tzinfo=UTC),
+    )  # fmt: skip

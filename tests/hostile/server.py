@@ -274,8 +274,11 @@ def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
-def connected(port: int, *, buffer_bytes: int = 0) -> socket.socket:
+def connected(port: int, *, buffer_bytes: int = 0, source: str = "") -> socket.socket:
+    """A connection; ``source``: the address of the loopback that it comes from, another for another peer."""
     sock = socket.socket()
+    if source:
+        sock.bind((source, 0))
     if buffer_bytes:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     sock.settimeout(60)
@@ -285,9 +288,10 @@ def connected(port: int, *, buffer_bytes: int = 0) -> socket.socket:
 
 def send(sock: socket.socket, pieces: Iterable[bytes]) -> int:
     """Send until the other side answers or closes; return how many bytes went out."""
-    sent = 0
+    sent, ready = 0, select.poll()
+    ready.register(sock, select.POLLIN)
     for piece in pieces:
-        if select.select([sock], [], [], 0)[0]:
+        if ready.poll(0):
             break
         try:
             sock.sendall(piece)
@@ -322,9 +326,9 @@ def _headers(data: bytes) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
-def ask(port: int, pieces: Iterable[bytes]) -> Reply | None:
+def ask(port: int, pieces: Iterable[bytes], *, source: str = "") -> Reply | None:
     """Send one request on a connection of its own; what came back."""
-    with connected(port) as sock:
+    with connected(port, source=source) as sock:
         send(sock, pieces)
         return reply_of(sock)
 

@@ -61,6 +61,18 @@ def a_kos(**changes: Any) -> Dataset:
     return pydicom.dcmread(io.BytesIO(kos.write(a_manifest(**changes))))
 
 
+def a_rejection_note(*sop_instance_uids: str, study: str = STUDY, series: str = SERIES, **changes: Any) -> Dataset:
+    """A note by which these instances are rejected for quality reasons (IHE RAD IOCM); ``changes`` are of its own."""
+    instances = tuple(InstanceReference(CT, uid) for uid in sop_instance_uids)
+    listed = SeriesReference(series, "", "ARCHIVE", LOCATION, "", instances)
+    note = a_kos(study_instance_uid=study, series=(listed,))
+    title = note.ConceptNameCodeSequence[0]
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113001", "DCM", "Rejected for Quality Reasons"
+    for keyword, value in changes.items():
+        setattr(note, keyword, value)
+    return note
+
+
 def saved(dataset: Dataset, **options: Any) -> bytes:
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True, **options)

@@ -257,7 +257,7 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
 
 
 def test_a_deflated_bomb_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xds.imaging.dicom.INFLATED_LIMIT", 1024 * 1024)
+    monkeypatch.setattr("xds.imaging.bounded.INFLATED_LIMIT", 1024 * 1024)
     dataset = an_instance(PixelData=bytes(4 * 1024 * 1024))
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     put(tmp_path, "1.dcm", dataset)

@@ -59,7 +59,7 @@ def told(own: PatientId) -> PatientId | None:
 @contextmanager
 def by_mllp(answer: Callable[[bytes], bytes]) -> Iterator[str]:
     going_on = threading.Event()
-    listener = Listener("127.0.0.1", 0, lambda message, _peer: answer(message))
+    listener = Listener("127.0.0.1", 0, lambda message, *_peer: answer(message))
     thread = threading.Thread(target=listener.serve, args=(lambda: not going_on.is_set(),))
     thread.start()
     yield f"mllp://127.0.0.1:{listener.port}"

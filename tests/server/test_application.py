@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,11 @@ from xds.wire.xml import Element, parse
 APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"
 
 
-def bounded(application: Application) -> object:
-    """wsgiref does not end a body where Content-Length says; gunicorn does."""
+def bounded(application: Application, presented: Callable[[], bytes] = bytes) -> object:
+    """wsgiref does not end a body where Content-Length says; gunicorn does, and tells the peer's certificate."""
 
     def app(environ: dict[str, object], start_response: object) -> object:
+        environ["xds.peer_certificate_der"] = presented()
         left = [int(str(environ.get("CONTENT_LENGTH") or 0))]
         stream = environ["wsgi.input"]
 
@@ -97,6 +98,8 @@ class Site:
     def __init__(self, url: str, application: Application, spool: Spool) -> None:
         self.url, self.application, self.spool = url, application, spool
         self.header_blocks: tuple[Element, ...] = ()
+        self.presents = b""
+        """The certificate that its clients present, in DER: as if it were reached over mutual TLS."""
 
     @property
     def repository_unique_id(self) -> str:
@@ -156,11 +159,14 @@ def serving(database_url: str, tmp_path: Path, text: str = "") -> Iterator[Site]
     loaded = with_identity(load(file, {}).changed(given, "command line"))
     prepare(make_engine(database_url), loaded)
     application = Application(loaded)
-    server = make_server("127.0.0.1", 0, bounded(application), handler_class=Quiet)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
     with Spool(tmp_path / "spool") as spool:
-        yield Site(f"http://127.0.0.1:{server.server_port}", application, spool)
+        site = Site("", application, spool)
+        app: Any = bounded(application, lambda: site.presents)
+        server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        site.url = f"http://127.0.0.1:{server.server_port}"
+        yield site
     server.shutdown()
     server.server_close()
     application.engine.dispose()
@@ -193,7 +199,7 @@ def test_a_document_goes_in_is_found_and_comes_back_the_same(site: Site, mtom: b
 
 
 def test_the_front_page_names_every_transaction_that_each_actor_serves(site: Site) -> None:
-    with urlopen(site.url + "/console") as page:  # noqa: S310
+    with urlopen(site.url + "/") as page:  # noqa: S310
         rows = etree.HTML(page.read()).xpath("//tbody/tr")
     listed = {row.findtext("td[1]"): row.findtext("td[2]") for row in rows}
     assert listed == {

@@ -10,7 +10,7 @@ import pytest
 from xds.cli.client import desk
 from xds.server import clients
 from xds.settings.configuration import load
-from xds.settings.sections import Peer, Tls
+from xds.settings.sections import Location, Tls
 
 OURS = Tls(certificate="me.crt", key="me.key", trusted="all.crt")
 URL = "https://north.example/repository"
@@ -19,14 +19,14 @@ URL = "https://north.example/repository"
 @pytest.mark.parametrize(
     ("peer", "uses"),
     [
-        (Peer(URL), ("me.crt", "me.key", "all.crt")),
-        (Peer(URL, name="North"), ("me.crt", "me.key", "all.crt")),
-        (Peer(URL, "other.crt", "other.key", "north.crt"), ("other.crt", "other.key", "north.crt")),
-        (Peer(URL, trusted="north.crt"), ("", "", "north.crt")),
-        (Peer(URL, certificate="other.pem"), ("other.pem", "", "")),
+        (Location(URL), ("me.crt", "me.key", "all.crt")),
+        (Location(URL, name="North"), ("me.crt", "me.key", "all.crt")),
+        (Location(URL, "other.crt", "other.key", "north.crt"), ("other.crt", "other.key", "north.crt")),
+        (Location(URL, trusted="north.crt"), ("", "", "north.crt")),
+        (Location(URL, certificate="other.pem"), ("other.pem", "", "")),
     ],
 )
-def test_a_peer_that_says_nothing_of_tls_is_called_with_our_own(peer: Peer, uses: tuple[str, str, str]) -> None:
+def test_a_peer_that_says_nothing_of_tls_is_called_with_our_own(peer: Location, uses: tuple[str, str, str]) -> None:
     found = peer.or_by(OURS)
     assert (found.certificate, found.key, found.trusted) == uses
     assert (found.url, found.name) == (peer.url, peer.name)

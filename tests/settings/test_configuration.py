@@ -9,8 +9,9 @@ from typing import Any, get_type_hints
 import pytest
 
 from xds.errors import Unusable
+from xds.settings.access import Sender
 from xds.settings.configuration import load
-from xds.settings.sections import SECTIONS, TABLES, NamedDomain, Peer, Sender, Settings, flat
+from xds.settings.sections import SECTIONS, TABLES, Location, NamedDomain, Settings, flat
 
 
 @pytest.fixture
@@ -151,8 +152,8 @@ def test_peers_are_urls_or_tables_by_oid(file: Path) -> None:
         '[imaging_sources."1.2.4"]\nurl = "https://b/source"\ntrusted = "ca.pem"\n'
     )
     loaded = load(file, {})
-    assert loaded.settings.repositories == {"1.2.3": Peer("https://a/repository")}
-    assert loaded.settings.imaging_sources == {"1.2.4": Peer("https://b/source", trusted="ca.pem")}
+    assert loaded.settings.repositories == {"1.2.3": Location("https://a/repository")}
+    assert loaded.settings.imaging_sources == {"1.2.4": Location("https://b/source", trusted="ca.pem")}
     assert loaded.sources == {"repositories.1.2.3": "file", "imaging_sources.1.2.4": "file"}
     assert dict(flat(loaded.settings))["repositories.1.2.3"] == "https://a/repository"
 

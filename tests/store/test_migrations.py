@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from tests.builders import a_submission
+from tests.queries.desks import questions
 from xds.errors import Unusable
 from xds.store import tables
 from xds.store.deployment import migrate
@@ -41,9 +45,30 @@ def test_every_table_of_a_patient_has_the_patient_key_first_and_is_partitioned_b
         "submission_set",
         "folder",
         "association",
+        "directive",
     }
     assert all(next(iter(t.primary_key.columns)).name == "patient_key" for t in ours)
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             count = connection.scalar(sa.text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'folder'::regclass"))
         assert count == tables.PARTITIONS
+
+
+def test_what_was_registered_before_says_whose_it_is_afterwards(tmp_path: Path) -> None:
+    """As entries that are registered now: by the sourceId of their set, and their authors' institutions."""
+    with questions(tmp_path) as desk:
+        desk.register(a_submission())
+        with desk.engine.begin() as connection:
+            rows = sa.select(tables.document_entry_value).where(
+                tables.document_entry_value.c.attribute.in_(("sourceId", "authorInstitution"))
+            )
+            before = connection.execute(rows).all()
+            connection.execute(sa.delete(tables.document_entry_value).where(
+                tables.document_entry_value.c.attribute.in_(("sourceId", "authorInstitution"))
+            ))  # fmt: skip
+            for gone in ("override", "directive", "peer"):
+                connection.execute(sa.text(f"DROP TABLE {gone}"))
+            connection.execute(sa.text("ALTER TABLE document DROP COLUMN facts"))
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+            migrate(connection)
+            assert {tuple(row) for row in connection.execute(rows)} == {tuple(row) for row in before} != set()

@@ -1,10 +1,11 @@
 """A gunicorn of our worker around an application that gives a body back; a process of its own.
 
-``python -m tests.wire.echoing PORT PACE``, the pace as JSON.
+``python -m tests.wire.echoing PORT PACE [OPTIONS]``, the pace and gunicorn's options as JSON.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -14,24 +15,25 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from xds.wire.pace import Pace
+from xds.wire.peers import CERTIFICATE, KEY
 from xds.wire.shares import Shares
 from xds.wire.worker import Worker
 
 
 class _Echoing(BaseApplication):  # type: ignore[misc]
-    def __init__(self, port: int, pace: Pace) -> None:
-        self._port, self.pace, self.shares = port, pace, Shares()
-        super().__init__()
-
-    def load_config(self) -> None:
-        options = {
-            "bind": f"127.0.0.1:{self._port}",
+    def __init__(self, port: int, pace: Pace, options: Mapping[str, Any]) -> None:
+        self._options = {
+            "bind": f"127.0.0.1:{port}",
             "worker_class": Worker,
             "workers": int(os.environ.get("WORKERS", "1")),
             "control_socket_disable": True,
             "loglevel": "warning",
-        }
-        for key, value in options.items():
+        } | options
+        self.pace, self.shares = pace, Shares()
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._options.items():
             self.cfg.set(key, value)
 
     def load(self) -> Callable[..., Any]:
@@ -40,9 +42,17 @@ class _Echoing(BaseApplication):  # type: ignore[misc]
 
 def echo(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     body = environ["wsgi.input"].read()
-    start_response("200 OK", [("Content-Length", str(len(body))), ("X-Worker", str(os.getpid()))])
+    told = {
+        "Worker": os.getpid(),
+        "Certificate": hashlib.sha256(environ[CERTIFICATE]).hexdigest(),
+        "Key": environ[KEY],
+        "Scheme": environ["wsgi.url_scheme"],
+        "Address": environ["REMOTE_ADDR"],
+    }
+    headers = [("Content-Length", str(len(body))), *((f"X-{name}", str(value)) for name, value in told.items())]
+    start_response("200 OK", headers)
     return [body]
 
 
 if __name__ == "__main__":
-    _Echoing(int(sys.argv[1]), Pace(**json.loads(sys.argv[2]))).run()
+    _Echoing(int(sys.argv[1]), Pace(**json.loads(sys.argv[2])), json.loads((sys.argv[3:] or ["{}"])[0])).run()

@@ -25,7 +25,7 @@ from xds.wire.mllp import BEGIN, END, Frames, Listener, Malformed, send
 
 @contextmanager
 def listening(
-    answer: Callable[[bytes, str], bytes] = lambda data, _: b"ACK " + data, context: ssl.SSLContext | None = None,
+    answer: mllp.Answer = lambda data, *_: b"ACK " + data, context: ssl.SSLContext | None = None,
     passed: Callable[[int], None] = lambda _: None,
 ) -> Iterator[int]:  # fmt: skip
     going_on = threading.Event()
@@ -56,7 +56,7 @@ def ended(sock: socket.socket) -> bool:
 
 
 def test_a_message_is_answered() -> None:
-    with listening(lambda data, peer: data + peer.encode()) as port:
+    with listening(lambda data, peer, _: data + peer.encode()) as port:
         assert send("127.0.0.1", port, b"MSH|x") == b"MSH|x127.0.0.1"
 
 
@@ -223,7 +223,7 @@ def test_over_the_limit_of_connections_the_newest_is_closed(monkeypatch: pytest.
 
 
 def test_an_answer_that_fails_ends_its_connection_and_no_other() -> None:
-    def failing(data: bytes, _peer: str) -> bytes:
+    def failing(data: bytes, *_peer: object) -> bytes:
         if data == b"bad":
             raise RuntimeError
         return data
@@ -237,7 +237,7 @@ def test_an_answer_that_fails_ends_its_connection_and_no_other() -> None:
 def test_a_stop_lets_the_message_under_way_be_answered() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(data: bytes, _peer: str) -> bytes:
+    def slow(data: bytes, *_peer: object) -> bytes:
         begun.set()
         go_on.wait(5)
         return data

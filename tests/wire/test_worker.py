@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import selectors
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import getLogger
+from pathlib import Path
 
+import pytest
 from gunicorn.sock import TCPSocket
 
 from tests.conftest import wait_for
+from tests.hostile.certificates import Authority, Signed
 from tests.hostile.server import free_port
 from tests.sockets import unread
+from xds.wire.peers import Peer
 from xds.wire.shares import _ENTRY, Shares
 from xds.wire.worker import Worker
 
 
 @contextmanager
-def echoing(*, workers: int = 1, **pace: object) -> Iterator[int]:
+def echoing(*, workers: int = 1, options: Mapping[str, object] | None = None, **pace: object) -> Iterator[int]:
     """A server that gives bodies back, on the port that comes; it must stop soon when it is told to."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wire.echoing", str(port), json.dumps(pace)],
+        [sys.executable, "-m", "tests.wire.echoing", str(port), json.dumps(pace), json.dumps(options or {})],
         env={**os.environ, "WORKERS": str(workers)},
     )
     try:
-        wait_for(lambda: _listens(port), 20)
+        unix = str((options or {}).get("bind", "")).removeprefix("unix:")
+        wait_for(lambda: Path(unix).is_socket() if unix else _listens(port), 20)
         yield port
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
@@ -130,3 +138,126 @@ def _workers(port: int) -> int:
             stack.callback(connection.close)
             found.add(_worker(connection))
         return len(found)
+
+
+# Over TLS, and in the process that a connection is handed to.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def peer(authority: Authority) -> Signed:
+    return authority.signed("peer")
+
+
+def tls(authority: Authority) -> dict[str, object]:
+    node = authority.signed("node")
+    return {"certfile": node.certificate, "keyfile": node.key, "do_handshake_on_connect": False,
+            "ca_certs": authority.trusted, "cert_reqs": 2}  # fmt: skip
+
+
+def told(port: int, path: str, authority: Authority, peer: Signed) -> dict[str, str]:
+    """What the application is told of a peer that calls by TLS."""
+    context = ssl.create_default_context(cafile=authority.trusted)
+    context.load_cert_chain(peer.certificate, peer.key)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+    connection.request("POST", path, b"body")
+    reply = connection.getresponse()
+    assert (reply.status, reply.read()) == (200, b"body")
+    connection.close()
+    return {key: value for key, value in reply.getheaders() if key.startswith("X-")}
+
+
+def test_the_application_is_told_who_the_peer_is_by_whichever_process_it_is_served(
+    authority: Authority, peer: Signed, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "images.sock")
+    images = echoing(takes_handed=True, options={"bind": f"unix:{path}", "keepalive": 0})
+    with images, echoing(images_socket=path, options=tls(authority)) as port:
+        here, there, again = (told(port, path, authority, peer) for path in ("/", "/wado", "/%64icomweb/studies"))
+    der = ssl.PEM_cert_to_DER_cert(Path(peer.certificate).read_text())
+    assert here["X-Certificate"] == hashlib.sha256(der).hexdigest()
+    assert (here["X-Key"], here["X-Scheme"], here["X-Address"]) == (Peer("", der).key, "https", "127.0.0.1")
+    assert here.pop("X-Worker") != there.pop("X-Worker") == again.pop("X-Worker")
+    assert here == there == again
+
+
+def test_without_a_certificate_none_is_told() -> None:
+    with echoing() as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/", b"x", {"X-Forwarded-Client-Cert": "mine"})
+        reply = connection.getresponse()
+        reply.read()
+        connection.close()
+    assert reply.headers["X-Certificate"] == hashlib.sha256(b"").hexdigest()
+    assert (reply.headers["X-Key"], reply.headers["X-Scheme"]) == ("127.0.0.1", "http")
+
+
+def test_a_folded_header_is_refused() -> None:
+    """RFC 9112: 5.2; two servers in a row may read it in two ways."""
+    with echoing() as port, socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\nContent-Length: 0\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 400"
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+
+def test_who_has_waited_long_for_a_place_is_told_to_come_again() -> None:
+    with (
+        echoing(upload_threads=1, share=1.0, wait_seconds=0.5) as port,
+        socket.create_connection(("127.0.0.1", port), 10) as first,
+        socket.create_connection(("127.0.0.1", port), 10) as second,
+    ):
+        first.sendall(UPLOAD)
+        wait_for(lambda: unread(first) == 0)
+        second.sendall(UPLOAD)
+        assert second.recv(4096).startswith(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: ")
+        first.sendall(b"x" * 1_000_000)
+        assert first.recv(12) == b"HTTP/1.1 200"
+
+
+def test_whether_the_node_is_well_is_answered_though_no_other_thread_is_free() -> None:
+    with echoing(upload_threads=1, share=1.0, options={"threads": 1}) as port, contextlib.ExitStack() as stack:
+        for sender in (b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sender)
+        for path in ("/healthz", "/readyz", "/%68ealthz"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", path)
+            assert connection.getresponse().status == 200
+            connection.close()
+
+
+def test_a_request_that_takes_longer_than_any_may_is_broken_off() -> None:
+    with echoing(request_seconds=1.0) as port, socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(UPLOAD)
+        sock.settimeout(0.05)
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 20:
+                sock.sendall(b"x" * 10_000 if time.monotonic() - started < 0.5 else b"x")
+                with contextlib.suppress(TimeoutError):
+                    assert sock.recv(1) == b""
+                    break
+        assert time.monotonic() - started < 10
+
+
+def test_what_tls_has_read_ahead_of_a_request_is_a_request_too(authority: Authority, peer: Signed) -> None:
+    """Two requests in one record: the second makes no socket readable."""
+    context = ssl.create_default_context(cafile=authority.trusted)
+    context.load_cert_chain(peer.certificate, peer.key)
+    with (
+        echoing(options=tls(authority)) as port,
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as sock,
+    ):
+        one = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000
+        sock.sendall(one * 3)
+        data = b""
+        while data.count(b"HTTP/1.1 200") < 3 or not data.endswith(b"x" * 70_000):
+            data += sock.recv(65536)
+        assert data.count(b"x" * 70_000) == 3

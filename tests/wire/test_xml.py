@@ -12,7 +12,7 @@ import pytest
 from lxml import etree
 
 from xds.wire import xml
-from xds.wire.xml import DEPTH_LIMIT, NotXml, name, parse, schema, schema_errors
+from xds.wire.xml import DEPTH_LIMIT, ELEMENTS, NotXml, name, parse, schema, schema_errors
 
 T = TypeVar("T")
 
@@ -124,3 +124,55 @@ def test_each_thread_is_told_of_its_own_element() -> None:
         return True
 
     assert in_threads(errors) == [True] * 8
+
+
+MANY = ELEMENTS + 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<x>" + b"<a/>" * MANY + b"</x>",
+        b"<x>" + b"<a></a>" * MANY + b"</x>",
+        b"<x>" + b'<a b="" c="" d=""/>' * (MANY // 3 + 1) + b"</x>",
+        b"<x>" + b'<a xmlns:b="u" xmlns:c="v"/>' * (MANY // 2 + 1) + b"</x>",
+        b"<x " + b" ".join(b"a%d='>'" % number for number in range(MANY)) + b"/>",
+        b"<x>" + LONG.encode() + b"<a/>" * MANY + b"</x>",
+        ("<x>" + "<a/>" * MANY + "</x>").encode("utf-16"),
+        b'<?xml version="1.0" encoding="UTF-7"?><x>' + b"+ADw-a/+AD4-" * MANY + b"</x>",
+        b"<!-- --><?a b?><x>" + b"<a/>" * MANY,
+    ],
+    ids=[
+        "elements",
+        "in pairs",
+        "attributes",
+        "namespaces",
+        "in one tag",
+        "after a long text",
+        "UTF-16",
+        "UTF-7",
+        "cut",
+    ],
+)
+def test_too_many_elements_or_attributes_are_not_taken(data: bytes) -> None:
+    with pytest.raises(NotXml, match=r"more than \d+|over \d+ bytes"):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<x>" + b'<a b="c"/>' * (ELEMENTS - 1) + b"</x>",
+        b"<x>" + b"&lt;a b='c'/&gt;" * MANY + b"</x>",
+        b"<x>" + b"<!-- a='b' -->" * MANY + b"<?a b='c'?>" * MANY + b"</x>",
+        b"<x>" + b"<![CDATA[<a b=''/>]]>" * MANY + b"</x>",
+        b"<?xml version='1.0' encoding='UTF-7'?><x/>",
+    ],
+    ids=["just as many", "text", "comments", "CDATA", "UTF-7"],
+)
+def test_what_only_looks_like_too_many_elements_is_taken(data: bytes) -> None:
+    assert parse(data).tag == "x"
+
+
+def test_an_answer_that_was_asked_for_may_have_more_elements() -> None:
+    assert len(parse(b"<x>" + b"<a/>" * MANY + b"</x>", most=None)) == MANY

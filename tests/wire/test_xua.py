@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from lxml import etree
 
 from tests.assertions import AUDIENCE, ISSUER, Claims, an_issuer, signed, unsigned
+from xds.wire.assertion import BEARER, HOLDER_OF_KEY, Code
 from xds.wire.faults import Fault, SecurityFault
+from xds.wire.saml_conditions import Bringing, Demands
 from xds.wire.xml import NAMESPACES, Element, name
-from xds.wire.xua import Code, Trust
+from xds.wire.xua import Trust
 
 SAML = "{urn:oasis:names:tc:SAML:2.0:assertion}"
 
 
-def trust(*, required: bool = False, audiences: tuple[str, ...] = (AUDIENCE,)) -> Trust:
-    return Trust([an_issuer("another").certificate, an_issuer().certificate], audiences, required=required)
+def trust(
+    *, required: bool = False, audiences: tuple[str, ...] = (AUDIENCE,), used: list[str] | None = None,
+    methods: tuple[str, ...] = (BEARER, HOLDER_OF_KEY),
+) -> Trust:  # fmt: skip
+    """``used``: what was used, and may be but once."""
+
+    def once(key: str, _until: datetime) -> bool:
+        assert used is not None
+        used.append(key)
+        return used.count(key) == 1
+
+    certificates = [an_issuer("another").certificate, an_issuer().certificate]
+    demands = Demands(frozenset(audiences), methods=frozenset(methods))
+    return Trust(certificates, demands, required=required, once=None if used is None else once)
 
 
 def header(*assertions: bytes) -> Element:
@@ -29,9 +48,11 @@ def header(*assertions: bytes) -> Element:
     return block
 
 
-def refused(given: Element | None, trust_: Trust | None = None, now: datetime | None = None) -> SecurityFault:
+def refused(
+    given: Element | None, trust_: Trust | None = None, now: datetime | None = None, bringing: Bringing | None = None
+) -> SecurityFault:
     with pytest.raises(Fault) as fault:
-        (trust_ or trust()).asserted(given, now)
+        (trust_ or trust()).asserted(given, now, bringing)
     assert b"wsse:" in etree.tostring(fault.value.element())
     assert not any(word in fault.value.reason for word in ("anna", "Meier"))
     (subcode,) = fault.value.subcodes
@@ -43,9 +64,12 @@ def test_a_good_assertion_says_who_asks_in_which_role_and_for_what() -> None:
     found = trust().asserted(header(signed()))
     assert found is not None
     assert found.user_name == f"am<anna.meier@{ISSUER}>"
-    assert (found.subject_id, found.organisation, found.organisation_id) == (
-        "Dr. Anna Meier", "North Hospital", "urn:oid:1.2.3.9"
+    assert (found.subject_id, found.organisations, found.organisation_ids) == (
+        "Dr. Anna Meier", ("North Hospital",), ("urn:oid:1.2.3.9",)
     )  # fmt: skip
+    assert (found.id, found.method) == ("_a1", BEARER)
+    assert found.until is not None
+    assert timedelta(seconds=290) < found.until - datetime.now(UTC) < timedelta(seconds=310)
     assert found.roles == (Code("223366009", "2.16.840.1.113883.6.96", "SNOMED_CT", "Radiologist"),)
     assert found.purposes == (Code("TREATMENT", "2.16.840.1.113883.1.11.20448", "PurposeOfUse", "Treatment"),)
 
@@ -67,7 +91,7 @@ def test_an_issuer_with_certificates_of_its_own_is_believed_by_these_alone(
     issuer: str, by: str, believed: bool
 ) -> None:
     own = {ISSUER: [an_issuer("own").certificate]}
-    bound = Trust([an_issuer("idp").certificate], (AUDIENCE,), required=False, issuers=own)
+    bound = Trust([an_issuer("idp").certificate], Demands(frozenset({AUDIENCE})), required=False, issuers=own)
     assertion = header(signed(Claims(issuer=issuer, by=an_issuer(by))))
     if believed:
         assert bound.asserted(assertion)
@@ -84,7 +108,13 @@ def test_an_audience_is_not_looked_at_where_none_is_set() -> None:
     (Claims(audience="https://elsewhere.example"), SecurityFault.FAILED_AUTHENTICATION),
     (Claims(end=-120), SecurityFault.MESSAGE_EXPIRED),
     (Claims(begin=120), SecurityFault.MESSAGE_EXPIRED),
-    (Claims(method="holder-of-key"), SecurityFault.UNSUPPORTED_SECURITY_TOKEN),
+    (Claims(method="sender-vouches"), SecurityFault.UNSUPPORTED_SECURITY_TOKEN),
+    # Without a key that the connection shows, holder-of-key is nobody's word; it was not supported at all once.
+    (Claims(method="holder-of-key"), SecurityFault.FAILED_AUTHENTICATION),
+    (Claims(end=901), SecurityFault.FAILED_AUTHENTICATION),
+    (Claims(condition='<x:Odd xmlns:x="urn:x"/>'), SecurityFault.INVALID_SECURITY_TOKEN),
+    (Claims(condition="<saml:Condition/>"), SecurityFault.INVALID_SECURITY_TOKEN),
+    (Claims(confirmation=""), SecurityFault.INVALID_SECURITY_TOKEN),
     (Claims(user=""), SecurityFault.INVALID_SECURITY_TOKEN),
     (Claims(issuer=""), SecurityFault.INVALID_SECURITY_TOKEN),
 ])  # fmt: skip
@@ -185,6 +215,10 @@ def test_two_assertions_and_other_tokens_are_refused() -> None:
     lambda text: text.replace("NotOnOrAfter=", "Ignored=", 2),
     lambda text: text.replace("saml:AuthnStatement", "saml:Other"),
     lambda text: text.replace('NotBefore="', 'NotBefore="never'),
+    lambda text: text.replace("IssueInstant=", "Ignored="),
+    lambda text: re.sub('NotOnOrAfter="[^"]*"', 'NotOnOrAfter="2099-W01-1"', text),
+    lambda text: re.sub('NotOnOrAfter="[^"]*"', 'NotOnOrAfter="9999-12-31T23:59:59-23:59"', text),
+    lambda text: text.replace("<saml:Conditions ", '<saml:Conditions Odd="1" '),
 ])  # fmt: skip
 def test_an_assertion_that_lacks_what_it_needs_is_refused(
     spoil: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
@@ -195,7 +229,111 @@ def test_an_assertion_that_lacks_what_it_needs_is_refused(
 
 
 def test_an_assertion_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xds.wire.xua.ATTRIBUTES", 3)
+    monkeypatch.setattr("xds.wire.assertion.ATTRIBUTES", 3)
     assert refused(header(signed())) is SecurityFault.INVALID_SECURITY_TOKEN
-    monkeypatch.setattr("xds.wire.xua.BYTES", 100)
+    monkeypatch.setattr("xds.wire.saml_signature.BYTES", 100)
     assert refused(header(signed())) is SecurityFault.INVALID_SECURITY_TOKEN
+
+
+def test_the_longest_life_is_counted_from_the_issue_and_a_shorter_confirmation_is_what_counts() -> None:
+    assert trust().asserted(header(signed(Claims(begin=0, end=899))))
+    hours = Claims(begin=-4 * 3600, end=600)
+    assert refused(header(signed(hours))) is SecurityFault.FAILED_AUTHENTICATION
+    short = Claims(end=40_000, confirmation='NotOnOrAfter="{short}"')
+    found = trust().asserted(header(signed(short)))
+    assert found is not None
+    assert found.until is not None
+    assert found.until - datetime.now(UTC) < timedelta(minutes=5)
+
+
+def test_what_may_be_used_once_is_refused_the_second_time_and_where_nothing_can_be_kept() -> None:
+    used: list[str] = []
+    keeping, once = trust(used=used), Claims(condition="<saml:OneTimeUse/>")
+    assert keeping.asserted(header(signed(once)))
+    assert refused(header(signed(once)), keeping) is SecurityFault.FAILED_AUTHENTICATION
+    assert keeping.asserted(header(signed(Claims(condition="<saml:OneTimeUse/>", id="_a2"))))
+    assert refused(header(signed(once)), trust()) is SecurityFault.FAILED_AUTHENTICATION
+    assert len(set(used)) == 2
+
+
+def test_what_is_refused_for_another_reason_is_not_used_up() -> None:
+    used: list[str] = []
+    refused(
+        header(signed(Claims(condition="<saml:OneTimeUse/>", audience="https://elsewhere.example"))), trust(used=used)
+    )
+    assert used == []
+
+
+def test_a_restriction_of_proxies_binds_others() -> None:
+    assert trust().asserted(header(signed(Claims(condition='<saml:ProxyRestriction Count="0"/>'))))
+
+
+END = 'NotOnOrAfter="{end}"'
+
+
+@pytest.mark.parametrize(("data", "holds"), [
+    (f'Recipient="https://here.example/registry" {END}', True),
+    (f'Recipient="{AUDIENCE}" {END}', True),
+    (f'Recipient="https://another.example/registry" {END}', False),
+    (f'Recipient="" {END}', False),
+    (f'Address="10.1.2.3" {END}', True),
+    (f'Address="::ffff:10.1.2.3" {END}', True),
+    (f'Address="10.9.9.9" {END}', False),
+    (f'Address="pacs.example" {END}', False),
+    (f'Address="" {END}', False),
+])  # fmt: skip
+def test_an_assertion_for_another_recipient_or_address_is_refused(data: str, holds: bool) -> None:
+    assertion, came = header(signed(Claims(confirmation=data))), Bringing("https://here.example/registry", "10.1.2.3")
+    if holds:
+        assert trust().asserted(assertion, bringing=came)
+    else:
+        assert refused(assertion, bringing=came) is SecurityFault.FAILED_AUTHENTICATION
+
+
+def test_a_peer_brings_only_what_the_issuers_say_that_it_may_speak_for() -> None:
+    assertion = header(signed())
+    assert trust().asserted(assertion, bringing=Bringing(issuers=frozenset({ISSUER})))
+    for issuers in (frozenset[str](), frozenset({OTHER})):
+        came = Bringing(issuers=issuers)
+        assert refused(assertion, bringing=came) is SecurityFault.FAILED_AUTHENTICATION
+
+
+@pytest.mark.parametrize("by", ["certificate", "RSA key"])
+def test_an_assertion_of_a_keys_holder_is_worth_something_over_a_connection_of_that_key_alone(by: str) -> None:
+    named, key = a_certificate_info() if by == "certificate" else an_rsa_info()
+    assertion = header(signed(Claims(method="holder-of-key", confirmation=END, key_info=named)))
+    found = trust().asserted(assertion, bringing=Bringing(key_sha256=key))
+    assert found is not None
+    assert found.method == HOLDER_OF_KEY
+    for other in ("", "0" * 64):
+        assert refused(assertion, bringing=Bringing(key_sha256=other)) is SecurityFault.FAILED_AUTHENTICATION
+
+
+def test_where_only_holders_of_keys_are_believed_a_bearer_is_not() -> None:
+    assert refused(header(signed()), trust(methods=(HOLDER_OF_KEY,))) is SecurityFault.UNSUPPORTED_SECURITY_TOKEN
+
+
+def test_of_several_confirmations_one_that_holds_is_enough() -> None:
+    both = Claims(confirmation=f'Address="10.9.9.9" {END}', more=f'<saml:SubjectConfirmation Method="{BEARER}">'
+                  f"<saml:SubjectConfirmationData {END}/></saml:SubjectConfirmation>")  # fmt: skip
+    assert trust().asserted(header(signed(both)), bringing=Bringing(address="10.1.2.3"))
+
+
+def a_certificate_info() -> tuple[str, str]:
+    """KeyInfo of a client's certificate, and SHA-256 of its key."""
+    certificate = an_issuer("client").certificate
+    text = base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
+    return f"<ds:X509Data><ds:X509Certificate>{text}</ds:X509Certificate></ds:X509Data>", spki(certificate.public_key())
+
+
+def an_rsa_info() -> tuple[str, str]:
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    numbers = key.public_numbers()
+    modulus, exponent = (base64.b64encode(n.to_bytes(256)).decode() for n in (numbers.n, numbers.e))
+    value = f"<ds:Modulus>{modulus}</ds:Modulus><ds:Exponent>{exponent}</ds:Exponent>"
+    return f"<ds:KeyValue><ds:RSAKeyValue>{value}</ds:RSAKeyValue></ds:KeyValue>", spki(key)
+
+
+def spki(key: Any) -> str:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()

@@ -10,8 +10,9 @@ from typing import TypeAlias
 from xds.errors import Unusable
 from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
 from xds.rules.tolerances import TOLERANCES
-from xds.settings.sections import Sender
-from xds.wire.http import HttpRequest, attributes
+from xds.settings.access import Sender
+from xds.wire.certificates import Name, NotACertificate, name_of
+from xds.wire.http import HttpRequest
 from xds.wire.xml import Element, name
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,15 +33,13 @@ UNKNOWN = Known()
 @dataclass(frozen=True, slots=True)
 class _Marks:
     known: Known
-    certificates: tuple[frozenset[tuple[str, str]], ...]
+    subjects: tuple[Name, ...]
     networks: tuple[_Network, ...]
     source_ids: frozenset[str]
 
     def met(self, request: HttpRequest, source_id: str) -> bool:
-        if self.certificates:
-            subject = attributes(request.peer_certificate)
-            if not any(wanted <= subject for wanted in self.certificates):
-                return False
+        if self.subjects and (request.certificate is None or request.certificate.subject not in self.subjects):
+            return False
         if self.networks and not _within(request.remote_address, self.networks):
             return False
         return not self.source_ids or source_id in self.source_ids
@@ -75,9 +74,10 @@ def _marks(name_: str, sender: Sender) -> _Marks:
         networks = tuple(map(ipaddress.ip_network, sender.addresses))
     except ValueError:
         raise Unusable(f"{dotted}.addresses: each is an IP address, or a network such as 10.1.0.0/16") from None
-    subjects = tuple(map(attributes, sender.certificates))
-    if not all(subjects):
-        raise Unusable(f'{dotted}.certificates: each is of the form "CN=pacs.north, O=North"')
+    try:
+        subjects = tuple(map(name_of, sender.certificates))
+    except NotACertificate as problem:
+        raise Unusable(f"{dotted}.certificates: {problem}") from None
     known = Known(name_, sender.tolerate, sender.schema == "tolerant")
     return _Marks(known, subjects, networks, frozenset(sender.source_ids))
 

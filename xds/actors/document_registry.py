@@ -226,6 +226,10 @@ class DocumentRegistry:
             store.add_patient(patient_id)
         return patient_ids
 
+    def is_ours(self, patient_id: PatientId) -> bool:
+        """Whether an identifier is of an assigning authority of this affinity domain."""
+        return patient_id.authority in self._authorities
+
     def _ours(self, patient_ids: Iterable[PatientId], whose: str) -> list[PatientId]:
         found = [one for one in patient_ids if one.authority in self._authorities]
         if not found:

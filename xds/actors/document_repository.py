@@ -5,7 +5,7 @@ ITI TF-2: 3.41.4.1.3 (what it checks and adds), 3.43.4.2.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,9 +13,13 @@ from xds.actors.streams import Streams
 from xds.ebxml import rim
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata import from_ebxml
 from xds.metadata import vocabulary as v
+from xds.metadata.visible import Facts
 from xds.store.documents.folder import DocumentTable, Kept, NotReachable
 from xds.store.interface import Blobs
+from xds.store.registry.rows import facts_of
+from xds.store.registry.sql_reader import SqlReader
 from xds.store.work import Work
 from xds.wire.spool import Spooled
 
@@ -33,6 +37,7 @@ class Document:
     entry: rim.ExtrinsicObject
     unique_id: str
     spooled: Spooled
+    facts: Facts
 
 
 Register: TypeAlias = Callable[[rim.RegistryObjectList], tuple[Finding, ...]]
@@ -49,9 +54,10 @@ class DocumentRepository:
         *,
         remote: bool,
         streams: int,
+        share: float = 0.5,
     ) -> None:
         self.unique_id, self._blobs, self._remote = unique_id, blobs, remote
-        self.streams = Streams(streams)
+        self.streams = Streams(streams, share)
 
     def provide_and_register(
         self, objects: rim.RegistryObjectList, contents: Sequence[tuple[str, Spooled]], work: Work, register: Register
@@ -113,7 +119,7 @@ class DocumentRepository:
         spooled = document.spooled
         kept = Kept(
             document.unique_id, document.entry.mime_type, spooled.size_bytes, spooled.sha1, spooled.sha256,
-            state, submission, _identifier(document.entry, v.DOCUMENT_ENTRY_PATIENT_ID),
+            state, submission, _identifier(document.entry, v.DOCUMENT_ENTRY_PATIENT_ID), document.facts,
         )  # fmt: skip
         if table.add(kept):
             return True
@@ -149,6 +155,7 @@ class DocumentRepository:
             rule = "a Document without a DocumentEntry (ITI TF-2: 3.41.4.1.2)"
             findings.append(Finding(ErrorCode.MISSING_DOCUMENT_METADATA, rule, id_))
         documents, seen = [], set[str]()
+        sources = {_identifier(package, v.SUBMISSION_SET_SOURCE_ID) for package in objects.registry_packages} - {""}
         for entry in objects.extrinsic_objects:
             unique_id = _identifier(entry, v.DOCUMENT_ENTRY_UNIQUE_ID)
             if entry.id not in by_id:
@@ -162,10 +169,19 @@ class DocumentRepository:
                 findings.append(Finding(ErrorCode.REPOSITORY_DUPLICATE_UNIQUE_ID_IN_MESSAGE, unique_id, entry.id))
             seen.add(unique_id)
             findings += _mismatches(entry, by_id[entry.id])
-            documents.append(Document(self._filled(entry, by_id[entry.id]), unique_id, by_id[entry.id]))
+            filled = self._filled(entry, by_id[entry.id])
+            documents.append(Document(filled, unique_id, by_id[entry.id], self._facts(filled, sources)))
         if findings:
             raise Refused(findings)
         return documents
+
+    def _facts(self, entry: rim.ExtrinsicObject, sources: Collection[str]) -> Facts:
+        """What decisions ask of a document: whose it is; the rest the registry knows, where that is in this process."""
+        own = {"sourceId": frozenset(sources)}
+        if not self._remote:
+            return Facts({}, own)
+        read, _ = from_ebxml.document_entry(entry)
+        return facts_of(read, sources) if read is not None else Facts({}, own)
 
     def _filled(self, entry: rim.ExtrinsicObject, spooled: Spooled) -> rim.ExtrinsicObject:
         ours: Mapping[str, str] = {
@@ -193,8 +209,9 @@ class DocumentRepository:
         Raises:
             Refused: the document store does not answer.
         """
-        with work.reading() as (_, table):
+        with work.reading() as (registry, table):
             found = [self._known(request, table) for request in requests]
+            found = self._seen(found, requests, registry)
         kept = [one for one in found if isinstance(one, Kept)]
         try:
             there = iter(self._blobs.holding([(one.sha256, one.size_bytes) for one in kept]))
@@ -208,13 +225,33 @@ class DocumentRepository:
             for one in found
         ]
 
+    def _seen(
+        self, found: Sequence[Kept | Finding], requests: Sequence[DocumentRequest], registry: SqlReader
+    ) -> list[Kept | Finding]:
+        """The same, with what who asks may not see as absent as what is not there."""
+        if registry.sees_everything:
+            return list(found)
+        there = {one.document_unique_id: one for one in found if isinstance(one, Kept)}
+        seen = {one.unique_id for one in registry.documents_by_unique_id(there)}
+        if self._remote:  # what its metadata were as they came, and what its patient wants
+            wants = {id_: registry.wants_of(one.patient_id) for id_, one in there.items()}
+            seen = {id_ for id_, one in there.items() if wants[id_].shows(self._as_kept(one))}
+        return [
+            one if isinstance(one, Finding) or one.document_unique_id in seen else _absent(request)
+            for one, request in zip(found, requests, strict=True)
+        ]
+
+    def _as_kept(self, kept: Kept) -> Facts:
+        own = {"unique_id": kept.document_unique_id, "repository_unique_id": self.unique_id}
+        return replace(kept.facts, single={**kept.facts.single, **own})
+
     def _known(self, request: DocumentRequest, table: DocumentTable) -> Kept | Finding:
         if request.repository_unique_id != self.unique_id:
             rule = f"{request.repository_unique_id[:64]} is not this repository, which is {self.unique_id}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, request.document_unique_id)
         kept = table.find(request.document_unique_id)
         if kept is None:
-            return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
+            return _absent(request)
         return kept
 
     def remove(self, requests: Sequence[DocumentRequest], work: Work) -> list[str | Finding]:
@@ -222,8 +259,11 @@ class DocumentRepository:
 
         Bytes that another entry has too stay; those that none has any more go with the next sweep.
         """
+        change = work.access.change
         with work.reading() as (_, table):
             found = [self._known(request, table) for request in requests]
+        theirs = [isinstance(one, Finding) or change.shows(self._as_kept(one)) for one in found]
+        found = [one if fine else _absent(request) for one, fine, request in zip(found, theirs, requests, strict=True)]
         return [self._removed(one, work) if isinstance(one, Kept) else one for one in found]
 
     def _removed(self, kept: Kept, work: Work) -> str | Finding:
@@ -239,6 +279,11 @@ class DocumentRepository:
     def chunks(self, kept: Kept) -> Iterator[bytes]:
         """A document's bytes, checked on the way (see ``Blobs.chunks``)."""
         return self._blobs.chunks(kept.sha256, kept.size_bytes)
+
+
+def _absent(request: DocumentRequest) -> Finding:
+    """What is not here, and what is withheld, are answered alike."""
+    return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
 
 
 def _identifier(item: rim.RegistryObject, scheme: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,6 +32,11 @@ AT_ONCE = 8
 """Instances of one request that are fetched from an archive elsewhere at once."""
 
 
+def _but(find: Find, withheld: Collection[str]) -> Find:
+    """What finds instances, but none of some studies."""
+    return lambda study, series, instance: None if study in withheld else find(study, series, instance)
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """An instance that can be given: its size is known, its bytes are opened when they are sent."""
@@ -46,13 +51,15 @@ class Instance:
 class ImagingDocumentSource:
     """One source, by its Retrieve Location UID; its archive may be absent, and then it has nothing."""
 
-    def __init__(self, retrieve_location_uid: str, archive: Archive | None, *, streams: int) -> None:
+    def __init__(
+        self, retrieve_location_uid: str, archive: Archive | None, *, streams: int, share: float = 0.5
+    ) -> None:
         self.retrieve_location_uid, self._archive = retrieve_location_uid, archive
-        self.streams = Streams(streams)
+        self.streams = Streams(streams, share)
         self._broken: set[str] = set()
 
-    def retrieve(self, request: ImagingRequest) -> list[Instance | Finding]:
-        """For each instance asked for, what can be given, or why it cannot.
+    def retrieve(self, request: ImagingRequest, withheld: Collection[str] = ()) -> list[Instance | Finding]:
+        """For each instance asked for, what can be given, or why it cannot; of ``withheld`` studies there is none.
 
         Raises:
             Refused: the request as a whole cannot be answered.
@@ -70,9 +77,10 @@ class ImagingDocumentSource:
         syntaxes = request.transfer_syntax_uids
         if self._archive is None or not self._archive.is_elsewhere or len(request.instances) == 1:
             find = self._finder(request.instances)
+            find = _but(find, withheld)
             return [self._instance(instance, syntaxes, find) for instance in request.instances]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            find = self._archive.find
+            find = _but(self._archive.find, withheld)
             return list(pool.map(lambda instance: self._instance(instance, syntaxes, find), request.instances))
 
     def _finder(self, requests: Sequence[InstanceRequest]) -> Find:

@@ -47,6 +47,8 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     others = {earlier.patient_key for earlier in _before(ids, store.references())}
     store.lock_patients({key for _, key in store.kinds_of(ids).values()} | others)
     kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
+    for id_ in store.not_theirs(kinds):  # to who may not remove it, it is not there
+        del kinds[id_]
     touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
     around = list({association.entry_uuid: association for association in touched}.values())
     alone = list(_left_alone(ids, around, store))

@@ -61,6 +61,9 @@ class Outside:
         inside = {item.entry_uuid for item in submission.objects()}
         self._inside = inside
         ends = ends_outside(submission)
+        replaced = {a.target for a in submission.associations if a.type in REPLACING} & ends
+        # What its sender may not see, or replaces and may not, is as absent to them as what is not registered.
+        ends -= store.withheld(ends) | store.not_theirs(replaced)
         self._kinds = store.kinds_of([*ends, *(item.entry_uuid for item in submission.objects())])
         self._documents = {d.entry_uuid: d for d in store.documents_by_uuid(ends)}
         self._folders = {f.entry_uuid: f for f in store.folders_by_uuid(ends)}

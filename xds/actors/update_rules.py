@@ -92,6 +92,8 @@ class Checking:
             yield wrong(code, f"logicalID must be that of a registered object ({CLAUSE})")
             return
         current = self._store.latest_of(lid)
+        if current is not None and self._store.not_theirs([current.entry_uuid]):
+            current = None  # to who may not change it, it is not there
         if current is None or (current.kind is Kind.FOLDER) != isinstance(item, Folder):
             code = ErrorCode.UNRESOLVED_REFERENCE if self._restricted else ErrorCode.METADATA_VERSION
             yield wrong(code, f"logicalID is not registered ({CLAUSE})")
@@ -131,6 +133,8 @@ class Checking:
             return Finding(code, f"{rule} ({CLAUSE})", operation.trigger.target)
 
         target = target_of(self._store, operation.trigger.target)
+        if target is not None and self._store.not_theirs([target.entry_uuid]):
+            target = None  # to who may not change it, it is not there
         known = {status.value for status in AvailabilityStatus}
         if operation.original not in known or operation.new not in known or operation.original == operation.new:
             yield wrong(
@@ -162,7 +166,8 @@ class Checking:
         if item.source == item.target:
             yield wrong(ErrorCode.METADATA_UPDATE, "its ends are two")
         superseded = {o.item.logical_id for o in self._operations if isinstance(o, NewVersion)}
-        ends = [target_of(self._store, item.source), target_of(self._store, item.target)]
+        absent = self._store.withheld([item.source, item.target])
+        ends = [None if end in absent else target_of(self._store, end) for end in (item.source, item.target)]
         if any(end is not None and (end.logical_id or end.entry_uuid) in superseded for end in ends):
             yield wrong(ErrorCode.METADATA_UPDATE, "an end has a new version in the message, which is given its own")
         for end in ends:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from xds.archives.helpers import Helpers
@@ -18,6 +20,7 @@ from xds.archives.interface import Gone, Held, Progress, Ready, Refreshed
 from xds.archives.making import transcoded
 from xds.archives.ready import ReadyFile
 from xds.archives.same import is_same
+from xds.archives.senders import StoredBy
 from xds.archives.spool import Spool
 from xds.imaging import part10, text
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
@@ -31,6 +34,7 @@ INCOMING = ".incoming"
 """Folder in the tree's root of what is still arriving; not the archive's."""
 
 _BATCH = 200
+_LOCKS = 64  # files by which studies are locked
 
 
 class FolderArchive:
@@ -64,6 +68,7 @@ class FolderArchive:
         self.root = folder.resolve(strict=True)
         self._zone, self._fallback = zone, fallback_character_set
         self._index = Index(index, self.root, made_of=f"{self.root}\n{fallback_character_set}")
+        self.stored_by = StoredBy(index.with_name(f"{index.stem}-stored-by"))
         self._spool = Spool(spool, spool_bytes)
         self._helpers = Helpers(helpers, seconds=decode_seconds)
 
@@ -132,6 +137,16 @@ class FolderArchive:
         """A new file of the tree, known at once."""
         self._index.store([self._entry(self._relative(path))])
 
+    @contextmanager
+    def alone_with(self, study_instance_uid: str) -> Iterator[None]:
+        """Nobody else puts anything into this study meanwhile."""
+        with self._index.alone(f"study-{zlib.crc32(study_instance_uid.encode()) % _LOCKS}"):
+            yield
+
+    def patients(self, study_instance_uid: str) -> list[Patient]:
+        """All whom the instances of a study show, those that are rejected too; none where there is no such study."""
+        return self._index.patients(study_instance_uid)
+
     def is_same(self, one: Path, other: Path) -> bool:
         """Whether two files are one instance in two encodings; see ``same.is_same``."""
         return is_same(one, other, self._spool, self._helpers)
@@ -157,7 +172,7 @@ class FolderArchive:
             return Entry(relative, size, -1, problem="changed while it was read")
         if isinstance(found, InstanceFacts):
             return Entry(relative, size, modified, sha256, found)
-        return Entry(relative, size, modified, sha256, rejects=found.sop_instance_uids)
+        return Entry(relative, size, modified, sha256, rejects=found.instances)
 
     def open(self, held: Held, transfer_syntaxes: Sequence[str]) -> Ready:
         path = f"{self.root}/{held.locator}"

@@ -22,7 +22,7 @@ from xds.archives.interface import Held
 from xds.imaging.instance import InstanceFacts
 from xds.imaging.manifest import Code, Patient, Request
 
-VERSION = 2
+VERSION = 3
 """Of the tables and of what the facts hold; another one is made anew."""
 
 _TABLES = """
@@ -35,14 +35,18 @@ CREATE TABLE files (
     series TEXT,
     instance TEXT,
     facts TEXT,
-    problem TEXT
+    problem TEXT,
+    patient TEXT
 ) WITHOUT ROWID;
 CREATE INDEX files_instance ON files (instance, series, study);
 CREATE INDEX files_study ON files (study, path) WHERE study IS NOT NULL;
+CREATE INDEX files_patient ON files (study, patient) WHERE study IS NOT NULL;
 CREATE INDEX files_problem ON files (path) WHERE problem IS NOT NULL;
-CREATE TABLE rejected (path BLOB NOT NULL, instance TEXT NOT NULL);
-CREATE INDEX rejected_instance ON rejected (instance);
+CREATE TABLE rejected (path BLOB NOT NULL, study TEXT NOT NULL, instance TEXT NOT NULL);
+CREATE INDEX rejected_instance ON rejected (instance, study);
 CREATE INDEX rejected_path ON rejected (path);
+CREATE VIEW kept AS SELECT * FROM files WHERE NOT EXISTS
+    (SELECT 1 FROM rejected WHERE rejected.instance = files.instance AND rejected.study = files.study);
 CREATE TABLE made_of (text TEXT NOT NULL);
 """
 
@@ -56,7 +60,7 @@ class Entry:
     modified_ns: int
     sha256: str | None = None
     facts: InstanceFacts | None = None
-    rejects: tuple[str, ...] = ()
+    rejects: tuple[tuple[str, str], ...] = ()  # Study and SOP Instance UIDs
     problem: str | None = None
 
 
@@ -138,8 +142,10 @@ class Index:
             for entry in entries:
                 key = os.fsencode(entry.path)
                 connection.execute("DELETE FROM rejected WHERE path = ?", (key,))
-                connection.execute("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?)", _row(entry))
-                connection.executemany("INSERT INTO rejected VALUES (?, ?)", ((key, uid) for uid in entry.rejects))
+                connection.execute("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?,?)", _row(entry))
+                connection.executemany(
+                    "INSERT INTO rejected VALUES (?, ?, ?)", ((key, *pair) for pair in entry.rejects)
+                )
 
     def remove(self, paths: Iterable[str]) -> None:
         """Take out entries, all or none."""
@@ -164,10 +170,8 @@ class Index:
         row = (
             self._connection()
             .execute(
-                "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM files"
-                " WHERE instance = ? AND series = ? AND study = ?"
-                " AND NOT EXISTS (SELECT 1 FROM rejected WHERE rejected.instance = files.instance)"
-                " ORDER BY path LIMIT 1",
+                "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM kept"
+                " WHERE instance = ? AND series = ? AND study = ? ORDER BY path LIMIT 1",
                 (instance, series, study),
             )
             .fetchone()
@@ -177,9 +181,8 @@ class Index:
     def members(self, study: str, series: str = "", instance: str = "") -> list[Held]:
         """The instances of a study that are not rejected, by series and number; of several files the first by path."""
         rows = self._connection().execute(
-            "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM files"
-            " WHERE study = ? AND (? = '' OR series = ?) AND (? = '' OR instance = ?)"
-            " AND NOT EXISTS (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY path",
+            "SELECT path, size, modified_ns, sha256, study, series, instance, facts FROM kept"
+            " WHERE study = ? AND (? = '' OR series = ?) AND (? = '' OR instance = ?) ORDER BY path",
             (study, series, series, instance, instance),
         )
         found: dict[str, tuple[tuple[int, int], Held]] = {}
@@ -192,27 +195,22 @@ class Index:
 
     def patient(self, study: str) -> Patient | None:
         """Whom one of the instances of a study shows."""
-        row = (
-            self._connection()
-            .execute("SELECT path, size, facts FROM files WHERE study = ? AND facts IS NOT NULL LIMIT 1", (study,))
-            .fetchone()
-        )
-        return None if row is None else self._facts(*row).patient
+        return next(iter(self.patients(study)), None)
+
+    def patients(self, study: str) -> list[Patient]:
+        """All whom the instances of a study show, those that are rejected too."""
+        statement = "SELECT DISTINCT patient FROM files WHERE study = ? AND patient IS NOT NULL"
+        return [Patient(**json.loads(patient)) for (patient,) in self._connection().execute(statement, (study,))]
 
     def study(self, study: str) -> list[InstanceFacts]:
         """The instances of a study that are not rejected, in order of path."""
-        rows = self._connection().execute(
-            "SELECT path, size, facts FROM files WHERE study = ? AND NOT EXISTS"
-            " (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY path",
-            (study,),
-        )
-        return [self._facts(*row) for row in rows]
+        statement = "SELECT path, size, facts FROM kept WHERE study = ? ORDER BY path"
+        return [self._facts(*row) for row in self._connection().execute(statement, (study,))]
 
     def fingerprints(self, study_instance_uid: str = "") -> list[tuple[str, str]]:
         """Every study, or the one, with how many files it has that are not rejected, and a digest of which."""
         rows = self._connection().execute(
-            "SELECT study, instance, sha256 FROM files WHERE study BETWEEN ? AND ? AND NOT EXISTS"
-            " (SELECT 1 FROM rejected WHERE rejected.instance = files.instance) ORDER BY study, instance, path",
+            "SELECT study, instance, sha256 FROM kept WHERE study BETWEEN ? AND ? ORDER BY study, instance, path",
             [study_instance_uid, study_instance_uid or "~"],
         )
         found: dict[str, tuple[int, Any]] = {}
@@ -232,7 +230,7 @@ class Index:
         rows = self._connection().execute(
             "SELECT path, problem FROM files WHERE problem IS NOT NULL UNION ALL"
             " SELECT path, 'taken back by a rejection note' FROM files"
-            " WHERE instance IN (SELECT instance FROM rejected) ORDER BY path"
+            " WHERE (instance, study) IN (SELECT instance, study FROM rejected) ORDER BY path"
         )
         return [(os.fsdecode(path), problem) for path, problem in rows]
 
@@ -285,4 +283,5 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         facts and facts.sop_instance_uid,
         kept and json.dumps(kept, ensure_ascii=False),
         entry.problem,
+        kept and json.dumps(kept["patient"], ensure_ascii=False),
     )

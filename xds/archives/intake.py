@@ -1,23 +1,26 @@
 """Instances taken into the folder of a site without an archive of its own, from STOW-RS and C-STORE.
 
 DICOM PS3.18: 10.5; PS3.4: B.2.  An instance is on disk and in the index before it is acknowledged; what is there
-already is never written over.
+already is never written over, and of a study that is there nobody else, and no other patient, changes what it shows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
 from xds.archives.folder import INCOMING, FolderArchive
 from xds.archives.interface import SpoolFull
+from xds.archives.senders import UNKNOWN, Sender, may_take_back
 from xds.imaging import reading, tags
+from xds.imaging.codes import KEY_OBJECT_SELECTION
 from xds.imaging.dicom import NotDicom, form, read_header
 from xds.imaging.elements import Malformed, first
-from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
+from xds.imaging.group import is_another
+from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_file
 from xds.imaging.manifest import Patient
 from xds.system.durable import sync_file, sync_folder
 
@@ -42,9 +45,16 @@ class NotTaken(Exception):
         self.reason, self.sop_class_uid, self.sop_instance_uid = reason, sop_class_uid, sop_instance_uid
 
 
+class AnothersStudy(NotTaken):
+    """It would change what another's study shows, or whose it is: a person decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A whole file that waits to be kept, and what it holds."""
+    """A whole file that waits to be kept, and what it holds.
+
+    ``rejects``: of a rejection note, the Study and SOP Instance UIDs that it takes back.
+    """
 
     path: Path
     sop_class_uid: str
@@ -52,6 +62,7 @@ class Arrived:
     series_instance_uid: str
     study_instance_uid: str
     patient: Patient
+    rejects: tuple[tuple[str, str], ...] = ()
 
     @property
     def patient_id(self) -> str:
@@ -62,12 +73,18 @@ class Arrived:
     def refused(self, reason: Reason, message: str) -> NotTaken:
         return NotTaken(reason, message, self.sop_class_uid, self.sop_instance_uid)
 
+    def anothers(self, message: str) -> AnothersStudy:
+        return AnothersStudy(Reason.NO_MATCH, message, self.sop_class_uid, self.sop_instance_uid)
+
 
 class Intake:
-    """What takes instances into one folder."""
+    """What takes instances into one folder.
 
-    def __init__(self, archive: FolderArchive) -> None:
-        self._archive, self._root = archive, archive.root
+    ``from_all``: instances of a study's own patient are taken from everybody, not only from who stored it.
+    """
+
+    def __init__(self, archive: FolderArchive, *, from_all: bool = False) -> None:
+        self._archive, self._root, self._from_all = archive, archive.root, from_all
 
     @property
     def incoming(self) -> Path:
@@ -84,28 +101,34 @@ class Intake:
             found = read_file(path)
         except NotAnInstance as problem:
             raise _named(path).refused(Reason.NOT_UNDERSTOOD, str(problem)) from None
-        arrived = _of(path, found) if isinstance(found, InstanceFacts) else _named(path)
+        arrived = _of(path, found) if isinstance(found, InstanceFacts) else _note(path, found)
         uids = (arrived.sop_class_uid, arrived.sop_instance_uid, arrived.series_instance_uid,
                 arrived.study_instance_uid)  # fmt: skip
         if not all(map(reading.is_uid, uids)):
             raise arrived.refused(Reason.NOT_UNDERSTOOD, "a UID is absent or malformed (PS3.5: 9.1)")
         return arrived
 
-    def keep(self, arrived: Arrived) -> bool:
+    def keep(self, arrived: Arrived, sender: Sender = UNKNOWN) -> bool:
         """Put it where it belongs, on disk for good; False when it lies there already.
 
         What lies there stays, also where it is the same in another encoding: the sender has what it wanted, and what
         manifests list does not change.
 
         Raises:
+            AnothersStudy: the study shows another patient, or another sender stored it.
             NotTaken: another instance of that UID is there, or it cannot be written.
         """
+        with self._archive.alone_with(arrived.study_instance_uid):
+            return self._kept(arrived, sender)
+
+    def _kept(self, arrived: Arrived, sender: Sender) -> bool:
         uids = arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid
         held = self._archive.find(*uids)
         target = self._root / uids[0] / uids[1] / f"{uids[2]}.dcm"
         try:
             if held is not None:
                 return self._same(arrived, self._root / held.locator)
+            self._demand_its_own(arrived, sender)
             self._make(target.parent)
             sync_file(arrived.path)
             try:
@@ -118,6 +141,32 @@ class Intake:
             raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
         self._archive.took(target)
         return True
+
+    def _demand_its_own(self, arrived: Arrived, sender: Sender) -> None:
+        """That it is the sender's to add to this study; who sends the first instance of one has stored it.
+
+        Raises:
+            AnothersStudy: it is not.
+            NotTaken: it takes back what is not here.
+        """
+        study = arrived.study_instance_uid
+        if arrived.sop_class_uid == KEY_OBJECT_SELECTION:
+            self._demand_may_take_back(arrived, sender)
+            return
+        patients = self._archive.patients(study)
+        if not patients:
+            self._archive.stored_by.note(study, sender)
+        elif any(is_another(patient, arrived.patient) for patient in patients):
+            raise arrived.anothers("of another patient than the study shows")
+        elif not self._from_all and self._archive.stored_by.of(study) not in ("", sender.key):
+            raise arrived.anothers("of a study that another sender stored")
+
+    def _demand_may_take_back(self, arrived: Arrived, sender: Sender) -> None:
+        for study in {study for study, _ in arrived.rejects}:
+            if not reading.is_uid(study) or not self._archive.patients(study):
+                raise arrived.refused(Reason.NO_MATCH, "takes back what is not here")
+            if not may_take_back(sender, self._archive.stored_by.of(study)):
+                raise arrived.anothers("takes back what another sender stored")
 
     def _make(self, folder: Path) -> None:
         """Folders of a series and a study, their names on disk too."""
@@ -142,14 +191,18 @@ def _of(path: Path, facts: InstanceFacts) -> Arrived:
     )  # fmt: skip
 
 
+def _note(path: Path, found: Rejection) -> Arrived:
+    return replace(_named(path), rejects=found.instances)
+
+
 def _named(path: Path) -> Arrived:
     """What a file that is no instance says of itself: a rejection note, or what is refused; perhaps nothing."""
     try:
         header = read_header(path, (*_UIDS, *_PATIENT), form(path), "")
+        sop_class, sop_instance, series, study = (first(header, tag) for tag in _UIDS)
+        return Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
     except (NotDicom, Malformed):
         return Arrived(path, "", "", "", "", Patient())
-    sop_class, sop_instance, series, study = (first(header, tag) for tag in _UIDS)
-    return Arrived(path, sop_class, sop_instance, series, study, reading.patient(header))
 
 
 def _dataset(path: Path) -> tuple[str, str]:

@@ -125,7 +125,9 @@ class Pacs:
             return ()  # a manifest
         finally:
             self._spool.free(path)
-        return found.sop_instance_uids if isinstance(found, Rejection) else ()
+        if not isinstance(found, Rejection):
+            return ()
+        return [uid for study, uid in found.instances if study == study_instance_uid]
 
     def fingerprints(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
         return self._way.studies(study_instance_uid)

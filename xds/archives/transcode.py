@@ -24,7 +24,7 @@ from pydicom.pixels.utils import as_pixel_options
 
 from xds.archives import compress, reencode
 from xds.archives.unable import Unable
-from xds.imaging import dicom, part10
+from xds.imaging import bounded, part10
 from xds.imaging.elements import Malformed
 
 TARGETS = (part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE, part10.DEFLATED)
@@ -156,7 +156,7 @@ class _mapped:
 def _deflated(source: Source, target: str, out: BinaryIO) -> None:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        data = inflater.decompress(source.path.read_bytes()[source.dataset_begin :], dicom.INFLATED_LIMIT)
+        data = inflater.decompress(source.path.read_bytes()[source.dataset_begin :], bounded.INFLATED_LIMIT)
     except zlib.error:
         raise Unable("damaged: the deflated dataset does not inflate (PS3.5: A.5)") from None
     if not inflater.eof:
@@ -310,7 +310,7 @@ def expected_bytes(source: Source, target: str) -> int:
 def _plain_bytes(source: Source) -> int:
     size = source.path.stat().st_size
     if source.transfer_syntax_uid == part10.DEFLATED:
-        return dicom.INFLATED_LIMIT
+        return bounded.INFLATED_LIMIT
     # Pixel data stay as long as they are; the rest grows by some bytes an element.
     room = size + min(size, _HEADER_GROWTH_BYTES) + 1024 * 1024
     if source.transfer_syntax_uid in _PLAIN:

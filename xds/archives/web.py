@@ -27,14 +27,16 @@ class Web:
     """A DICOMweb service by its base URL."""
 
     def __init__(
-        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 30.0
-    ) -> None:
-        """``seconds`` is the longest that it may be silent.
+        self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 30.0,
+        authorization: str = "",
+    ) -> None:  # fmt: skip
+        """``seconds`` is the longest that it may be silent; ``authorization`` says for whom it is asked (ITI-72).
 
         Raises:
             Unusable: a certificate cannot be used.
         """
         self._url = url.rstrip("/")
+        self._headers = {"Authorization": authorization} if authorization else {}
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._pool: Any = pool(context, timeout=timeout, maxsize=16)
@@ -127,8 +129,9 @@ class Web:
 
     def _get(self, path: str, accept: str) -> Any:
         try:
+            headers = {"Accept": accept, **self._headers}
             response = self._pool.request(
-                "GET", f"{self._url}{path}", headers={"Accept": accept}, preload_content=False, redirect=False
+                "GET", f"{self._url}{path}", headers=headers, preload_content=False, redirect=False
             )
         except (urllib3.exceptions.HTTPError, OSError):
             raise NotAnswering("the archive does not answer") from None

@@ -17,11 +17,12 @@ from xds.audit.messages.people import Person
 from xds.cli.common import database, settings
 from xds.errors import Refused, Unusable
 from xds.metadata.identifiers import PatientId
-from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Peer, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Location, Settings
 from xds.store.audit.records import record
 from xds.store.engine import reading
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.transactions.transaction import Transaction
+from xds.wire.bearer import encoded
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.syslog import NotSent, send
 from xds.wire.xml import Element
@@ -41,7 +42,7 @@ class Desk:
         self.settings: Settings = loaded.settings
         self._engine, self._audit_to, self._sources = engine, audit_to, loaded.sources
         self._node = source_of(loaded.settings)
-        self._person, self.header_blocks = _person(loaded.settings.xua.assertion)
+        self._person, self.header_blocks, self._assertion = _person(loaded.settings.xua.assertion)
 
     @contextmanager
     def transaction(self, transaction: Transaction, url: str) -> Iterator[AuditEvent]:
@@ -126,17 +127,25 @@ class Desk:
             with self._engine.begin() as connection:
                 study_patients.keep(connection, study_instance_uid, patient_id)
 
-    def peer(self, url: str) -> Peer:
+    def peer(self, url: str) -> Location:
         """A peer that is named by its URL; we present our own certificate there."""
-        return Peer(url).or_by(self.settings.tls)
+        return Location(url).or_by(self.settings.tls)
 
-    def client(self, peer: Peer) -> Client:
+    def client(self, peer: Location) -> Client:
         return Client(
             peer.url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted,
             header_blocks=self.header_blocks,
         )  # fmt: skip
 
-    def repository(self, unique_id: str) -> Peer:
+    def authorization(self, url: str) -> str:
+        """For whom a WADO-RS service is asked (ITI-72): told to hosts of [imaging_sources] alone.
+
+        A manifest names the service, and whoever may publish one could have it sent anywhere.
+        """
+        known = {urlsplit(peer.url)[:2] for peer in self.settings.imaging_sources.values()}
+        return encoded(self._assertion) if self._assertion and urlsplit(url)[:2] in known else ""
+
+    def repository(self, unique_id: str) -> Location:
         """Where a repository is, by its repositoryUniqueId.
 
         Raises:
@@ -145,7 +154,7 @@ class Desk:
         known = _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
         return known.or_by(self.settings.tls)
 
-    def imaging_source(self, unique_id: str) -> Peer:
+    def imaging_source(self, unique_id: str) -> Location:
         """Where an Imaging Document Source is, by its Retrieve Location UID.
 
         Raises:
@@ -155,28 +164,28 @@ class Desk:
         return known.or_by(self.settings.tls)
 
 
-def _person(path: str) -> tuple[Person | None, Sequence[Element]]:
-    """For whom the command acts, and what its messages carry of that (ITI-40).
+def _person(path: str) -> tuple[Person | None, Sequence[Element], bytes]:
+    """For whom the command acts, what its messages carry of that (ITI-40), and the assertion itself.
 
     Raises:
         Unusable: the assertion cannot be read.
     """
     if not path:
-        return None, ()
+        return None, (), b""
     try:
         assertion = Path(path).read_bytes()
-        return Person.of(claimed(assertion)), (header_block(assertion),)
+        return Person.of(claimed(assertion)), (header_block(assertion),), assertion
     except OSError as problem:
         raise Unusable(f"xua.assertion: {problem.strerror}") from None
     except ValueError as problem:
         raise Unusable(f"xua.assertion: {problem}") from None
 
 
-def _known(table: Any, unique_id: str, section: str, what: str) -> Peer:
+def _known(table: Any, unique_id: str, section: str, what: str) -> Location:
     peer = table.get(unique_id)
     if peer is None:
         raise Unusable(f"{what} {unique_id} is unknown here: add it to [{section}] in the settings")
-    found: Peer = peer
+    found: Location = peer
     return found
 
 

@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any
 
-from xds.settings.sections import SECTIONS, Domain, NamedDomain, Sender, Settings
+from xds.settings.access import Sender
+from xds.settings.sections import SECTIONS, Domain, NamedDomain, Settings
 
 HEAD = """\
 # Every setting with its default; a line that is commented out says what holds without it.

@@ -191,7 +191,10 @@ class _Study:
     def _by_wado_rs(self, url: str, request: ImagingRequest) -> None:
         """Instance by instance, so that a break costs little (RAD TF-2: 4.107)."""
         peer = self.fetch.at.peer(url)
-        web = Web(url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted)
+        web = Web(
+            url, certificate=peer.certificate, key=peer.key, trusted=peer.trusted,
+            authorization=self.fetch.at.authorization(url),
+        )  # fmt: skip
         for batch in batches(request):
             with self.fetch.at.web_transaction(RAD_107, url) as event:
                 event.about_patient(self.patient_id)

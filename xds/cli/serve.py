@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from xds.cli.common import deployment, settings
+from xds.cli.common import database, deployment, settings
+from xds.settings.sections import Loaded
 
 
 @click.command(epilog="Example: xds serve --data ./xds-data --listen 127.0.0.1:8080")
@@ -32,6 +33,17 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     check_listen(loaded)
     check_free_addresses(loaded.settings, after_a_kill=folder.was_killed)
     click.echo(f"xds serves at http://{loaded.settings.server.listen}, data in {loaded.settings.data}")
+    if not loaded.settings.oidc.issuer and not _any_account(loaded):
+        where = f"--config {config}" if config else f"--data {loaded.settings.data}"
+        click.echo(f"its console is closed until there is an account: xds user add NAME --role administrator {where}")
     code = Supervisor(loaded).run()
     folder.done()
     sys.exit(code)
+
+
+def _any_account(loaded: Loaded) -> bool:
+    from xds.store import accounts
+    from xds.store.engine import reading
+
+    with database(loaded) as engine, reading(engine) as connection:
+        return accounts.any_at_all(connection)

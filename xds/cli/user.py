@@ -36,7 +36,7 @@ def user() -> None:
 @deployment
 def add(name: str, role: str, config: Path | None, data: str | None) -> None:
     """Make the account NAME; the password is asked for, or read from standard input's first line."""
-    from xds.endpoints.console.desk import hashed
+    from xds.endpoints.console.passwords import hashed
     from xds.store import accounts
 
     if not 0 < len(name) <= 64 or not name.isprintable():
@@ -72,13 +72,14 @@ def _password(name: str) -> str:
 @deployment
 def password(name: str, config: Path | None, data: str | None) -> None:
     """Give the account NAME another password, which is asked for; it is unlocked, and its sessions end."""
-    from xds.endpoints.console.desk import hashed
-    from xds.store import accounts
+    from xds.endpoints.console.passwords import hashed
+    from xds.store import accounts, tries
 
     new, loaded = _password(name), settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
         if not accounts.set_password(connection, name, hashed(new)):
             raise Unusable(_NONE)
+        tries.forget(connection, name)
         _recorded(connection, loaded, name, "password changed")
     click.echo("changed")
 
@@ -88,14 +89,63 @@ def password(name: str, config: Path | None, data: str | None) -> None:
 @deployment
 def unlock(name: str, config: Path | None, data: str | None) -> None:
     """Let the account NAME sign in again at once after wrong passwords."""
-    from xds.store import accounts
+    from xds.store import accounts, tries
 
     loaded = settings(config, data)
     with database(loaded) as engine, engine.begin() as connection:
-        if not accounts.unlock(connection, name):
+        if accounts.one(connection, name) is None:
             raise Unusable(_NONE)
+        tries.forget(connection, name)
         _recorded(connection, loaded, name, "account unlocked")
     click.echo("unlocked")
+
+
+@user.command("second-factor", epilog="Example: xds user second-factor anna --data ./xds-data")
+@click.argument("name")
+@click.option("--remove", "gone", is_flag=True, help="Ask the account for none any more.")
+@deployment
+@as_json
+def second_factor(name: str, gone: bool, config: Path | None, data: str | None, json_: bool) -> None:
+    """Ask the account NAME for a one-time password too, and print what its phone is told; its sessions end.
+
+    Whoever has lost their phone is given another secret so; the old one is worth nothing from then on.
+    """
+    from xds.access import second_factor as factor
+    from xds.store import accounts
+
+    loaded, secret = settings(config, data), "" if gone else factor.new_secret()
+    with database(loaded) as engine, engine.begin() as connection:
+        if not accounts.set_second_factor(connection, name, secret):
+            raise Unusable("there is no account of this name with a password here")
+        _recorded(connection, loaded, name, f"second factor {'removed' if gone else 'made'}")
+    if gone:
+        click.echo("removed")
+        return
+    node = loaded.settings.audit.enterprise_site_id or loaded.settings.audit.source_id
+    made = {"secret": secret, "address": factor.address(secret, name, node)}
+    if json_:
+        print_json(made)
+        return
+    click.echo(f"secret   {secret}\naddress  {made['address']}")
+
+
+@user.command(epilog="Example: xds user issuer --data ./xds-data")
+@deployment
+@as_json
+def issuer(config: Path | None, data: str | None, json_: bool) -> None:
+    """Print by which issuer and certificate other nodes trust this one to say who has signed in at its console.
+
+    They name both in xua.issuers, ISSUER=FILE.
+    """
+    from xds.access import vouching
+
+    loaded = settings(config, data)
+    vouching.own_key(loaded.settings)
+    file = vouching.certificate_file(loaded.settings)
+    if json_:
+        print_json({"issuer": vouching.issuer(loaded.settings), "file": str(file), "certificate": file.read_text()})
+        return
+    click.echo(f"issuer       {vouching.issuer(loaded.settings)}\ncertificate  {file}")
 
 
 @user.command("list", epilog="Example: xds user list --data ./xds-data")
@@ -103,28 +153,32 @@ def unlock(name: str, config: Path | None, data: str | None) -> None:
 @as_json
 def list_(config: Path | None, data: str | None, json_: bool) -> None:
     """Print the accounts."""
-    from xds.store import accounts
+    from xds.store import accounts, tries
     from xds.store.audit.records import now_microseconds
     from xds.store.engine import reading
 
     with database(settings(config, data)) as engine, reading(engine) as connection:
-        found = accounts.all_of(connection)
+        found, until = accounts.all_of(connection), tries.closed_until(connection)
     now = now_microseconds()
     rows = [
-        {"name": one.name, "role": one.role, "locked_until": time_of(one.locked_until * (one.locked_until > now))}
+        {
+            "name": one.name, "role": one.role, "second_factor": bool(one.second_factor),
+            "locked_until": time_of(until.get(one.name, 0) * (until.get(one.name, 0) > now)),
+        }
         for one in found
-    ]
+    ]  # fmt: skip
     if json_:
         print_json(rows)
         return
     for row in rows:
-        until = f"  locked until {row['locked_until']}" if row["locked_until"] else ""
-        click.echo(f"{row['name']:20}  {row['role']:9}{until}")
+        locked = f"  closed to some address until {row['locked_until']}" if row["locked_until"] else ""
+        factor = "  second factor" if row["second_factor"] else ""
+        click.echo(f"{row['name']:20}  {row['role']:15}{factor}{locked}")
 
 
 @user.command(epilog="Example: xds user remove anna --data ./xds-data")
 @click.argument("name")
-@click.option("--last", is_flag=True, help="Even if it is the last: the pages with images are then open to everybody.")
+@click.option("--last", is_flag=True, help="Even if it is the last: all pages are then closed to everybody.")
 @deployment
 def remove(name: str, last: bool, config: Path | None, data: str | None) -> None:
     """Remove the account NAME, and end its sessions."""
@@ -135,7 +189,7 @@ def remove(name: str, last: bool, config: Path | None, data: str | None) -> None
         if not accounts.remove(connection, name):
             raise Unusable(_NONE)
         if not last and not accounts.any_at_all(connection):
-            raise Unusable("it is the last account; without any the pages with images are open to everybody (--last)")
+            raise Unusable("it is the last account; without any all pages are closed to everybody (--last)")
         _recorded(connection, loaded, name, "account removed")
     click.echo("removed")
 

@@ -143,11 +143,12 @@ def _tell(console: Console, running: Demo) -> None:
     for site in running.hospitals:
         console.print(f"  {site.name:15} {site.url}/repository?wsdl  {site.url}/imaging-source?wsdl")
     asked = urlencode({"patient": str(running.patient("dora"))})
-    console.print(f"  in a browser    {clinic.url}/console/patients?{asked}", soft_wrap=True, highlight=False)
-    password = running.make_auditor()
-    console.print(
-        f"  as an auditor   {north.url}/console/audit  (auditor, {password})", soft_wrap=True, highlight=False
-    )
+    for words, site, name, role, path in (
+        ("in a browser ", clinic, "doctor", "viewer", f"/console/patients?{asked}"),
+        ("as an auditor", north, "auditor", "auditor", "/console/audit"),
+    ):  # fmt: skip
+        signs_in = f"(name {name}, password {running.make_account(site, name, role)})"
+        console.print(f"  {words}   {site.url}{path}  {signs_in}", soft_wrap=True, highlight=False)
     console.print("\nAs the clinic, or as an auditor at north:")
     for line in (
         f"xds find --patient '{running.patient('anna')}' --registry {north.url}/registry --config {clinic.config}",

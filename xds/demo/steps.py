@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from lxml import etree
 
+from xds.access import vouching
 from xds.actors.document_consumer import Search
 from xds.audit.log.keys import load_certificates
 from xds.audit.log.verify import Tampered, verify
@@ -23,7 +24,8 @@ from xds.cli.fetch import fetch_all
 from xds.cli.fetching import Outcome
 from xds.cli.find import found
 from xds.cli.publish import publish_study
-from xds.demo.identity import DOCTOR, vouch
+from xds.demo.consent import Withholding
+from xds.demo.identity import DOCTOR, HOURS, vouch
 from xds.demo.images import EAST, NORTH, SOUTH, Examined, lay_out, lay_out_phantom
 from xds.demo.logs import certificate, line_of, not_named, sealed
 from xds.demo.orthanc import Orthanc, program
@@ -31,7 +33,7 @@ from xds.demo.site import Site, free_port
 from xds.demo.waiting import waited
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
@@ -118,11 +120,12 @@ class Demo:
     def start_sites(self) -> str:
         """A server each: north with the domain's registry, the others registering there, the clinic reading."""
         domain = {"assigning_authorities": [self.authority]}
-        issuer, doctor = vouch(self.folder)
+        identity_provider, doctor = vouch(self.folder)
+        console = self._vouched_for(self.clinic)
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
-                "xua": {"trusted": str(issuer)},
+                "xua": {"trusted": str(identity_provider), "issuers": [console], "longest_seconds": HOURS * 3600.0},
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
             }
@@ -151,6 +154,13 @@ class Demo:
         for site in self.sites:
             site.wait(self.tell)
         return ", ".join(f"{site.name} {site.url}" for site in self.sites)
+
+    def _vouched_for(self, site: Site) -> str:
+        """By what others trust a site to say who has signed in at its console: ISSUER=FILE."""
+        site.write_config()
+        settings = site.settings
+        vouching.own_key(settings)
+        return f"{vouching.issuer(settings)}={vouching.certificate_file(settings)}"
 
     def _in_orthanc(self, site: Site, orthanc: Orthanc) -> dict[str, Any]:
         """Its own patient ids are told by a table, and what comes into it is published without being asked."""
@@ -267,6 +277,17 @@ class Demo:
             _hold(_digest(path) == _digest(arrived[uid]), f"{uid} differs")
         return f"{len(held)} images identical"
 
+    def withhold(self) -> str:
+        """A patient withholds one study from the clinic; its doctor does not find it, and then breaks the glass."""
+        one = next(one for one in self.studies["north"] if one.patient == "anna")
+        withholding = Withholding(
+            self.north.settings.database_url, self.patient("anna"), one.study.study_instance_uid
+        )  # fmt: skip
+        waited = lambda done: self._waited(done, "the directive")  # noqa: E731
+        seen = withholding.tried(lambda: self._studies_found("anna"), waited, self.folder / "doctor.xml")
+        _hold(bool(seen), "what anna withholds is found, or is not with the glass broken, or nobody is told of that")
+        return seen
+
     def who_saw(self) -> str:
         """Each hospital's log says that the doctor at the clinic saw the patient, retrievals by document included."""
         patient, seen = str(self.patient("anna")), []
@@ -306,12 +327,12 @@ class Demo:
             return f"found: {finding}"
         raise DoesNotHold("the change was not found")
 
-    def make_auditor(self) -> str:
-        """An account ``auditor`` at north; its password, which is made for this demo."""
+    def make_account(self, site: Site, name: str, role: str) -> str:
+        """An account at a site's console; its password, which is made for this demo."""
         password = secrets.token_urlsafe(9)
-        engine = make_engine(self.north.settings.database_url, connections=1)
+        engine = make_engine(site.settings.database_url, connections=1)
         with engine.begin() as connection:
-            accounts.add(connection, "auditor", "auditor", hashed(password))
+            accounts.add(connection, name, role, hashed(password))
         engine.dispose()
         return password
 
@@ -337,6 +358,7 @@ class Demo:
             ("Find by study", "ITI-18", self.find_by_study),
             ("Fetch manifests and images", "ITI-43, RAD-69", self.fetch),
             ("Compare bytes", "", self.compare),
+            ("Withhold a study, and break the glass", "ITI-18, ITI-40", self.withhold),
             ("Who saw this patient", "ITI-40", self.who_saw),
             ("Verify the audit trail", "", self.audit),
             ("Tamper with a copy", "", self.tamper),

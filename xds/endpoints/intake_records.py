@@ -6,10 +6,14 @@ from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
-from xds.archives.intake import Arrived
+from xds.archives.intake import AnothersStudy, Arrived
 from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.intake_events import set_against, taken_back
 from xds.store.audit.records import Recorded, close_stream, open_stream, record
 from xds.wire.mtom import new_boundary
+
+_ALERTS = 100
+"""Of one request, or of one association."""
 
 
 class NotRecorded(Exception):
@@ -22,6 +26,7 @@ class Recording:
     def __init__(self, engine: sa.Engine, owner: str, event: AuditEvent) -> None:
         self._engine, self._owner, self._event = engine, owner, event
         self._ids: list[str] = []
+        self._alerted = set[tuple[str, str, str]]()
 
     def begin(self, arrived: Collection[Arrived]) -> None:
         """Before any of these is kept.
@@ -40,6 +45,24 @@ class Recording:
         except sa.exc.SQLAlchemyError:
             raise NotRecorded from None
         self._ids.append(id_)
+
+    def alert(self, arrived: Arrived, refusal: AnothersStudy) -> None:
+        """That something was sent against a study; once for each, however much is sent.
+
+        Raises:
+            NotRecorded: the log does not take it.
+        """
+        studies = {study for study, _ in arrived.rejects} or {arrived.study_instance_uid}
+        for study in sorted(studies)[:_ALERTS]:
+            about = (arrived.patient_id, study, str(refusal))
+            if about in self._alerted or len(self._alerted) >= _ALERTS:
+                continue
+            self._alerted.add(about)
+            try:
+                with self._engine.begin() as connection:
+                    record(connection, set_against(self._event, *about).records())
+            except sa.exc.SQLAlchemyError:
+                raise NotRecorded from None
 
     def end(self, taken: Collection[Arrived], refused: Collection[Arrived] = (), unreadable: int = 0) -> None:
         """Afterwards: a record for each patient of what was taken, one for each of what was not, one for the rest.
@@ -71,12 +94,17 @@ class Recording:
             yield from event.records()
 
     def _events(self, instances: Iterable[Arrived]) -> list[AuditEvent]:
-        """One about each patient."""
+        """One about each patient, and one about each rejection note."""
         patients: dict[str, list[tuple[str, str]]] = {}
+        events = []
         for one in instances:
+            if one.rejects:
+                deleted = taken_back(self._event, one.rejects)
+                deleted.about_patient(one.patient_id)
+                events.append(deleted)
+                continue
             self._event.of_classes([(one.sop_instance_uid, one.sop_class_uid)])
             patients.setdefault(one.patient_id, []).append((one.study_instance_uid, one.sop_instance_uid))
-        events = []
         for patient_id, uids in patients.items():
             event = self._event.copy()
             event.about_patient(patient_id)

@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xds.access import claims
+from xds.access.gate import Gate, NotPermitted
+from xds.access.overriding import Glass
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.messages.events import AuditEvent
@@ -35,8 +38,10 @@ from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.refusals import RETRY_SECONDS, Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, schema
@@ -72,16 +77,18 @@ class Exchange:
         metrics: Metrics,
         senders: Senders,
         captures: Captures,
+        gate: Gate,
         users: Users | None = None,
         *,
         most: Bounds | None = None,
         failures: Failures | None = None,
+        glass: Glass | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
-        self._bounds, self._failures = most or Bounds(), failures
+        self._bounds, self._failures, self._glass = most or Bounds(), failures, glass
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
-        self._captures, self._users = captures, users
+        self._captures, self._users, self._gate = captures, users, gate
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -100,6 +107,10 @@ class Exchange:
             except Fault as fault:
                 self._metrics.not_begun()
                 return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+            except Overfull:
+                self._metrics.not_begun()
+                self._metrics.refused.labels(Reason.MEMORY).inc()
+                return _come_again()
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
@@ -137,7 +148,7 @@ class Exchange:
         if self._users is None or asking():  # who has signed in at this process needs no assertion
             return asking()
         try:
-            return self._users.person(message.header)
+            return self._users.person(message.header, incoming.request)
         except Fault as fault:
             event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
             event.refused("user not authenticated")
@@ -151,10 +162,13 @@ class Exchange:
         work = self._database.work()
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
+            self._permitted(call, incoming.request)
             bounds.check(call, self._bounds)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
+            self._speaks_for_itself(call)
             reply = self._responded(call, incoming)
+            self._broken(call)
         except NotKept:
             log.exception("spool.not_written")
             work.close()
@@ -164,7 +178,14 @@ class Exchange:
         except Refused as refused:
             work.close()
             call.release()
+            if any(finding.code is ErrorCode.REPOSITORY_BUSY for finding in refused.findings):
+                self._metrics.refused.labels(Reason.STREAMS).inc()
             reply = transaction.refuse(call, refused.findings)
+        except NotPermitted as denied:
+            work.close()
+            call.release()
+            reply = transaction.refuse(call, [Finding(_code_of(transaction), f"{denied} ({_DECIDED})")])
+            call.event.refused(str(denied))
         except Fault:
             work.close()
             call.release()
@@ -181,6 +202,42 @@ class Exchange:
         self._keep(call, reply, incoming)
         return reply
 
+    def _permitted(self, call: Call, request: HttpRequest) -> None:
+        """Ask whether it may be done, and hold the unit of work to the answer.
+
+        Raises:
+            NotPermitted: it may not.
+        """
+        transaction, number = call.transaction, call.transaction.number
+        peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
+        every = claims.asks_for_every_patient(number, call.body)
+        granted = self._gate.ask(peer, number, self._database.domain, asking(), every_patient=every)
+        call.granted, call.work.access = granted, granted.access
+        if granted.note:
+            self._metrics.watched.labels(transaction.number).inc()
+            call.event.noted(granted.note)
+
+    def _broken(self, call: Call) -> None:
+        """Keep that a message has broken the glass itself: who has is on the privacy officer's list at once."""
+        person, granted = asking(), call.granted
+        if self._glass is None or granted is None or not granted.override or person is None:
+            return
+        patient_id = person.patient or call.event.patient_id
+        self._glass.declared(call.work.connection, person, self._database.domain, patient_id, call.event.source)
+
+    def _speaks_for_itself(self, call: Call) -> None:
+        """Hold a message to what its peer may say of itself; or note what it may not.
+
+        Raises:
+            Refused: it names a source, repository or community that is not the peer's.
+        """
+        assert call.granted is not None  # noqa: S101  asked before
+        found = list(claims.findings(call.granted, call.transaction.number, call.body))
+        if found and not self._gate.marks(call.granted):
+            raise Refused(found)
+        for finding in found:
+            call.event.noted(finding.context)
+
     def _responded(self, call: Call, incoming: _Incoming) -> Reply:
         """What the transaction answers; begun anew when the database broke it off for another's sake."""
         for pause in PAUSES:
@@ -190,7 +247,9 @@ class Exchange:
                 if call.sent or not broken_off(problem):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
-            call.begin_anew(self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message))
+            anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
+            anew.notes = call.event.notes
+            call.begin_anew(anew)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet  # nosec B311
         return call.transaction.respond(call)
 
@@ -241,8 +300,7 @@ class Exchange:
         """The records of a failure that are kept; all of what went to another actor, which has had its effect there."""
         if self._failures is None or call.sent:
             return records
-        request = incoming.request
-        return self._failures.kept(request.peer_certificate or request.remote_address, records)
+        return self._failures.kept(incoming.request.told_by, records)
 
     def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)
@@ -277,9 +335,23 @@ def _cannot_keep() -> Fault:
     return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
 
 
+_DECIDED = "the policy of this affinity domain"
+
+
+def _code_of(transaction: Transaction) -> ErrorCode:
+    return ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
+
+
+def _come_again() -> HttpReply:
+    """There is no memory for a message now; who sent it is not at fault."""
+    fault = Fault(FaultCode.RECEIVER, "too many messages are being read; send it again", http_status=503)
+    reply = _fault(fault, "", mtom_reply=False)
+    reply.headers.append(("Retry-After", str(RETRY_SECONDS)))
+    return reply
+
+
 def _internal(transaction: Transaction) -> Finding:
-    code = ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
-    return Finding(code, "an internal error; nothing was changed")
+    return Finding(_code_of(transaction), "an internal error; nothing was changed")
 
 
 def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:

@@ -14,26 +14,29 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from xds.audit.log.segments import origin_of
 from xds.audit.messages.events import AuditEvent
-from xds.audit.messages.message import NotAuditMessage
-from xds.audit.messages.message_xml import read
-from xds.audit.search.indexing import filed
-from xds.store.audit.records import UNREADABLE, Recorded, now_microseconds, own_at, record
+from xds.endpoints.audit_received import ANOTHERS, FirstSeen, Origin, Ours, SpeaksFor, received
+from xds.store.audit.records import UNREADABLE, Recorded, own_at, record
 from xds.wire import revocation
+from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.http import subject_of
+from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.metrics import Metrics
+from xds.wire.openings import Openings, broken_off
+from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
 log = logging.getLogger("xds.endpoints.syslog")
 
-CONNECTIONS = 512
+CONNECTIONS, EACH = 512, 128
+"""At once, and of one peer."""
+
 QUEUED = 20_000
 """Messages that wait to be written; a sender by TCP or TLS waits then, one by UDP is not heard."""
 
@@ -52,13 +55,13 @@ WRITTEN, WRITTEN_BYTES = 2_000, 16 * 1024 * 1024
 MESSAGE_SECONDS = 300.0
 """How long a long message may take as a whole."""
 
-OURS = "calls itself this node"
-"""What the origin of a message says that has our name, and came from elsewhere."""
+CLAIMS_SECONDS = 3600.0
+"""Between two alerts about a peer that claims another's audit source; each record of it is marked."""
 
 SILENT_SECONDS = 3600.0
 """How long a sender may say nothing: they keep their connections open."""
 
-HANDSHAKE_SECONDS = 10.0
+LOOK_SECONDS = 1.0  # between two looks for datagrams that were dropped
 STOP_SECONDS = 5.0
 _PIECE = 256 * 1024
 
@@ -83,36 +86,17 @@ class Room:
             self._changed.notify_all()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ours(Recorded):
-    """A message that has our name; ``said`` is when it happened by it, in milliseconds since 1970."""
-
-    said: int = 0
-
-
-def received(frame: bytes, where: str, *, flag: str = "", ours: str = "") -> Recorded:
-    """What is kept of one syslog message that came from somewhere; ``ours``: what we are called ourselves."""
-    arrived = now_microseconds()
-    try:
-        message = read(frame)
-    except NotAuditMessage:
-        return Recorded(frame, UNREADABLE, "", 0, recorded=arrived, origin=origin_of(where, flag))
-    is_ours = bool(ours) and message.source.source_id == ours
-    origin = origin_of(where, flag, OURS if is_ours else "")
-    kept = (frame, *filed(message, ours=False), arrived, 0, None, origin)
-    return _Ours(*kept, int(message.event.date_time.timestamp() * 1000)) if is_ours else Recorded(*kept)
-
-
 class AuditReceiver:
     """Listens from its making until it is closed; then what has been read is written."""
 
     def __init__(
         self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
         tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
-        context: ssl.SSLContext | None = None, ours: str = "",
+        context: ssl.SSLContext | None = None, ours: str = "", refusals: Refusals | None = None,
+        speaks_for: SpeaksFor | None = None,
     ) -> None:  # fmt: skip
         """``alert`` makes the record of a node that could not be authenticated, from its address and the reason;
-        ``ours`` is what this node's own records call it.
+        ``ours`` is what this node's own records call it; ``speaks_for`` says whose audit sources are.
 
         Raises:
             OSError: an address cannot be listened on.
@@ -120,7 +104,9 @@ class AuditReceiver:
         self._engine, self._metrics, self._alert, self._context = engine, metrics, alert, context
         self._queue: Queue[Recorded] = Queue(QUEUED)
         self._ours, self._waiting, self._held = ours, Room(QUEUED_BYTES), Room(HELD_BYTES)
-        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._speaks_for, self._strangers = speaks_for or FirstSeen(), Strangers(self._alerted)
+        self._claims = Strangers(self._alerted, apart_seconds=CLAIMS_SECONDS)
+        self._places, self._refusals = Places(CONNECTIONS, EACH), refusals or Refusals("syslog")
         self._stopping, self._busy = threading.Event(), set[threading.Thread]()
         self._sockets: dict[str, socket.socket] = {}
         self._until = 0.0  # when whoever still sends is heard no more
@@ -129,7 +115,7 @@ class AuditReceiver:
                 if address is not None:
                     self._sockets[name] = socket.create_server(address, family=_family(address), backlog=256)
             if udp is not None:
-                self._sockets["udp"] = _datagrams(udp)
+                self._sockets["udp"] = datagrams(udp, _family(udp))
         except OSError:
             self._close_sockets()
             raise
@@ -157,31 +143,60 @@ class AuditReceiver:
             one.close()
 
     def _listen(self, transport: str, listening: socket.socket) -> None:
+        if transport == "udp":
+            self._datagrams(listening)
+            return
+
+        def opened(connection: socket.socket, peer: str, _heard: bytes) -> None:
+            self._opened(transport, connection, peer)
+
+        context = self._context if transport == "tls" else None
+        openings = Openings(listening, opened, self._refusals, context=context, strangers=self._strangers)
+        openings.serve(lambda: not self._stopping.is_set())
+
+    def _opened(self, transport: str, connection: socket.socket, peer: str) -> None:
+        def give_way() -> None:
+            self._refusals.tell(peer, "gave way")
+            broken_off(connection)
+
+        spki = key_of(certificate_of(connection), "")
+        place = self._places.take(spki or peer, give_way)
+        if place is None:
+            self._refusals.tell(peer, "places")
+            connection.close()
+            return
+        origin = Origin(f"{transport} {peer} {subject_of(connection)}".strip(), peer, spki)
+        arguments = (transport, connection, origin, place)
+        thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
+        self._busy.add(thread)
+        thread.start()
+
+    def _alerted(self, peer: str, reason: str) -> None:
+        for one in self._alert(peer, reason).records():
+            self._put(one)
+
+    def _datagrams(self, listening: socket.socket) -> None:
         listening.settimeout(0.2)
+        dropped, looked = Dropped(listening), 0.0
         while not self._stopping.is_set():
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                if lost := dropped.look():
+                    self._metrics.audit_received.labels("udp", "dropped by the kernel").inc(lost)
+                    log.error("syslog.datagrams_dropped_by_the_kernel", extra={"datagrams": lost})
             try:
-                if transport == "udp":
-                    self._datagram(listening)
-                    continue
-                connection, peer = listening.accept()
+                self._datagram(listening)
             except TimeoutError:
                 continue
             except OSError:
                 if not self._stopping.is_set():
-                    log.exception("syslog.not_listening", extra={"transport": transport})
+                    log.exception("syslog.not_listening", extra={"transport": "udp"})
                     time.sleep(1)
-                continue
-            if not self._places.acquire(blocking=False):
-                log.warning("syslog.too_many_connections", extra={"peer": peer[0]})
-                connection.close()
-                continue
-            thread = threading.Thread(target=self._serve, args=(transport, connection, str(peer[0])), daemon=True)
-            self._busy.add(thread)
-            thread.start()
 
     def _datagram(self, listening: socket.socket) -> None:
         data, peer = listening.recvfrom(DATAGRAM_BYTES + 1000)
-        one, room = received(data, f"udp {peer[0]}", ours=self._ours), self._waiting.take(len(data), 0)
+        one = self._received(data, Origin(f"udp {peer[0]}", str(peer[0])))
+        room = self._waiting.take(len(data), 0)
         try:
             if not room:
                 raise Full
@@ -193,38 +208,29 @@ class AuditReceiver:
             self._metrics.audit_received.labels("udp", "dropped").inc()
             log.error("syslog.datagram_dropped", extra={"peer": peer[0]})
 
-    def _serve(self, transport: str, connection: socket.socket, peer: str) -> None:
+    def _received(self, frame: bytes, origin: Origin, flag: str = "") -> Recorded:
+        one = received(frame, origin, flag=flag, ours=self._ours, speaks_for=self._speaks_for)
+        if one.origin.endswith(ANOTHERS):
+            self._metrics.audit_received.labels(origin.where.partition(" ")[0], "of another's source").inc()
+            self._claims.tell(origin.address, f"audit source: {ANOTHERS}")
+        return one
+
+    def _serve(self, transport: str, connection: socket.socket, origin: Origin, place: Place) -> None:
+        frames = Frames()
         try:
-            connection.settimeout(HANDSHAKE_SECONDS)
-            with self._secured(transport, connection, peer) as stream:
-                self._frames(transport, stream, peer)
+            self._messages(transport, connection, origin, frames, place)
         except (OSError, ssl.SSLError) as problem:
-            log.info("syslog.connection_lost", extra={"peer": peer, "reason": type(problem).__name__})
+            log.info("syslog.connection_lost", extra={"peer": origin.address, "reason": type(problem).__name__})
         except Exception:  # one sender's connection ends here, and no other's
-            log.exception("syslog.failed", extra={"peer": peer})
+            log.exception("syslog.failed", extra={"peer": origin.address})
         finally:
+            self._passed(frames, origin.where)
+            self._held.give(frames.counted)
             connection.close()
-            self._places.release()
+            self._places.leave(place)
             self._busy.discard(threading.current_thread())
 
-    def _secured(self, transport: str, connection: socket.socket, peer: str) -> socket.socket:
-        """The connection, over TLS authenticated.
-
-        Raises:
-            OSError: it could not be; that is on record (ITI TF-2: 3.19, Node Authentication failure).
-        """
-        if transport != "tls":
-            return connection
-        assert self._context is not None  # noqa: S101  where TLS is listened on there is a certificate
-        try:
-            return self._context.wrap_socket(connection, server_side=True)
-        except OSError as problem:
-            reason = getattr(problem, "reason", None) or type(problem).__name__
-            for one in self._alert(peer, f"TLS: {reason}").records():
-                self._put(one)
-            raise
-
-    def _hold_to_revocations(self, stream: socket.socket, origin: str) -> None:
+    def _hold_to_revocations(self, stream: socket.socket, origin: Origin) -> None:
         """Read nobody on whose certificate has been revoked meanwhile; that is on record as a handshake's failure is.
 
         Raises:
@@ -233,49 +239,40 @@ class AuditReceiver:
         try:
             revocation.refuse(stream)
         except revocation.RevokedPeer as problem:
-            for one in self._alert(origin.split(" ")[1], f"TLS: {problem.reason}").records():
-                self._put(one)
+            self._strangers.failed(origin.address, problem)
             raise
 
-    def _frames(self, transport: str, stream: socket.socket, peer: str) -> None:
-        subject = subject_of(stream)
-        origin = f"{transport} {peer} {subject}".strip()
-        frames = Frames()
-        try:
-            self._messages(transport, stream, origin, frames)
-        finally:
-            self._passed(frames, origin)
-            self._held.give(frames.counted)
-
-    def _messages(self, transport: str, stream: socket.socket, origin: str, frames: Frames) -> None:
+    def _messages(self, transport: str, stream: socket.socket, origin: Origin, frames: Frames, place: Place) -> None:
         silent = begun = 0.0
         stream.settimeout(0.5)
         while True:
+            place.is_busy = False
             try:
                 data = stream.recv(_PIECE)
             except TimeoutError:
                 silent += 0.5
                 if frames.counted and silent > ROOM_SECONDS:
-                    self._kept(received(frames.rest(), origin, flag="silent in the midst of it"), transport)
+                    self._kept(self._received(frames.rest(), origin, "silent in the midst of it"), transport)
                     return
                 if silent > SILENT_SECONDS or self._stopping.is_set():
                     if frames.held:
-                        self._kept(received(frames.rest(), origin, flag="cut"), transport)
+                        self._kept(self._received(frames.rest(), origin, "cut"), transport)
                     return
                 continue
+            silent, place.is_busy = 0.0, True
+            self._places.heard(place)
             self._hold_to_revocations(stream, origin)
-            silent = 0.0
             if begun and time.monotonic() - begun > MESSAGE_SECONDS:
-                self._kept(received(frames.rest(), origin, flag="too slow"), transport)
+                self._kept(self._received(frames.rest(), origin, "too slow"), transport)
                 return
             try:
                 for frame, flag in frames.take(data):
-                    self._kept(received(frame, origin, flag=flag, ours=self._ours), transport)
-                self._passed(frames, origin)
+                    self._kept(self._received(frame, origin, flag), transport)
+                self._passed(frames, origin.where)
                 self._hold(frames)
             except Malformed as problem:
                 # Evidence all the same; but where the next message begins cannot be told.
-                self._kept(received(problem.data, origin, flag=str(problem)), transport)
+                self._kept(self._received(problem.data, origin, str(problem)), transport)
                 return
             begun = (begun or time.monotonic()) if frames.counted else 0.0
             if not data:
@@ -359,7 +356,7 @@ class AuditReceiver:
 
 def _others(connection: sa.Connection, batch: Sequence[Recorded]) -> list[Recorded]:
     """Without what this node itself has recorded, which was sent back by who was sent it."""
-    ours = {one.message: one.said for one in batch if isinstance(one, _Ours)}
+    ours = {one.message: one.said for one in batch if isinstance(one, Ours)}
     if not ours:
         return list(batch)
     home = own_at(connection, set(ours.values()))
@@ -368,15 +365,3 @@ def _others(connection: sa.Connection, batch: Sequence[Recorded]) -> list[Record
 
 def _family(address: tuple[str, int]) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-
-def _datagrams(address: tuple[str, int]) -> socket.socket:
-    listening = socket.socket(_family(address), socket.SOCK_DGRAM)
-    with contextlib.suppress(OSError):
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024 * 1024)
-    try:
-        listening.bind(address)
-    except OSError:
-        listening.close()
-        raise
-    return listening

@@ -6,11 +6,12 @@ values are read here, so that none is left out for breaking a rule of its VR.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 import numpy
 import pydicom
@@ -18,7 +19,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
 from pydicom.hooks import raw_element_vr
 
-from xds.imaging import tags, text, vr
+from xds.imaging import part10, tags, text, vr
+from xds.imaging.bounded import HEADER_BYTES, inflated
+from xds.imaging.dicom import form
 from xds.imaging.elements import DEPTH_LIMIT
 
 MOST_BYTES = 16 * 1024 * 1024 * 1024
@@ -89,18 +92,19 @@ def read(path: Path, fallback_character_set: str = "") -> Content:
 
 def _opened(path: Path) -> tuple[Any, int]:
     """The dataset without its pixels, and their tag."""
-    with path.open("rb") as file:
-        dataset: Any = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        if str(dataset.file_meta.get("TransferSyntaxUID", "")) == "1.2.840.10008.1.2.1.99":
-            file.seek(0)
-            dataset = pydicom.dcmread(file, force=True)
-            pixels = next((tag for tag in PIXELS if tag in dataset), 0)
+    with path.open("rb") as whole:
+        encoding, file = form(path), cast(BinaryIO, whole)
+        if encoding.transfer_syntax_uid == part10.DEFLATED:
+            # As much of it as a header may have; what is behind more pixels than that is not seen.
+            file = io.BytesIO(inflated(whole, encoding.dataset_begin, HEADER_BYTES)[0])
+            dataset: Any = read_dataset(file, False, True, stop_when=lambda tag, *_: tag in PIXELS)
         else:
-            implicit, little = dataset.original_encoding
-            pixels = _passed(file, implicit=bool(implicit), big=little is False)
-            if pixels:
-                # What follows the pixels, such as digital signatures.
-                dataset.update(read_dataset(file, bool(implicit), little is not False))
+            dataset = pydicom.dcmread(whole, stop_before_pixels=True, force=True)
+        implicit, little = dataset.original_encoding
+        pixels = _passed(file, implicit=bool(implicit), big=little is False)
+        if pixels:
+            # What follows the pixels, such as digital signatures.
+            dataset.update(read_dataset(file, bool(implicit), little is not False))
     for tag in PIXELS:
         dataset.pop(tag, None)
     return dataset, pixels

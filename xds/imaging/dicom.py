@@ -1,12 +1,12 @@
-"""The header of a DICOM file on disk, through pydicom; the one place that reads files of strangers with it.
+"""The header of a DICOM file on disk; the one place where pydicom reads files of strangers, when nothing else can.
 
 DICOM PS3.10: 7 (file); PS3.5: 7.1 (dataset).  Pixel data are not read.
 """
 
 from __future__ import annotations
 
+import io
 import mmap
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,18 @@ from pydicom.dataelem import RawDataElement
 from pydicom.uid import UID
 
 from xds.imaging import part10, tags, text
+from xds.imaging.bounded import BoundedHeader, NotDicom, demand_few_items, inflated_header
 from xds.imaging.codes import MEDIA_STORAGE_DIRECTORY
-from xds.imaging.elements import CutOff, Elements, Malformed, demand_whole
+from xds.imaging.elements import CutOff, Elements, Malformed, Reader, TooMuch, demand_whole
 
-INFLATED_LIMIT = 512 * 1024 * 1024
-"""Bytes that a deflated dataset may inflate to."""
+__all__ = ["Form", "Header", "NotDicom", "form", "read_header"]
+
+ODD_BYTES, ODD_ITEMS = 4 * 1024 * 1024, 5_000
+"""Of a header that only pydicom can read, and of items in it."""
+
+CUT_OFF = "cut off: the last element ends after the file does"
 
 _HEAD_BYTES = 64 * 1024
-
-
-class NotDicom(ValueError):
-    """The file is not DICOM or its header is damaged; the message is for the operator and names no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,38 +126,55 @@ def _guess(start: bytes) -> str:
     return part10.EXPLICIT_BIG if start[:2] == b"\0\x08" else part10.EXPLICIT_LITTLE
 
 
-def read_header(path: Path, wanted: Sequence[int], encoding: Form, fallback_character_set: str = "") -> Header:
-    """The elements of a file with these tags.
+def read_header(path: Path, wanted: Sequence[int], encoding: Form, fallback_character_set: str = "") -> Reader:
+    """The elements of a file with these tags, and perhaps others.
+
+    What a header costs is bounded by its bytes, whatever they say: it is walked, and not parsed.  Where it cannot be,
+    pydicom, which passes over more that is odd, is given no more than ``ODD_BYTES`` of it.
 
     Raises:
-        NotDicom: its header is damaged, or its pixel data are cut off.
+        NotDicom: its header is damaged or too long, or its pixel data are cut off.
         OSError: it cannot be read.
     """
+    with path.open("rb") as file:
+        if encoding.transfer_syntax_uid == part10.DEFLATED:
+            return inflated_header(file, encoding.dataset_begin, fallback_character_set)
+        if encoding.transfer_syntax_uid == part10.EXPLICIT_BIG:
+            return _odd_header(file, wanted, encoding, fallback_character_set)
+        data = cast(bytes, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        explicit = not encoding.is_implicit
+        try:
+            header = BoundedHeader(
+                data, encoding.dataset_begin, explicit=explicit, fallback=fallback_character_set, header=True
+            )
+            demand_few_items(data, encoding.dataset_begin, header.pixels)
+        except CutOff:
+            raise NotDicom(CUT_OFF) from None
+        except TooMuch as problem:
+            raise NotDicom(str(problem)) from None
+        except Malformed:
+            return _odd_header(file, wanted, encoding, fallback_character_set)
+        if header.pixels is not None:
+            file.seek(header.pixels)
+            _demand_whole(file, encoding)
+        return header
+
+
+def _odd_header(file: BinaryIO, wanted: Sequence[int], encoding: Form, fallback_character_set: str) -> Header:
+    file.seek(0)
+    head = io.BytesIO(file.read(ODD_BYTES))
     try:
-        with path.open("rb") as file:
-            if encoding.transfer_syntax_uid == part10.DEFLATED:
-                _demand_bounded(file, encoding.dataset_begin)
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(wanted))
-            if encoding.transfer_syntax_uid != part10.DEFLATED:
-                _demand_whole(file, encoding)
-    except (OSError, NotDicom):
-        raise
+        demand_few_items(head.getvalue(), encoding.dataset_begin, None, most=ODD_ITEMS)
+        dataset = pydicom.dcmread(head, stop_before_pixels=True, force=True, specific_tags=list(wanted))
+    except TooMuch as problem:
+        raise NotDicom(str(problem)) from None
     except Exception as problem:  # pydicom raises whatever its parts do
         raise NotDicom(f"the header is damaged ({type(problem).__name__})") from None
+    if head.tell() >= ODD_BYTES:
+        raise NotDicom(f"a header that is odd, and of over {ODD_BYTES} bytes")
+    file.seek(head.tell())
+    _demand_whole(file, encoding)
     return Header(dataset, fallback=fallback_character_set)
-
-
-def _demand_bounded(file: BinaryIO, begin: int) -> None:
-    """That a deflated dataset inflates to no more than the limit."""
-    file.seek(begin)
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while data := inflater.unconsumed_tail or file.read(_HEAD_BYTES):
-        size += len(inflater.decompress(data, 1024 * 1024))
-        if size > INFLATED_LIMIT:
-            raise NotDicom(f"inflates to more than {INFLATED_LIMIT} bytes")
-        if inflater.eof:
-            break
-    file.seek(0)
 
 
 def _demand_whole(file: BinaryIO, encoding: Form) -> None:
@@ -190,6 +208,6 @@ def _demand_whole_header(file: BinaryIO, encoding: Form) -> None:
         try:
             demand_whole(cast(bytes, data), encoding.dataset_begin, explicit=not encoding.is_implicit)
         except CutOff:
-            raise NotDicom("cut off: the last element ends after the file does") from None
+            raise NotDicom(CUT_OFF) from None
         except Malformed:
             return  # odd, but whole as far as pydicom could tell

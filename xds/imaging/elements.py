@@ -19,6 +19,12 @@ DEPTH_LIMIT = 16
 ELEMENT_LIMIT = 10_000
 """Elements of one dataset or item, those inside its sequences not counted."""
 
+STEP_LIMIT, HEADER_STEPS = 4_000_000, 1_000_000
+"""Elements and items that are passed to find the ends of those which do not say how long they are; and in a header."""
+
+PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
+"""The elements that hold an image's pixels, of which a dataset has one.  PS3.3: C.7.6.3."""
+
 SPECIFIC_CHARACTER_SET = 0x00080005
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
@@ -31,6 +37,10 @@ _long = struct.Struct("<I").unpack_from
 
 class Malformed(ValueError):
     """The bytes are no dataset; the message says where and why and holds nothing of them."""
+
+
+class TooMuch(Malformed):
+    """There is more of something than is read."""
 
 
 class CutOff(Malformed):
@@ -78,7 +88,7 @@ class Elements:
             is none.
     """
 
-    __slots__ = ("_character_sets", "_data", "_depth", "_explicit", "_fallback", "_spans")
+    __slots__ = ("_character_sets", "_data", "_depth", "_explicit", "_fallback", "_spans", "pixels")
 
     def __init__(
         self,
@@ -90,17 +100,25 @@ class Elements:
         character_sets: tuple[str, ...] = (),
         fallback: str = "",
         depth: int = 0,
+        header: bool = False,
     ) -> None:
+        """``header``: what precedes the pixels, which begin at ``pixels``; None where there are none."""
         if depth > DEPTH_LIMIT:
-            raise Malformed(f"sequences nested deeper than {DEPTH_LIMIT}")
+            raise TooMuch(f"sequences nested deeper than {DEPTH_LIMIT}")
+        self.pixels: int | None = None
         self._data, self._explicit, self._fallback, self._depth = data, explicit, fallback, depth
         self._spans: dict[int, tuple[int, int, bool]] = {}
         self._character_sets = character_sets
         stop = len(data) if end is None else end
-        for tag, begin, after, inner in _walk(data, start, stop, explicit, depth):
+        steps = _Steps(HEADER_STEPS if header else STEP_LIMIT)
+        walked = _walk(data, start, stop, explicit, depth, steps, header)
+        for count, (tag, begin, after, inner) in enumerate(walked, 1):
+            if after < 0:
+                self.pixels = begin
+                break
             self._spans[tag] = (begin, after, inner)
-            if len(self._spans) > ELEMENT_LIMIT:
-                raise Malformed(f"more than {ELEMENT_LIMIT} elements side by side")
+            if count > ELEMENT_LIMIT:
+                raise TooMuch(f"more than {ELEMENT_LIMIT} elements side by side")
         if SPECIFIC_CHARACTER_SET in self._spans:
             self._character_sets = self.values(SPECIFIC_CHARACTER_SET) or ()
 
@@ -131,7 +149,7 @@ class Elements:
 
     def items(self, tag: int) -> Iterator[Elements]:
         for begin, stop in self.item_spans(tag):
-            yield Elements(
+            yield type(self)(
                 self._data,
                 begin,
                 stop,
@@ -144,7 +162,7 @@ class Elements:
     def item_spans(self, tag: int) -> Iterator[tuple[int, int]]:
         """Where each item of a sequence begins and ends."""
         begin, stop, explicit = self._spans.get(tag, (0, 0, True))
-        return _items(self._data, begin, stop, explicit, self._depth)
+        return _items(self._data, begin, stop, explicit, self._depth, _Steps())
 
 
 def demand_whole(data: bytes, begin: int, *, explicit: bool) -> None:
@@ -154,13 +172,33 @@ def demand_whole(data: bytes, begin: int, *, explicit: bool) -> None:
         CutOff: it does not.
         Malformed: the bytes are no dataset.
     """
-    for _ in _walk(data, begin, len(data), explicit, 0):
+    for _ in _walk(data, begin, len(data), explicit, 0, _Steps()):
         pass
 
 
-def _walk(data: bytes, position: int, end: int, explicit: bool, depth: int) -> Iterator[tuple[int, int, int, bool]]:
-    """Tag, begin, end of each element's value, and whether what is in it is explicit VR."""
+class _Steps:
+    """How many are left."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, limit: int = STEP_LIMIT) -> None:
+        self.left = limit
+
+    def take(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooMuch("too many elements and items")
+
+
+def _walk(
+    data: bytes, position: int, end: int, explicit: bool, depth: int, steps: _Steps, header: bool = False
+) -> Iterator[tuple[int, int, int, bool]]:
+    """Tag, begin, end of each element's value, and whether what is in it is explicit VR.
+
+    ``header``: up to the pixels; then where their element begins, and no end.
+    """
     while position < end:
+        steps.take()
         if position + 8 > end:
             raise CutOff(f"cut off at byte {position}")
         if explicit:
@@ -180,25 +218,29 @@ def _walk(data: bytes, position: int, end: int, explicit: bool, depth: int) -> I
             begin, vr = position + 8, b"SQ"
             if group == 0xFFFE:
                 raise Malformed(f"an item outside a sequence at byte {position}")
+        if header and group << 16 | element in PIXELS:
+            yield group << 16 | element, position, -1, False
+            return
         if length == _UNDEFINED:
             if vr not in (b"SQ", b"UN", b"OB", b"OW"):
                 raise Malformed(f"undefined length of no sequence at byte {position}")
             # What is in a UN of undefined length is in implicit VR (PS3.5: 6.2.2, note 2).
-            stop = _sequence_end(data, begin, end, explicit and vr != b"UN", depth)
+            stop = _sequence_end(data, begin, end, explicit and vr != b"UN", depth, steps)
             yield group << 16 | element, begin, stop - 8, explicit and vr != b"UN"
             position = stop
         else:
             position = begin + length
             if position > end:
                 raise CutOff(f"a value runs past the end at byte {begin}")
-            yield group << 16 | element, begin, position, explicit
+            yield group << 16 | element, begin, position, explicit and vr != b"UN"
 
 
-def _sequence_end(data: bytes, position: int, end: int, explicit: bool, depth: int) -> int:
+def _sequence_end(data: bytes, position: int, end: int, explicit: bool, depth: int, steps: _Steps) -> int:
     """The byte after the delimiter of a sequence of undefined length."""
     if depth >= DEPTH_LIMIT:
-        raise Malformed(f"sequences nested deeper than {DEPTH_LIMIT}")
+        raise TooMuch(f"sequences nested deeper than {DEPTH_LIMIT}")
     while position + 8 <= end:
+        steps.take()
         group, element, length = _tag_and_long(data, position)
         tag = group << 16 | element
         if tag == _SEQUENCE_END:
@@ -206,13 +248,17 @@ def _sequence_end(data: bytes, position: int, end: int, explicit: bool, depth: i
         if tag != _ITEM:
             raise Malformed(f"no item at byte {position}")
         position += 8
-        position = _item_end(data, position, end, explicit, depth) if length == _UNDEFINED else position + length
+        if length == _UNDEFINED:
+            position = _item_end(data, position, end, explicit, depth, steps)
+        else:
+            position += length
     raise CutOff("a sequence without its end")
 
 
-def _item_end(data: bytes, position: int, end: int, explicit: bool, depth: int) -> int:
+def _item_end(data: bytes, position: int, end: int, explicit: bool, depth: int, steps: _Steps) -> int:
     """The byte after the delimiter of an item of undefined length."""
     while position + 8 <= end:
+        steps.take()
         group, element, length = _tag_and_long(data, position)
         if group == 0xFFFE:
             if element != _ITEM_END & 0xFFFF:
@@ -231,13 +277,15 @@ def _item_end(data: bytes, position: int, end: int, explicit: bool, depth: int) 
             elif not vr.isupper():
                 raise Malformed(f"no value representation at byte {start}")
         if length == _UNDEFINED and vr in (b"SQ", b"UN", b"OB", b"OW"):
-            position = _sequence_end(data, position, end, explicit and vr != b"UN", depth + 1)
+            position = _sequence_end(data, position, end, explicit and vr != b"UN", depth + 1, steps)
         else:
             position += length
     raise CutOff("an item without its end")
 
 
-def _items(data: bytes, position: int, end: int, explicit: bool, depth: int) -> Iterator[tuple[int, int]]:
+def _items(
+    data: bytes, position: int, end: int, explicit: bool, depth: int, steps: _Steps
+) -> Iterator[tuple[int, int]]:
     while position < end:
         if position + 8 > end:
             raise CutOff(f"cut off at byte {position}")
@@ -249,7 +297,7 @@ def _items(data: bytes, position: int, end: int, explicit: bool, depth: int) -> 
             raise Malformed(f"no item at byte {position}")
         position += 8
         if length == _UNDEFINED:
-            stop = _item_end(data, position, end, explicit, depth + 1)
+            stop = _item_end(data, position, end, explicit, depth + 1, steps)
             yield position, stop - 8
         else:
             stop = position + length

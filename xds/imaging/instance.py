@@ -10,8 +10,8 @@ from pathlib import Path
 
 from xds.imaging import evidence, part10, reading, tags
 from xds.imaging.codes import KEY_OBJECT_SELECTION, is_rejection_note
-from xds.imaging.dicom import Header, NotDicom, form, read_header
-from xds.imaging.elements import Malformed, first, integer
+from xds.imaging.dicom import NotDicom, form, read_header
+from xds.imaging.elements import Malformed, Reader, first, integer
 from xds.imaging.manifest import Code, Patient, Request
 
 _WANTED = (
@@ -77,10 +77,13 @@ class InstanceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A rejection note: these instances are neither listed nor served.  IHE RAD IOCM."""
+    """A rejection note: these instances are neither listed nor served.  IHE RAD IOCM.
+
+    Each is named by its Study and SOP Instance UID: a note says nothing of other studies, whatever is in them.
+    """
 
     path: Path
-    sop_instance_uids: tuple[str, ...]
+    instances: tuple[tuple[str, str], ...]
 
 
 def read_file(path: Path, *, fallback_character_set: str = "") -> InstanceFacts | Rejection:
@@ -99,10 +102,10 @@ def read_file(path: Path, *, fallback_character_set: str = "") -> InstanceFacts 
         sop_class = first(header, tags.SOP_CLASS_UID)
         if sop_class == KEY_OBJECT_SELECTION:
             return _rejection(path)
+        size = path.stat().st_size
+        return _facts(path, size, header, encoding.transfer_syntax_uid, encoding.dataset_begin, encoding.is_part10)
     except (NotDicom, Malformed) as problem:
         raise NotAnInstance(str(problem)) from None
-    size = path.stat().st_size
-    return _facts(path, size, header, encoding.transfer_syntax_uid, encoding.dataset_begin, encoding.is_part10)
 
 
 def _rejection(path: Path) -> Rejection:
@@ -113,11 +116,19 @@ def _rejection(path: Path) -> Rejection:
     if not titles or not is_rejection_note(titles[0]):
         raise NotAnInstance("a Key Object Selection, which a manifest does not list")
     studies = evidence.read_evidence(root)
-    return Rejection(path, tuple(i.sop_instance_uid for study in studies for s in study.series for i in s.instances))
+    return Rejection(
+        path,
+        tuple(
+            (study.study_instance_uid, i.sop_instance_uid)
+            for study in studies
+            for series in study.series
+            for i in series.instances
+        ),
+    )
 
 
 def _facts(
-    path: Path, size: int, header: Header, transfer_syntax: str, dataset_begin: int, is_part10: bool
+    path: Path, size: int, header: Reader, transfer_syntax: str, dataset_begin: int, is_part10: bool
 ) -> InstanceFacts:
     sequence = tags.REQUEST_ATTRIBUTES_SEQUENCE
     if not header.has(sequence) and header.has(tags.REFERENCED_REQUEST_SEQUENCE):
@@ -158,7 +169,7 @@ def _facts(
     )
 
 
-def _procedures(header: Header) -> tuple[Code, ...]:
+def _procedures(header: Reader) -> tuple[Code, ...]:
     performed = reading.codes(header, tags.PROCEDURE_CODE_SEQUENCE)
     if performed:
         return performed
@@ -168,7 +179,7 @@ def _procedures(header: Header) -> tuple[Code, ...]:
     return tuple(dict.fromkeys(requested))
 
 
-def _uid(header: Header, tag: int, name: str) -> str:
+def _uid(header: Reader, tag: int, name: str) -> str:
     value = first(header, tag)
     if not reading.is_uid(value):
         raise NotAnInstance(f"{name} is {'malformed' if value else 'missing'}")

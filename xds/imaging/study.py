@@ -71,12 +71,12 @@ def scan(
             problems.append(Problem(path, f"cannot be read: {problem.strerror}"))
         if progress:
             progress(number)
-    rejected = {uid for note in found if isinstance(note, Rejection) for uid in note.sop_instance_uids}
+    rejected = {pair for note in found if isinstance(note, Rejection) for pair in note.instances}
     instances = [one for one in found if isinstance(one, InstanceFacts)]
-    grouped = studies_of((one for one in instances if one.sop_instance_uid not in rejected), zone=zone)
-    problems += [
-        Problem(one.path, "taken back by a rejection note") for one in instances if one.sop_instance_uid in rejected
-    ]
+    taken_back = [one for one in instances if (one.study_instance_uid, one.sop_instance_uid) in rejected]
+    gone = {one.path for one in taken_back}
+    grouped = studies_of((one for one in instances if one.path not in gone), zone=zone)
+    problems += [Problem(one.path, "taken back by a rejection note") for one in taken_back]
     return Scan(grouped.studies, (*problems, *grouped.problems))
 
 

@@ -118,6 +118,14 @@ class Xon:
         if parts[9] and not parts[5] and not is_oid(parts[9]):
             raise ValueError("an id that is no OID needs its assigning authority (XON.6, XON.10)")
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """By what it is told: its name, and its OID, or ``id^OID`` of its assigning authority."""
+        parts = _components(self.text, 10)
+        authority = parts[5].split("&")[1] if parts[5] else ""
+        id_ = f"{parts[9]}^{authority}" if authority and not is_oid(parts[9]) else parts[9]
+        return frozenset(key for key in (parts[0], id_) if key)
+
 
 @dataclass(frozen=True, slots=True)
 class Xtn:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xds.access.studies import Studies
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.imaging_document_source import ImagingDocumentSource
@@ -67,6 +68,7 @@ class Actors:
     repository: DocumentRepository
     imaging_source: ImagingDocumentSource
     study_patients: StudyPatients
+    studies: Studies
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
     device: Oid
     """What they are called in messages of HL7 v3."""

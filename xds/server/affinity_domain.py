@@ -9,7 +9,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from xds.access.gate import Gate
+from xds.access.overriding import Glass
 from xds.access.senders import Senders
+from xds.access.studies import Studies
 from xds.access.users import Users
 from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
@@ -21,6 +24,7 @@ from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.ebxml import rim
 from xds.endpoints.captures import Captures
+from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.service import DicomWeb
 from xds.endpoints.dicomweb.store import Storing
 from xds.endpoints.failures import Failures
@@ -34,6 +38,7 @@ from xds.initiating.imaging_document_consumer import Consuming
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.initiating.publisher import Publisher, Where
 from xds.metadata.identifiers import Oid, is_oid
+from xds.metadata.visible import Facts
 from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transactions_of
 from xds.server.archives import archive, intake, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
@@ -50,6 +55,7 @@ from xds.transactions import (
 from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
 from xds.wire.spool import Spool
@@ -65,12 +71,13 @@ def owner() -> str:
 class AffinityDomain:
     """One affinity domain in one process; others in the same database see nothing of it."""
 
-    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs) -> None:
-        self.settings, self.name = settings, name
+    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate) -> None:
+        self.settings, self.name, self.gate = settings, name, gate
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
-        self.events = Events(settings, self.path, engine)
+        self.events = Events(settings, self.path, engine, gate)
+        self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.actors = self._actors(blobs)
 
@@ -103,15 +110,24 @@ class AffinityDomain:
                 event.about_objects(objects)
             return registry.submit(objects, call.work.registry)
 
-        repository = DocumentRepository(
-            self.own.repository_unique_id, blobs, remote=remote is not None, streams=settings.repository.streams
-        )
-        source = ImagingDocumentSource(
-            settings.imaging_source.retrieve_location_uid, archive(settings), streams=settings.imaging_source.streams
-        )
+        share, ours = settings.server.share, self.own.repository_unique_id
+        streams = settings.repository.streams
+        repository = DocumentRepository(ours, blobs, remote=remote is not None, streams=streams, share=share)
+        location, streams = settings.imaging_source.retrieve_location_uid, settings.imaging_source.streams
+        source = ImagingDocumentSource(location, archive(settings), streams=streams, share=share)
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
-        return Actors(registry, repository, source, patients, register_, Oid(self.own.home_community_id))
+        studies = Studies(self.database, lambda uid: patients.of([uid])[uid].id, self._usual_facts())
+        return Actors(registry, repository, source, patients, studies, register_, Oid(self.own.home_community_id))
+
+    def _usual_facts(self) -> Facts:
+        """What decisions ask of a manifest of this source's."""
+        imaging, code = self.settings.imaging_source, Defaults(Oid("1.2")).confidentiality_code
+        source, organisation = imaging.retrieve_location_uid, self.settings.audit.enterprise_site_id
+        return Facts({}, {
+            "confidentialityCode": frozenset({code.key}), "sourceId": frozenset({source}),
+            "authorInstitution": frozenset({organisation} - {""}),
+        })  # fmt: skip
 
     def _published_as(self, study_instance_uid: str) -> str:
         with reading(self.database.engine) as connection:
@@ -157,14 +173,13 @@ class AffinityDomain:
         Raises:
             Unusable: ``mllp.namespaces`` is malformed.
         """
-        return Feeding(
-            self.actors.registry, self.database, _namespaces(self.settings, self.own), self._fed, self.failures
-        )
+        names = _namespaces(self.settings, self.own)
+        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate, self.failures)
 
-    def _fed(self, head: Header, peer: str) -> AuditEvent:
-        return self.events.fed(head, peer, self.own.mllp_listen)
+    def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
+        return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
 
-    def exchanges(self, metrics: Metrics) -> dict[str, Exchange]:
+    def exchanges(self, metrics: Metrics, memory: Memory) -> dict[str, Exchange]:
         """What answers at each path of this domain's.
 
         Raises:
@@ -172,8 +187,8 @@ class AffinityDomain:
         """
         settings, senders = self.settings, Senders(self.settings.senders)
         captures = Captures(settings.capture, self.database, senders)
-        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts)
-        users = Users(settings.xua) if settings.xua.trusted or settings.xua.issuers else None
+        limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
+        users = Users(settings.xua, self.database.engine) if settings.xua.trusted or settings.xua.issuers else None
         return {
             f"{self.path}/{actor}": Exchange(
                 title,
@@ -186,9 +201,11 @@ class AffinityDomain:
                 metrics,
                 senders,
                 captures,
+                self.gate,
                 users,
                 most=Bounds.of(settings),
                 failures=self.failures,
+                glass=self.glass,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)
@@ -244,13 +261,15 @@ class AffinityDomain:
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
             storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
+        deciding = Deciding(self.gate, self.name, self.actors.studies)
+        patients = self.actors.study_patients
         return DicomWeb(
-            source, engine, self.events.web_event, owner(), metrics, self.actors.study_patients, storing, self.failures
-        )
+            source, engine, self.events.web_event, owner(), metrics, patients, deciding, storing, self.failures,
+        )  # fmt: skip
 
-    def storage_recording(self, title: str, address: str) -> Recording:
-        """The record of an association that sends instances here (C-STORE)."""
-        return Recording(self.database.engine, owner(), self.events.stored(title, address))
+    def storage_recording(self, title: str, address: str, peer_der: bytes = b"") -> Recording:
+        """The record of an association that sends instances here (C-STORE), by a peer with this certificate."""
+        return Recording(self.database.engine, owner(), self.events.stored(title, address, peer_der))
 
 
 def _namespaces(settings: Settings, domain: Domain) -> Authorities:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.bearers import Bearers
+from xds.access.gate import Gate, NotPermitted
+from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
-from xds.endpoints.console import auditing, guides, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints.console import auditing, consents, glass, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
 from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
@@ -28,11 +32,14 @@ from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
 from xds.store.registry.standing import Standing, elsewhere, standing
+from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
 from xds.wire.guarded import guarded
 from xds.wire.hosts import Hosts
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
+from xds.wire.peers import KEY, serving
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
@@ -45,47 +52,61 @@ class Application:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
         blobs = open_blobs(settings, self.engine)
-        self.domains = {name: AffinityDomain(settings, name, self.engine, blobs) for name in settings.affinity_domains}
+        self.gate = gate = Gate(settings, self.engine)
+        self.domains = {
+            name: AffinityDomain(settings, name, self.engine, blobs, gate) for name in settings.affinity_domains
+        }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
         self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
+        memory = Memory(settings.server.body_bytes, settings.server.share)
+        events = self.domains[DEFAULT_DOMAIN].events
+        self._bearers = Bearers(settings, self.engine, events.node, events.record)
         self._endpoints = {
             path: exchange
             for domain in self.domains.values()
-            for path, exchange in domain.exchanges(self.metrics).items()
+            for path, exchange in domain.exchanges(self.metrics, memory).items()
         }
         default = self.domains[DEFAULT_DOMAIN]
         self._dicomweb = default.dicomweb(self.metrics) if "imaging-source" in settings.server.actors else None
         numbers = {path: exchange.numbers for path, exchange in self._endpoints.items()}
         ask = None if self._dicomweb is None else self._dicomweb.answer
         consumer = default.consuming(self.reply)
-        desk = Desk(self.engine, default.events.node, default.events.record)
         secure = self._secure = settings.server.public_url.startswith("https:") or bool(settings.tls.certificate)
+        if settings.console.vouches:
+            own_key(settings)  # made at first start, so that others can be told of it
+        desk = Desk(self.engine, default.events.node, default.events.record, settings.console.second_factor)
         sealer = Sealer(lambda: console_key(self.engine))
         audit_desk = AuditDesk(self.engine, settings, default.events.node, default.events.record)
         blueprints = [
-            signing_in.pages(desk, secure=secure, provider=settings.oidc.name if settings.oidc.issuer else ""),
+            signing_in.pages(
+                desk,
+                partial(visitor, settings),
+                secure=secure,
+                provider=settings.oidc.name if settings.oidc.issuer else "",
+            ),
             sealing.pages(sealer),
             auditing.pages(audit_desk, sealer),
             reporting.pages(audit_desk),
             reviewing.pages(audit_desk),
             guides.pages(),
+            glass.pages(default.glass, self.engine, sealer),
+            consents.pages(self.engine, default.events.node, sealer, gate.today),
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine)
-            blueprints.append(region_pages(consumer, places, knows, authorities))
+            blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
-            blueprints.append(openid.pages(desk, provider, settings.server.public_url, secure=secure))
+            blueprints.append(openid.pages(desk, provider, settings.server.public_url))
         if settings.audit.witness_of:
             blueprints.append(
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
             )
-        if settings.audit.readers:
-            blueprints.append(
-                search.pages(settings.audit.readers, audit_desk.page, audit_desk.one, default.events.audit_searched)
-            )
+        if settings.audit.readers or not gate.alone:
+            reads = partial(_may_read, gate, settings.audit.readers)
+            blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database)
         counted = lambda: forwarding_text(self.engine, settings) + expiry.metrics(settings)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
@@ -107,11 +128,24 @@ class Application:
         if misdirected is not None:
             return misdirected.wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
-        with asked_by(None):
-            reply = self._cors.preflight(environ) or self.reply(request)
-            if reply is not None:
-                self._cors.mark(environ, reply)
-            return self._pages(environ, start_response) if reply is None else reply.wsgi(start_response)
+        with serving(environ.get(KEY, "") or request.remote_address):
+            reply, person = self._cors.preflight(environ), None
+            if reply is None:
+                try:
+                    person = self._bearers.person(request)
+                except NotBelieved as problem:
+                    reply = self._bearers.refused(request, problem)
+            with asked_by(person):
+                return self._replied(environ, start_response, reply or self.reply(request))
+
+    def _replied(
+        self, environ: Mapping[str, Any], start_response: Callable[..., Any], reply: HttpReply | None
+    ) -> Iterable[bytes]:
+        if reply is None:
+            pages: Iterable[bytes] = self._pages(environ, start_response)
+            return pages
+        self._cors.mark(environ, reply)
+        return reply.wsgi(start_response)
 
     def reply(self, request: HttpRequest) -> HttpReply | None:
         """The answer of a SOAP address; None when the request is for none."""
@@ -123,6 +157,18 @@ class Application:
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._dicomweb.answer(request)
         return None
+
+
+def _may_read(gate: Gate, readers: Sequence[str], caller: HttpRequest) -> str:
+    """Why somebody may not search the audit log by ITI-81: they are none of its readers, by entry or by policy."""
+    peer = gate.peer(caller.certificate, caller.remote_address)
+    if readers and (peer.alone or not peer.name):  # who is named by the older setting needs no entry
+        return "" if search.allowed(readers, caller) else "not permitted: audit.readers"
+    try:
+        gate.ask(peer, "ITI-81", DEFAULT_DOMAIN)
+    except NotPermitted as denied:
+        return str(denied)
+    return ""
 
 
 def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:

@@ -52,7 +52,7 @@ def intake(settings: Settings) -> Intake:
     images = archive(settings)
     if not isinstance(images, FolderArchive):
         raise Unusable("imaging_source.stow_rs and cstore_listen take instances into imaging_source.folder: set it")
-    return Intake(images)
+    return Intake(images, from_all=settings.imaging_source.study_senders == "all")
 
 
 def _way(settings: Settings) -> Way | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xds.access.vouching import Voucher
 from xds.actors.remote_registry import RemoteRegistry
 from xds.initiating.imaging_document_consumer import Peers
-from xds.settings.sections import Peer, Settings
+from xds.settings.sections import Location, Settings
 from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
@@ -15,10 +16,10 @@ from xds.wire.client import Client, LocalClient
 from xds.wire.http import HttpReply, HttpRequest
 
 
-def client(settings: Settings, url: str) -> Client:
+def client(settings: Settings, url: str, voucher: Voucher | None = None) -> Client:
     """A client of another node's, with this node's certificate."""
-    tls = settings.tls
-    return Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted)
+    tls, vouched = settings.tls, voucher.header_blocks if voucher is not None else None
+    return Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, vouched=vouched)
 
 
 def remote_registry(settings: Settings) -> RemoteRegistry | None:
@@ -36,7 +37,11 @@ def remote_registry(settings: Settings) -> RemoteRegistry | None:
 
 
 def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None], base: str) -> Peers:
-    """Who is asked for studies; ``answer`` is that of the actors in this process, ``base`` their address."""
+    """Who is asked for studies; ``answer`` is that of the actors in this process, ``base`` their address.
+
+    Others are told who has signed in here.
+    """
+    voucher = Voucher(settings)
 
     def local(actor: str) -> Client | None:
         def reply(request: HttpRequest) -> HttpReply:
@@ -46,11 +51,14 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
 
         return LocalClient(f"{base}/{actor}", f"/{actor}", reply) if actor in settings.server.actors else None
 
-    def remote(peer: Peer | None) -> Client | None:
+    def remote(peer: Location | None) -> Client | None:
         if peer is None:
             return None
         known = peer.or_by(settings.tls)
-        return Client(known.url, certificate=known.certificate, key=known.key, trusted=known.trusted)
+        return Client(
+            known.url, certificate=known.certificate, key=known.key, trusted=known.trusted,
+            vouched=voucher.header_blocks,
+        )  # fmt: skip
 
     def repository(uid: str) -> Client | None:
         ours = uid == settings.repository.unique_id
@@ -61,4 +69,4 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
         return local("imaging-source") if ours else remote(settings.imaging_sources.get(uid))
 
     url = settings.console.registry_url
-    return Peers(client(settings, url) if url else local("registry"), repository, source)
+    return Peers(client(settings, url, voucher) if url else local("registry"), repository, source)

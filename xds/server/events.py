@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from xds.access.gate import Gate
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party, Side
 from xds.endpoints.dicomweb.service import RAD_129
@@ -20,26 +22,38 @@ from xds.transactions import (
     iti8_patient_identity_feed,
 )
 from xds.transactions.transaction import Transaction
-from xds.wire.http import HttpRequest
+from xds.wire.certificates import Certificate
+from xds.wire.http import HttpRequest, certificate_of
 from xds.wire.soap import Message
 
 
 class Events:
     """Makes and keeps them.  ``path``: where the domain is, empty for the one at the bare paths."""
 
-    def __init__(self, settings: Settings, path: str, engine: sa.Engine) -> None:
-        self._settings, self._path, self._engine = settings, path, engine
+    def __init__(self, settings: Settings, path: str, engine: sa.Engine, gate: Gate) -> None:
+        self._settings, self._path, self._engine, self._gate = settings, path, engine, gate
         self.node = source_of(settings)
 
     def event(self, transaction: Transaction, side: Side, request: HttpRequest, message: Message) -> AuditEvent:
         """The record of a transaction that has reached us, not yet about anything."""
-        caller = Party(message.addressing.reply_to or request.remote_address, request.remote_address, requestor=True)
+        caller = self.caller(request, message.addressing.reply_to)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
         return self._event(transaction, side, caller, here)
 
+    def caller(self, request: HttpRequest, calls_itself: str = "") -> Party:
+        """Who has reached us: by its certificate's name, or what it calls itself; and who it is authenticated as."""
+        found = self.authenticated(request.certificate, request.remote_address, ours=request.ours)
+        return replace(found, user_id=request.subject or calls_itself or request.remote_address)
+
+    def authenticated(self, certificate: Certificate | None, address: str, *, ours: bool = False) -> Party:
+        """Another node, by its address, its certificate, and whose it is known to be."""
+        organisation = self._gate.peer(certificate, address, ours=ours).entry.organisation
+        text = certificate.text if certificate else ""
+        return Party(address, address, requestor=True, authenticated=text, organisation=organisation)
+
     def web_event(self, transaction: tuple[str, str], request: HttpRequest) -> AuditEvent:
         """The record of a DICOMweb request that has reached us, not yet about anything."""
-        caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
+        caller = self.caller(request)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
         if transaction == RAD_108:
             return AuditEvent(self.node, "110104", "C", transaction, caller, here)
@@ -49,7 +63,7 @@ class Events:
 
     def audit_searched(self, request: HttpRequest, asked: str, refused: str) -> None:
         """Record that somebody searched the audit log (ITI TF-2: 3.81.5.1): the query, and that the log was read."""
-        caller = Party(request.peer_certificate or request.remote_address, request.remote_address, requestor=True)
+        caller = self.caller(request)
         here = Party(request.url, urlsplit(request.url).hostname or "localhost", ours=True)
         query = AuditEvent(self.node, "110112", "E", ITI_81, caller, here)
         query.about_search(asked)
@@ -62,11 +76,14 @@ class Events:
             self.record(used)
         self.record(query)
 
-    def stored(self, title: str, address: str) -> AuditEvent:
+    def stored(self, title: str, address: str, peer_der: bytes = b"") -> AuditEvent:
         """The record of an association that sends instances here (C-STORE)."""
         own = self._settings.imaging_source.retrieve_ae_title
         host = urlsplit(self.base).hostname or "localhost"
-        here, there = Party(own, host, ours=True), Party(title, address, requestor=True)
+        here, there = (
+            Party(own, host, ours=True),
+            replace(self.authenticated(certificate_of(peer_der), address), user_id=title),
+        )
         return AuditEvent(self.node, "110104", "C", ("", ""), there, here)
 
     def stranger(self, peer: str, reason: str) -> None:
@@ -113,9 +130,10 @@ class Events:
             self.node, audits.event_id, audits.action, (transaction.number, title), source, destination, names_patient,
         )  # fmt: skip
 
-    def fed(self, head: Header, peer: str, listen: str) -> AuditEvent:
+    def fed(self, head: Header, peer: str, listen: str, peer_der: bytes = b"") -> AuditEvent:
         """The record of an ITI-8, parties called by facility and application, as it names them (ITI TF-2: 3.8.5.1)."""
-        source = Party(f"{head.sending_facility}|{head.sending_application}", peer, requestor=True)
+        called = f"{head.sending_facility}|{head.sending_application}"
+        source = replace(self.authenticated(certificate_of(peer_der), peer), user_id=called)
         host = listen.rpartition(":")[0].strip("[]")
         host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104  # nosec B104
         here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)

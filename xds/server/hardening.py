@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xds.errors import Unusable
 from xds.server import expiry, leftovers
-from xds.server.listening import address, is_loopback
+from xds.settings.addresses import address, is_loopback, listens
 from xds.settings.secrets import shown
 from xds.settings.sections import Loaded, Settings
 from xds.store import accounts
@@ -38,21 +38,9 @@ def checks(loaded: Loaded, config: Path | None = None) -> Iterator[Check]:
     yield _secrets(loaded, config)
 
 
-def listeners(settings: Settings) -> dict[str, str]:
-    """Every address that is listened on, by its setting."""
-    found = {
-        "server.listen": settings.server.listen,
-        "imaging_source.cstore_listen": settings.imaging_source.cstore_listen,
-    }
-    for name, domain in settings.affinity_domains.items():
-        found["mllp.listen" if not settings.domains.get(name) else f"domains.{name}.mllp_listen"] = domain.mllp_listen
-    found |= {f"syslog.{one}": getattr(settings.syslog, one) for one in ("tls", "tcp", "udp")}
-    return {name: listen for name, listen in found.items() if listen}
-
-
 def _wide(settings: Settings) -> dict[str, str]:
     """Those that others than this machine reach."""
-    return {name: listen for name, listen in listeners(settings).items() if not is_loopback(address(listen)[0])}
+    return {name: listen for name, listen in listens(settings).items() if not is_loopback(address(listen)[0])}
 
 
 def _tls(loaded: Loaded) -> Check:
@@ -102,7 +90,7 @@ def _open(loaded: Loaded) -> Check:
         said = ", ".join(f"{name} {at}" for name, at in plain.items())
         fix = "Use mutual TLS (syslog.tls for syslog.tcp and .udp), or let only a firewall's chosen ones through."
         return Check("listeners", "", f"anybody may speak to {said}", fix)
-    return Check("listeners", f"{len(listeners(settings))} listened on, none of them open")
+    return Check("listeners", f"{len(listens(settings))} listened on, none of them open")
 
 
 def _open_by_name(loaded: Loaded) -> Check:
@@ -136,6 +124,17 @@ def _people(loaded: Loaded) -> Check:
         return Check("xua", "messages must say for whom they are sent (ITI-40)")
     fix = "Set xua.issuers to your identity providers, and xua.required when all partners send assertions."
     return Check("xua", "", "a message need not say for whom it is sent", fix)
+
+
+def _policy(loaded: Loaded) -> Check:
+    policy = loaded.settings.policy
+    if policy.mode == "watch":
+        fix = 'Set policy.mode = "enforce" when the records show no refusal that should not be.'
+        return Check("policy", "", "what the policy refuses is recorded, and done all the same", fix)
+    if policy.mismatch == "mark":
+        fix = 'Set policy.mismatch = "refuse" when partners use their own names.'
+        return Check("policy", "", "who calls itself by another's name is marked, and served", fix)
+    return Check("policy", "enforced")
 
 
 def _accounts(loaded: Loaded) -> Check:
@@ -221,6 +220,6 @@ def _secrets(loaded: Loaded, config: Path | None) -> Check:
 
 
 _CHECKS: tuple[Callable[[Loaded], Check], ...] = (
-    _tls, _trust, _revocation, _expiry, _open, _open_by_name, _public_url, _origins, _people, _accounts, _modes, _root,
-    _peers, _evidence, _clock,
+    _tls, _trust, _revocation, _expiry, _open, _open_by_name, _public_url, _origins, _people, _policy, _accounts,
+    _modes, _root, _peers, _evidence, _clock,
 )  # fmt: skip

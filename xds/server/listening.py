@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 import socket
 from pathlib import Path
 
+from xds.access.bearers import tokens_of
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
@@ -14,32 +15,15 @@ from xds.initiating import known_sources
 from xds.initiating.witnesses import witness_at, witness_of
 from xds.server.actors import code_sets
 from xds.server.archives import intake
-from xds.settings.sections import ACTORS, DEFAULT_DOMAIN, Loaded, Settings
+from xds.settings.addresses import address, feed, is_loopback
+from xds.settings.sections import ACTORS, Loaded, Settings
 from xds.system.claims import check_free
 from xds.wire import revocation
 from xds.wire.cors import Cors
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
 
-
-def address(listen: str) -> tuple[str, int]:
-    """Host and port.
-
-    Raises:
-        Unusable: not of the form HOST:PORT.
-    """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise Unusable("an address to listen on is HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address that is listened on, or called, is this machine's alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+log = logging.getLogger("xds.server.listening")
 
 
 def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
@@ -53,7 +37,7 @@ def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
         "server.listen": settings.server.listen,
         "imaging_source.cstore_listen": settings.imaging_source.cstore_listen,
     }
-    stream |= {_feed(name): domain.mllp_listen for name, domain in domains}
+    stream |= {feed(name): domain.mllp_listen for name, domain in domains}
     stream |= {"syslog.tls": settings.syslog.tls, "syslog.tcp": settings.syslog.tcp}
     patience = settings.server.stop_seconds + 5 if after_a_kill else 0.0
     for name, listen in stream.items():
@@ -63,8 +47,15 @@ def check_free_addresses(settings: Settings, *, after_a_kill: bool) -> None:
         check_free("syslog.udp", address(settings.syslog.udp), socket.SOCK_DGRAM, patience)
 
 
-def _feed(domain: str) -> str:
-    return "mllp.listen" if domain == DEFAULT_DOMAIN else f"domains.{domain}.mllp_listen"
+def without_person(settings: Settings) -> list[str]:
+    """The addresses at which nobody says for whom something is sent, whatever ``xua.required`` says.
+
+    HL7 v2, DIMSE and syslog have no place for it: there the peer alone is asked who it is.
+    """
+    listening = {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
+    listening["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
+    listening |= {f"syslog.{kind}": getattr(settings.syslog, kind) for kind in ("tls", "tcp", "udp")}
+    return [name for name, listen in listening.items() if listen]
 
 
 def check_listen(loaded: Loaded) -> None:
@@ -77,7 +68,9 @@ def check_listen(loaded: Loaded) -> None:
     unknown = [actor for actor in settings.server.actors if actor not in ACTORS]
     if unknown:
         raise Unusable(f"server.actors: there is no actor {', '.join(unknown)}; there are {', '.join(ACTORS)}")
-    feeds = {_feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
+    if not 0.1 <= settings.server.share <= 1:
+        raise Unusable("server.share: from 0.1 to 1, the part that one peer may have")
+    feeds = {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
     feeds["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
     feeds["syslog.tls"] = settings.syslog.tls
     plain = {"syslog.tcp": settings.syslog.tcp, "syslog.udp": settings.syslog.udp}
@@ -111,8 +104,14 @@ def check_listen(loaded: Loaded) -> None:
         witness_at(where, settings.tls, lambda: ())
     for text in settings.audit.witness_of:
         witness_of(text)
-    if settings.xua.trusted:
+    if settings.xua.trusted or settings.xua.issuers:
         Users(settings.xua)
+    elif settings.xua.required:
+        raise Unusable("xua.required needs xua.trusted or xua.issuers: nobody could be believed")
+    if settings.tokens.issuer:
+        tokens_of(settings.tokens)
+    if settings.xua.required:
+        log.warning("addresses.without_person", extra={"addresses": ", ".join(without_person(settings)) or "none"})
     Cors(settings.server.cors_origins)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:

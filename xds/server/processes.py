@@ -76,6 +76,9 @@ class Supervisor:
             self._children.append(_Child("clock", lambda: workers.clock(loaded)))
         for where in loaded.settings.audit.witnesses:
             self._children.append(_Child(f"witness {where}", partial(workers.show, loaded, where)))
+        policy = loaded.settings.policy
+        if policy.alert_url or (policy.alert_mail and policy.alert_smtp):
+            self._children.append(_Child("overrides", lambda: workers.tell_of_overrides(loaded)))
         if images:
             self._children.append(_Child("images", lambda: web.images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: web.web(loaded, images_socket)))

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from xds.errors import Unusable
 from xds.server import expiry
-from xds.settings.sections import Peer, Settings
+from xds.settings.sections import Location, Settings
 from xds.store.audit import records as audit_store
 from xds.store.documents.folder import NotReachable
 from xds.store.engine import reading
@@ -111,15 +111,15 @@ def _documents(database: Database) -> str:
     return ""
 
 
-def peers(settings: Settings) -> Iterator[tuple[str, Peer]]:
+def peers(settings: Settings) -> Iterator[tuple[str, Location]]:
     """Other nodes that this one calls, by what they are called here; hosts only: this page is for anybody."""
     tls = settings.tls
     for url in filter(None, (settings.console.registry_url, settings.repository.registry_url)):
-        yield f"registry {_host(url)}", Peer(url, tls.certificate, tls.key, tls.trusted)
+        yield f"registry {_host(url)}", Location(url, tls.certificate, tls.key, tls.trusted)
     if settings.imaging_source.dicomweb:
         url = settings.imaging_source.dicomweb
-        yield f"PACS {_host(url)}", Peer(url, tls.certificate, tls.key, tls.trusted)
-    tables: Mapping[str, Mapping[str, Peer]] = {
+        yield f"PACS {_host(url)}", Location(url, tls.certificate, tls.key, tls.trusted)
+    tables: Mapping[str, Mapping[str, Location]] = {
         "repository": settings.repositories, "imaging source": settings.imaging_sources
     }  # fmt: skip
     for kind, table in tables.items():
@@ -127,7 +127,7 @@ def peers(settings: Settings) -> Iterator[tuple[str, Peer]]:
             yield f"{kind} {peer.name or _host(peer.url)}", peer
 
 
-def reached(peer: Peer) -> str:
+def reached(peer: Location) -> str:
     """What is wrong with a peer; a TLS handshake is carried through, so that nothing there takes us for a stranger."""
     try:
         parts = urlsplit(peer.url)

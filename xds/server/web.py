@@ -7,13 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.wire.contexts import server_context
 from xds.wire.pace import Pace
 from xds.wire.shares import Shares
-from xds.wire.worker import ToRoot, Worker
+from xds.wire.worker import Worker
+
+
+class ToRoot(Logger):  # type: ignore[misc]
+    """gunicorn's own log, written as the rest of the process' is."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in list(self.error_log.handlers):
+            self.error_log.removeHandler(handler)
+        self.error_log.propagate = True
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]
@@ -37,6 +48,10 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         """Record a peer that could not be authenticated."""
         self._application.domains[DEFAULT_DOMAIN].events.stranger(peer, reason)
 
+    def count_refusal(self, reason: str) -> None:
+        """Count what was refused before it was a request."""
+        self._application.metrics.refused.labels(reason).inc()
+
 
 def _options(loaded: Loaded) -> dict[str, Any]:
     settings = loaded.settings
@@ -50,7 +65,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "loglevel": "error",  # its warnings quote what peers send
         "logger_class": ToRoot,
         "control_socket_disable": True,
-        "permit_obsolete_folding": True,
+        "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
     }
@@ -65,7 +80,14 @@ def _options(loaded: Loaded) -> dict[str, Any]:
 
 def _pace(loaded: Loaded) -> Pace:
     server = loaded.settings.server
-    return Pace(server.header_seconds, server.stall_seconds, server.least_bytes_per_second, server.upload_threads)
+    return Pace(
+        server.header_seconds,
+        server.stall_seconds,
+        server.least_bytes_per_second,
+        server.upload_threads,
+        request_seconds=server.request_seconds,
+        share=server.share,
+    )
 
 
 def web(loaded: Loaded, images_socket: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import time
 from threading import Event
@@ -15,14 +16,16 @@ from xds.archives.interface import Gone, NotAnswering
 from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
+from xds.endpoints.audit_received import FirstSeen
 from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
 from xds.initiating.audit_forwarder import Forwarder
+from xds.initiating.override_alerts import Alerts
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive, intake
-from xds.server.listening import address
+from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
@@ -31,11 +34,15 @@ from xds.store.engine import make_engine
 from xds.system.clock import Checked
 from xds.wire.client import client_context
 from xds.wire.contexts import server_context
+from xds.wire.listener_places import Refusals
 from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener
 from xds.wire.spool import Spool
 
 log = logging.getLogger("xds.server.workers")
+
+DESCRIPTORS = 4096
+"""Of a process that listens."""
 
 SWEEP_EVERY_SECONDS = 600.0
 """Between two looks for documents that were staged and never named."""
@@ -60,8 +67,17 @@ def _told_to_stop() -> Event:
     return stopping
 
 
+def _many_descriptors() -> None:
+    """Room for all connections that a listener has places for, and for those that are being opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def mllp(loaded: Loaded, name: str) -> None:
     """Take an affinity domain's Patient Identity Feed until told to stop (ITI-8)."""
+    _many_descriptors()
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     tls = loaded.settings.tls
@@ -69,13 +85,15 @@ def mllp(loaded: Loaded, name: str) -> None:
     domain = application.domains[name]
     passed = application.metrics.passed_over.labels("mllp").inc
     at = address(domain.own.mllp_listen)
-    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed)
+    refusals = Refusals("mllp", application.metrics.refused_connection)
+    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.engine.dispose()
 
 
 def cstore(loaded: Loaded) -> None:
     """Take instances by C-STORE until told to stop."""
+    _many_descriptors()
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
@@ -87,6 +105,8 @@ def cstore(loaded: Loaded) -> None:
         senders=imaging.cstore_from,
         context=server_context(tls.certificate, tls.key, tls.trusted) if tls.certificate else None,
         tell=domain.events.stranger,
+        refusals=Refusals("cstore", application.metrics.refused_connection),
+        instance_bytes=loaded.settings.server.part_bytes,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
@@ -96,6 +116,7 @@ def cstore(loaded: Loaded) -> None:
 
 def syslog(loaded: Loaded) -> None:
     """Take other nodes' audit records until told to stop (ITI-20)."""
+    _many_descriptors()
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
     engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
     at = {
@@ -110,7 +131,12 @@ def syslog(loaded: Loaded) -> None:
         return AuditEvent.not_authenticated(node, here, Party(peer, peer), reason)
 
     context = server_context(tls.certificate, tls.key, tls.trusted) if "tls" in at else None
-    receiver = AuditReceiver(engine, Metrics(), alert, context=context, ours=settings.audit.source_id, **at)
+    metrics = Metrics()
+    refusals = Refusals("syslog", metrics.refused_connection)
+    ours = settings.audit.source_id
+    receiver = AuditReceiver(
+        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=FirstSeen(), **at
+    )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()
@@ -143,6 +169,15 @@ def clock(loaded: Loaded) -> None:
             log.exception("database.unreachable")
         if stopping.wait(audit.time_seconds):
             break
+    engine.dispose()
+
+
+def tell_of_overrides(loaded: Loaded) -> None:
+    """Tell of broken glass at once, until told to stop."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine = make_engine(settings.database_url, connections=1)
+    alerts = Alerts(engine, settings.policy, settings.tls)
+    alerts.run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
     engine.dispose()
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from xds.errors import Unusable
+from xds.settings.access import PeerEntry
 from xds.settings.secrets import shown
-from xds.settings.sections import SECTIONS, TABLES, Loaded, Peer, Settings, Source, flat
+from xds.settings.sections import SECTIONS, TABLES, Loaded, Location, Settings, Source, flat
 
 
 def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Loaded:
@@ -59,7 +60,7 @@ def _with_entries(loaded: Loaded, section: str, table: Mapping[str, Any]) -> Loa
     sources: dict[str, Source] = {}
     for name, entry in table.items():
         dotted = f"{section}.{name}"
-        if TABLES[section] is Peer:
+        if TABLES[section] is Location:
             entries[name] = _peer(dotted, entry)
             sources[dotted] = "file"
             continue
@@ -85,17 +86,23 @@ def _entry(dotted: str, kind: type, entry: Any) -> dict[str, Any]:
         raise Unusable(f"{dotted}: a table of {', '.join(hints)}")
     for key in entry.keys() - hints.keys():
         raise Unusable(f"{dotted}.{key}: there is no such setting")
-    return {key: _checked(f"{dotted}.{key}", hints[key], value, "file") for key, value in entry.items()}
+    values = {key: _listed(kind, hints[key], value) for key, value in entry.items()}
+    return {key: _checked(f"{dotted}.{key}", hints[key], value, "file") for key, value in values.items()}
 
 
-def _peer(dotted: str, entry: Any) -> Peer:
+def _listed(kind: type, hint: Any, value: Any) -> Any:
+    """One value where several may be: of a peer, which mostly has one key, one sourceId, one of everything."""
+    return [value] if kind is PeerEntry and get_origin(hint) is tuple and isinstance(value, str) else value
+
+
+def _peer(dotted: str, entry: Any) -> Location:
     if isinstance(entry, str):
-        return Peer(entry)
-    known = {f.name for f in dataclasses.fields(Peer)}
+        return Location(entry)
+    known = {f.name for f in dataclasses.fields(Location)}
     texts = isinstance(entry, dict) and all(key in known and isinstance(text, str) for key, text in entry.items())
     if not texts or "url" not in entry:
         raise Unusable(f"{dotted}: a URL, or a table of url, certificate, key, trusted, name")
-    return Peer(**entry)
+    return Location(**entry)
 
 
 def _with_environment(loaded: Loaded, environment: Mapping[str, str]) -> Loaded:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xds.errors import Unusable
+from xds.settings.access import Oidc, PeerEntry, PolicySettings, Sender, Tokens, Xua
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -20,7 +21,7 @@ DEFAULT_DOMAIN = "default"
 ACTORS = ("registry", "repository", "imaging-source")
 """What ``server.actors`` may name: the last parts of the actors' paths."""
 
-ROLES = ("auditor", "operator", "viewer")
+ROLES = ("auditor", "operator", "viewer", "privacy-officer", "administrator")
 """Of people who sign in at the console: what its pages show them."""
 
 Source = Literal["default", "file", "environment", "command line", "made at first start"]
@@ -40,11 +41,14 @@ class Server:
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
-    threads: int = 8  # threads a web process keeps for short requests
-    upload_threads: int = 8  # threads a web process keeps for long request bodies
+    threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
+    upload_threads: int = 8  # long request bodies that it takes at once, likewise
     header_seconds: float = 10.0  # a request's header, and a TLS handshake, must be whole by then
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
+    request_seconds: float = 3600.0  # the longest that one request may take, its body and its reply
+    share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
+    body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment
@@ -92,32 +96,6 @@ class NamedDomain(Domain):
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """A partner known by name, ``[senders.NAME]``: by what its messages are told, and what is tolerated in them.
-
-    Every kind of mark that is given must be there; of several of a kind any one.
-    """
-
-    certificates: tuple[str, ...] = ()  # subjects of its client certificate, such as "CN=pacs.north, O=North"
-    addresses: tuple[str, ...] = ()  # IP addresses or networks that it calls from, such as "10.1.0.0/16"
-    source_ids: tuple[str, ...] = ()  # SubmissionSet.sourceId of its submissions
-    tolerate: tuple[str, ...] = ()  # deviations that are put right and counted: xds/rules/tolerances.py lists them
-    schema: Literal["strict", "tolerant"] = "strict"  # tolerant: what the XSD alone forbids is counted, not refused
-
-
-@dataclass(frozen=True, slots=True)
-class Xua:
-    """ITI-40: SAML 2.0 assertions of the person that a SOAP message is sent for."""
-
-    trusted: str = ""  # PEM file of the certificates that assertions are signed by; empty: none is read
-    issuers: tuple[str, ...] = ()  # ISSUER=FILE: an Issuer that is believed by these certificates, and by no other
-    audiences: tuple[str, ...] = ()  # URIs that they may be for; empty: any
-    required: bool = False  # a message without one is refused
-    assertion: str = ""  # XML file of the one that xds find, fetch and publish send with their messages; empty: none
-    override_purposes: tuple[str, ...] = ("BTG", "ETREAT", "EMERGENCY")  # codes of emergencies
-
-
-@dataclass(frozen=True, slots=True)
 class Registry:
     """The Document Registry."""
 
@@ -135,8 +113,8 @@ class Repository:
     unique_id: str = ""  # OID; empty: one is made
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
+    streams: int = 4  # ITI-43 answers under way at once to one peer, a process; over it XDSRepositoryBusy
     documents: int = 1_000  # that one ITI-43 or ITI-86 may name; over it XDSTooManyResults, or XDSRepositoryError
-    streams: int = 4  # ITI-43 answers under way at once, a process; over it XDSRepositoryBusy
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +125,7 @@ class ImagingSource:
     stow_rs: bool = False  # instances are taken into the folder by STOW-RS, at /dicomweb/studies
     cstore_listen: str = ""  # HOST:PORT where they are by C-STORE, called by retrieve_ae_title; empty: nowhere
     cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
+    study_senders: Literal["one", "all"] = "one"  # of a study that is there, more is taken from who stored it; or all
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
     orthanc: str = ""  # where that PACS is an Orthanc, the URL of its REST API: its change log says what to publish
@@ -165,8 +144,8 @@ class ImagingSource:
     timezone: str = "UTC"  # of DICOM times without an offset of their own
     refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
     processes: int = 1  # image processes
+    streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
     instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
-    streams: int = 8  # RAD-69 answers under way at once, an image process; over it XDSRepositoryBusy
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,22 +167,6 @@ class Audit:
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
     failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
-
-
-@dataclass(frozen=True, slots=True)
-class Oidc:
-    """An OpenID provider by which people sign in at the console, beside its own accounts."""
-
-    issuer: str = ""  # its URL; empty: there is none
-    name: str = "your organisation"  # what the sign-in page calls it
-    client_id: str = ""  # as the provider knows this node
-    client_secret: str = ""  # better as XDS_OIDC_CLIENT_SECRET
-    scope: str = "openid profile"  # what the provider is asked for
-    name_claim: str = "preferred_username"  # what somebody is called in records
-    role_claim: str = "groups"  # whose values give roles:
-    auditor: tuple[str, ...] = ()  # reads the audit log
-    operator: tuple[str, ...] = ()  # runs the node, and sees its images
-    viewer: tuple[str, ...] = ()  # sees its images
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +208,7 @@ class Mllp:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Location:
     """Where another actor is, by its OID in ``[repositories]`` or ``[imaging_sources]``.
 
     What says neither what to present nor whom to trust uses ``[tls]``.
@@ -257,7 +220,7 @@ class Peer:
     trusted: str = ""  # PEM file of what its certificate must come from
     name: str = ""  # what people call it; empty: its host
 
-    def or_by(self, tls: Tls) -> Peer:
+    def or_by(self, tls: Tls) -> Location:
         """The peer with this node's own certificate and trust, where it has none of its own."""
         if self.certificate or self.key or self.trusted:
             return self
@@ -270,6 +233,11 @@ class Console:
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
     fetch_from: tuple[str, ...] = ()  # [http://]HOST[:PORT] that a manifest may lead xds fetch to; else only by TLS
+    second_factor: tuple[str, ...] = ()  # roles that must have one, such as "auditor"; xds user second-factor
+    vouches: bool = True  # other nodes are told who looks, by an assertion that this node signs; xds user issuer
+    organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id
+    purpose: str = "TREAT"  # what they look for: a code, and its system
+    purpose_system: str = "2.16.840.1.113883.5.8"  # HL7 ActReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +249,7 @@ class Settings:
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
     xua: Xua = field(default_factory=Xua)
+    tokens: Tokens = field(default_factory=Tokens)
     registry: Registry = field(default_factory=Registry)
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)
@@ -291,10 +260,12 @@ class Settings:
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
     console: Console = field(default_factory=Console)
-    repositories: Mapping[str, Peer] = field(default_factory=dict)
-    imaging_sources: Mapping[str, Peer] = field(default_factory=dict)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    repositories: Mapping[str, Location] = field(default_factory=dict)
+    imaging_sources: Mapping[str, Location] = field(default_factory=dict)
     domains: Mapping[str, NamedDomain] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
+    peers: Mapping[str, PeerEntry] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -327,10 +298,11 @@ class Settings:
 
 # Tables whose keys the operator chooses, and what each entry is; all else is a section.
 TABLES: Mapping[str, type] = {
-    "repositories": Peer,
-    "imaging_sources": Peer,
+    "repositories": Location,
+    "imaging_sources": Location,
     "domains": NamedDomain,
     "senders": Sender,
+    "peers": PeerEntry,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 
@@ -366,7 +338,7 @@ def flat(settings: Settings) -> Iterator[tuple[str, Any]]:
             yield f"{section}.{f.name}", getattr(part, f.name)
     for section, kind in TABLES.items():
         for name, entry in getattr(settings, section).items():
-            if kind is Peer:
+            if kind is Location:
                 yield f"{section}.{name}", entry.url
                 continue
             for f in dataclasses.fields(entry):

@@ -18,28 +18,21 @@ IDLE_SECONDS, LONGEST_SECONDS = 20 * 60, 10 * 3600
 NOTED_SECONDS = 60
 """How exactly it is known when a session was used last: not every look at a page writes."""
 
-TRIES = 5
-"""Wrong passwords until an account is locked: for a minute, and each time twice as long, up to five."""
-
-LOCKED_SECONDS, FORGOTTEN_SECONDS = 300, 24 * 3600
-"""The longest lock: whoever knows a name can bring one about.  And when wrong passwords are forgotten."""
-
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Times in microseconds since 1970, UTC."""
+    """Somebody who may sign in."""
 
     name: str
     role: str
     password: str  # Argon2id, as PHC writes it; empty: a provider vouches for them
-    failed: int = 0
-    failed_at: int = 0
-    locked_until: int = 0
+    second_factor: str = ""  # the secret of one-time passwords, in base32; empty: none are asked for
+    factor_used: int = 0  # the time step of the last one that was used
 
 
 def add(connection: sa.Connection, name: str, role: str, password: str) -> bool:
     """Make an account; False if there is one of the name."""
-    values = {"role": role, "password": password, **_UNTRIED}
+    values = {"role": role, "password": password, "second_factor": "", "factor_used": 0}
     return insert_ignoring(connection, account, name=name, **values)
 
 
@@ -57,19 +50,30 @@ def vouched_for(connection: sa.Connection, name: str, role: str) -> bool:
     return bool(connection.execute(sa.update(account).where(*where).values(role=role)).rowcount)
 
 
-_UNTRIED = {"failed": 0, "failed_at": 0, "locked_until": 0}
-
-
 def set_password(connection: sa.Connection, name: str, password: str) -> bool:
-    """Give an account another password, unlock it and end its sessions; False if there is none of the name."""
+    """Give an account another password and end its sessions; False if there is none of the name."""
     connection.execute(sa.delete(session).where(session.c.account == name))
-    values = {"password": password, **_UNTRIED}
+    return _changed(connection, name, password=password)
+
+
+def set_second_factor(connection: sa.Connection, name: str, secret: str) -> bool:
+    """Ask an account for one-time passwords of a secret, for none where it is empty; its sessions end.
+
+    False if there is no account of the name with a password here.
+    """
+    connection.execute(sa.delete(session).where(session.c.account == name))
+    where = (account.c.name == name, account.c.password != "")  # nosec B105
+    values = {"second_factor": secret, "factor_used": 0}
+    return bool(connection.execute(sa.update(account).where(*where).values(**values)).rowcount)
+
+
+def use_factor(connection: sa.Connection, name: str, step: int) -> None:
+    """Note that the one-time password of a time step is used, and with it all before."""
+    _changed(connection, name, factor_used=step)
+
+
+def _changed(connection: sa.Connection, name: str, **values: object) -> bool:
     return bool(connection.execute(sa.update(account).where(account.c.name == name).values(**values)).rowcount)
-
-
-def unlock(connection: sa.Connection, name: str) -> bool:
-    """Forget an account's wrong passwords; False if there is none of the name."""
-    return bool(connection.execute(sa.update(account).where(account.c.name == name).values(**_UNTRIED)).rowcount)
 
 
 def all_of(connection: sa.Connection) -> list[Account]:
@@ -85,19 +89,6 @@ def one(connection: sa.Connection, name: str, *, to_change: bool = False) -> Acc
     statement = sa.select(account).where(account.c.name == name)
     row = connection.execute(statement.with_for_update() if to_change else statement).first()
     return None if row is None else Account(**dict(row._mapping))
-
-
-def tried(connection: sa.Connection, known: Account, *, right: bool) -> None:
-    """Note a password that was right or wrong of an account that was read to be changed."""
-    now = now_microseconds()
-    if right:
-        unlock(connection, known.name)
-        return
-    failed = 1 if known.failed_at < now - FORGOTTEN_SECONDS * 1_000_000 else known.failed + 1
-    values = {"failed": failed, "failed_at": now}
-    if failed >= TRIES:
-        values["locked_until"] = now + min(60 * 2 ** (failed - TRIES), LOCKED_SECONDS) * 1_000_000
-    connection.execute(sa.update(account).where(account.c.name == known.name).values(**values))
 
 
 def begin(connection: sa.Connection, name: str) -> str:

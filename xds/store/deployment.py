@@ -28,7 +28,7 @@ MADE = (
 # And of each affinity domain that has paths of its own.
 MADE_OF_A_DOMAIN = ("repository_unique_id", "home_community_id", "assigning_authorities")
 _LOG_ID = "audit.log_id"
-VERSION = "0002"
+VERSION = "0004"
 """The newest step of ``migrations``."""
 
 
@@ -106,7 +106,8 @@ def log_id(data: Path) -> str:
 # What kind of change another value of a setting is, by the beginning of its name (DICOM PS3.16: CID 401): the first
 # that fits, and else Software Configuration.
 _KINDS = {
-    "tls.": "110129", "xua.": "110129", "audit.": "110129", "senders.": "110129", "review.": "110129",
+    "tls.": "110129", "xua.": "110129", "audit.": "110129", "senders.": "110129", "peers.": "110129",
+    "policy.": "110129", "tokens.": "110129", "console.": "110129", "review.": "110129",
     "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
     "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128",
 }  # fmt: skip
@@ -132,6 +133,17 @@ def changed_settings(connection: sa.Connection, settings: Settings) -> dict[str,
             kind = next((kind for begin, kind in _KINDS.items() if name.startswith(begin)), "110131")
             found.setdefault(kind, []).append(name)
     return found
+
+
+def note(connection: sa.Connection, name: str, value: str) -> None:
+    """Keep something that a deployment is to remember."""
+    if not insert_ignoring(connection, deployment, name=name, value=value):
+        connection.execute(sa.update(deployment).where(deployment.c.name == name).values(value=value))
+
+
+def noted(connection: sa.Connection, name: str) -> str:
+    """What was kept; empty where nothing was."""
+    return str(connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == name)) or "")
 
 
 def console_key(engine: sa.Engine) -> bytes:

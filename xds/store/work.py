@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from xds.metadata.visible import FULL, Access
 from xds.store.documents.folder import DocumentTable
 from xds.store.engine import reading
 from xds.store.interface import Blobs
@@ -20,15 +21,16 @@ class Database:
         self.engine, self.blobs = engine, blobs
         self.domain, self.repository_unique_id = domain, repository_unique_id
 
-    def work(self) -> Work:
-        return Work(self)
+    def work(self, access: Access = FULL) -> Work:
+        """A unit of work, in which the registry has what somebody may see and change."""
+        return Work(self, access)
 
 
 class Work:
     """A transaction that begins when it is first written in, and ends where its owner says."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, access: Access = FULL) -> None:
+        self.database, self.access = database, access
         self._connection: sa.Connection | None = None
 
     @property
@@ -41,7 +43,7 @@ class Work:
     @property
     def registry(self) -> SqlRegistry:
         """The registry, to be written in this unit of work."""
-        return SqlRegistry(self.connection, self.database.domain)
+        return SqlRegistry(self.connection, self.database.domain, access=self.access)
 
     @property
     def documents(self) -> DocumentTable:
@@ -53,7 +55,7 @@ class Work:
         """Registry and repository as they are now, to be read only."""
         with reading(self.database.engine) as connection:
             yield (
-                SqlRegistry(connection, self.database.domain),
+                SqlRegistry(connection, self.database.domain, seen=self.access, access=self.access),
                 DocumentTable(connection, self.database.repository_unique_id),
             )
 

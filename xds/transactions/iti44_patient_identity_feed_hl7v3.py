@@ -22,6 +22,7 @@ def respond(call: Call) -> Reply:
         raise Refused([Finding(ErrorCode.REGISTRY_ERROR, str(problem))]) from None
     for patient_id in (*feed.subsumed, *feed.patient_ids)[:1]:
         call.event.about_patient(str(patient_id))  # should it be refused
+    call.may_feed([one for one in (*feed.patient_ids, *feed.subsumed) if call.actor.registry.is_ours(one)])
     concerned = call.actor.registry.feed(feed, call.work.registry)
     for event in iti8.audited(call.event, feed.action, concerned)[1:]:
         call.also(event)

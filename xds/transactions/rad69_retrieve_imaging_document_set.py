@@ -16,11 +16,13 @@ from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 def respond(call: Call) -> Reply:
     request = xdsb.read_imaging_request(call.body)
     call.event.about_studies(request)
-    call.event.of_patients(call.actor.study_patients.of({one.study_instance_uid for one in request.instances}))
+    studies = {one.study_instance_uid for one in request.instances}
+    call.event.of_patients(call.actor.study_patients.of(studies))
+    withheld = call.actor.studies.withheld(call.work.access, studies)
     source = call.actor.imaging_source
     call.at_end(source.streams.enter())
     given, findings = [], []
-    for found in source.retrieve(request):
+    for found in source.retrieve(request, withheld):
         if isinstance(found, Finding):
             findings.append(found)
         else:

@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
+from xds.access.gate import Granted
 from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
-from xds.errors import ErrorCode, Finding
+from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import Recorded
 from xds.store.work import Work
 from xds.wire.soap import Message
@@ -109,11 +111,25 @@ class Call:
     actor: Any
     work: Work
     event: AuditEvent
+    granted: Granted | None = None
     contents: Mapping[Element, Spooled] = field(default_factory=dict)
     let_pass: tuple[Finding, ...] = ()  # what the schema forbids, of a sender of whom that is tolerated
     events: list[AuditEvent] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
     sent: bool = False  # a message has gone to another actor: it is not to go twice
+
+    def may_feed(self, patient_ids: Sequence[PatientId]) -> None:
+        """Hold a Patient Identity Source to the assigning authorities that it feeds (ITI TF-2: 3.8, 3.44).
+
+        Raises:
+            Refused: an identifier is of another.
+        """
+        if self.granted is None:
+            return
+        for patient_id in patient_ids:
+            if not self.granted.peer.speaks_for("authorities", patient_id.authority):
+                rule = f"the assigning authority {patient_id.authority} is none of the peer's to feed (ITI TF-2: 3.19)"
+                raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
 
     def at_end(self, release: Callable[[], None]) -> None:
         """Have something given back when the reply is out, or has failed."""

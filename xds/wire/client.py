@@ -47,10 +47,10 @@ class Client:
 
     def __init__(
         self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0,
-        header_blocks: Sequence[Element] = (),
+        header_blocks: Sequence[Element] = (), vouched: Callable[[str], Sequence[Element]] | None = None,
     ) -> None:  # fmt: skip
-        """``header_blocks`` go with each message, beside WS-Addressing's."""
-        self.url, self._header_blocks = url, header_blocks
+        """``header_blocks`` go with each message, beside WS-Addressing's; ``vouched`` makes some for each, by URL."""
+        self.url, self._header_blocks, self._vouched = url, header_blocks, vouched
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
@@ -65,7 +65,8 @@ class Client:
             NoReply: see there.
             Faulted: see there.
         """
-        head, tail = around([*request_headers(action, self.url, new_message_id()), *self._header_blocks])
+        vouched = self._vouched(self.url) if self._vouched is not None else ()
+        head, tail = around([*request_headers(action, self.url, new_message_id()), *self._header_blocks, *vouched])
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
         response = self._posted(message)
         try:
@@ -88,12 +89,12 @@ class LocalClient(Client):
     def __init__(self, url: str, path: str, answer: Callable[[HttpRequest], HttpReply]) -> None:
         """``url`` is what others call the actor, ``path`` where it is in this process."""
         self.url, self._path, self._reply_to, self._header_blocks = url, path, answer, ()
-        self._presents = False
+        self._presents, self._vouched = False, None
 
     def _posted(self, message: HttpReply) -> Any:
         content_type = dict(message.headers).get("Content-Type", "")
         read = _reading(message.chunks)
-        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url)
+        request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url, ours=True)
         return _LocalResponse(self._reply_to(request))
 
 
@@ -138,7 +139,7 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
     content_type = response.headers.get("Content-Type", "")
     try:
         package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
-        envelope = parse(package.root)
+        envelope = parse(package.root, most=None)
     except Malformed as problem:
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except Fault as fault:

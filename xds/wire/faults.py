@@ -120,3 +120,8 @@ class Fault(Exception):
 def sender(reason: str, *subcodes: AddressingFault, http_status: int = 0) -> Fault:
     """A fault of the one who sent the message."""
     return Fault(FaultCode.SENDER, reason, subcodes, http_status=http_status)
+
+
+def insecure(why: SecurityFault, reason: str) -> Fault:
+    """A fault of who sent the message, about its WS-Security header."""
+    return Fault(FaultCode.SENDER, reason, (why,))

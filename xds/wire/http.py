@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xds.wire.certificates import Certificate, NotACertificate
+
 REASONS = {
     200: "OK",
     202: "Accepted",
     204: "No Content",
     206: "Partial Content",
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     406: "Not Acceptable",
@@ -35,8 +39,20 @@ class HttpRequest:
     read: Callable[[int], bytes]
     remote_address: str
     url: str  # as the peer called it
-    peer_certificate: str = ""  # subject, where the connection has one
+    certificate: Certificate | None = None  # of the peer, where the connection has one
     accept: str = ""  # the Accept header
+    authorization: str = field(default="", repr=False)  # the Authorization header
+    ours: bool = False  # this node asks itself, for somebody at its pages
+
+    @property
+    def subject(self) -> str:
+        """The subject of the peer's certificate as RFC 4514 writes it; empty where there is none."""
+        return self.certificate.subject_text if self.certificate else ""
+
+    @property
+    def told_by(self) -> str:
+        """By what the peer is told from others: its key, else its address."""
+        return self.certificate.spki_sha256 if self.certificate else self.remote_address
 
     @classmethod
     def of(cls, environ: Mapping[str, Any], public_url: str = "") -> HttpRequest:
@@ -51,30 +67,37 @@ class HttpRequest:
             environ["wsgi.input"].read,
             environ.get("REMOTE_ADDR", "") or "127.0.0.1",
             base.rstrip("/") + path,
-            subject_of(environ.get("gunicorn.socket")),
+            _presented(environ),
             environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_AUTHORIZATION", ""),
         )
 
 
+def _presented(environ: Mapping[str, Any]) -> Certificate | None:
+    """The peer's certificate, where the connection has one, or the process that took it has handed it on."""
+    der = environ.get("xds.peer_certificate_der")
+    if der is None:
+        der = der_of(environ.get("gunicorn.socket"))
+    return certificate_of(der)
+
+
+def der_of(sock: Any) -> bytes:
+    """The peer's certificate of a TLS socket; empty without mutual TLS."""
+    return (sock.getpeercert(True) or b"") if hasattr(sock, "getpeercert") else b""
+
+
 def subject_of(sock: Any) -> str:
-    """The subject of the peer's certificate, ``commonName=…, organizationName=…``; empty without mutual TLS."""
-    if not hasattr(sock, "getpeercert"):
-        return ""
-    certificate = sock.getpeercert() or {}
-    return ", ".join(f"{key}={value}" for part in certificate.get("subject", ()) for key, value in part)
+    """Who a TLS socket's peer is, by whom, and which certificate of theirs; empty without mutual TLS."""
+    found = certificate_of(der_of(sock))
+    return found.text if found else ""
 
 
-# Short names of RFC 4514 for those that Python's ssl gives.
-_SHORT = {
-    "CN": "commonName", "O": "organizationName", "OU": "organizationalUnitName", "C": "countryName",
-    "L": "localityName", "ST": "stateOrProvinceName",
-}  # fmt: skip
-
-
-def attributes(subject: str) -> frozenset[tuple[str, str]]:
-    """The attributes of a subject, by their long names, that is written ``CN=…, O=…`` with long or short ones."""
-    pairs = (part.strip().partition("=") for part in subject.split(", "))
-    return frozenset((_SHORT.get(key, key), value) for key, equals, value in pairs if equals)
+def certificate_of(der: bytes) -> Certificate | None:
+    """What a peer's certificate says; None where there is none."""
+    try:
+        return Certificate.of(der) if der else None
+    except NotACertificate:  # OpenSSL has read it: none that this reads otherwise is known
+        return None
 
 
 @dataclass(frozen=True, slots=True)

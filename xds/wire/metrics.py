@@ -72,10 +72,27 @@ class Metrics:
             "xds_passed_over_bytes", "Bytes between two messages of a stream, which belong to none.", ("protocol",),
             registry=self._registry,
         )  # fmt: skip
+        self.watched = Counter(
+            "xds_would_be_refused", "Requests that the policy would refuse or filter, were it enforced.",
+            ("transaction",), registry=self._registry,
+        )  # fmt: skip
+        self.refused = Counter(
+            "xds_refused", "Requests and connections refused for the sake of others.", ("reason",),
+            registry=self._registry,
+        )  # fmt: skip
         self.tolerated = Counter(
             "xds_tolerated", "Deviations put right or let pass, by sender.", ("sender", "tolerance"),
             registry=self._registry,
         )  # fmt: skip
+
+        self.connections_refused = Counter(
+            "xds_connections_refused", "Connections that were refused, or gave way to others.", ("listener", "reason"),
+            registry=self._registry,
+        )  # fmt: skip
+
+    def refused_connection(self, listener: str, reason: str) -> None:
+        """Count a connection that a listener refuses."""
+        self.connections_refused.labels(listener, reason).inc()
 
     def not_begun(self) -> None:
         """Count a message that was answered with a fault before it was any transaction."""

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from xds.wire.charset import as_declared
 from xds.wire.faults import Fault, sender
+from xds.wire.memory import Memory
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 
 HEADER_BYTES = 16 * 1024
@@ -30,11 +31,15 @@ class TooLong(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a message may hold: bytes of the root part and of an attachment, and how many attachments."""
+    """What a message may hold: bytes of the root part and of an attachment, and how many attachments.
+
+    ``memory`` is what the root parts of all messages share.
+    """
 
     root_part_bytes: int = 32 * 1024 * 1024
     part_bytes: int = 16 * 1024 * 1024 * 1024
     parts: int = 10_000
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,11 @@ def read_package(content_type: str, read: Callable[[int], bytes], spool: Spool, 
         Malformed: the multipart is broken, truncated or over a limit.
         Fault: the media type is none of SOAP 1.2's or its charset is not known (HTTP 415), the message is not in its
             charset, or a plain message is over the limit.
+        Overfull: there is no memory for its root part now.
     """
     kind = ContentType.parse(content_type)
     if kind.media_type in ("application/soap+xml", "text/xml", "application/xml"):
-        return Package(as_declared(_plain(read, limits), kind.parameters.get("charset")), {}, mtom=False)
+        return Package(as_declared(_plain(read, spool, limits), kind.parameters.get("charset")), {}, mtom=False)
     if kind.media_type != "multipart/related":
         raise sender("the media type must be application/soap+xml or multipart/related (MTOM)", http_status=415)
     return _Multipart(boundary_of(kind), kind.parameters.get("start"), read, spool, limits).package()
@@ -101,9 +107,16 @@ def too_long(limits: Limits) -> Fault:
     return sender(f"the SOAP envelope is over {mib} MiB; send documents as XOP attachments (MTOM)", http_status=413)
 
 
-def _plain(read: Callable[[int], bytes], limits: Limits) -> bytes:
+def _hold(size_bytes: int, spool: Spool, limits: Limits) -> None:
+    """Count bytes among those that are in memory, until the message's spool ends."""
+    if limits.memory is not None:
+        spool.at_end(limits.memory.take(size_bytes))
+
+
+def _plain(read: Callable[[int], bytes], spool: Spool, limits: Limits) -> bytes:
     data = bytearray()
     while chunk := read(CHUNK_BYTES):
+        _hold(len(chunk), spool, limits)
         data += chunk
         if len(data) > limits.root_part_bytes:
             raise too_long(limits)
@@ -249,6 +262,7 @@ class _Multipart:
         def keep(chunk: bytes | memoryview) -> None:
             if len(data) + len(chunk) > self._limits.root_part_bytes:
                 raise too_long(self._limits)
+            _hold(len(chunk), self._spool, self._limits)
             data.extend(chunk)
 
         self._reader.body(keep)

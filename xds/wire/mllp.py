@@ -18,6 +18,9 @@ from typing import TypeAlias
 
 from xds.wire import revocation
 from xds.wire.contexts import server_context as server_context  # beside the listener that it is for
+from xds.wire.key_of_peer import certificate_of, key_of
+from xds.wire.listener_places import Place, Places, Refusals
+from xds.wire.openings import Openings, broken_off
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.mllp")
@@ -25,7 +28,8 @@ log = logging.getLogger("xds.wire.mllp")
 BEGIN, END = b"\x0b", b"\x1c\r"
 MESSAGE_BYTES = 1024 * 1024
 """The longest message; an ADT is a few kilobytes."""
-CONNECTIONS = 64
+CONNECTIONS, EACH = 64, 16
+"""At once, and of one peer."""
 SILENT_SECONDS = 300.0
 """How long a peer may send nothing between messages."""
 STALLED_SECONDS = 30.0
@@ -40,8 +44,8 @@ _END = re.compile(rb"\x1c(?:\r|(?=[\x0b\n]))")
 # A message that begins anew within another, whose sender has broken it off.  A lone 0x0B is text: editors write it.
 _ANEW = re.compile(rb"\x0b(?=(?:\xef\xbb\xbf)?MSH)")
 
-Answer: TypeAlias = Callable[[bytes, str], bytes]
-"""What becomes of a message from a network address: its acknowledgement."""
+Answer: TypeAlias = Callable[[bytes, str, bytes], bytes]
+"""What becomes of a message from a network address, and its certificate in DER, if any: its acknowledgement."""
 
 
 class Malformed(Exception):
@@ -116,17 +120,19 @@ class Listener:
 
     def __init__(
         self, host: str, port: int, answer: Answer, context: ssl.SSLContext | None = None, tell: Tell | None = None,
-        passed: Callable[[int], None] = lambda _count: None,
+        passed: Callable[[int], None] = lambda _count: None, refusals: Refusals | None = None,
     ) -> None:  # fmt: skip
         """``tell`` is told of peers that could not be authenticated, ``passed`` of bytes that were passed over."""
-        self._answer, self._context, self._passed = answer, context, passed
-        self._strangers = Strangers(tell) if tell else None
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        self._answer, self._passed, self._refusals = answer, passed, refusals or Refusals("mllp")
+        self._places = Places(CONNECTIONS, EACH)
         self._stopping = threading.Event()
         self._busy: set[threading.Thread] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family)
-        self._socket.settimeout(0.2)
+        self._socket = socket.create_server((host, port), family=family, backlog=128)
+        self._strangers = Strangers(tell) if tell else None
+        self._openings = Openings(
+            self._socket, self._opened, self._refusals, context=context, strangers=self._strangers,
+        )  # fmt: skip
 
     @property
     def port(self) -> int:
@@ -134,30 +140,32 @@ class Listener:
 
     def serve(self, going_on: Callable[[], bool]) -> None:
         """Accept connections while ``going_on``; then let messages under way be answered."""
-        while going_on():
-            try:
-                connection, peer = self._socket.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                break
-            if not self._free.acquire(blocking=False):
-                log.warning("mllp.too_many_connections", extra={"peer": peer[0]})
-                connection.close()
-                continue
-            thread = threading.Thread(target=self._serve, args=(connection, str(peer[0])), daemon=True)
-            self._busy.add(thread)
-            thread.start()
+        self._openings.serve(going_on)
         self._stopping.set()
         self._socket.close()
         for thread in list(self._busy):
             thread.join(STALLED_SECONDS)
 
-    def _serve(self, connection: socket.socket, peer: str) -> None:
+    def _opened(self, connection: socket.socket, peer: str, _heard: bytes) -> None:
+        certificate = certificate_of(connection)
+
+        def give_way() -> None:
+            self._refusals.tell(peer, "gave way")
+            broken_off(connection)
+
+        place = self._places.take(key_of(certificate, peer), give_way)
+        if place is None:
+            self._refusals.tell(peer, "places")
+            connection.close()
+            return
+        arguments = (connection, peer, certificate, place)
+        thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
+        self._busy.add(thread)
+        thread.start()
+
+    def _serve(self, connection: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         try:
-            connection.settimeout(STALLED_SECONDS)
-            with self._secured(connection, peer) as stream:
-                self._messages(stream, peer)
+            self._messages(connection, peer, certificate, place)
         except Malformed as problem:
             log.warning("mllp.malformed", extra={"peer": peer, "reason": str(problem)})
         except OSError as problem:
@@ -166,18 +174,8 @@ class Listener:
             log.exception("mllp.failed", extra={"peer": peer})
         finally:
             connection.close()
-            self._free.release()
+            self._places.leave(place)
             self._busy.discard(threading.current_thread())
-
-    def _secured(self, connection: socket.socket, peer: str) -> socket.socket:
-        if self._context is None:
-            return connection
-        try:
-            return self._context.wrap_socket(connection, server_side=True)
-        except OSError as problem:
-            if self._strangers is not None:
-                self._strangers.failed(peer, problem)
-            raise
 
     def _hold(self, stream: socket.socket, peer: str) -> None:
         """Answer nobody whose certificate has been revoked since the handshake.
@@ -192,11 +190,11 @@ class Listener:
                 self._strangers.failed(peer, problem)
             raise
 
-    def _messages(self, stream: socket.socket, peer: str) -> None:
+    def _messages(self, stream: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         frames, told = Frames(), False
         while not self._stopping.is_set():
             try:
-                message = self._next(stream, frames)
+                message = self._next(stream, frames, place)
             finally:
                 if frames.passed:
                     self._passed(frames.passed)
@@ -206,10 +204,12 @@ class Listener:
             if message is None:
                 return
             self._hold(stream, peer)
+            place.is_busy = True
             stream.settimeout(STALLED_SECONDS)
-            stream.sendall(BEGIN + self._answer(message, peer) + END)
+            stream.sendall(BEGIN + self._answer(message, peer, certificate) + END)
+            place.is_busy = False
 
-    def _next(self, stream: socket.socket, frames: Frames) -> bytes | None:
+    def _next(self, stream: socket.socket, frames: Frames, place: Place) -> bytes | None:
         """The next message; None when the peer has gone, or we stop between messages.
 
         Raises:
@@ -232,6 +232,7 @@ class Listener:
                 continue
             if not data:
                 return frames.next(silent=True)
+            self._places.heard(place)
             frames.take(data)
             if frames.begun and not begun:
                 deadline = time.monotonic() + STALLED_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,10 @@ class Spool:
         writing = Writing(self._folder, self._prefix)
         self._stack.callback(writing.discard)
         return writing
+
+    def at_end(self, give_back: Callable[[], None]) -> None:
+        """Have something given back when the message is done with."""
+        self._stack.callback(give_back)
 
     def __enter__(self) -> Spool:
         return self

@@ -1,8 +1,9 @@
-"""A gunicorn worker that no slow peer can freeze.
+"""A gunicorn worker that no slow peer can freeze, and no busy one can have for itself.
 
 Handshake, header and small bodies are gathered in the event loop, each with a deadline, and take no thread until
 they are whole.  Long bodies have threads of their own and a least rate.  Requests for images are handed, with
-their connection, to processes of their own.
+their connection, to processes of their own.  Peers share the threads of each kind; whether the node is well is
+answered by threads that do nothing else.
 """
 
 from __future__ import annotations
@@ -14,92 +15,76 @@ import selectors
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from gunicorn import http
-from gunicorn import sock as gunicorn_sock
-from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from xds.wire import revocation
+from xds.wire.connections import Connection, Gathering
 from xds.wire.handing_over import carry, give, take
-from xds.wire.pace import Pace, Paced
+from xds.wire.head import HEAD_BYTES, Head, TooLong
+from xds.wire.lanes import Lane
+from xds.wire.pace import Pace
+from xds.wire.peers import Application, Peer, identified
+from xds.wire.refusals import Reason, Refusals, reply
 from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
 
 log = logging.getLogger("xds.wire.worker")
 
-HEAD_BYTES = 64 * 1024
 SMALL_BODY_BYTES = 64 * 1024
 """With a head at its limit too, a thousand connections gather 128 MiB at most."""
 LEFT, LEFT_SECONDS = 10, 0.001
 """How often a connection is left to another worker, and how long it has each time."""
 LINGER_SECONDS = 2.0
 """How long a peer may take to close its half of a connection after the last reply on it."""
-
-
-class ToRoot(Logger):  # type: ignore[misc]
-    """gunicorn's own log, written as the rest of the process' is."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        for handler in list(self.error_log.handlers):
-            self.error_log.removeHandler(handler)
-        self.error_log.propagate = True
-
-
-class Connection(TConn):  # type: ignore[misc]
-    """A connection with what has been gathered of its next request."""
-
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, pace: Pace) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.pace = pace
-        self.sock = Paced(sock, pace)
-        self.parser: Any
-        self.gathered = bytearray()
-        self.deadline = time.monotonic() + pace.header_seconds
-        self.greeted = not cfg.is_ssl
-        self.target = ""
-        self.lingering = False
-
-    def wrap(self) -> None:
-        """Begin TLS, without waiting for it."""
-        raw = gunicorn_sock.ssl_wrap_socket(self.sock.raw, self.cfg)
-        raw.setblocking(False)
-        self.sock = Paced(raw, self.pace)
-
-    def init(self) -> None:
-        """Hand the gathered bytes to the parser; called by the thread that serves the request."""
-        if self.parser is None:
-            self.parser = http.get_parser(self.cfg, self.sock, self.client)
-            self.initialized = True
-        self.parser.unreader.unread(bytes(self.gathered))
-        self.gathered.clear()
-        self.sock.restart()
+HANDSHAKES = 256
+"""Of TLS, open at once; of one address ``Pace.share`` of them.  More are let in while the oldest is young."""
+YOUNG_SECONDS = 2.0
+LOOK_SECONDS = 0.1
+"""Between two looks for what is past its deadline, however much there is to do."""
+SPARE = 16
+"""Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
+HEALTH_PATHS, HEALTH_THREADS = ("/healthz", "/readyz"), 2
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread, with the gathering before it."""
+
+    wsgi: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connections = 0
         super().__init__(*args, **kwargs)
         self.pace: Pace = getattr(self.app, "pace", None) or Pace()
         self.shares: Shares | None = getattr(self.app, "shares", None)
-        self._left = 0
-        self.gathering: dict[int, Connection] = {}
-        self.uploads: ThreadPoolExecutor | None = None
+        self._left, self._looked = 0, 0.0
+        self.gathering, self.handshakes = Gathering(), Gathering()
         self.strangers: Strangers | None = None
+        self.refused = Refusals(getattr(self.app, "count_refusal", None))
 
     def init_process(self) -> None:
         self.nr_conns = 0  # in a place of its own now
-        self.uploads = ThreadPoolExecutor(self.pace.upload_threads, "upload")
-        self.carriers = ThreadPoolExecutor(self.pace.carrier_threads, "carrier")
+        pace = self.pace
+        self.short = Lane[Connection]("short", self.cfg.threads, pace.share)
+        self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share)
+        self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share)
+        self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share)
+        self.lanes = (self.short, self.uploads, self.carriers, self.health)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return self.short.pool
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application: Application = self.wsgi
+        self.wsgi = identified(application)
 
     @property
     def nr_conns(self) -> int:
@@ -128,22 +113,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self._leaves():
             return
         try:
-            sock, client = listener.accept()
+            sock, address = listener.accept()
         except OSError as problem:
-            if problem.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK, errno.EMFILE):
-                return
-            raise
-        server = listener.getsockname()
-        gathered = b""
+            if problem.errno in (errno.EMFILE, errno.ENFILE):
+                self._oldest_gives_way()
+            elif problem.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        peer, gathered = Peer(address), b""
         if self.pace.takes_handed:
             handed = take(sock)
             if handed is None:
                 return
-            sock, client, gathered = handed
-            server = sock.getsockname()
+            sock, peer, gathered = handed
         self.nr_conns += 1
-        connection = Connection(self.cfg, sock, client, server, self.pace)
+        connection = Connection(self.cfg, sock, peer, sock.getsockname(), self.pace, self.refused)
         connection.gathered += gathered
+        self._make_room(connection)
         if not connection.greeted:
             try:
                 connection.wrap()
@@ -151,17 +137,46 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self.log.debug("connection lost: %s", problem)
                 self._drop(connection)
                 return
-        if not self._whole(connection):
-            self._gather(connection)
+        self._look(connection)
+
+    def _make_room(self, connection: Connection) -> None:
+        """Before there are too many, who has waited longest gives way: of the address that has most."""
+        if self.nr_conns > self.worker_connections - SPARE:
+            self._oldest_gives_way()
+        if connection.greeted:
+            return
+        network = connection.peer.network
+        is_over = self.handshakes.of(network) >= HANDSHAKES * self.pace.share
+        if is_over or len(self.handshakes) >= HANDSHAKES:
+            oldest = self.handshakes.first(network if is_over else self.handshakes.greediest())
+            if oldest is not None and oldest.begun < time.monotonic() - YOUNG_SECONDS:
+                self._gives_way(oldest, Reason.HANDSHAKES)
+
+    def _oldest_gives_way(self) -> None:
+        greediest = self.handshakes.greediest(self.gathering)
+        oldest = self.handshakes.first(greediest) or self.gathering.first(greediest)
+        if oldest is not None:
+            self._gives_way(oldest, Reason.CONNECTIONS)
+
+    def _gives_way(self, connection: Connection, reason: Reason) -> None:
+        self.refused(reason, connection.peer.host)
+        self._drop(connection)
 
     def _gather(self, connection: Connection) -> None:
-        connection.sock.setblocking(False)
-        self.gathering[connection.sock.fileno()] = connection
-        self.poller.register(connection.sock.raw, selectors.EVENT_READ, partial(self._readable, connection))
+        raw: Any = connection.sock.raw
+        raw.setblocking(False)
+        (self.gathering if connection.greeted else self.handshakes).add(connection)
+        readable = partial(self._readable, connection)
+        self.poller.register(raw, selectors.EVENT_READ, readable)
+        if isinstance(raw, ssl.SSLSocket) and connection.greeted and not connection.lingering and raw.pending():
+            self.method_queue.defer(readable, None)  # what TLS has read already makes no socket readable
 
-    def _ungather(self, connection: Connection) -> None:
-        if self.gathering.pop(connection.sock.fileno(), None) is not None:
-            self.poller.unregister(connection.sock.raw)
+    def _ungather(self, connection: Connection) -> bool:
+        """Take a connection out of the event loop's hands; whether it was there."""
+        if not self.gathering.remove(connection) and not self.handshakes.remove(connection):
+            return False
+        self.poller.unregister(connection.sock.raw)
+        return True
 
     def _drop(self, connection: Connection) -> None:
         self._ungather(connection)
@@ -180,102 +195,136 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return self._drop(connection)
         return self._gather(connection)
 
+    def _refuse(self, connection: Connection, reason: Reason, status: str, text: str) -> None:
+        """Say so to a peer whose request never came to be answered."""
+        self.refused(reason, connection.peer.host)
+        self._ungather(connection)
+        try:
+            connection.sock.raw.setblocking(False)
+            connection.sock.raw.send(reply(status, text, retry=status.startswith("503")))
+        except OSError:
+            return self._drop(connection)
+        return self._linger(connection)
+
     def _readable(self, connection: Connection, _file: Any) -> None:
+        """Read once: whoever else is ready has a turn, and deadlines are looked at, before more is read."""
         raw: Any = connection.sock.raw
+        if raw.fileno() < 0:
+            return
         try:
             if connection.lingering:
                 if not raw.recv(HEAD_BYTES):
                     self._drop(connection)
-                return None
+                return
             if not connection.greeted:
-                raw.do_handshake()
-                connection.greeted = True
-                revocation.refuse(raw)
+                connection.greet()
+                self.handshakes.remove(connection)
+                self.gathering.add(connection)
             if not connection.gathered:
                 connection.deadline = time.monotonic() + self.pace.header_seconds
-            while True:
-                data = raw.recv(HEAD_BYTES)
-                if not data:
-                    return self._drop(connection)
-                connection.gathered += data
-                if self._whole(connection):
-                    return None
+            data = raw.recv(HEAD_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
+            return
         except OSError as problem:
             self.log.debug("connection lost: %s", problem)
-            if not connection.greeted or isinstance(problem, revocation.RevokedPeer):
+            if not connection.greeted:
                 self._tell_of(connection, problem)
-            return self._drop(connection)
+            self._drop(connection)
+            return
+        connection.gathered += data
+        if data:
+            self._look(connection)
+        else:
+            self._drop(connection)
 
     def _tell_of(self, connection: Connection, problem: OSError) -> None:
         """Record a stranger, without waiting for it."""
-        if self.strangers is not None and self.uploads is not None:
-            self.uploads.submit(self.strangers.failed, str(connection.client[0]), problem)
+        if self.strangers is not None:
+            self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
 
-    def _whole(self, connection: Connection) -> bool:
-        """Send the request on if there is enough of it; whether the connection is out of the loop's hands."""
-        data = connection.gathered
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > HEAD_BYTES:
-                self._drop(connection)
-                return True
-            return False
+    def _look(self, connection: Connection) -> None:
+        """Send the request on if there is enough of it, else wait for more."""
         try:
-            revocation.refuse(connection.sock.raw)  # it may have been since this connection was made
+            head = connection.read_head() if connection.greeted else None
+        except TooLong:
+            self._refuse(connection, Reason.HEAD, "431 Request Header Fields Too Large", "the header is too long")
+            return
+        try:
+            if head is not None:
+                revocation.refuse(connection.sock.raw)  # it may have been since this connection was made
         except revocation.RevokedPeer as problem:
             self._tell_of(connection, problem)
             self._drop(connection)
-            return True
-        target, length = _asked(bytes(data[:end]))
-        wants_images = self.pace.images_socket and any(
-            target == path or target.startswith(f"{path}/") for path in self.pace.images_paths
-        )
-        if wants_images and self._hand_over(connection):
-            return True
-        if length is not None and length <= SMALL_BODY_BYTES:
-            if len(data) - end - 4 < length:
-                return False
-            self._serve(connection, self.tpool)
-        else:
-            self._serve(connection, self.uploads)
-        return True
+            return
+        if head is not None and not (connection.stays or connection.lingering) and self._is_for_images(head):
+            if self.cfg.is_ssl:
+                self._enter(connection, self.carriers, self._hand_over)
+                return
+            if self._hand_over(connection):
+                return
+        lane = None if head is None else self._lane(head, len(connection.gathered))
+        if lane is not None:
+            self._enter(connection, lane, self._serve)
+        elif not connection.lingering and connection not in self.gathering and connection not in self.handshakes:
+            self._gather(connection)
 
-    def _serve(self, connection: Connection, pool: Any) -> None:
+    def _is_for_images(self, head: Head) -> bool:
+        return bool(self.pace.images_socket) and head.is_under(self.pace.images_paths)
+
+    def _lane(self, head: Head, gathered: int) -> Lane[Connection] | None:
+        """Who serves a request; None while a small body is not whole."""
+        if head.length is None or head.length > SMALL_BODY_BYTES:
+            return self.uploads
+        if gathered - head.end < head.length:
+            return None
+        return self.health if head.path in HEALTH_PATHS else self.short
+
+    def _enter(self, connection: Connection, lane: Lane[Connection], do: Callable[..., Any]) -> None:
         self._ungather(connection)
-        future: Future[Any] = pool.submit(self.handle, connection)
-        future.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, connection, done))
+        lane.enter(connection.peer.key, connection, partial(do, connection, lane))
 
-    def _hand_over(self, connection: Connection) -> bool:
-        """Give the connection to an image process; False when none takes it.
+    def _serve(self, connection: Connection, lane: Lane[Connection]) -> None:
+        connection.sock.in_lane(partial(lane.is_pressed_by, connection.peer.key))
+        future: Future[Any] = lane.pool.submit(self.handle, connection)
+        future.add_done_callback(lambda done: self.method_queue.defer(self._served, connection, lane, done))
+
+    def _served(self, connection: Connection, lane: Lane[Connection], done: Future[Any]) -> None:
+        lane.leave(connection.peer.key)
+        self.finish_request(connection, done)
+
+    def _hand_over(self, connection: Connection, lane: Lane[Connection] | None = None) -> bool:
+        """Give the connection to an image process; False when none takes it, and it stays here.
 
         A TLS connection cannot be given away: the image process gets one end of a socket pair, and a thread that
         serves nothing else carries bytes between the other end and the peer.
         """
-        raw, pair = connection.sock.raw, None
-        if self.cfg.is_ssl:
-            pair = socket.socketpair()
+        raw, pair = connection.sock.raw, None if lane is None else socket.socketpair()
         given = pair[1] if pair else raw
         try:
-            give(self.pace.images_socket, given, connection.client, bytes(connection.gathered))
+            give(self.pace.images_socket, given, connection.peer, bytes(connection.gathered))
         except OSError as problem:
             log.error("images.not_handed_over", extra={"reason": problem.strerror or type(problem).__name__})
             for end in pair or ():
                 end.close()
+            connection.stays = True
+            if lane is not None:
+                lane.leave(connection.peer.key)
+                self._look(connection)
             return False
         self._ungather(connection)
         given.close()  # theirs now: closed here without a shutdown
-        if pair:
+        if pair and lane:
             # Ours until it is carried to its end: a stop waits for it.
-            carried = self.carriers.submit(carry, connection.sock, pair[0])
-            carried.add_done_callback(lambda _: self.method_queue.defer(self._given_away))
+            carried = lane.pool.submit(carry, connection.sock, pair[0])
+            carried.add_done_callback(lambda _: self.method_queue.defer(self._given_away, connection, lane))
         else:
-            self._given_away()
+            self._given_away(connection, None)
         return True
 
-    def _given_away(self) -> None:
+    def _given_away(self, connection: Connection, lane: Lane[Connection] | None) -> None:
         self.nr_conns -= 1
+        if lane is not None:
+            lane.leave(connection.peer.key)
 
     # What gthread calls.
 
@@ -300,8 +349,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             listener.close()
 
     def enqueue_req(self, conn: Connection) -> None:
-        if not self._whole(conn):
-            self._gather(conn)
+        self._look(conn)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Wait for the next request on a connection that is kept, in the event loop."""
@@ -314,8 +362,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         conn.gathered += conn.parser.unreader.take_buffered()
         conn.deadline = time.monotonic() + self.cfg.keepalive
-        if not self._whole(conn):
-            self._gather(conn)
+        self._look(conn)
 
     def handle(self, conn: Connection) -> Any:
         conn.data_ready = True
@@ -327,23 +374,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """Close what is past its deadline; at a stop also what has sent nothing yet."""
         now = time.monotonic()
-        for connection in list(self.gathering.values()):
-            idle = not connection.gathered and not connection.lingering
-            if connection.deadline < now or (idle and not self.alive):
-                self._drop(connection)
-
-
-def _asked(head: bytes) -> tuple[str, int | None]:
-    """Path, and body length: None when it is to be streamed (chunked, or the peer waits for a go-ahead)."""
-    lines = head.split(b"\r\n")
-    parts = lines[0].split(b" ")
-    target = parts[1].split(b"?")[0].decode("latin-1") if len(parts) == 3 else ""
-    length = 0
-    for line in lines[1:]:
-        key, _, value = line.partition(b":")
-        key = key.strip().lower()
-        if key in (b"transfer-encoding", b"expect"):
-            return target, None
-        if key == b"content-length" and value.strip().isdigit():
-            length = int(value)
-    return target, length
+        if self.alive and now < self._looked + LOOK_SECONDS:
+            return
+        self._looked = now
+        for those in (self.gathering, self.handshakes):
+            for connection in those:
+                if connection.deadline < now or (connection.idle and not self.alive):
+                    self._drop(connection)
+        for lane in self.lanes:
+            lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
+            for connection in lane.overdue(self.pace.wait_seconds):
+                text = "as many requests as this peer may have at once are under way; try again"
+                self._refuse(connection, Reason.PLACES, "503 Service Unavailable", text)

@@ -17,7 +17,7 @@ from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.search.indexing import index
-from xds.endpoints.syslog import received
+from xds.endpoints.audit_received import received
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded

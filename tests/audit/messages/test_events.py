@@ -46,10 +46,10 @@ from xds.transactions import (
 )
 from xds.transactions.transaction import Transaction
 from xds.wire.addressing import Addressing
+from xds.wire.assertion import Assertion, Code
 from xds.wire.http import HttpRequest
 from xds.wire.soap import Message
 from xds.wire.xml import Element, parse, schema
-from xds.wire.xua import Assertion, Code
 
 STARTED = int(NOW.timestamp() * 1_000_000)
 FIND_DOCUMENTS = "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d"
@@ -148,7 +148,7 @@ def valid(message: bytes) -> Element:
 
 def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_use(application: Application) -> None:
     person = Person.of(Assertion(
-        "https://idp.hospital.example", "anna.meier", "am", "Dr. Anna Meier", "North Hospital", "urn:oid:1.2.3.9",
+        "https://idp.hospital.example", "anna.meier", "am", "Dr. Anna Meier", ("North Hospital",), ("urn:oid:1.2.3.9",),
         (Code("223366009", "2.16.840.1.113883.6.96", "SNOMED_CT", "Radiologist"),),
         (Code("TREATMENT", "2.16.840.1.113883.1.11.20448", "PurposeOfUse", "Treatment"),),
     ))  # fmt: skip

@@ -43,7 +43,8 @@ from xds.cli.manifest import studies_in
 from xds.cli.progress import progress
 from xds.ebxml import lcm
 from xds.ebxml.xdsb import DocumentRequest, write_remove_request
-from xds.endpoints.console.desk import AuditDesk, Desk, Look, hashed
+from xds.endpoints.console.desk import AuditDesk, Desk, Look
+from xds.endpoints.console.passwords import hashed
 from xds.imaging.manifest import Patient
 from xds.metadata import to_ebxml
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,6 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
-import argon2
 import pytest
 import sqlalchemy as sa
 
@@ -24,8 +22,8 @@ from xds.audit.log.sequencer import Sequencer
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.parties import Party
-from xds.endpoints.console import auditing, desk
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console import auditing
+from xds.endpoints.console.passwords import hashed
 from xds.metadata.identifiers import PatientId
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store import accounts
@@ -34,7 +32,7 @@ from xds.store.audit import review
 from xds.store.audit.records import now_microseconds
 from xds.store.audit.review import Unusual
 from xds.store.registry import patients
-from xds.store.tables import account, audit_record, session
+from xds.store.tables import audit_record, session
 
 PASSWORD = "correct horse battery"
 
@@ -131,58 +129,6 @@ def test_a_wrong_password_is_refused_and_on_record_without_what_was_typed(site: 
     assert status == 403
     assert "name or the password is wrong" in page
     assert sign_ins(site) == [(recorded, 4)]
-
-
-def test_after_five_wrong_passwords_the_right_one_does_not_help_until_the_lock_ends(site: Site) -> None:
-    browser = Browser(site)
-    for _ in range(accounts.TRIES):
-        browser.sign_in("anna", "wrong")
-    assert browser.sign_in("anna")[0] == 403
-    with site.application.engine.begin() as connection:
-        connection.execute(sa.update(account).values(locked_until=now_microseconds() - 1))
-    assert browser.sign_in("anna")[0] == 200
-
-
-def test_wrong_passwords_are_forgotten_after_a_day(site: Site) -> None:
-    browser = Browser(site)
-    for _ in range(accounts.TRIES - 1):
-        browser.sign_in("anna", "wrong")
-    with site.application.engine.begin() as connection:
-        connection.execute(sa.update(account).values(failed_at=now_microseconds() - 25 * 3600 * 1_000_000))
-    browser.sign_in("anna", "wrong")
-    assert browser.sign_in("anna")[0] == 200
-
-
-def test_an_account_that_is_changed_while_its_password_is_compared_lets_nobody_in(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def right(kept: str, password: str) -> bool:
-        with site.application.engine.begin() as connection:
-            accounts.set_password(connection, "anna", "another")
-        return True
-
-    monkeypatch.setattr("xds.endpoints.console.desk._right", right)
-    assert Browser(site).sign_in("anna")[0] == 403
-
-
-def test_many_who_sign_in_at_once_are_asked_to_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xds.endpoints.console.desk.WAITING_SECONDS", 0.01)
-    monkeypatch.setattr("xds.endpoints.console.desk._COMPARING", threading.BoundedSemaphore(1))
-    with desk._COMPARING:
-        status, page, _ = Browser(site).sign_in("anna")
-    assert (status, "Many people are signing in" in page) == (503, True)
-    assert sign_ins(site) == []
-
-
-def test_a_password_that_cannot_be_compared_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> bool:
-        raise argon2.exceptions.VerificationError("Memory allocation error")
-
-    monkeypatch.setattr(argon2.PasswordHasher, "verify", fails)
-    for _ in range(accounts.TRIES):
-        assert Browser(site).sign_in("anna")[0] == 500
-    with site.application.engine.connect() as connection:
-        assert connection.scalar(sa.select(account.c.failed).where(account.c.name == "anna")) == 0
 
 
 def test_who_signs_in_again_has_one_session(site: Site) -> None:
@@ -441,13 +387,6 @@ def test_a_search_that_takes_too_long_to_be_taken_away_is_said(site: Site, monke
     browser = Browser(site)
     browser.sign_in("anna")
     assert browser.got("/console/audit/export.csv?text=nothing+has+this")[0] == 503
-
-
-def test_without_any_account_images_are_open_and_the_log_is_closed(database_url: str, tmp_path: Path) -> None:
-    with serving(database_url, tmp_path) as site:
-        browser = Browser(site)
-        assert "There is no account yet" in browser.got("/console/audit")[1]
-        assert browser.got("/console/patients")[2].startswith("/console/patients")
 
 
 def test_what_somebody_looks_at_in_the_console_is_on_record_with_their_name(site: Site) -> None:

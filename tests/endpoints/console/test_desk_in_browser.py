@@ -18,7 +18,7 @@ from tests.endpoints.console.browsing import a_browser, shot
 from tests.endpoints.console.test_desk import PASSWORD, seal
 from tests.server.test_application import ANNA, Site, of_bytes, serving
 from xds.audit.messages.message_xml import read
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.store import accounts
 from xds.store.audit import review
 from xds.store.tables import audit_record

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
 
 from tests.archives.trees import TEST_FILES
+from tests.endpoints.console.browsing import a_browser
+from tests.endpoints.console.visiting import got, opened, sign_in
 from tests.imaging.images import SERIES, STUDY, an_instance, put
-from tests.needs import missing
 from tests.server.test_application import Site, serving
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.tables import audit_record
@@ -35,14 +33,6 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-def got(site: Site, path: str) -> tuple[int, str]:
-    try:
-        with urlopen(f"{site.url}{path}") as reply:  # noqa: S310
-            return reply.status, reply.read().decode()
-    except HTTPError as problem:
-        return problem.code, problem.read().decode()
-
-
 def test_studies_are_listed_and_found_by_their_patient(site: Site) -> None:
     assert got(site, "/console/studies")[1].count("<tr><td") == 3
     page = got(site, "/console/studies?PatientID=4711&ModalitiesInStudy=CT")[1]
@@ -60,7 +50,7 @@ def test_a_study_leads_to_its_series_and_their_pictures(site: Site) -> None:
     assert viewer.count("/frames/1/rendered") == 4  # without scripts: the first, and a link to each
     assert "CT Image Storage" in viewer
     (thumbnail,) = re.findall(r'src="(/console/studies[^"]+thumbnail)"', page)
-    with urlopen(f"{site.url}{thumbnail}") as reply:  # noqa: S310
+    with opened(site, thumbnail) as reply:
         assert reply.headers["Content-Type"] == "image/jpeg"
 
 
@@ -77,14 +67,9 @@ def test_each_look_is_in_the_audit_log(site: Site) -> None:
     assert [tuple(row) for row in found] == [("RAD-129", 0)] * 2
 
 
-def test_in_a_browser_the_viewer_says_which_image_it_shows(site: Site, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("Chromium", "chromium")
-    done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
-         f"--user-data-dir={tmp_path}/browser", "--dump-dom", f"{site.url}/console/studies/{STUDY}/series/{SERIES}"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    # Without a window in the file it is all of the pixels' values, and the viewer says which (0x0100 to 0x1f1e).
-    assert "Image 1 of 3 (1), window 4111 / 7710 as stored, 100 %" in done.stdout
+def test_in_a_browser_the_viewer_says_which_image_it_shows(site: Site) -> None:
+    with a_browser() as page:
+        sign_in(page, site)
+        page.goto(f"{site.url}/console/studies/{STUDY}/series/{SERIES}")
+        # Without a window in the file it is all of the pixels' values, and the viewer says which (0x0100 to 0x1f1e).
+        page.locator("#status", has_text="Image 1 of 3 (1), window 4111 / 7710 as stored, 100 %").wait_for()

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey, OctKey
 
 from tests.endpoints.console.test_desk import PASSWORD, Browser, sign_ins
 from tests.server.test_application import Site, serving
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.store import accounts
 
 
@@ -131,7 +131,7 @@ def test_not_even_a_password_that_compares_well_lets_in_who_has_none(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Browser(site).got("/console/sign-in/provider")
-    monkeypatch.setattr("xds.endpoints.console.desk._right", lambda *_: True)
+    monkeypatch.setattr("xds.endpoints.console.passwords.right", lambda *_: True)
     assert Browser(site).sign_in("olga", "whatever")[0] == 403
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
 
 from tests.builders import AUTHORITY, BERT, REPOSITORY, a_submission, an_entry
-from tests.endpoints.console.test_looking import got
+from tests.endpoints.console.browsing import a_browser
+from tests.endpoints.console.visiting import got, opened, sign_in
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.initiating.test_patient_identifier_consumer import by_http
 from tests.initiating.test_publisher import ANNA, Follower
-from tests.needs import missing
 from tests.server.test_application import Site, serving
 from xds.endpoints.console import region
 from xds.endpoints.console.region import _line
@@ -111,7 +108,7 @@ def test_pictures_of_another_site_are_shown_here(clinic: Site) -> None:
 
 
 def picture(site: Site, address: str) -> bytes:
-    with urlopen(f"{site.url}{address}") as reply:  # noqa: S310
+    with opened(site, address) as reply:
         assert reply.headers["Content-Type"] == "image/jpeg"
         return bytes(reply.read())
 
@@ -264,14 +261,9 @@ def test_studies_are_drawn_where_their_days_are(days: list[str], places: list[fl
     assert [mark["at"] for row in line["rows"] for mark in row["marks"]] == places
 
 
-def test_in_a_browser_a_remote_series_is_shown(clinic: Site, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("Chromium", "chromium")
+def test_in_a_browser_a_remote_series_is_shown(clinic: Site) -> None:
     tree = got(clinic, link(patient_page(clinic), "/tree"))[1]
-    done = subprocess.run(
-        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
-         f"--user-data-dir={tmp_path}/browser", "--dump-dom", clinic.url + link(tree, "/series/[0-9.]+\\?")],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert "Image 1 of 3 (1), window 4111 / 7710 as stored, 100 %" in done.stdout
+    with a_browser() as page:
+        sign_in(page, clinic)
+        page.goto(clinic.url + link(tree, "/series/[0-9.]+\\?"))
+        page.locator("#status", has_text="Image 1 of 3 (1), window 4111 / 7710 as stored, 100 %").wait_for()

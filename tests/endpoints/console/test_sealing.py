@@ -18,7 +18,7 @@ from tests.server.test_application import ANNA, Site, serving
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Party
 from xds.endpoints.console.auditing import NAMED
-from xds.endpoints.console.desk import hashed
+from xds.endpoints.console.passwords import hashed
 from xds.endpoints.console.sealing import BYTES, MORE_BYTES, Sealer, TooLong
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store import accounts

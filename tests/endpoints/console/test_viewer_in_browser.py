@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import pydicom
 import pytest
@@ -15,8 +14,8 @@ from playwright.sync_api import Page
 
 from tests.builders import AUTHORITY, REPOSITORY
 from tests.endpoints.console.browsing import a_browser, shot
-from tests.endpoints.console.test_looking import got
 from tests.endpoints.console.test_region import link, patient_page, picture, transactions
+from tests.endpoints.console.visiting import got, opened, sign_in
 from tests.imaging.images import ECG as ECG_CLASS
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.initiating.test_publisher import ANNA, Follower
@@ -126,6 +125,7 @@ def test_every_frame_of_a_multi_frame_image_is_shown_whichever_hospital_has_it(
 ) -> None:
     site: Site = request.getfixturevalue(where)
     with a_browser() as page:
+        sign_in(page, site)
         page.goto(address(site, series))
         status(page, f"Image 1 of 1 (1), frame 1 of {count}, window")
         page.locator("#view").focus()
@@ -141,8 +141,10 @@ def test_every_frame_of_a_multi_frame_image_is_shown_whichever_hospital_has_it(
 
 def test_frames_that_are_not_counted_yet_are_said_to_be_unknown(clinic: Site) -> None:
     with a_browser(scripts=False) as page:
+        sign_in(page, clinic)
         page.goto(address(clinic, CINE))
         assert "frame 1 of ?" in page.locator("noscript p").inner_text()
+        sign_in(page, clinic)
         page.goto(address(clinic, SERIES))  # a CT is one frame
         assert "frame" not in page.locator("noscript p").inner_text()
         assert page.locator("noscript img").evaluate("picture => picture.naturalWidth") == CT_SIZE
@@ -150,6 +152,7 @@ def test_frames_that_are_not_counted_yet_are_said_to_be_unknown(clinic: Site) ->
 
 def test_each_picture_is_one_retrieval_that_tells_the_frames_too(clinic: Site) -> None:
     with a_browser() as page:
+        sign_in(page, clinic)
         page.goto(address(clinic, CINE))
         status(page, "frame 1 of 30")
     assert [one[0] for one in transactions(clinic)].count("RAD-69") == 1
@@ -157,6 +160,7 @@ def test_each_picture_is_one_retrieval_that_tells_the_frames_too(clinic: Site) -
 
 def test_the_window_begins_as_stored_and_a_short_drag_changes_little(clinic: Site) -> None:
     with a_browser() as page:
+        sign_in(page, clinic)
         page.goto(address(clinic, SERIES))
         assert "window 40 / 400 as stored" in status(page, "as stored")
         assert (page.get_by_label("Window centre").input_value(), page.get_by_label("Window width").input_value()) == (
@@ -185,6 +189,7 @@ def test_the_window_begins_as_stored_and_a_short_drag_changes_little(clinic: Sit
 
 def test_a_picture_whose_source_does_not_answer_says_which_and_can_be_asked_for_again(cut_off: Site) -> None:
     with a_browser(failing=True) as page:
+        sign_in(page, cut_off)
         page.goto(address(cut_off, SERIES))
         said = status(page, "North Hospital does not answer: no connection (tried ")
         assert said.startswith("Image 1 of 3 (1): ")
@@ -204,7 +209,7 @@ def reason(site: Site, path: str, accept: str) -> tuple[str, str]:
     from urllib.error import HTTPError
 
     with pytest.raises(HTTPError) as refused:
-        urlopen(Request(path, headers={"Accept": accept}))  # noqa: S310
+        opened(site, path.removeprefix(site.url), {"Accept": accept})
     return refused.value.headers["Content-Type"], refused.value.read().decode()
 
 
@@ -221,6 +226,7 @@ def test_what_is_no_picture_says_what_it_is_instead(
 ) -> None:
     site: Site = request.getfixturevalue(where)
     with a_browser(failing=True) as page:
+        sign_in(page, site)
         page.goto(address(site, series))
         status(page, text)
         shot(page, f"viewer-{series[-1]}-{where}")
@@ -262,6 +268,7 @@ def test_a_reason_in_a_strangers_words_is_text_and_nothing_else(
 def test_a_caption_on_a_phone_is_read_in_lines_and_not_in_letters(clinic: Site) -> None:
     with a_browser() as page:
         page.set_viewport_size({"width": 390, "height": 844})
+        sign_in(page, clinic)
         page.goto(f"{clinic.url}/console/patients?patient={quote(str(ANNA))}")
         shot(page, "phone-patient")
         caption = page.locator("caption").bounding_box()

@@ -1,4 +1,4 @@
-"""The key that signs checkpoints: ECDSA P-256, made at first start, or given by the operator."""
+"""The key that signs checkpoints: ECDSA P-256, made at first start, or given by the operator; and others made alike."""
 
 from __future__ import annotations
 
@@ -35,19 +35,25 @@ class SigningKey:
     earlier: tuple[x509.Certificate, ...] = ()
 
 
-def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> SigningKey:
+AUDIT = "audit-signing"
+"""What the files of the audit log's key are called."""
+
+
+def load_or_make(
+    folder: Path, *, key: str = "", certificate: str = "", name: str = AUDIT, subject: str = "xds audit log"
+) -> SigningKey:
     """The key and certificate in the given files, else those of the folder, made if it has none.
 
     The certificate's file begins with the key's own; the others in it are of the log's keys before.  A key that
-    was made here is renewed in time.
+    was made here is renewed in time; its files are called ``name``, and its certificate is of ``subject``.
 
     Raises:
         Unusable: a file cannot be read, is no P-256 key or certificate, or they do not belong together.
     """
     if bool(key) != bool(certificate):
         raise Unusable("audit.key and audit.certificate are set together or not at all")
-    key_path = Path(key) if key else folder / "audit-signing.pem"
-    certificate_path = _certificate_path(folder, certificate)
+    key_path = Path(key) if key else folder / f"{name}.pem"
+    certificate_path = _certificate_path(folder, certificate, name)
     try:
         if key.startswith(SCHEME):
             return _in_token(key, certificate_path)
@@ -55,7 +61,7 @@ def load_or_make(folder: Path, *, key: str = "", certificate: str = "") -> Signi
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                _keep_up(key_path, certificate_path)
+                _keep_up(key_path, certificate_path, subject)
         return _load(key_path, certificate_path)
     except OSError as problem:
         raise Unusable(f"the audit log's signing key: {problem}") from None
@@ -70,8 +76,8 @@ def log_certificates(settings: Settings) -> list[x509.Certificate]:
     return load_certificates(_certificate_path(settings.data / "keys", settings.audit.certificate))
 
 
-def _certificate_path(folder: Path, configured: str) -> Path:
-    return Path(configured) if configured else folder / "audit-signing.crt"
+def _certificate_path(folder: Path, configured: str, name: str = AUDIT) -> Path:
+    return Path(configured) if configured else folder / f"{name}.crt"
 
 
 def load_certificates(path: Path) -> list[x509.Certificate]:
@@ -113,7 +119,7 @@ def _load(key_path: Path, certificate_path: Path) -> SigningKey:
     return SigningKey(key, certificate, tuple(earlier))
 
 
-def _keep_up(key_path: Path, certificate_path: Path) -> None:
+def _keep_up(key_path: Path, certificate_path: Path, subject: str) -> None:
     """Make a key where there is none, or where its certificate ends soon; finish what a crash has left undone.
 
     The new key waits beside the old one until its certificate is in place.
@@ -122,7 +128,7 @@ def _keep_up(key_path: Path, certificate_path: Path) -> None:
     try:
         earlier = x509.load_pem_x509_certificates(certificate_path.read_bytes())
     except FileNotFoundError:
-        _make(key_path, certificate_path, [])
+        _make(key_path, certificate_path, [], subject)
         return
     except ValueError:
         return  # _load says what is wrong
@@ -133,15 +139,15 @@ def _keep_up(key_path: Path, certificate_path: Path) -> None:
         else:
             waiting.unlink()
     if earlier[0].not_valid_after_utc - datetime.now(UTC) < RENEWED_BEFORE:
-        _make(waiting, certificate_path, earlier)
+        _make(waiting, certificate_path, earlier, subject)
         waiting.rename(key_path)
     sync_folder(key_path.parent)
 
 
-def _make(key_path: Path, certificate_path: Path, earlier: list[x509.Certificate]) -> None:
+def _make(key_path: Path, certificate_path: Path, earlier: list[x509.Certificate], subject: str) -> None:
     """The certificate is written last: while it is absent there is no key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "xds audit log")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()

@@ -7,7 +7,6 @@ A record starts as «serious failure» and is bettered only when the reply is re
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,8 +47,10 @@ from xds.audit.messages.objects import (
     OBJECTS,
     StudyPatient,
     as_details,
+    decided,
     in_parts,
     patient_object,
+    quoted,
     thing,
     without,
 )
@@ -102,6 +103,7 @@ class AuditEvent:
     person: Person | None = field(default_factory=asking)
     sop_classes: dict[str, str] = field(default_factory=dict)  # of instances, by their UID
     study_patients: dict[str, StudyPatient] = field(default_factory=dict)  # whom studies show, by their UID
+    notes: tuple[str, ...] = ()  # what is said of whether it may be done
 
     @classmethod
     def log_used(cls, node: AuditSource, reader: Party, *, asked: str = "", patient_id: str = "") -> AuditEvent:
@@ -221,7 +223,7 @@ class AuditEvent:
             # The query's own parameter, and no other that somebody puts beside it.
             name = slot.name.removeprefix("$")
             if name in _PATIENT_PARAMETERS and (known is None or known.parameter(name)):
-                self.patient_id = _quoted("".join(slot.values))
+                self.patient_id = quoted("".join(slot.values))
                 break
         self.about_question(query.id, request, [("QueryEncoding", "UTF-8")])
 
@@ -301,6 +303,10 @@ class AuditEvent:
         if failed and not codes:
             self.outcome_description = "broken off"
 
+    def noted(self, decision: str) -> None:
+        """What is to be said of whether it may be done."""
+        self.notes = (*self.notes, decision)
+
     def refused(self, reason: str) -> None:
         """It was the caller's error: minor failure, for a reason without values."""
         self.settled, self.outcome, self.outcome_description = True, Outcome.MINOR_FAILURE, reason
@@ -373,7 +379,7 @@ class AuditEvent:
             Action(self.action),
             (Coded(number, IHE_TRANSACTIONS, title),) if number else self.kinds,
             description,
-            self.person.purposes if self.person else (),
+            self.person.purposes_of_use() if self.person else (),
         )
         roles = (APPLICATION,) if self.event_id == "110100" else ()
         parties: tuple[ActiveParticipant, ...] = (self.source.participant(*roles),)
@@ -382,7 +388,7 @@ class AuditEvent:
         if self.person:  # they are the requestor then, and no machine is
             parties = (*(replace(one, user_is_requestor=False) for one in parties), *self.person.participants())
         patient = patient_object(of[0] if self.names_patient else "", of[1])
-        return AuditMessage(event, parties, self.node, (*patient, *map(self._described, objects)))
+        return AuditMessage(event, parties, self.node, (*patient, *map(self._described, objects), *decided(self.notes)))
 
     def _described(self, item: ParticipantObject) -> ParticipantObject:
         """A study with its SOP classes, and how many instances of each (DICOM PS3.15: A.5.3.7)."""
@@ -392,9 +398,3 @@ class AuditEvent:
         counted = Counter(self.sop_classes[one] for one in instances if one in self.sop_classes)
         classes = tuple(SopClass(uid, count) for uid, count in sorted(counted.items()))
         return replace(item, description=Description(sop_classes=classes)) if classes else item
-
-
-def _quoted(text: str) -> str:
-    """The first value of ``'value'`` or ``('value', …)``, quotes in it doubled (ITI TF-2: 3.18.4.1.2.3.4)."""
-    found = re.search(r"'((?:[^']|'')*)'", text)
-    return found[1].replace("''", "'") if found else text.strip().strip("()").strip()

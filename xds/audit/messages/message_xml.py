@@ -158,7 +158,7 @@ def read(data: bytes) -> AuditMessage:
         NotAuditMessage: not XML, another root, or without an event that has a time.
     """
     try:
-        root = parse(content(data))
+        root = parse(content(data), most=None)
     except NotXml as problem:
         raise NotAuditMessage(str(problem)) from None
     event = _child(root, "EventIdentification")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from xds.audit.messages.codes import (
     PATIENT_NUMBER,
+    URI,
     Coded,
     ObjectRole,
     ObjectType,
@@ -50,6 +52,13 @@ def in_parts(item: ParticipantObject) -> Iterator[ParticipantObject]:
         yield replace(item, details=item.details[begin : begin + DETAILS])
 
 
+def decided(notes: Sequence[str]) -> Iterator[ParticipantObject]:
+    """What was decided of whether something may be done, where there is something to say of that."""
+    if notes:
+        details = as_details([("Decision", note) for note in dict.fromkeys(notes)])
+        yield thing("urn:xds:policy", URI, ObjectRole.SECURITY_RESOURCE, details=details)
+
+
 def thing(
     id_: str,
     kind: Coded,
@@ -77,3 +86,9 @@ def as_details(pairs: Iterable[tuple[str, str]]) -> tuple[Detail, ...]:
 
 def without(item: ParticipantObject, details: Collection[Detail]) -> ParticipantObject:
     return replace(item, details=tuple(d for d in item.details if d not in details)) if details else item
+
+
+def quoted(text: str) -> str:
+    """The first value of ``'value'`` or ``('value', …)``, quotes in it doubled (ITI TF-2: 3.18.4.1.2.3.4)."""
+    found = re.search(r"'((?:[^']|'')*)'", text)
+    return found[1].replace("''", "'") if found else text.strip().strip("()").strip()

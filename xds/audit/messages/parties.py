@@ -24,12 +24,17 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A side of a transaction: how it is called, its network address, and whether it is this process."""
+    """A side of a transaction: how it is called, its network address, and whether it is this process.
+
+    What another node calls itself is a claim; who it is authenticated as stands beside it.
+    """
 
     user_id: str
     address: str
     ours: bool = False
     requestor: bool = False
+    authenticated: str = ""  # of another node: subject, serial number and issuer of its certificate
+    organisation: str = ""  # and whose it is known to be
 
     def named(self, user_id: str) -> Party:
         """The same by another name, where there is one."""
@@ -41,7 +46,8 @@ class Party:
         return ActiveParticipant(
             self.user_id or self.address or "unknown",
             self.requestor,
-            str(os.getpid()) if self.ours else "",
+            str(os.getpid()) if self.ours else self.authenticated,
+            "" if self.ours else self.organisation,
             network_access_point_id=self.address,
             network_access_point_type=NetworkAccessPointType.IP_ADDRESS
             if numeric

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 from xds.audit.messages.codes import ORGANISATION, Coded
 from xds.audit.messages.message import ActiveParticipant, AuditMessage
-from xds.wire.xua import PURPOSE_OF_USE, ROLE, Assertion, Code
+from xds.wire.assertion import PURPOSE_OF_USE, ROLE, Assertion, Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +24,47 @@ class Person:
     id: str
     name: str = ""
     known_as: str = ""
-    roles: tuple[Coded, ...] = ()
-    organisation: str = ""
-    organisation_id: str = ""
-    purposes: tuple[Coded, ...] = ()
+    roles: tuple[Code, ...] = ()
+    organisations: tuple[str, ...] = ()
+    organisation_ids: tuple[str, ...] = ()
+    purposes: tuple[Code, ...] = ()
     overrides: bool = False  # what is done is done in an emergency, whatever was consented to
+    issuer: str = ""  # who says all this; empty: this node itself
+    home_community: str = ""
+    method: str = ""  # by which they were confirmed: of SAML, ``urn:ietf:params:oauth:token-type:jwt``, or empty
+    token_id: str = ""  # of the assertion or token
+    until: datetime | None = None  # when it ends
+    patient: str = ""  # whom they say that they treat, as CX
+    consents: tuple[str, ...] = ()  # documents of the patient's consent (BPPC) that are referred to
+    policies: tuple[str, ...] = ()
+    reason: str = ""  # why what is withheld is to be opened
 
     @classmethod
-    def of(cls, assertion: Assertion, override_purposes: Collection[str] = ()) -> Person:
-        """The person that an assertion is about."""
+    def of(cls, said: Assertion, override_purposes: Collection[str] = ()) -> Person:
+        """The person that an assertion or token is about."""
         return cls(
-            assertion.name_id, assertion.user_name, assertion.subject_id,
-            tuple(_coded(one, ROLE) for one in assertion.roles), assertion.organisation, assertion.organisation_id,
-            tuple(_coded(one, PURPOSE_OF_USE) for one in assertion.purposes),
-            any(one.code in override_purposes for one in assertion.purposes),
+            said.name_id, said.user_name, said.subject_id, said.roles, said.organisations, said.organisation_ids,
+            said.purposes, any(one.code in override_purposes for one in said.purposes), said.issuer,
+            said.home_community, said.method, said.id, said.until, said.patient, said.consents, said.policies,
+            said.reason,
         )  # fmt: skip
+
+    @property
+    def organisation(self) -> str:
+        return next(iter(self.organisations), "")
+
+    @property
+    def organisation_id(self) -> str:
+        return next(iter(self.organisation_ids), "")
+
+    def purposes_of_use(self) -> tuple[Coded, ...]:
+        """As records have them."""
+        return tuple(_coded(one, PURPOSE_OF_USE) for one in self.purposes)
 
     def participants(self) -> Iterator[ActiveParticipant]:
         """The person, who is the requestor, and the organisation that they act for."""
-        yield ActiveParticipant(self.id, True, self.known_as, self.name, role_ids=self.roles)
+        roles = tuple(_coded(one, ROLE) for one in self.roles)
+        yield ActiveParticipant(self.id, True, self.known_as, self.name, role_ids=roles)
         if self.organisation or self.organisation_id:
             id_ = self.organisation_id or self.organisation
             yield ActiveParticipant(id_, False, user_name=self.organisation, role_ids=(ORGANISATION,))

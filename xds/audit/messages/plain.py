@@ -63,7 +63,7 @@ def _machine(participant: ActiveParticipant) -> str:
 def indented(data: bytes) -> str:
     """The message as XML a person can read; as it is, where it is no XML."""
     try:
-        root = parse(content(data))
+        root = parse(content(data), most=None)
     except NotXml:
         return data.decode("utf-8", "replace")
     etree.indent(root)

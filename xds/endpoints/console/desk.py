@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import secrets
+import ipaddress
 import socket
-import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import urlencode
 
-import argon2
 import sqlalchemy as sa
 
+from xds.access import second_factor
 from xds.audit.log.keys import log_certificates
 from xds.audit.log.proof import Proof, proof
 from xds.audit.messages.events import AuditEvent
@@ -21,15 +22,17 @@ from xds.audit.messages.parties import Party
 from xds.audit.search import indexing
 from xds.audit.search.covering import covered
 from xds.audit.search.unjoined import unjoined
+from xds.endpoints.console import passwords
 from xds.settings.sections import Settings
-from xds.store import accounts
+from xds.store import accounts, tries
 from xds.store.accounts import Account
 from xds.store.audit import records as store
 from xds.store.audit import review, search
-from xds.store.audit.records import Recorded, now_microseconds
+from xds.store.audit.records import Recorded
 from xds.store.audit.review import Saved, Unusual
 from xds.store.audit.search import Page, Wanted
 from xds.store.engine import reading
+from xds.store.tries import Counted
 
 PATIENCE_SECONDS = 0.7
 """How long a search of the log goes on until it shows what it has found so far."""
@@ -37,63 +40,99 @@ PATIENCE_SECONDS = 0.7
 TAKEN_SECONDS = 20.0
 """And one whose records are taken away."""
 
-# One lane, and two at once in a process: a password costs 64 MiB and a tenth of a second to compare, whoever tries it.
-HASHER = argon2.PasswordHasher(parallelism=1)
-_COMPARING = threading.BoundedSemaphore(2)
-WAITING_SECONDS = 2.0
-"""How long a sign-in waits for others."""
+WRONG, KEPT_OUT = "the name or the password is wrong", "too many wrong passwords from there"
+_NO_FACTOR = "a second factor is required"
+
+HELD_SECONDS = 5.0
+"""How long tries that were not looked at are counted in memory alone."""
 
 
-class Busy(Exception):
-    """Too many are signing in just now."""
+class KeptOut(Exception):
+    """Nothing is taken from this address for a while: too many wrong passwords came from it."""
 
 
-@functools.cache
-def _nobodys() -> str:
-    """Compared with where there is no such password, which must take as long; of something that nobody knows."""
-    return HASHER.hash(secrets.token_hex())
-
-
-def hashed(password: str) -> str:
-    """A password as it is kept: Argon2id, with its own salt (RFC 9106)."""
-    return HASHER.hash(password)
+class NoSecondFactor(Exception):
+    """The account's role needs a second factor, and it has none."""
 
 
 class Desk:
     """Accounts and sessions, with a record of each sign-in, each refusal and each sign-out."""
 
-    def __init__(self, engine: sa.Engine, node: AuditSource, record: Callable[[AuditEvent], None]) -> None:
+    def __init__(
+        self, engine: sa.Engine, node: AuditSource, record: Callable[[AuditEvent], None],
+        second_factor: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """``second_factor``: the roles whose accounts must have one."""
         self._engine, self._node, self._record = engine, node, record
+        self._second_factor = frozenset(second_factor)
+        self._held, self._written, self._lock = Counter[str](), float("-inf"), Lock()
 
     def any_account(self) -> bool:
         with reading(self._engine) as connection:
             return accounts.any_at_all(connection)
 
-    def sign_in(self, name: str, password: str, address: str, before: str = "") -> str:
-        """A session's token; empty where the password is wrong or the account locked.
+    def sign_in(self, name: str, password: str, address: str, before: str = "", code: str = "") -> str:
+        """A session's token; empty where the password or the code is wrong, or it is not taken from there now.
 
-        ``before`` is the token of a session that the browser had, which ends.
+        ``before`` is the token of a session that the browser had, which ends; ``code`` a one-time password.
 
         Raises:
             Busy: too many are signing in just now; nothing was compared.
+            KeptOut: nothing is taken from this address now; nothing was compared.
+            NoSecondFactor: all is right, and this account may not do without a second factor.
         """
+        near = _neighbourhood(address)
         with reading(self._engine) as connection:
-            seen = accounts.one(connection, name)
-        # A locked account, and one that is none, take as long as any.
-        right = _right(seen.password if seen and seen.password else _nobodys(), password)
+            seen, shut = accounts.one(connection, name), tries.address_closed(connection, name, near)
+        if shut:
+            self._kept_out(near)
+            raise KeptOut
+        # An account that is closed to this address, and one that is none, take as long as any.
+        right = passwords.right(seen.password if seen and seen.password else passwords.nobodys(), password, near)
         with self._engine.begin() as connection:
-            # Read again: it may have been tried, locked, changed or removed meanwhile.
+            self._write_held(connection)
+            # Read again: it may have been tried, closed, changed or removed meanwhile.
             known = accounts.one(connection, name, to_change=True)
-            why = _refused(known, seen, right=right)
-            if known is not None and known.locked_until <= now_microseconds():
-                accounts.tried(connection, known, right=not why)
-            # What was typed as a name may be a password typed in the wrong field: unknown ones are not recorded.
-            who = Party(name if known else "unknown", address, requestor=True)
-            store.record(connection, AuditEvent.signed_in(self._node, who, _here(), why).records())
-            if why:
+            # What was typed as a name may be a password typed in the wrong field: unknown ones are not kept.
+            called = known.name if known else ""
+            if tries.closed(connection, called, near):
+                self._noted(connection, tries.kept_out(connection, called, near), address, KEPT_OUT)
                 return ""
-            accounts.end(connection, before)
-            return accounts.begin(connection, name)
+            if known is None or not right or not _same(known, seen) or not _second(connection, known, code):
+                self._noted(connection, tries.wrong(connection, called, near), address, WRONG)
+                return ""
+            self._noted(connection, tries.right(connection, called, near), address, WRONG)
+            lacking = not known.second_factor and known.role in self._second_factor
+            who = Party(called, address, requestor=True)
+            event = AuditEvent.signed_in(self._node, who, _here(), _NO_FACTOR if lacking else "")
+            store.record(connection, event.records())
+            if not lacking:
+                accounts.end(connection, before)
+                return accounts.begin(connection, name)
+        raise NoSecondFactor
+
+    def _kept_out(self, near: str) -> None:
+        """Count a try that was not looked at: in memory, and now and then in the database, which has one writer."""
+        with self._lock:
+            self._held[near] += 1
+            if time.monotonic() - self._written < HELD_SECONDS:
+                return
+            self._written = time.monotonic()
+        with self._engine.begin() as connection:
+            self._write_held(connection)
+
+    def _write_held(self, connection: sa.Connection) -> None:
+        with self._lock:
+            held, self._held = self._held, Counter()
+        for near, count in held.items():
+            self._noted(connection, tries.kept_out(connection, "", near, count), near, KEPT_OUT)
+
+    def _noted(self, connection: sa.Connection, counted: Counted | None, address: str, why: str) -> None:
+        """Record failures of which it is time: the first, and then how many there were more."""
+        for one in [*([counted] if counted else []), *tries.due(connection)]:
+            more = f": {one.more} times more" if one.afterwards else f"; {one.more} more before" if one.more else ""
+            who = Party(one.account or "unknown", address if one is counted else one.address, requestor=True)
+            store.record(connection, AuditEvent.signed_in(self._node, who, _here(), f"{why}{more}").records())
 
     def vouched_for(self, name: str, role: str, address: str) -> str:
         """A session's token of somebody whom a provider vouches for; empty if there is an own account of the name."""
@@ -119,6 +158,8 @@ class Desk:
         if living.is_due:
             with self._engine.begin() as connection:
                 accounts.keep_alive(connection, token)
+                self._write_held(connection)
+                self._noted(connection, None, "", WRONG)
         return living.account
 
     def not_allowed(self, name: str, address: str, path: str) -> None:
@@ -144,29 +185,31 @@ def _here() -> Party:
     return Party("xds console", socket.gethostname(), ours=True)
 
 
-def _refused(known: Account | None, seen: Account | None, *, right: bool) -> str:
-    """Why somebody is not let in; empty if they are."""
-    if known is not None and known.locked_until > now_microseconds():
-        return "the account is locked"
-    # Who signs in by a provider has no password.
-    same = known is not None and seen is not None and known.password == seen.password != ""
-    return "" if right and same else "the name or the password is wrong"
+def _same(known: Account, seen: Account | None) -> bool:
+    """Whether the password that was compared is the account's still; who signs in by a provider has none."""
+    return seen is not None and known.password == seen.password != ""
 
 
-def _right(kept: str, password: str) -> bool:
-    """Whether it is the password.
+def _second(connection: sa.Connection, known: Account, code: str) -> bool:
+    """Whether the second factor is right, which is used by that; one is asked for where the account has one."""
+    if not known.second_factor:
+        return True
+    step = second_factor.step_of(known.second_factor, code, known.factor_used)
+    if step is not None:
+        accounts.use_factor(connection, known.name, step)
+    return step is not None
 
-    Raises:
-        Busy: too many are being compared.
-    """
-    if not _COMPARING.acquire(timeout=WAITING_SECONDS):
-        raise Busy
+
+def _neighbourhood(address: str) -> str:
+    """What somebody has to themselves: of IPv6 a network of 64 bits."""
     try:
-        return HASHER.verify(kept, password)
-    except argon2.exceptions.VerifyMismatchError:
-        return False
-    finally:
-        _COMPARING.release()
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if found.version == 4:
+        return str(found)
+    plain = found.ipv4_mapped
+    return str(plain) if plain else str(ipaddress.ip_network((found, 64), strict=False).network_address)
 
 
 @dataclass(frozen=True, slots=True)

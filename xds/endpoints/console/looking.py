@@ -129,7 +129,7 @@ def _answer(ask: Ask, path: str, accept: str, **wanted: object) -> tuple[int, by
     base = here.url[: -len(here.path)] if here.path else here.url
     asked = HttpRequest(
         "GET", f"/dicomweb{path}", urlencode(wanted), "", lambda _: b"", here.remote_address, f"{base}/dicomweb{path}",
-        here.peer_certificate, accept,
+        here.certificate, accept, ours=True,
     )  # fmt: skip
     reply = ask(asked)
     chunks = reply.chunks

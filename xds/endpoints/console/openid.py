@@ -20,8 +20,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from xds.endpoints.console.desk import Desk
-from xds.endpoints.console.signing_in import COOKIE, by_https, local, with_cookie
-from xds.settings.sections import Oidc
+from xds.endpoints.console.signing_in import COOKIE, cookie, local, with_cookie, without_cookie
+from xds.settings.access import Oidc
 
 log = logging.getLogger("xds.endpoints.console.openid")
 
@@ -131,7 +131,11 @@ class Provider:
         """The first of our roles that one of somebody's groups gives."""
         groups = {held} if isinstance(held, str) else set(map(str, held)) if isinstance(held, list | tuple) else set()
         its = self._settings
-        for role, giving in (("auditor", its.auditor), ("operator", its.operator), ("viewer", its.viewer)):
+        giving_roles = (
+            ("auditor", its.auditor), ("privacy-officer", its.privacy_officer), ("administrator", its.administrator),
+            ("operator", its.operator), ("viewer", its.viewer),
+        )  # fmt: skip
+        for role, giving in giving_roles:
             if groups & set(giving):
                 return role
         return ""
@@ -158,7 +162,7 @@ class Flow:
         return f"{self.state}.{self.nonce}.{self.verifier}"
 
 
-def pages(desk: Desk, provider: Provider, public_url: str, *, secure: bool) -> Blueprint:
+def pages(desk: Desk, provider: Provider, public_url: str) -> Blueprint:
     """The two addresses of the flow."""
     blueprint = Blueprint("openid", __name__)
 
@@ -173,15 +177,11 @@ def pages(desk: Desk, provider: Provider, public_url: str, *, secure: bool) -> B
         except NotSignedIn as problem:
             return _refused(problem, 502)
         # It comes back from another site, and only so long as it takes to sign in there.
-        response.set_cookie(
-            FLOW, str(flow), max_age=FLOW_SECONDS, httponly=True, samesite="Lax", secure=secure or by_https(),
-            path="/console/sign-in",
-        )  # fmt: skip
-        return response
+        return with_cookie(response, FLOW, str(flow), samesite="Lax", max_age=FLOW_SECONDS)
 
     @blueprint.get("/console/sign-in/back")
     def came() -> Any:
-        flow, address = Flow.read(request.cookies.get(FLOW, "")), request.remote_addr or ""
+        flow, address = Flow.read(request.cookies.get(cookie(FLOW), "")), request.remote_addr or ""
         if flow is None or not secrets.compare_digest(request.args.get("state", "").encode(), flow.state.encode()):
             return _refused(NotSignedIn("this sign-in was not begun here"), 400)
         try:
@@ -194,8 +194,8 @@ def pages(desk: Desk, provider: Provider, public_url: str, *, secure: bool) -> B
             return _refused(NotSignedIn("there is an own account of your name here"), 403)
         # Our own page leads on: a redirect would still come from the other site, and the session's cookie not with it.
         response = Response(render_template("signed_in.html", target=local("/console")))
-        response.delete_cookie(FLOW, path="/console/sign-in")
-        return with_cookie(response, COOKIE, token, secure=secure)
+        without_cookie(response, FLOW)
+        return with_cookie(response, COOKIE, token)
 
     return blueprint
 

@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeAlias
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, g, render_template, request
 
+from xds.access.overriding import Glass
+from xds.audit.messages.people import asked_by, asking
 from xds.endpoints.console import pictures
+from xds.endpoints.console.glass import breaking
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
 from xds.errors import ErrorCode
@@ -77,9 +80,25 @@ Knows: TypeAlias = Callable[[PatientId], tuple[Standing, str]]
 """How an id stands at the registry that is asked, as far as this node knows; and who goes on for a merged one."""
 
 
-def pages(consumer: Consuming, places: Places, knows: Knows, authorities: Sequence[str]) -> Blueprint:
+def pages(
+    consumer: Consuming, places: Places, knows: Knows, authorities: Sequence[str], glass: Glass
+) -> Blueprint:  # fmt: skip
     """The pages; ``authorities`` are those of the affinity domain, as far as this node knows them."""
     blueprint = Blueprint("region", __name__)
+
+    @blueprint.before_request
+    def opened() -> None:
+        """Who has broken the glass for a patient looks at their studies as one who has, also at other nodes."""
+        given = request.args.get("patient", "").strip()[:300]
+        person = breaking(asking(), glass, given) if given else asking()
+        g.opened = asked_by(person)
+        g.opened.__enter__()
+
+    @blueprint.teardown_request
+    def closed(_problem: BaseException | None) -> None:
+        if "opened" in g:
+            g.pop("opened").__exit__(None, None, None)
+
     manifests = _Manifests(consumer.manifest)
     where = "/console/manifests/<repository>/<path:document>"
 
@@ -104,7 +123,11 @@ def pages(consumer: Consuming, places: Places, knows: Knows, authorities: Sequen
             one["source"] = places.name(one["repository"])
         if not found and not nothing:
             nothing = why_nothing(patient_id, Standing.KNOWN if others else Standing.UNSURE)
-        return render_template("patient.html", given=given, studies=found, line=_line(found), nothing=nothing)
+        person = asking()
+        return render_template(
+            "patient.html", given=given, studies=found, line=_line(found), nothing=nothing,
+            opened=person is not None and bool(person.reason),
+        )  # fmt: skip
 
     def why_nothing(patient_id: PatientId, otherwise: Standing) -> str:
         """A patient without studies, nobody of the id, or nobody of its authority: each in its own words."""

@@ -1,38 +1,45 @@
 """Signing in at the console: own accounts, sessions that end, and who may see which pages.
 
-Where there is no account yet, the pages with images are open to whoever reaches the server, as its addresses are; the
-audit desk is open to nobody.
+Where there is no account yet all of it is closed, and says by which command the first is made.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, Response, g, redirect, render_template, request
 from werkzeug.wrappers import Response as Reply
 
-from xds.audit.messages.codes import Coded
 from xds.audit.messages.people import Person, asked_by
-from xds.endpoints.console.desk import Busy, Desk
+from xds.endpoints.console.desk import Desk, KeptOut, NoSecondFactor
+from xds.endpoints.console.passwords import Busy
 from xds.endpoints.console.trouble import trouble
 
 COOKIE, FORM = "xds-session", "xds-form"
 OPEN = ("/console/static/", "/console/sign-in")
 
+_IMAGES = frozenset({"viewer", "operator", "administrator"})
+
 # Which roles see what begins so; anything else of the console is for everybody who has signed in.
 ROLES = {
     "/console/audit": frozenset({"auditor"}),
-    "/console/studies": frozenset({"viewer", "operator"}),
-    "/console/patients": frozenset({"viewer", "operator"}),
-    "/console/manifests": frozenset({"viewer", "operator"}),
+    "/console/consents": frozenset({"privacy-officer"}),
+    "/console/overrides": frozenset({"privacy-officer"}),
+    "/console/studies": _IMAGES,
+    "/console/patients": _IMAGES,
+    "/console/manifests": _IMAGES,
 }
 
 
-def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
-    """The pages, and the guard of all others.
+def pages(
+    desk: Desk, visitor: Callable[[str, str], Person], *, secure: bool, provider: str = ""
+) -> Blueprint:  # fmt: skip
+    """The pages, and the guard of all others; ``visitor`` is who somebody is, by the name and role of their account.
 
     ``secure``: browsers reach the server by https; ``provider`` is what an OpenID provider is called, if there is one.
     """
@@ -41,14 +48,12 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
     @blueprint.before_app_request
     def guard() -> Any:
         path = request.path
-        g.visitor = None
+        g.visitor, g.secure = None, secure
         if not path.startswith("/console") or path.startswith(OPEN):
             return None
-        g.visitor = desk.visitor(request.cookies.get(COOKIE, ""))
+        g.visitor = desk.visitor(session_token())
         wanted = next((roles for begin, roles in ROLES.items() if path.startswith(begin)), frozenset())
         if g.visitor is None:
-            if not provider and not desk.any_account() and "auditor" not in wanted:
-                return None
             query = request.query_string.decode("ascii", "replace")
             target = path + (f"?{query}" if query else "")
             lost = {}
@@ -57,7 +62,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
                 lost = {} if path == "/console/find" else {"lost": "1"}
             return redirect(f"/console/sign-in?{urlencode({'next': target, **lost})}")
         # Whatever is looked at for them names them in its records.
-        g.asked = asked_by(Person(g.visitor.name, roles=(Coded(g.visitor.role, "xds", g.visitor.role),)))
+        g.asked = asked_by(visitor(g.visitor.name, g.visitor.role))
         g.asked.__enter__()
         if wanted and g.visitor.role not in wanted:
             desk.not_allowed(g.visitor.name, request.remote_addr or "", path)
@@ -77,7 +82,7 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
 
     @blueprint.app_context_processor
     def visiting() -> dict[str, Any]:
-        return {"visitor": g.get("visitor"), "form_token": request.cookies.get(FORM, "")}
+        return {"visitor": g.get("visitor"), "form_token": _form_token(session_token())}
 
     @blueprint.get("/console/sign-in")
     def form() -> Reply:
@@ -85,63 +90,102 @@ def pages(desk: Desk, *, secure: bool, provider: str = "") -> Blueprint:
         return _form("Your session had ended: what you sent was not kept. Please do it again." if lost else "", 200)
 
     def _form(wrong: str, status: int) -> Reply:
-        # One that the browser has stays: its other pages sign out with it.
-        token = request.cookies.get(FORM, "") or secrets.token_urlsafe(24)
+        token = request.cookies.get(cookie(FORM), "") or secrets.token_urlsafe(24)
         page = render_template(
             "sign_in.html", token=token, next=local(request.values.get("next", "")), wrong=wrong,
             no_account=not desk.any_account(), provider=provider,
         )  # fmt: skip
-        return with_cookie(Response(page, status), FORM, token, secure=secure)
+        return with_cookie(Response(page, status), FORM, token)
 
     @blueprint.post("/console/sign-in")
     def sign_in() -> Any:
-        if not from_our_form():
+        # Before there is a session, the token is in the form and in a cookie.
+        planted = request.cookies.get(cookie(FORM), "")
+        if not _from_here() or not planted or not _same(planted, request.form.get("token", "")):
             return _form("The form was too old. Please try again.", 400)
         name, password = request.form.get("name", "")[:64], request.form.get("password", "")[:1024]
+        before, code = session_token(), request.form.get("code", "")[:16]
         try:
-            before = request.cookies.get(COOKIE, "")
-            token = "" if "\0" in name else desk.sign_in(name, password, request.remote_addr or "", before)
+            token = "" if "\0" in name else desk.sign_in(name, password, request.remote_addr or "", before, code)
         except Busy:
             return _form("Many people are signing in just now. Please try again.", 503)
+        except KeptOut:
+            return _form("Too many wrong passwords came from your address. Please wait some minutes.", 429)
+        except NoSecondFactor:
+            return _form("Your role needs a second factor: ask for xds user second-factor with your name.", 403)
         if not token:
-            return _form("The name or the password is wrong, or the account is locked for a while.", 403)
+            return _form("The name or the password is wrong, or the code, or there were too many tries.", 403)
         # A session is always a new one: what a browser had before is worth nothing.
-        return with_cookie(redirect(local(request.form.get("next", "")), 303), COOKIE, token, secure=secure)
+        return with_cookie(redirect(local(request.form.get("next", "")), 303), COOKIE, token)
 
     @blueprint.post("/console/sign-in/out")
     def sign_out() -> Any:
         if not from_our_form():
             return _form("The form was too old. Please try again.", 400)
-        desk.sign_out(request.cookies.get(COOKIE, ""), request.remote_addr or "")
+        desk.sign_out(session_token(), request.remote_addr or "")
         response = redirect("/console/sign-in", 303)
-        response.delete_cookie(COOKIE, path="/console")
+        without_cookie(response, COOKIE)
         response.headers["Clear-Site-Data"] = '"cache"'
         return response
 
     return blueprint
 
 
-def with_cookie(response: Reply, name: str, value: str, *, secure: bool) -> Reply:
-    """With a cookie that goes to this console alone, and that no script can read."""
-    https = secure or by_https()
-    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=https, path="/console")
+def cookie(name: str) -> str:
+    """What a cookie is called: by https so that no neighbouring host, nor plain http, can set it."""
+    return f"__Host-{name}" if by_https() else name
+
+
+def session_token() -> str:
+    """The token of the session that a browser says it has."""
+    return request.cookies.get(cookie(COOKIE), "")
+
+
+def with_cookie(
+    response: Reply, name: str, value: str, *, samesite: str = "Strict", max_age: int | None = None
+) -> Reply:
+    """With a cookie that no script can read, and that no address outside the console looks at."""
+    response.set_cookie(
+        cookie(name), value, max_age, httponly=True, samesite=samesite, secure=by_https(), path=_path()
+    )  # fmt: skip
     return response
 
 
-def from_our_form() -> bool:
-    """Whether a form is one that this browser was given: the token is in it and in a cookie (against CSRF).
+def without_cookie(response: Reply, name: str) -> None:
+    """With that cookie gone."""
+    response.delete_cookie(cookie(name), path=_path(), secure=by_https(), httponly=True)
 
-    Somebody at a neighbouring host could plant that cookie: a browser says where a form stands.
-    """
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        return False
-    kept, sent = request.cookies.get(FORM, ""), request.form.get("token", "")
-    return bool(kept) and hmac.compare_digest(kept.encode(), sent.encode())
+
+def _path() -> str:
+    return "/" if by_https() else "/console"  # __Host- is for whole hosts
+
+
+def _form_token(session: str) -> str:
+    """What a session's forms hold: nobody makes it without the session's own token."""
+    return hashlib.sha256(f"form\0{session}".encode()).hexdigest() if session else ""
+
+
+def from_our_form() -> bool:
+    """Whether a form is one that this browser was given in this session (against CSRF)."""
+    session = session_token()
+    return _from_here() and bool(session) and _same(_form_token(session), request.form.get("token", ""))
+
+
+def _from_here() -> bool:
+    """Whether a form stands on a page of ours, as far as the browser says where it stands."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site in ("same-origin", "none")
+    return origin is None or urlsplit(origin).netloc == request.host
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def by_https() -> bool:
     """Whether the browser reached us, or a proxy of ours, by https."""
-    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    return bool(g.get("secure")) or request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 def local(target: str) -> str:

@@ -14,6 +14,7 @@ from xds.archives.interface import Held
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import accept
 from xds.endpoints.dicomweb.accept import MULTIPART, Wanted
+from xds.metadata.visible import FULL, Access
 from xds.wire.http import HttpRequest
 
 JPEG, PNG = "image/jpeg", "image/png"
@@ -44,6 +45,7 @@ class Asked:
     uids: Mapping[str, str]
     event: AuditEvent
     stack: ExitStack = field(default_factory=ExitStack)
+    access: Access = FULL  # what who asks may see
     failed: list[str] = field(default_factory=list)  # SOP Instance UIDs that could not be given
 
     @property
@@ -116,14 +118,17 @@ def metadata_type(header: str) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """Frame numbers from 1, separated by commas.
+    """Frame numbers from 1, separated by commas, each once (PS3.18 2017b: 6.5.4, "non duplicate").
 
     Raises:
         Refusal: something else.
     """
     if re.fullmatch(r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,999}", text) is None:
         raise Refusal(400, "frames are numbers from 1, separated by commas")
-    return [int(one) for one in text.split(",")]
+    found = [int(one) for one in text.split(",")]
+    if len(set(found)) < len(found):
+        raise Refusal(400, "a frame is named once")
+    return found
 
 
 def parameters(query: str) -> dict[str, str]:

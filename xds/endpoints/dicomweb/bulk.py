@@ -47,10 +47,10 @@ class Collected:
                 self.add(one.data, f"{address}/bulkdata/{one.tag:08X}")
             if found.pixels:
                 try:
-                    (data,) = pixels.native_frames(path, [])
+                    (whole,) = pixels.native_frames(path, [])
                 except pixels.NotRendered as problem:
                     raise NotEncodable(str(problem)) from None
-                self.add(data, f"{address}/bulkdata/{found.pixels:08X}")
+                self.add(b"".join(whole.chunks()), f"{address}/bulkdata/{found.pixels:08X}")
 
     def _pieces(self, begin: int, size: int) -> Iterator[bytes]:
         for at in range(begin, begin + size, _PIECE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,34 @@ def _number(dataset: Any, keyword: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def native_frames(path: Path, numbers: Sequence[int]) -> list[bytes]:
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the bits of a frame are in a file, which is read when the frame is sent."""
+
+    path: Path
+    offset: int  # of the pixel data, in bytes
+    begin: int  # of the frame, in bits from there
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        return -(-(self.end - self.begin) // 8)
+
+    def chunks(self) -> Iterator[bytes]:
+        first, last = self.begin // 8, -(-self.end // 8)
+        with self.path.open("rb") as file:
+            file.seek(self.offset + first)
+            if self.begin % 8 or self.end % 8:
+                yield cut(file.read(last - first), self.begin % 8, self.end - self.begin)
+                return
+            for at in range(first, last, _PIECE):
+                yield file.read(min(_PIECE, last - at))
+
+
+_PIECE = 256 * 1024
+
+
+def native_frames(path: Path, numbers: Sequence[int]) -> list[Frame]:
     """Frames of an uncompressed Part 10 file as they are stored, by their numbers from 1; without any, all as one.
 
     Each begins with a byte of its own; the last bits of its last byte are zero where nothing fills them.
@@ -72,32 +99,26 @@ def native_frames(path: Path, numbers: Sequence[int]) -> list[bytes]:
         NotRendered: it has no pixels, or not those frames.
     """
     try:
-        dataset: Any = pydicom.dcmread(path, force=True)
-        data = next((dataset.get_item(tag).value for tag in PIXELS if tag in dataset), b"")
+        dataset: Any = pydicom.dcmread(path, force=True, defer_size=_PIECE)
+        found = next((dataset.get_item(tag, keep_deferred=True) for tag in PIXELS if tag in dataset), None)
+        offset, length = (found.value_tell, found.length) if found is not None else (0, 0)
     except Exception as problem:  # pydicom raises whatever its parts do
         raise NotRendered(f"the pixels cannot be read ({type(problem).__name__})") from None
-    if not data:
+    if not length:
         raise NotRendered("it has 0 frames")
+    bits = min(length, path.stat().st_size - offset) * 8
     if not numbers:
-        return [data]
+        return [Frame(path, offset, 0, bits)]
     shape = Shape.of(dataset)
     if max(numbers) > shape.frames:
         raise NotRendered(f"it has {shape.frames} frames")
-    return [_frame(data, shape.frame_bits, number) for number in numbers]
-
-
-def _frame(data: bytes, bits: int, number: int) -> bytes:
-    """The bits of a frame.
-
-    Raises:
-        NotRendered: they are not all there.
-    """
-    begin, end = bits * (number - 1), bits * number
-    if end > len(data) * 8:
+    if max(numbers) * shape.frame_bits > bits:
         raise NotRendered("there are fewer pixels than the attributes say")
-    part = data[begin // 8 : -(-end // 8)]
-    if begin % 8 == 0 and end % 8 == 0:
-        return part
-    # The first pixel is in the lowest bit (PS3.5: 8.1.1).
+    size = shape.frame_bits
+    return [Frame(path, offset, size * (number - 1), size * number) for number in numbers]
+
+
+def cut(part: bytes, skipped: int, bits: int) -> bytes:
+    """Bits that begin within a byte.  The first pixel is in the lowest bit (PS3.5: 8.1.1)."""
     unpacked = numpy.unpackbits(numpy.frombuffer(part, numpy.uint8), bitorder="little")
-    return numpy.packbits(unpacked[begin % 8 : begin % 8 + bits], bitorder="little").tobytes()
+    return numpy.packbits(unpacked[skipped : skipped + bits], bitorder="little").tobytes()

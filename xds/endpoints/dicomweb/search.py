@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -177,11 +177,13 @@ def _switch(keys: dict[str, str], name: str) -> bool:
     return text == "true"
 
 
-def matches(search: Search, studies: Iterable[Study], base: str) -> tuple[list[Dataset], bool]:
-    """The datasets of the part that is wanted, and whether more remain."""
+def matches(
+    search: Search, studies: Iterable[Study], base: str, shown: Callable[[str], bool] = lambda _uid: True
+) -> tuple[list[Dataset], bool]:
+    """The datasets of the part that is wanted, and whether more remain; only of studies that are ``shown``."""
     found: list[Dataset] = []
     skipped = 0
-    for dataset in _all(search, studies, base):
+    for dataset in _all(search, studies, base, shown):
         if skipped < search.offset:
             skipped += 1
         elif len(found) == search.limit:
@@ -191,10 +193,12 @@ def matches(search: Search, studies: Iterable[Study], base: str) -> tuple[list[D
     return found, False
 
 
-def _all(search: Search, studies: Iterable[Study], base: str) -> Iterator[Dataset]:
+def _all(
+    search: Search, studies: Iterable[Study], base: str, shown: Callable[[str], bool]
+) -> Iterator[Dataset]:  # fmt: skip
     for study in studies:
         of_study = _study(study, f"{base}/studies/{study.study_instance_uid}")
-        if not _meets(of_study, STUDY, search):
+        if not _meets(of_study, STUDY, search) or not shown(study.study_instance_uid):
             continue
         if search.level == "studies":
             yield _written(of_study, STUDY)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 import sqlalchemy as sa
 from werkzeug.exceptions import HTTPException
 
+from xds.access.gate import NotPermitted
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.study_patients import StudyPatients
 from xds.archives.interface import Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.audit.messages.events import AuditEvent
-from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, search, store
+from xds.endpoints.dicomweb import datasets, documents, multipart, native_model, pixels, render, replies, search, store
 from xds.endpoints.dicomweb.accept import ANY_SYNTAX, DICOM, JSON, OCTETS, XML, Wanted
 from xds.endpoints.dicomweb.asked import (
     ADDRESSES,
@@ -36,6 +37,7 @@ from xds.endpoints.dicomweb.asked import (
     warning,
 )
 from xds.endpoints.dicomweb.bulk import Collected
+from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.failures import Failures
@@ -43,9 +45,10 @@ from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
 from xds.store.audit.records import close_stream, open_stream, record
-from xds.wire.http import HttpReply, HttpRequest, TextReply
+from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mtom import new_boundary
+from xds.wire.refusals import Reason
 
 log = logging.getLogger("xds.endpoints.dicomweb")
 
@@ -65,13 +68,17 @@ class DicomWeb:
         owner: str,
         metrics: Metrics,
         patients: StudyPatients,
+        deciding: Deciding,
         storing: store.Storing | None = None,
         failures: Failures | None = None,
     ) -> None:
-        """``storing`` takes what STOW-RS sends; without it nothing is taken.  ``failures``: which have a record."""
+        """``deciding`` says who may; ``storing`` takes what STOW-RS sends; without it nothing is taken.
+
+        ``failures``: which have a record.
+        """
         self._failures = failures
         self._source, self._engine, self._new_event, self._patients = source, engine, new_event, patients
-        self._owner, self._metrics, self._storing = owner, metrics, storing
+        self._owner, self._metrics, self._storing, self._deciding = owner, metrics, storing, deciding
         self._answers: Mapping[str, Callable[[Asked], HttpReply]] = {
             "retrieve": self._retrieve, "metadata": self._metadata, "rendered": self._rendered,
             "thumbnail": self._rendered, "frames": self._frames, "bulkdata": self._bulk_data,
@@ -84,21 +91,27 @@ class DicomWeb:
         try:
             what, uids = ADDRESSES.bind("").match(request.path)
         except HTTPException:
-            return _text(404, "there is nothing at this address")
+            return replies.text(404, "there is nothing at this address")
         if any(re.fullmatch(UID, uids[name]) is None for name in ("study", "series", "instance") if name in uids):
-            return _text(400, "a UID is digits and dots, at most 64")
+            return replies.text(400, "a UID is digits and dots, at most 64")
         if request.method == "POST" and (what == "search/studies" or (what == "retrieve" and "series" not in uids)):
             return self._stored(request, uids.get("study", ""))
         if request.method not in ("GET", "HEAD"):
-            return _text(405, "GET only")
+            return replies.text(405, "GET only")
         try:
             request = request if what == "uri" else negotiated(request)
         except Refusal as refusal:
-            return _text(refusal.status, refusal.reason)
+            return replies.text(refusal.status, refusal.reason)
         number = RAD_129 if what.startswith("search/") else RAD_55 if what == "uri" else RAD_107
         asked = Asked(request, what, uids, self._new_event(number, request))
-        reply = self._answered(asked, number[0])
-        return self._recorded(asked, reply)
+        try:
+            searches = what.startswith("search/") and "study" not in uids
+            asked.access = self._deciding.ask(request, number[0], asked.event, searches=searches)
+        except NotPermitted as denied:
+            asked.event.refused(str(denied))
+            self._metrics.transactions.labels(number[0], "refused").inc()
+            return self._recorded(asked, replies.text(403, "this is not permitted"))
+        return self._recorded(asked, self._answered(asked, number[0]))
 
     def _answered(self, asked: Asked, number: str) -> HttpReply:
         outcome = "fault"
@@ -106,33 +119,44 @@ class DicomWeb:
             reply = self._answers[asked.what](asked)
             outcome = "done"
         except Refusal as refusal:
-            reply, outcome = _text(refusal.status, refusal.reason), "refused"
+            reply, outcome = replies.text(refusal.status, refusal.reason), "refused"
         except NotAnswering as problem:
-            reply, outcome = _text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
+            reply, outcome = replies.text(503, f"{problem}; try again", ("Retry-After", "30")), "refused"
         except Refused as busy:
-            reply, outcome = _text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")), "refused"
+            self._metrics.refused.labels(Reason.STREAMS).inc()
+            reply, outcome = (
+                replies.text(503, "; ".join(f.context for f in busy.findings), ("Retry-After", "5")),
+                "refused",
+            )
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": number})
-            reply = _text(500, "an internal error")
+            reply = replies.text(500, "an internal error")
         self._metrics.transactions.labels(number, outcome).inc()
         return reply
 
     def _stored(self, request: HttpRequest, study: str) -> HttpReply:
         """STOW-RS: its records are in the log before its answer, and stand as failures if the process dies."""
         if self._storing is None:
-            return _text(405, "nothing is taken here: imaging_source.stow_rs is off")
+            return replies.text(405, "nothing is taken here: imaging_source.stow_rs is off")
         outcome = "fault"
         try:
             event = self._new_event(store.RAD_108, request)
+            self._deciding.ask(request, store.RAD_108[0], event)
             done = self._storing.answer(request, study, event)
             outcome = "done" if done.status == 200 else "refused"
             return done
+        except NotPermitted as denied:
+            outcome = "refused"
+            event.refused(str(denied))
+            with self._engine.begin() as connection:
+                record(connection, event.records())
+            return replies.text(403, "this is not permitted")
         except store.BadRequest as problem:
             outcome = "refused"
-            return _text(problem.status, str(problem))
+            return replies.text(problem.status, str(problem))
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": "RAD-108"})
-            return _text(500, "an internal error")
+            return replies.text(500, "an internal error")
         finally:
             self._metrics.transactions.labels("RAD-108", outcome).inc()
 
@@ -141,18 +165,19 @@ class DicomWeb:
         event, stream_id = asked.event, new_boundary()
         if reply.status >= 400:
             asked.stack.close()
-            event.refused(f"HTTP {reply.status}")
+            if not event.settled:
+                event.refused(f"HTTP {reply.status}")
         try:
             with self._engine.begin() as connection:
                 if reply.status >= 400:
-                    records, peer = event.records(), asked.request.peer_certificate or asked.request.remote_address
+                    records, peer = event.records(), asked.request.told_by
                     record(connection, self._failures.kept(peer, records) if self._failures else records)
                     return reply
                 open_stream(connection, stream_id, self._owner, event.records())
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": event.transaction[0]})
             asked.stack.close()
-            return _text(503, "the request cannot be recorded and was not carried out")
+            return replies.text(503, "the request cannot be recorded and was not carried out")
 
         def ended(whole: bool) -> None:
             asked.stack.close()
@@ -169,7 +194,12 @@ class DicomWeb:
 
     def _members(self, asked: Asked) -> Sequence[Held]:
         """The instances that an address names, at least one."""
-        found = self._source.members(asked.uids["study"], asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        study = asked.uids["study"]
+        found = self._source.members(study, asked.uids.get("series", ""), asked.uids.get("instance", ""))
+        if found and self._deciding.withheld(asked.access, [study]):
+            asked.event.about_instances([(study, "")])
+            asked.event.of_patients(self._patients.of([study]))
+            found = ()  # as what is not there
         if not found:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
@@ -190,7 +220,7 @@ class DicomWeb:
         parts = []
         for held, ready in self._opened(asked, members, wanted.syntax):
             content = f"{DICOM}; transfer-syntax={ready.transfer_syntax_uid}"
-            parts.append(multipart.Part(content, asked.address(held), ready.size_bytes, _chunks(ready)))
+            parts.append(multipart.Part(content, asked.address(held), ready.size_bytes, replies.chunks(ready)))
         if not parts:
             raise Refusal(406, "no instance can be given in the transfer syntax that is accepted")
         if wanted.media_type == DICOM:
@@ -222,7 +252,7 @@ class DicomWeb:
                     parts.append(multipart.of_bytes(XML, native_model.metadata(path, asked.address(held))))
                 else:
                     found.append(datasets.metadata(path, asked.address(held)))
-        return multipart.reply(200, XML, parts) if is_xml else _json(200, found)
+        return multipart.reply(200, XML, parts) if is_xml else replies.json(200, found)
 
     def _bulk_data(self, asked: Asked) -> HttpReply:
         (held,) = self._members(asked)[:1]
@@ -235,12 +265,12 @@ class DicomWeb:
             is_pdf = document is not None and document.media_type == PDF
             wanted = chosen(asked.request.accept, (OCTETS, PDF) if is_pdf else (OCTETS,))
             if document is not None and wanted.of == PDF:
-                return _whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
+                return replies.whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
         with self._source.as_file(held) as path:
             data = datasets.bulk_data(path, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
-        return self._octets(asked, [data])
+        return self._octets(asked, [(len(data), lambda: iter((data,)))])
 
     def _bulk(self, asked: Asked) -> HttpReply:
         """All bulk data of what the address names, or its pixels alone, in parts."""
@@ -268,17 +298,18 @@ class DicomWeb:
     def _pixels(self, asked: Asked, held: Held, numbers: Sequence[int]) -> HttpReply:
         """Frames of uncompressed pixel data, all of them where none are named."""
         chosen(asked.request.accept, (OCTETS,))
+        asked.stack.callback(self._source.streams.enter())
         try:
-            with self._source.uncompressed(held) as path:
-                found = pixels.native_frames(path, numbers)
+            path = asked.stack.enter_context(self._source.uncompressed(held))
+            found = pixels.native_frames(path, numbers)
         except (NotEncodable, pixels.NotRendered) as problem:
             raise Refusal(404, str(problem)) from None
-        return self._octets(asked, found)
+        return self._octets(asked, [(one.size_bytes, one.chunks) for one in found])
 
-    def _octets(self, asked: Asked, found: Sequence[bytes]) -> HttpReply:
+    def _octets(self, asked: Asked, found: Sequence[tuple[int, Callable[[], Iterator[bytes]]]]) -> HttpReply:
         wanted = chosen(asked.request.accept, (OCTETS,))
         content = f"{OCTETS}; transfer-syntax={EXPLICIT_LITTLE}"
-        parts = [multipart.of_bytes(content, data, asked.request.url) for data in found]
+        parts = [multipart.Part(content, asked.request.url, size, chunks) for size, chunks in found]
         if wanted.media_type == OCTETS and len(parts) == 1:
             return multipart.single(200, parts[0])
         return multipart.reply(200, OCTETS, parts)
@@ -304,7 +335,7 @@ class DicomWeb:
             document = documents.read(path)
         if document is None or document.media_type != PDF:
             raise Refusal(406, "there is no PDF in it")
-        return _whole(multipart.of_bytes(PDF, document.data), wanted)
+        return replies.whole(multipart.of_bytes(PDF, document.data), wanted)
 
     def _picture(self, held: Held, view: render.View, kind: str) -> HttpReply:
         try:
@@ -333,7 +364,7 @@ class DicomWeb:
         if DICOM in types:
             asked.stack.callback(self._source.streams.enter())
             for _, ready in self._opened(asked, [held], given.get("transferSyntax", "")):
-                return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, _chunks(ready)))
+                return multipart.single(200, multipart.Part(DICOM, "", ready.size_bytes, replies.chunks(ready)))
             raise Refusal(406, "the instance cannot be given in that transfer syntax")
         if documents.is_pdf(held) and PDF in (types or [PDF]):
             return self._document(held, Wanted(PDF))
@@ -356,25 +387,9 @@ class DicomWeb:
         except (search.BadSearch, ValueError) as problem:
             raise Refusal(400, str(problem)) from None
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
-        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base)
-        reply = _json(200, found)
+        shown = lambda uid: not self._deciding.withheld(asked.access, [uid])  # noqa: E731
+        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, shown)
+        reply = replies.json(200, found)
         more_remain = ("more results remain; ask with offset",) if more else ()
         reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))
         return reply
-
-
-def _chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
-    return lambda: ready.chunks()
-
-
-def _whole(part: multipart.Part, wanted: Wanted) -> HttpReply:
-    """One part, alone or in a multipart of one, as it is wanted."""
-    return multipart.reply(200, wanted.kind, [part]) if wanted.is_multipart else multipart.single(200, part)
-
-
-def _text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
-    return TextReply(status, "text/plain; charset=utf-8", text + "\n", list(headers)).http()
-
-
-def _json(status: int, found: Any) -> HttpReply:
-    return multipart.single(status, multipart.of_bytes(JSON, datasets.dumped(found)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xds.archives.intake import Arrived, Intake, NotTaken, Reason
+from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, Reason
+from xds.archives.senders import Sender
 from xds.audit.messages.events import AuditEvent
 from xds.endpoints.dicomweb import multipart
 from xds.endpoints.dicomweb.accept import DICOM, JSON, MULTIPART
@@ -16,6 +18,8 @@ from xds.endpoints.intake_records import NotRecorded, Recording
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.mime import ContentType, Limits, Malformed, PartReader, TooLong, boundary_of
 from xds.wire.spool import NotKept, Spool, Spooled
+
+log = logging.getLogger("xds.endpoints.dicomweb.store")
 
 RAD_108 = ("RAD-108", "STOW-RS Store")
 
@@ -50,8 +54,13 @@ class _Outcome:
 class Storing:
     """What answers STOW-RS."""
 
-    def __init__(self, intake: Intake, recording: Callable[[AuditEvent], Recording], limits: Limits) -> None:
+    def __init__(
+        self, intake: Intake, recording: Callable[[AuditEvent], Recording], limits: Limits,
+        sender: Callable[[HttpRequest], Sender] | None = None,
+    ) -> None:  # fmt: skip
+        """``sender`` says who a request is from."""
         self._intake, self._recording, self._limits = intake, recording, limits
+        self._sender = sender or sender_of
 
     def answer(self, request: HttpRequest, study: str, event: AuditEvent) -> HttpReply:
         """Take what is sent: all that arrives whole and can be given again; ``study`` is the only one it may be of.
@@ -67,21 +76,24 @@ class Storing:
                 except NotTaken as refusal:
                     outcome.failed.append(refusal)
             try:
-                self._kept(arrived, outcome, self._recording(event))
+                self._kept(arrived, outcome, self._recording(event), self._sender(request))
             except NotRecorded:
                 raise BadRequest(503, "the request cannot be recorded; try again") from None
         return _reply(outcome, request.url.partition("/dicomweb")[0] + "/dicomweb")
 
-    def _kept(self, arrived: Sequence[Arrived], outcome: _Outcome, recording: Recording) -> None:
+    def _kept(self, arrived: Sequence[Arrived], outcome: _Outcome, recording: Recording, sender: Sender) -> None:
         unreadable, refused = len(outcome.failed), list[Arrived]()
         recording.begin(arrived)
         for one in arrived:
             try:
-                self._intake.keep(one)
+                self._intake.keep(one, sender)
                 outcome.taken.append(one)
             except NotTaken as refusal:
                 outcome.failed.append(refusal)
                 refused.append(one)
+                if isinstance(refusal, AnothersStudy):
+                    log.warning("stow_rs.anothers_study", extra={"reason": str(refusal)})
+                    recording.alert(one, refusal)
         recording.end(outcome.taken, refused, unreadable)
 
     def _examined(self, file: Spooled, study: str) -> Arrived:
@@ -116,6 +128,11 @@ class Storing:
         if not found:
             raise BadRequest(400, "there is no instance in the body")
         return found
+
+
+def sender_of(request: HttpRequest) -> Sender:
+    """Who sends, told by the certificate, else by the address."""
+    return Sender(request.told_by)
 
 
 def _reply(outcome: _Outcome, base: str) -> HttpReply:

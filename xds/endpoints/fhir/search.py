@@ -17,7 +17,8 @@ from xds.endpoints.fhir.capability import statement
 from xds.endpoints.fhir.parameters import BadSearch, applied, wanted
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import Page, Wanted
-from xds.wire.http import HttpRequest, attributes
+from xds.wire.certificates import NotACertificate, name_of
+from xds.wire.http import HttpRequest
 
 ITI_81 = ("ITI-81", "Retrieve ATNA Audit Event")
 
@@ -30,9 +31,14 @@ FORM = "application/x-www-form-urlencoded"
 
 def allowed(readers: Sequence[str], caller: HttpRequest) -> bool:
     """Whether somebody may read the log: by the subject of their certificate, or by their address or network."""
-    subject = attributes(caller.peer_certificate)
-    named = bool(subject) and any(attributes(one) == subject for one in readers)
-    return named or any(_is_in(caller.remote_address, one) for one in readers)
+    return any(_is_in(caller.remote_address, one) or _is(caller, one) for one in readers)
+
+
+def _is(caller: HttpRequest, subject: str) -> bool:
+    try:
+        return caller.certificate is not None and caller.certificate.subject == name_of(subject)
+    except NotACertificate:
+        return False
 
 
 def _is_in(address: str, network: str) -> bool:
@@ -43,19 +49,23 @@ def _is_in(address: str, network: str) -> bool:
 
 
 def pages(
-    readers: Sequence[str],
+    permitted: Callable[[HttpRequest], str],
     find: Callable[[Wanted, int], Page],
     one: Callable[[int], Recorded | None],
     looked: Callable[[HttpRequest, str, str], None],
 ) -> Blueprint:
-    """The resource's addresses; ``looked`` records a search and what became of it, before it is answered."""
+    """The resource's addresses.
+
+    ``permitted`` says why somebody may not read, empty where they may; ``looked`` records a search and what became of
+    it, before it is answered.
+    """
     blueprint = Blueprint("fhir", __name__)
 
     def refused(caller: HttpRequest, asked: str) -> Response | None:
         """The answer to who may not read, or wants what is not written here; each is on record."""
-        if not allowed(readers, caller):
-            looked(caller, asked, "not allowed")
-            return _outcome(403, "forbidden", "audit.readers does not name this caller")
+        if reason := permitted(caller):
+            looked(caller, asked, reason)
+            return _outcome(403, "forbidden", "no peer with the role audit-reader is this caller")
         if not _json_will_do():
             looked(caller, asked, "not acceptable")
             return _outcome(406, "not-supported", f"this server writes {JSON} and no other format")

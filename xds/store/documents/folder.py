@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xds.metadata.visible import NO_FACTS, Facts
 from xds.store.engine import insert_ignoring, reading
 from xds.store.tables import document
 from xds.system.durable import sync_file, sync_folder
@@ -48,6 +49,7 @@ class Kept:
     state: str = "registered"
     submission: str = ""
     patient_id: str = ""
+    facts: Facts = NO_FACTS  # what decisions ask of it, as it came
 
 
 class BlobStore:
@@ -189,6 +191,7 @@ class DocumentTable:
             repository_unique_id=self._repository, document_unique_id=kept.document_unique_id,
             state=kept.state, submission=kept.submission, since=_now(), mime_type=kept.mime_type,
             size=kept.size_bytes, sha1=kept.sha1, sha256=kept.sha256, patient_id=kept.patient_id,
+            facts=kept.facts.text(),
         )  # fmt: skip
         if not added:
             mine = sa.and_(self._pending(), document.c.document_unique_id == kept.document_unique_id,
@@ -247,7 +250,7 @@ class DocumentTable:
 def _kept(row: Any) -> Kept:
     return Kept(
         row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
-        row.patient_id,
+        row.patient_id, Facts.of(row.facts),
     )  # fmt: skip
 
 

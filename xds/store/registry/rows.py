@@ -17,6 +17,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.submission import MetadataObject
 from xds.metadata.submission_set import SubmissionSet
+from xds.metadata.visible import MULTIPLE, SINGLE, Facts
 from xds.metadata.vocabulary import DOCUMENT_ENTRY_CODES, MANY, OFFLINE, AvailabilityStatus
 from xds.store.interface import Kind
 from xds.store.registry.compression import pack
@@ -68,15 +69,24 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
         yield locator, {"id": item.logical_id, "kind": LOGICAL[kind], "nth": item.entry_uuid}
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
-        yield from _values(document_entry_value, _document_values(item))
+        yield from values_of(document_entry_value, _document_values(item))
     elif isinstance(item, SubmissionSet):
         yield submission_set, common | _set_columns(item)
-        yield from _values(package_value, [("authorPerson", _persons(item.author))])
+        yield from values_of(package_value, [("authorPerson", _persons(item.author))])
     elif isinstance(item, Folder):
         yield folder, common | _folder_columns(item)
-        yield from _values(package_value, [("codeList", {code.key for code in item.code_list})])
+        yield from values_of(package_value, [("codeList", {code.key for code in item.code_list})])
     else:
         yield association, common | {"type": item.type, "source": item.source, "target": item.target}
+
+
+def facts_of(item: DocumentEntry, source_ids: Iterable[str]) -> Facts:
+    """What decisions ask of an entry, as its rows say it."""
+    columns = _document_columns(item)
+    single = {name: str(columns[name]) for name in SINGLE if columns.get(name)}
+    several = {name: frozenset(map(composed, values)) for name, values in _document_values(item) if name in MULTIPLE}
+    ids = {"unique_id": item.unique_id, "entry_uuid": item.entry_uuid}
+    return Facts({**single, **ids}, {**several, "sourceId": frozenset(source_ids)})
 
 
 def kind_of(item: MetadataObject) -> Kind:
@@ -87,7 +97,8 @@ def kind_of(item: MetadataObject) -> Kind:
     return Kind.FOLDER if isinstance(item, Folder) else Kind.ASSOCIATION
 
 
-def _values(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
+def values_of(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
+    """A row a value of multi-valued attributes."""
     for attribute, values in attributes:
         for value in sorted(set(map(composed, values))):
             yield table, {"attribute": attribute, "value": value}
@@ -133,6 +144,7 @@ def _document_values(item: DocumentEntry) -> Iterable[tuple[str, set[str]]]:
     yield "eventCodeList", {code.key for code in item.event_code_list}
     yield "confidentialityCode", {code.key for code in item.confidentiality_code}
     yield "authorPerson", _persons(item.author)
+    yield "authorInstitution", {key for author in item.author for one in author.institutions for key in one.keys}
     yield "referenceIdList", {reference.key for reference in item.reference_id_list}
     if item.document_availability == OFFLINE:  # of nearly all that there are it is Online, or not said
         yield "availability", {OFFLINE}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import PatientId
+from xds.metadata.visible import FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.registry import patients
 from xds.store.registry.compression import unpack
 from xds.store.registry.rows import LOGICAL, UNIQUE
+from xds.store.registry.visibility import Keys, conditions, of, own_sets, package_conditions
 from xds.store.tables import (
     association,
     document_entry,
@@ -41,11 +43,22 @@ TABLES = {
 class SqlReader:
     """One affinity domain's registry as it is read, inside one database transaction: see ``RegistryReader``."""
 
-    def __init__(self, connection: sa.Connection, domain: str, *, whole: bool = True) -> None:
-        self.connection, self.domain, self._whole = connection, domain, whole
+    def __init__(
+        self, connection: sa.Connection, domain: str, *, whole: bool = True,
+        seen: Access = FULL, access: Access = FULL,
+    ) -> None:  # fmt: skip
+        """What is read has objects' ebXML if it is ``whole``, and is what is ``seen``; ``withheld`` asks ``access``."""
+        self.connection, self.domain, self._whole, self._sees, self.access = connection, domain, whole, seen, access
 
     def references(self) -> SqlReader:
-        return SqlReader(self.connection, self.domain, whole=False)
+        return self._with(self._sees)
+
+    def unrestricted(self) -> SqlReader:
+        """All that there is, without objects' ebXML: to look what is there, not to answer from."""
+        return self._with(FULL)
+
+    def _with(self, seen: Access) -> SqlReader:
+        return SqlReader(self.connection, self.domain, whole=False, seen=seen, access=self.access)
 
     def patient_key(self, patient_id: PatientId) -> int | None:
         return patients.key_of(self.connection, self.domain, patient_id)
@@ -62,7 +75,7 @@ class SqlReader:
     def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
         table = TABLES[kind]
         keys = patients.keys_of(self.domain) if patient_keys is None else patient_keys
-        where = [_one_of(table.c.patient_key, keys)]
+        where = [of(table.c.patient_key, keys), *self._seen(table, keys)]
         if criteria.latest and "latest" in table.c:
             where.append(table.c.latest)
         if criteria.statuses:
@@ -126,7 +139,96 @@ class SqlReader:
         return self._located(Kind.FOLDER, UNIQUE[Kind.FOLDER], unique_ids)
 
     def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
-        return self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids)
+        return self._between_seen(self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids))
+
+    def _seen(self, table: sa.Table, keys: Keys) -> list[sa.ColumnElement[bool]]:
+        """What a row meets that is there for who asks."""
+        if self.sees_everything or table is association:
+            return []
+        see, consents = self._sees.see, self._sees.consents
+        if consents is not None:
+            see &= consents.of(self.connection, keys if isinstance(keys, Sequence) else None)
+        return conditions(see, keys) if table is document_entry else package_conditions(table, see, keys)
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether nothing is withheld."""
+        return self._sees.see.everything and self._sees.consents is None
+
+    def _between_seen(self, found: Iterable[FoundAssociation]) -> list[FoundAssociation]:
+        """Associations whose ends are both there for who asks; they may be associations themselves."""
+        listed = list(found)
+        if self.sees_everything or not listed:
+            return listed
+        kinds = self.kinds_of(end for one in listed for end in (one.source, one.target))
+        hidden = kinds.keys() - self._there(kinds)
+        return [one for one in listed if not {one.source, one.target} & hidden]
+
+    def _there(self, kinds: Mapping[str, tuple[Kind, int]]) -> set[str]:
+        """Of registered objects those that are there for who asks."""
+        found = set[str]()
+        for kind in TABLES:
+            mine = [uuid for uuid, (its, _) in kinds.items() if its is kind]
+            read = self.associations_by_uuid(mine) if kind is Kind.ASSOCIATION else self._located(kind, kind, mine)
+            found |= {one.entry_uuid for one in read}
+        return found
+
+    def wants_of(self, patient_id: str) -> Visible:
+        """What who asks may see of a patient's, named by a CX, as far as this database knows the patient."""
+        see, consents = self._sees.see, self._sees.consents
+        if consents is None:
+            return see
+        try:
+            keys = self.chain(PatientId.parse(patient_id))
+        except ValueError:
+            keys = ()
+        return see & consents.of(self.connection, keys)
+
+    def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
+        """Those of these registered objects that who asks may neither see nor change: to them, they are not there."""
+        if self.access.change.everything:
+            return set()
+        kinds = self.kinds_of(entry_uuids)
+        hidden = kinds.keys() - self._with(self.access)._there(kinds)
+        return self.not_theirs(hidden)
+
+    def not_theirs(self, entry_uuids: Iterable[str]) -> set[str]:
+        """Those of these registered objects that who asks may not change.
+
+        A submission set is changed by whose it is, and so are its folders; an association by whose its source is.
+        """
+        change = self.access.change
+        if change.everything:
+            return set()
+        kinds = self.kinds_of(entry_uuids)
+        by_kind = {kind: [uuid for uuid, (its, _) in kinds.items() if its is kind] for kind in TABLES}
+        documents, sets = by_kind[Kind.DOCUMENT_ENTRY], by_kind[Kind.SUBMISSION_SET]
+        reader = self._with(Access(change))
+        theirs = {one.entry_uuid for one in reader._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, documents)}
+        theirs |= self._own_sets({kinds[uuid][1] for uuid in sets}, sets)
+        for kind in (Kind.FOLDER, Kind.ASSOCIATION):
+            theirs |= self._led_to(kind, by_kind[kind])
+        return set(kinds.keys() - theirs)
+
+    def _own_sets(self, keys: Collection[int], uuids: Sequence[str]) -> set[str]:
+        own, found = own_sets(self.access.change), set[str]()
+        for batch in batches(uuids):
+            mine = (submission_set.c.patient_key.in_(keys), submission_set.c.entry_uuid.in_(batch))
+            found |= set(self.connection.scalars(sa.select(submission_set.c.entry_uuid).where(*mine, own)))
+        return found
+
+    def _led_to(self, kind: Kind, uuids: Sequence[str]) -> set[str]:
+        """Of these folders or associations those that lead from what may be changed."""
+        if not uuids:
+            return set()
+        every, wanted = self._with(FULL), set(uuids)
+        if kind is Kind.FOLDER:
+            leading = [(one.target, one.source) for one in every.associations_of(uuids) if one.target in wanted]
+        else:
+            leading = [(one.entry_uuid, one.source) for one in every.associations_by_uuid(uuids)]
+        # A folder's own memberships lead from it: what leads to it are sets.
+        others = self.not_theirs({source for _, source in leading} - wanted)
+        return {uuid for uuid, source in leading if source not in others}
 
     def by_uuid(self, entry_uuid: str) -> Found | None:
         """The object of an entryUUID, whatever it is."""
@@ -148,7 +250,7 @@ class SqlReader:
                 statement = self._selected(association).where(*mine)
                 for row in self.connection.execute(statement):
                     found[row.entry_uuid] = _association(row)
-        return sorted(found.values(), key=lambda item: item.entry_uuid)
+        return sorted(self._between_seen(found.values()), key=lambda item: item.entry_uuid)
 
     def _foreign(self, entry_uuids: Sequence[str]) -> Sequence[int]:
         table = foreign_association
@@ -178,7 +280,7 @@ class SqlReader:
                 places.setdefault(place.patient_key, []).append(place.entry_uuid)
             for key, uuids in places.items():
                 mine = (table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
-                statement = self._selected(table).where(*mine)
+                statement = self._selected(table).where(*mine, *self._seen(table, [key]))
                 rows |= {row.entry_uuid: row for row in self.connection.execute(statement)}
         return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
 
@@ -210,11 +312,6 @@ def batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))
 
 
-def _one_of(column: Any, keys: Any) -> Any:
-    """One key, nearly always: an equality says so to the planner; else several, or a statement that gives them."""
-    return column == keys[0] if isinstance(keys, Sequence) and len(keys) == 1 else column.in_(keys)
-
-
 def _values_of(table: sa.Table) -> sa.Table:
     """Where the values of multi-valued attributes of a table's objects are."""
     return document_entry_value if table is document_entry else package_value
@@ -224,7 +321,7 @@ def _has(table: sa.Table, patient_keys: Any, attribute: str, condition: Any) -> 
     # By what has the value, not whether each object has it: SQLite would look at all values again for every object.
     values = _values_of(table)
     held = sa.select(values.c.entry_uuid).where(
-        _one_of(values.c.patient_key, patient_keys), values.c.attribute == attribute, condition
+        of(values.c.patient_key, patient_keys), values.c.attribute == attribute, condition
     )
     return table.c.entry_uuid.in_(held)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,13 +13,15 @@ from sqlalchemy.exc import IntegrityError
 
 from xds.ebxml import rim
 from xds.metadata.association import Association
+from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import MetadataObject
+from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store.interface import Found, Kind
 from xds.store.registry import patients
 from xds.store.registry.compression import pack
-from xds.store.registry.rows import rows, short
+from xds.store.registry.rows import rows, short, values_of
 from xds.store.registry.sql_reader import TABLES, SqlReader, batches
 from xds.store.tables import (
     document_entry,
@@ -64,8 +67,10 @@ class SqlRegistry(SqlReader):
         """
         objects = list(objects)
         kept: dict[sa.Table, list[dict[str, Any]]] = {foreign_association: self._foreign_ends(patient_key, objects)}
+        source_ids = [item.source_id for item in objects if isinstance(item, SubmissionSet)]
         for item in objects:
-            for table, row in rows(item):
+            mine = self._source_ids(item, source_ids) if isinstance(item, DocumentEntry) else ()
+            for table, row in chain(rows(item), values_of(document_entry_value, [("sourceId", set(mine))])):
                 common: dict[str, Any] = {"patient_key": patient_key, "entry_uuid": item.entry_uuid}
                 if table is locator:
                     common["domain"] = self.domain
@@ -76,6 +81,14 @@ class SqlRegistry(SqlReader):
                     self.connection.execute(sa.insert(table), values)
         except IntegrityError:
             raise Taken from None
+
+    def _source_ids(self, item: DocumentEntry, of_set: Sequence[str]) -> Iterable[str]:
+        """Whose an entry is: of the source that submitted its first version, whoever has updated it since."""
+        first = item.logical_id or item.entry_uuid
+        if first == item.entry_uuid:
+            return of_set
+        kept = self.kinds_of([first])
+        return self.values_of(kept[first][1], "sourceId", [first])[first] if first in kept else of_set
 
     def _foreign_ends(self, patient_key: int, objects: Sequence[MetadataObject]) -> list[dict[str, Any]]:
         """Which ends of associations are kept under another patient's key: by reference, or of a merged patient."""

@@ -6,6 +6,7 @@ query names it; look-ups by an id alone go through ``locator``.
 
 from __future__ import annotations
 
+from xds.store.tables.access import directive, override, peer
 from xds.store.tables.audit import (
     audit_access,
     audit_checkpoint,
@@ -21,7 +22,7 @@ from xds.store.tables.audit import (
     audit_witnessed,
 )
 from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
-from xds.store.tables.console import account, saved_search, session
+from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
 from xds.store.tables.registry import (
     association,
     deployment,
@@ -62,6 +63,7 @@ __all__ = [
     "capture",
     "captured_message",
     "deployment",
+    "directive",
     "document",
     "document_entry",
     "document_entry_value",
@@ -69,11 +71,15 @@ __all__ = [
     "foreign_association",
     "locator",
     "metadata",
+    "override",
     "package_value",
     "patient",
+    "peer",
     "publication",
     "saved_search",
     "session",
+    "sign_in_try",
     "study_patient",
     "submission_set",
+    "used_token",
 ]

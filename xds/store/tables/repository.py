@@ -20,6 +20,7 @@ document = sa.Table(
     sa.Column("sha1", sa.String(40), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("patient_id", sa.String(512), nullable=False),
+    sa.Column("facts", sa.Text, nullable=False, server_default=""),  # what decisions ask of it, as it came: JSON
     sa.Index("document_by_content", "sha256"),  # the sweep asks which blobs are named
 )
 # What waits to be settled; small whatever the table's size.

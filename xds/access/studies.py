@@ -1,0 +1,56 @@
+"""Which studies somebody may see the images of: both ends are held to the same decision, manifest and images.
+
+A study is seen where one of its manifests is, as the registry of this process has them; where it has none, as a
+manifest of the study would be that is published now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from xds.metadata.identifiers import PatientId
+from xds.metadata.visible import Access, Facts
+from xds.store.interface import Criteria, Kind
+from xds.store.registry.sql_reader import SqlReader
+from xds.store.work import Database
+
+STUDY_TYPES = ("urn:ihe:iti:xds:2016:studyInstanceUID", "urn:ihe:iti:xds:2013:studyInstanceUID")
+"""CXi.5 of a Study Instance UID in referenceIdList (ITI TF-3: 4.2.3.1.7), and what the text of 2013 called it."""
+
+_MOST = 1000
+
+
+def references(study_instance_uid: str) -> frozenset[str]:
+    """A Study Instance UID as referenceIdList has it."""
+    return frozenset(f"{study_instance_uid}^^^^{kind}" for kind in STUDY_TYPES)
+
+
+class Studies:
+    """The studies of an Imaging Document Source.
+
+    ``patient_of`` says whose a study is in the affinity domain, as CX; ``usual`` is what decisions ask of a manifest.
+    """
+
+    def __init__(self, database: Database, patient_of: Callable[[str], str], usual: Facts) -> None:
+        self._database, self._patient_of, self._usual = database, patient_of, usual
+
+    def withheld(self, access: Access, study_instance_uids: Collection[str]) -> set[str]:
+        """Those of the studies that somebody with this access may not see."""
+        uids = set(study_instance_uids)
+        if access.see.everything and access.consents is None:
+            return set()
+        with self._database.work(access).reading() as (registry, _):
+            return {uid for uid in uids if not self._shown(registry, access, uid)}
+
+    def _shown(self, registry: SqlReader, access: Access, uid: str) -> bool:
+        try:
+            keys = registry.chain(PatientId.parse(self._patient_of(uid)))
+        except ValueError:
+            keys = ()
+        of_study = Criteria(values=(("referenceIdList", tuple(references(uid))),))
+        if keys and registry.unrestricted().find(Kind.DOCUMENT_ENTRY, keys, of_study, _MOST):
+            return bool(registry.references().find(Kind.DOCUMENT_ENTRY, keys, of_study, _MOST))
+        see = access.see if access.consents is None else access.see & access.consents.of(registry.connection, keys)
+        several = {**self._usual.multiple, "referenceIdList": references(uid)}
+        return see.shows(replace(self._usual, multiple=several, patient_key=keys[0] if keys else 0))

@@ -1,0 +1,48 @@
+"""Where a deployment listens, and whether anybody but its own machine can reach it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from xds.errors import Unusable
+from xds.settings.sections import DEFAULT_DOMAIN, Settings
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        Unusable: not of the form HOST:PORT.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Unusable("an address to listen on is HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own, for itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def feed(domain: str) -> str:
+    """The setting of where an affinity domain takes ITI-8."""
+    return "mllp.listen" if domain == DEFAULT_DOMAIN else f"domains.{domain}.mllp_listen"
+
+
+def listens(settings: Settings) -> dict[str, str]:
+    """Where it listens, by the name of the setting."""
+    found = {"server.listen": settings.server.listen}
+    found |= {feed(name): domain.mllp_listen for name, domain in settings.affinity_domains.items()}
+    found["imaging_source.cstore_listen"] = settings.imaging_source.cstore_listen
+    found |= {f"syslog.{kind}": getattr(settings.syslog, kind) for kind in ("tls", "tcp", "udp")}
+    return {name: listen for name, listen in found.items() if listen}
+
+
+def stands_alone(settings: Settings) -> bool:
+    """Whether only its own machine reaches it, and no certificate tells who there does: it is who runs it."""
+    inside = all(is_loopback(address(listen)[0]) for listen in listens(settings).values())
+    return inside and not settings.tls.trusted

@@ -1,0 +1,96 @@
+"""Who is at the other end of a connection, as shares and limits tell peers apart."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+CERTIFICATE, KEY = "xds.peer_certificate_der", "xds.peer_key"
+"""Where a WSGI environ has the certificate of the TLS peer (bytes, DER) and the key by which it is told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end: its address as the socket gives it, and what it has shown of itself."""
+
+    address: Any
+    certificate: bytes = b""  # DER; empty where it has shown none
+    scheme: str = "http"
+
+    @property
+    def host(self) -> str:
+        return str(self.address[0]) if isinstance(self.address, tuple) and self.address else "local"
+
+    @property
+    def network(self) -> str:
+        """What it is told apart by before it has shown a certificate."""
+        return key_of(b"", self.host)
+
+    @property
+    def key(self) -> str:
+        """What it is told apart by: its public key, else its address."""
+        return key_of(self.certificate, self.host)
+
+
+Application: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def identified(application: Application) -> Application:
+    """The application, told who the peer is; also where TLS has ended in another process."""
+
+    def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        peer: Peer = environ["gunicorn.socket"].peer
+        environ[CERTIFICATE], environ[KEY] = peer.certificate, peer.key
+        if peer.scheme == "https":
+            environ["wsgi.url_scheme"] = "https"
+        return application(environ, start_response)
+
+    return told
+
+
+@lru_cache(4096)
+def key_of(certificate: bytes, host: str) -> str:
+    """SHA-256 of the certificate's SubjectPublicKeyInfo in hex; without one the address, of IPv6 its network.
+
+    Who has one address of an IPv6 network of 64 bits has all of them.
+    """
+    if certificate:
+        try:
+            public = x509.load_der_x509_certificate(certificate).public_key()
+            return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+        except Exception:  # a key of a kind that the library does not know, and TLS does
+            return hashlib.sha256(certificate).hexdigest()
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+_served: ContextVar[str] = ContextVar("served", default="")
+
+
+@contextmanager
+def serving(key: str) -> Iterator[None]:
+    """What is done inside is done for this peer."""
+    token = _served.set(key)
+    try:
+        yield
+    finally:
+        _served.reset(token)
+
+
+def served() -> str:
+    """The key of the peer that is served just now; empty: this node itself."""
+    return _served.get()
