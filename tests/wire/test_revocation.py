@@ -202,7 +202,7 @@ def listening(
     context = server_context(str(node.certificate_file), str(node.key_file), trust)
     ending = threading.Event()
     tell = lambda peer, reason: told.append((peer, reason))  # noqa: E731
-    listener = Listener("127.0.0.1", 0, lambda data, _: data, context, tell)
+    listener = Listener("127.0.0.1", 0, lambda data, *_: data, context, tell)
     thread = threading.Thread(target=listener.serve, args=(lambda: not ending.is_set(),))
     thread.start()
     try:
