@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare pictures peers clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare pictures peers wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -30,6 +30,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive xds
 
 # Figures against floors: make bench BENCH="iti-42 --quick"; they stand in .bench/latest.json and .html, too.
 bench: $(READY)
@@ -50,9 +51,22 @@ pictures: $(READY)
 peers: $(READY)
 	$(BIN)/python -m tests.peers
 
-$(READY): pyproject.toml constraints.txt
+# The wheel, and beside it what it needs as an SBOM (CycloneDX): the same from the same source.
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(MAKE) sbom
+
+sbom: $(READY)
+	mkdir -p dist
+	$(BIN)/python deploy/sbom.py dist
+
+# deploy/requirements.txt, with hashes, from constraints.txt: asks an index of packages.
+lock: $(READY)
+	$(BIN)/python deploy/lock.py
+
+$(READY): pyproject.toml constraints.txt constraints-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-dev.txt -e '.[dev]'
 	touch $@
 
 clean:

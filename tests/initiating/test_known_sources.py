@@ -6,11 +6,14 @@ import pytest
 
 from xds.errors import Unusable
 from xds.initiating import known_sources
-from xds.settings.sections import Console, Peer, Settings
+from xds.settings.sections import Console, Location, Settings
 
 
 def settings(*fetch_from: str) -> Settings:
-    peers = {"1.2.3": Peer("https://images.north.example/imaging-source"), "1.2.4": Peer("http://10.0.0.7:8080/x")}
+    peers = {
+        "1.2.3": Location("https://images.north.example/imaging-source"),
+        "1.2.4": Location("http://10.0.0.7:8080/x"),
+    }
     return Settings(console=Console(fetch_from=fetch_from), imaging_sources=peers)
 
 

@@ -8,11 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.conftest import wait_for
 from xds.errors import Unusable
@@ -191,8 +195,11 @@ def test_a_file_that_is_too_long_is_not_read(
 
 
 @contextmanager
-def listening(authority: Authority, node: Issued, told: list[tuple[str, str]]) -> Iterator[int]:
-    context = server_context(str(node.certificate_file), str(node.key_file), str(authority.folder / "ca.crt"))
+def listening(
+    authority: Authority, node: Issued, told: list[tuple[str, str]], trusted: Path | None = None
+) -> Iterator[int]:
+    trust = str(trusted or authority.folder / "ca.crt")
+    context = server_context(str(node.certificate_file), str(node.key_file), trust)
     ending = threading.Event()
     tell = lambda peer, reason: told.append((peer, reason))  # noqa: E731
     listener = Listener("127.0.0.1", 0, lambda data, *_: data, context, tell)
@@ -237,6 +244,85 @@ def test_we_go_no_further_with_a_server_that_was_revoked(authority: Authority, n
         authority.revoke("north")
         with pytest.raises(revocation.RevokedPeer, match="CRL"):
             send("127.0.0.1", port, b"MSH|", context=presenting(authority, authority.issue("b")))
+
+
+def test_who_comes_by_an_authority_between_that_was_revoked_is_refused(
+    authority: Authority, north: Issued, tmp_path: Path
+) -> None:
+    """Its certificate is not in tls.trusted: the peer presents it."""
+    between, leaf = _by_another(tmp_path / "national")
+    national = Authority(tmp_path / "national")
+    national.sign_crl()
+    revocation.use(by_crl(national))
+    context = contexts.client_context(str(leaf), str(leaf), str(authority.folder / "ca.crt"))
+    (authority.folder / "trusted.pem").write_bytes((national.folder / "ca.crt").read_bytes())
+    with listening(authority, north, [], trusted=authority.folder / "trusted.pem") as port:
+        assert send("127.0.0.1", port, b"MSH|", context=context) == b"MSH|"
+        national.sign_crl([between.serial_number])
+        with pytest.raises((OSError, mllp.Malformed)):
+            send("127.0.0.1", port, b"MSH|", context=context)
+
+
+def _by_another(folder: Path) -> tuple[x509.Certificate, Path]:
+    """The certificate of an authority by one in this folder, and a PEM file of a client's by it, with both."""
+    folder.mkdir()
+    now, names = datetime.now(UTC), [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)])
+                                     for one in ("national", "between", "leaf")]  # fmt: skip
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in names]
+    made = []
+    for place, (name, key) in enumerate(zip(names, keys, strict=True)):
+        signer = max(place - 1, 0)
+        builder = x509.CertificateBuilder(
+            names[signer], name, key.public_key(), x509.random_serial_number(), now - DAY, now + DAY
+        ).add_extension(x509.BasicConstraints(ca=place < 2, path_length=None), critical=True)
+        made.append(builder.sign(keys[signer], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "ca.crt").write_bytes(made[0])
+    (folder / "ca.key").write_bytes(keys[0].private_bytes(*form))
+    (folder / "leaf.pem").write_bytes(keys[2].private_bytes(*form) + made[2] + made[1])
+    return x509.load_pem_x509_certificate(made[1]), folder / "leaf.pem"
+
+
+class _Tls(ThreadingHTTPServer):
+    """Over TLS, each connection by the context as it is then."""
+
+    context: ssl.SSLContext
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        plain, peer = super().get_request()
+        return self.context.wrap_socket(plain, server_side=True), peer
+
+
+class _Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_connection_that_is_kept_is_not_used_again_once_its_server_is_revoked(
+    authority: Authority, north: Issued
+) -> None:
+    revocation.use(by_crl(authority))
+    server = _Tls(("127.0.0.1", 0), _Answers)
+    server.context = server_context(str(north.certificate_file), str(north.key_file), "")
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        pool = contexts.pool(contexts.client_context("", "", str(authority.folder / "ca.crt")), timeout=5)
+        url = f"https://localhost:{server.server_port}/"
+        assert [pool.request("GET", url).status for _ in range(2)] == [200, 200]
+        assert pool.connection_from_url(url).num_connections == 1  # kept
+        authority.revoke("north")
+        with pytest.raises(urllib3.exceptions.HTTPError, match="CRL"):
+            pool.request("GET", url)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_listener_takes_new_certificates_and_trust_without_a_restart_and_keeps_old_ones_if_they_are_no_use(

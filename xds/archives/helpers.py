@@ -110,7 +110,7 @@ class _Helper:
     def __init__(self) -> None:
         # BLAS reserves address space for every core and is not used.
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # our own program  # nosec B603
             [sys.executable, "-m", "xds.archives.helpers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -98,6 +98,32 @@ def documents(config: Path | None, data: str | None, domain: str, reads: bool, j
     sys.exit(1 if wrong else 0)
 
 
+@doctor.command("deployment", epilog="Example: xds doctor deployment --config xds.toml")
+@deployment
+@as_json
+def deployment_(config: Path | None, data: str | None, json_: bool) -> None:
+    """Hold a deployment to the hardening list: TLS, trust, revocation, listeners, files, accounts, evidence.
+
+    Each thing that is wrong comes with what to do about it; exit code 1 if there is any.
+    """
+    from dataclasses import asdict
+
+    from xds.cli.common import existing
+    from xds.server.hardening import checks
+
+    found = list(checks(existing(config, data), config))
+    wrong = [one for one in found if one.wrong]
+    if json_:
+        print_json([{**asdict(one), "fix": one.fix if one.wrong else ""} for one in found])
+    else:
+        for one in sorted(found, key=lambda one: not one.wrong):
+            click.echo(f"{'WRONG' if one.wrong else 'ok   '}  {one.name}: {one.wrong or one.said}")
+            if one.wrong:
+                click.echo(f"       {one.fix}")
+        click.echo(f"{len(wrong)} of {len(found)} are wrong" if wrong else f"all {len(found)} are right")
+    sys.exit(1 if wrong else 0)
+
+
 def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -> Iterator[tuple[str, str]]:
     """The uniqueId of each document that is not as it was stored, and what is wrong; progress on stderr."""
     from rich.console import Console

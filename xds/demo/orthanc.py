@@ -58,7 +58,8 @@ class Orthanc:
         config = self.folder / "orthanc.json"
         config.write_text(json.dumps(self._settings()), "utf-8")
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([executable, str(config)], stdout=log, stderr=log, preexec_fn=ends_with_us)
+            command = [executable, str(config)]  # of this machine, and a file of ours
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ends_with_us)  # nosec B603
         if not waited(self._answers, "Orthanc", tell, lambda: self.process is not None and self.process.poll() is None):
             raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
 

@@ -90,7 +90,7 @@ class Site:
     def start(self) -> None:
         """Start it; ``wait`` waits until it serves."""
         with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # our own program  # nosec B603
                 [sys.executable, "-m", "xds", "serve", "--config", str(self.config)], stdout=log, stderr=log,
                 preexec_fn=ends_with_us,
             )  # fmt: skip

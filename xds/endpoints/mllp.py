@@ -126,7 +126,7 @@ class Feeding:
                 if not broken_off(problem):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": iti8.NUMBER})
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet  # nosec B311
         return self._once(feed, head, peer)
 
     def _once(self, feed: Feed, head: Header, peer: _Calling) -> None:

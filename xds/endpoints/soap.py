@@ -252,7 +252,7 @@ class Exchange:
             anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
             anew.notes = call.event.notes
             call.begin_anew(anew)
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet again
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet  # nosec B311
         return call.transaction.respond(call)
 
     def _checked(self, transaction: Transaction, body: Element, incoming: _Incoming) -> tuple[Finding, ...]:

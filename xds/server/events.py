@@ -135,7 +135,7 @@ class Events:
         called = f"{head.sending_facility}|{head.sending_application}"
         source = replace(self.authenticated(certificate_of(peer_der), peer), user_id=called)
         host = listen.rpartition(":")[0].strip("[]")
-        host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104
+        host = socket.gethostname() if host in ("", "0.0.0.0", "::") else host  # noqa: S104  # nosec B104
         here = Party(f"{head.receiving_facility}|{head.receiving_application}", host, ours=True)
         action = EVENTS.get(head.event, FeedAction.REVISE)
         (audits, *_) = iti8_patient_identity_feed.AUDITS[action]

@@ -47,12 +47,15 @@ def _parts(settings: Settings) -> Iterator[Path]:
         yield from folder.glob(f"{PREFIX}*")
 
 
-def warn_of_wider(settings: Settings) -> list[Path]:
-    """Say which files of the deployment others on this machine may read or list."""
+def wider(settings: Settings) -> list[Path]:
+    """Files and folders of the deployment that others on this machine may read or list."""
     keys = (settings.tls.key, settings.audit.key, *(peer.key for peer in settings.repositories.values()),
             *(peer.key for peer in settings.imaging_sources.values()))  # fmt: skip
     kept = [settings.data, settings.documents_folder, *(Path(key) for key in keys if key and ":" not in key)]
-    found = list(private.wider(list(dict.fromkeys(kept))))
-    for path in found[:20]:
+    return list(private.wider(list(dict.fromkeys(kept))))
+
+
+def warn_of_wider(settings: Settings) -> None:
+    """Say so in the log."""
+    for path in wider(settings)[:20]:
         log.warning("file.readable_by_others", extra={"file": str(path), "right": "chmod go= FILE"})
-    return found

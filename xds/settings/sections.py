@@ -232,7 +232,7 @@ class Console:
     """The pages."""
 
     registry_url: str = ""  # where a patient's studies are looked for; empty: in the registry of this process
-    fetch_from: tuple[str, ...] = ()  # HOST[:PORT], by https, or http://HOST[:PORT]: where manifests may lead xds fetch
+    fetch_from: tuple[str, ...] = ()  # [http://]HOST[:PORT] that a manifest may lead xds fetch to; else only by TLS
     second_factor: tuple[str, ...] = ()  # roles that must have one, such as "auditor"; xds user second-factor
     vouches: bool = True  # other nodes are told who looks, by an assertion that this node signs; xds user issuer
     organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id

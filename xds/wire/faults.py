@@ -43,13 +43,13 @@ class AddressingFault(StrEnum):
 class SecurityFault(StrEnum):
     """Subcodes of WS-Security 1.1: 12."""
 
-    UNSUPPORTED_SECURITY_TOKEN = "UnsupportedSecurityToken"  # noqa: S105
+    UNSUPPORTED_SECURITY_TOKEN = "UnsupportedSecurityToken"  # noqa: S105  # nosec B105
     UNSUPPORTED_ALGORITHM = "UnsupportedAlgorithm"
     INVALID_SECURITY = "InvalidSecurity"
-    INVALID_SECURITY_TOKEN = "InvalidSecurityToken"  # noqa: S105
+    INVALID_SECURITY_TOKEN = "InvalidSecurityToken"  # noqa: S105  # nosec B105
     FAILED_AUTHENTICATION = "FailedAuthentication"
     FAILED_CHECK = "FailedCheck"
-    SECURITY_TOKEN_UNAVAILABLE = "SecurityTokenUnavailable"  # noqa: S105
+    SECURITY_TOKEN_UNAVAILABLE = "SecurityTokenUnavailable"  # noqa: S105  # nosec B105
     MESSAGE_EXPIRED = "MessageExpired"
 
 

@@ -20,7 +20,7 @@ from xds.settings.sections import Settings
 from xds.wire.http import HttpReply, TextReply
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-_EVERY = frozenset({"0.0.0.0", "::"})  # noqa: S104  listened on: all addresses of this machine
+_EVERY = frozenset({"0.0.0.0", "::"})  # noqa: S104  listened on: all of this machine's  # nosec B104
 
 
 class Hosts:

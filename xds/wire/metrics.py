@@ -14,7 +14,7 @@ from pathlib import Path
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
-MEMORY = Path("/dev/shm")  # noqa: S108  Linux's own; what is made there is this process' alone
+MEMORY = Path("/dev/shm")  # noqa: S108  Linux's own; what is made there is ours alone  # nosec B108
 _PREFIX = "xds-metrics-"
 
 

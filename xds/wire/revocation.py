@@ -130,13 +130,13 @@ class Revoked:
         if not (self.crls or self.denied):
             return ""
         self._look()
-        key = hashlib.sha256(der).digest()
-        answer = self._answers.get(key)
+        key, answers = hashlib.sha256(der).digest(), self._answers  # of now: a change meanwhile begins another
+        answer = answers.get(key)
         if answer is None:
             answer = self._reason(der)
-            if len(self._answers) >= REMEMBERED:
-                self._answers = {}
-            self._answers[key] = answer
+            if len(answers) >= REMEMBERED:
+                answers.clear()
+            answers[key] = answer
         return answer
 
     def of(self, sock: Any) -> str:
