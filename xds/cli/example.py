@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from xds.settings.access import Sender
+from xds.settings.access import ConsentPolicy, Sender
 from xds.settings.sections import SECTIONS, Domain, NamedDomain, Settings
 
 HEAD = """\
@@ -28,7 +28,8 @@ def example() -> str:
     """The text of ``deploy/settings.example.toml``."""
     sections = "".join(_section(getattr(Settings(), section), f"[{section}]") for section in SECTIONS)
     north, pacs = _section(NamedDomain(), "# [domains.north]", Domain), _section(Sender(), "# [senders.pacs]")
-    return HEAD + sections + TAIL + north + pacs
+    agreed = _section(ConsentPolicy(), "# [consent_policies.withdrawn]")
+    return HEAD + sections + TAIL + north + pacs + agreed
 
 
 def _section(part: Any, head: str, *bases: type) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.access import claims
+from xds.access.consent_documents import ConsentDocuments
 from xds.access.gate import Gate, NotPermitted
 from xds.access.overriding import Glass
 from xds.access.senders import Senders
@@ -83,9 +84,10 @@ class Exchange:
         most: Bounds | None = None,
         failures: Failures | None = None,
         glass: Glass | None = None,
+        consents: ConsentDocuments | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
-        self._bounds, self._failures, self._glass = most or Bounds(), failures, glass
+        self._bounds, self._failures, self._glass, self._consents = most or Bounds(), failures, glass, consents
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
@@ -244,7 +246,7 @@ class Exchange:
         """What the transaction answers; begun anew when the database broke it off for another's sake."""
         for pause in PAUSES:
             try:
-                return call.transaction.respond(call)
+                return self._carried_out(call)
             except Exception as problem:
                 if call.sent or not broken_off(problem):
                     raise
@@ -253,7 +255,15 @@ class Exchange:
             anew.notes = call.event.notes
             call.begin_anew(anew)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet  # nosec B311
-        return call.transaction.respond(call)
+        return self._carried_out(call)
+
+    def _carried_out(self, call: Call) -> Reply:
+        """What the transaction answers; consent documents that it has brought or ended have had their effect."""
+        reply = call.transaction.respond(call)
+        if self._consents is not None and not reply.failed:
+            for event in self._consents.take_effect(call.said, call.work, call.event.source):
+                call.also(event)
+        return reply
 
     def _checked(self, transaction: Transaction, body: Element, incoming: _Incoming) -> tuple[Finding, ...]:
         """Put right what is tolerated of the sender, then hold the body to its schema; return what is let pass.

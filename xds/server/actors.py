@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xds.access.consent_documents import ConsentDocuments
 from xds.access.studies import Studies
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
@@ -72,6 +73,8 @@ class Actors:
     register: Callable[[rim.RegistryObjectList, Call], tuple[Finding, ...]]
     device: Oid
     """What they are called in messages of HL7 v3."""
+    consents: ConsentDocuments | None
+    """What consent documents say, where the registry is in this process."""
 
 
 def transactions_of(page: Any) -> tuple[Transaction, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from xds.access.consent_documents import ConsentDocuments
 from xds.access.gate import Gate
 from xds.access.overriding import Glass
 from xds.access.senders import Senders
@@ -79,6 +80,7 @@ class AffinityDomain:
         self.events = Events(settings, self.path, engine, gate)
         self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
+        self.consents = ConsentDocuments(settings.consent, settings.consent_policies, self.events.node)
         self.actors = self._actors(blobs)
 
     def _actors(self, blobs: Blobs) -> Actors:
@@ -118,7 +120,8 @@ class AffinityDomain:
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
         studies = Studies(self.database, lambda uid: patients.of([uid])[uid].id, self._usual_facts())
-        return Actors(registry, repository, source, patients, studies, register_, Oid(self.own.home_community_id))
+        device, consents = Oid(self.own.home_community_id), None if remote else self.consents
+        return Actors(registry, repository, source, patients, studies, register_, device, consents)
 
     def _usual_facts(self) -> Facts:
         """What decisions ask of a manifest of this source's."""
@@ -206,6 +209,7 @@ class AffinityDomain:
                 most=Bounds.of(settings),
                 failures=self.failures,
                 glass=self.glass,
+                consents=self.consents,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

@@ -72,6 +72,46 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentSettings:
+    """Documents by which patients consent, ``[consent]``: those that come by ITI-41 to a registry of this process."""
+
+    documents: bool = False  # what they say is done; false: they are kept, and not acted upon
+    format_scheme: str = "1.3.6.1.4.1.19376.1.2.3"  # codingScheme of these formatCodes
+    bppc_format_codes: tuple[str, ...] = (  # CDA: policies that are agreed to
+        "urn:ihe:iti:bppc:2007",
+        "urn:ihe:iti:bppc-sd:2007",
+    )
+    appc_format_codes: tuple[str, ...] = ("urn:ihe:iti:appc:2016:consent",)  # XACML 3
+    appc_attributes: tuple[str, ...] = (  # attributes that it may ask about: AttributeId=FIELD of a directive
+        "urn:ihe:iti:appc:2016:document-entry:unique-id=documents",
+        "urn:ihe:iti:appc:2016:document-entry:class-code=class_codes",
+        "urn:ihe:iti:appc:2016:document-entry:confidentiality-code=confidentiality_codes",
+        "urn:ihe:iti:xds-b:2007:confidentiality-code=confidentiality_codes",
+    )
+    appc_overridable: bool = True  # breaking the glass opens what an APPC document withholds
+    document_bytes: int = 8 * 1024 * 1024  # of one
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentPolicy:
+    """What it means that a patient agrees to a policy (BPPC), ``[consent_policies.NAME]``: a directive of theirs.
+
+    With nothing said it is about all of the patient, and everybody.
+    """
+
+    policy: str = ""  # the policy's code in the document: an OID, or CODE^^SYSTEM
+    permit: bool = False  # allowed, or withheld
+    class_codes: tuple[str, ...] = ()  # CODE^^SCHEME: of documents that it is about
+    confidentiality_codes: tuple[str, ...] = ()  # likewise
+    author_organisations: tuple[str, ...] = ()  # name or OID: who has written them
+    organisations: tuple[str, ...] = ()  # name or OID: for whom
+    persons: tuple[str, ...] = ()  # id, or user@issuer
+    roles: tuple[str, ...] = ()  # CODE, or CODE^^SYSTEM
+    purposes: tuple[str, ...] = ()  # likewise
+    overridable: bool = True  # breaking the glass opens it
+
+
+@dataclass(frozen=True, slots=True)
 class Sender:
     """A partner known by name, ``[senders.NAME]``: by what its messages are told, and what is tolerated in them.
 

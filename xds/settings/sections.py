@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xds.errors import Unusable
-from xds.settings.access import Oidc, PeerEntry, PolicySettings, Sender, Tokens, Xua
+from xds.settings.access import (
+    ConsentPolicy,
+    ConsentSettings,
+    Oidc,
+    PeerEntry,
+    PolicySettings,
+    Sender,
+    Tokens,
+    Xua,
+)
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -261,11 +270,13 @@ class Settings:
     mllp: Mllp = field(default_factory=Mllp)
     console: Console = field(default_factory=Console)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    consent: ConsentSettings = field(default_factory=ConsentSettings)
     repositories: Mapping[str, Location] = field(default_factory=dict)
     imaging_sources: Mapping[str, Location] = field(default_factory=dict)
     domains: Mapping[str, NamedDomain] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
     peers: Mapping[str, PeerEntry] = field(default_factory=dict)
+    consent_policies: Mapping[str, ConsentPolicy] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -303,6 +314,7 @@ TABLES: Mapping[str, type] = {
     "domains": NamedDomain,
     "senders": Sender,
     "peers": PeerEntry,
+    "consent_policies": ConsentPolicy,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 

@@ -32,6 +32,8 @@ class Work:
     def __init__(self, database: Database, access: Access = FULL) -> None:
         self.database, self.access = database, access
         self._connection: sa.Connection | None = None
+        self.touched: dict[str, set[int]] = {}
+        """Documents that were deprecated, removed or given another version, by uniqueId, with their patients' keys."""
 
     @property
     def connection(self) -> sa.Connection:
@@ -43,7 +45,7 @@ class Work:
     @property
     def registry(self) -> SqlRegistry:
         """The registry, to be written in this unit of work."""
-        return SqlRegistry(self.connection, self.database.domain, access=self.access)
+        return SqlRegistry(self.connection, self.database.domain, access=self.access, touched=self.touched)
 
     @property
     def documents(self) -> DocumentTable:
@@ -81,6 +83,7 @@ class Work:
 
     def close(self) -> None:
         """Undo what was not committed."""
+        self.touched.clear()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -26,6 +26,8 @@ def respond(call: Call) -> Reply:
     call.event.about_objects(objects)
     documents = call.body.iterfind(name("xds:Document"))
     contents = [(document.get("id", ""), call.contents[document]) for document in documents]
+    if call.actor.consents is not None and not call.said:  # once, if begun anew: then the bytes may be kept already
+        call.said = call.actor.consents.read(objects, contents)
     warnings = call.actor.repository.provide_and_register(
         objects, contents, call.work, lambda submitted: call.actor.register(submitted, call)
     )

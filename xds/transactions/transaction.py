@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
+from xds.access.consent_documents import Said
 from xds.access.gate import Granted
 from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
@@ -116,6 +117,7 @@ class Call:
     let_pass: tuple[Finding, ...] = ()  # what the schema forbids, of a sender of whom that is tolerated
     events: list[AuditEvent] = field(default_factory=list)
     ends: list[Callable[[], None]] = field(default_factory=list)
+    said: Sequence[Said] = ()  # by consent documents that came with it
     sent: bool = False  # a message has gone to another actor: it is not to go twice
 
     def may_feed(self, patient_ids: Sequence[PatientId]) -> None:

@@ -44,6 +44,11 @@ _PATIENTS_TABLES = (*TABLES.values(), document_entry_value, package_value)
 class SqlRegistry(SqlReader):
     """One affinity domain's registry, read and written inside one database transaction."""
 
+    def __init__(self, *given: Any, touched: dict[str, set[int]] | None = None, **named: Any) -> None:
+        """``touched`` is told which documents, by uniqueId, change whether they hold, and of which patients' keys."""
+        super().__init__(*given, **named)
+        self._touched = {} if touched is None else touched
+
     def lock(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> None:
         """Until the commit nobody else changes what these patients have, or submits one of these uniqueIds.
 
@@ -121,7 +126,11 @@ class SqlRegistry(SqlReader):
         for table in (document_entry, submission_set, folder):
             mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
             ids = [table.c[name] for name in ("unique_id", "logical_id") if name in table.c]
-            others |= {id_ for row in self.connection.execute(sa.select(*ids).where(*mine)) for id_ in row}
+            found = self.connection.execute(sa.select(*ids).where(*mine)).all()
+            others |= {id_ for row in found for id_ in row}
+            if table is document_entry:
+                for row in found:
+                    self._touched.setdefault(row.unique_id, set()).add(patient_key)
         for table in _PATIENTS_TABLES:
             mine = (table.c.patient_key == patient_key, table.c.entry_uuid.in_(uuids))
             self.connection.execute(sa.delete(table).where(*mine))
@@ -167,6 +176,8 @@ class SqlRegistry(SqlReader):
         self._update(folder, item, last_update_time=time, ebxml=pack(etree.tostring(rim.write(package))))
 
     def _update(self, table: sa.Table, item: Found, **values: Any) -> None:
+        if table is document_entry:
+            self._touched.setdefault(item.unique_id, set()).add(item.patient_key)
         self.connection.execute(
             sa.update(table)
             .where(table.c.patient_key == item.patient_key, table.c.entry_uuid == item.entry_uuid)
