@@ -20,6 +20,7 @@ from xds.settings.sections import ACTORS, Loaded, Settings
 from xds.system.claims import check_free
 from xds.wire import revocation
 from xds.wire.cors import Cors
+from xds.wire.proxied import Proxies
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
 
@@ -113,6 +114,7 @@ def check_listen(loaded: Loaded) -> None:
     if settings.xua.required:
         log.warning("addresses.without_person", extra={"addresses": ", ".join(without_person(settings)) or "none"})
     Cors(settings.server.cors_origins)
+    Proxies.of(settings)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:
         raise Unusable("oidc.issuer needs oidc.client_id")
