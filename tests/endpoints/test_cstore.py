@@ -197,7 +197,10 @@ def secure(
     (folder / "images").mkdir()
     tls = {"certificate": node.certificate, "key": node.key, "trusted": authority.trusted}
     imaging = {"folder": str(folder / "images"), "cstore_listen": f"127.0.0.1:{free_port()}"}
-    served = Served(folder, {"tls": tls, "imaging_source": imaging}, scheme="https").start()
+    # A certificate of the bundle is not a right (F1): the modality has an entry.
+    known = {"issuer": "CN=authority", "subject": "CN=modality", "roles": ["imaging-document-source"]}
+    sections = {"tls": tls, "imaging_source": imaging, "peers.modality": known}
+    served = Served(folder, sections, scheme="https").start()
     wait_for(lambda: associated(served, context=modality) is not None)
     yield served
     assert served.stop() == 0

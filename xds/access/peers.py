@@ -36,6 +36,11 @@ class Peer:
         """Its organisation, by name and OID."""
         return frozenset(one for one in (self.entry.organisation, *self.entry.organisation_ids) if one)
 
+    @property
+    def administers(self) -> bool:
+        """Whether it may change what others stored; nobody who is known only by where the node listens does."""
+        return "document-administrator" in self.entry.roles and not self.alone
+
     def speaks_for(self, what: str, value: str) -> bool:
         """Whether a value is one that the peer may use: ``what`` is a field of its entry, such as ``source_ids``."""
         given: tuple[str, ...] = getattr(self.entry, what)

@@ -11,12 +11,13 @@ from threading import Event
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from xds.access.gate import Gate
 from xds.actors.document_repository import NoAnswer
 from xds.archives.interface import Gone, NotAnswering
 from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
-from xds.endpoints.audit_received import FirstSeen
+from xds.endpoints.audit_sources import AuditSources
 from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
@@ -97,6 +98,7 @@ def cstore(loaded: Loaded) -> None:
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
+    senders = domain.storage_senders
     scp = StorageScp(
         intake(loaded.settings),
         imaging.retrieve_ae_title,
@@ -107,6 +109,8 @@ def cstore(loaded: Loaded) -> None:
         tell=domain.events.stranger,
         refusals=Refusals("cstore", application.metrics.refused_connection),
         instance_bytes=loaded.settings.server.part_bytes,
+        sender=senders.sender,
+        rejects=senders.reason,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
@@ -118,7 +122,7 @@ def syslog(loaded: Loaded) -> None:
     """Take other nodes' audit records until told to stop (ITI-20)."""
     _many_descriptors()
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
-    engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
+    engine, node = make_engine(settings.database_url, connections=3), source_of(settings)
     at = {
         name: address(getattr(settings.syslog, name))
         for name in ("tls", "tcp", "udp")
@@ -134,9 +138,11 @@ def syslog(loaded: Loaded) -> None:
     metrics = Metrics()
     refusals = Refusals("syslog", metrics.refused_connection)
     ours = settings.audit.source_id
+    sources = AuditSources(Gate(settings, engine))
     receiver = AuditReceiver(
-        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=FirstSeen(), **at
-    )
+        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=sources,
+        admits=sources.refusal, **at,
+    )  # fmt: skip
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()
