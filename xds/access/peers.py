@@ -100,8 +100,10 @@ class Peers:
 
     def of(self, certificate: Certificate | None, address: str) -> Peer:
         """Who is calling; a stranger, who may do nothing, where no entry fits or several do."""
-        if self.alone:
-            return ALONE
+        return ALONE if self.alone else self.told(certificate, address)
+
+    def told(self, certificate: Certificate | None, address: str) -> Peer:
+        """The same by the entries only, wherever the node listens: for what is tolerated, which is no right."""
         found = [one.peer for one in self._marks if one.met(certificate, address)]
         by_key = [one.peer for one in self._marks if one.keys and one.met(certificate, address)]
         return (by_key or found)[0] if len(by_key or found) == 1 else STRANGER

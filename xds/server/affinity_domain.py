@@ -189,7 +189,7 @@ class AffinityDomain:
         Raises:
             Unusable: a sender of the settings is malformed, or the certificate that captures are sealed to.
         """
-        settings, senders = self.settings, Senders(self.settings.senders)
+        settings, senders = self.settings, Senders(self.settings.senders, lambda: self.gate.peers)
         captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
         users = Users(settings.xua, self.database.engine) if settings.xua.trusted or settings.xua.issuers else None

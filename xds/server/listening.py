@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from xds.access.bearers import tokens_of
+from xds.access.migrating import COMMAND, old_settings
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
@@ -96,6 +97,8 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    if old_settings(settings):
+        log.warning("settings.old", extra={"settings": ", ".join(old_settings(settings)), "command": COMMAND})
     known_sources.check_settings(settings)
     if settings.tls.crl or settings.tls.denied:
         revocation.watch(settings).check()
