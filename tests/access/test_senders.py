@@ -22,13 +22,14 @@ from tests.extent import examples
 from tests.hostile.certificates import named
 from tests.rules.test_tolerances import entry_of, of, set_text, slot, without_status
 from tests.server.test_application import Site, of_bytes, serving
+from xds.access.peers import Peers
 from xds.access.senders import UNKNOWN, Known, Senders
 from xds.ebxml import query, rs
 from xds.ebxml.rim import Slot
 from xds.errors import ErrorCode, Status, Unusable
 from xds.metadata.identifiers import Oid
 from xds.queries import catalogue
-from xds.settings.access import Sender
+from xds.settings.access import PeerEntry, Sender
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set_b as iti41
 from xds.transactions import iti42_register_document_set_b as iti42
@@ -286,3 +287,14 @@ def test_whatever_is_let_pass_there_is_an_answer_that_says_what_is_wrong(
     answer = sent(site, body, action, path)
     assert b"internal error" not in etree.tostring(answer)
     assert answer.get("status")
+
+
+def test_what_a_peers_entry_tolerates_is_tolerated_of_it_and_of_nobody_else() -> None:
+    def sent_from(address: str) -> HttpRequest:
+        return HttpRequest("POST", "/registry", "", "", lambda _: b"", address, "http://localhost/registry")
+
+    peers = Peers({"north": PeerEntry(addresses=("10.0.0.1",), schema="tolerant")}, alone=True)
+    senders = Senders({}, lambda: peers)
+    body = etree.fromstring("<a/>")
+    assert senders.of(sent_from("10.0.0.1"), body) == Known("north", (), schema_tolerant=True)
+    assert senders.of(sent_from("10.0.0.2"), body) == Known()

@@ -59,7 +59,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "denied").write_text("# nobody\n")
     ports = {name: free_port() for name in ("mllp", "syslog", "cstore")}
     at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "tls": {
             "certificate": str(node.certificate_file), "key": str(node.key_file),
             "trusted": str(authority.folder / "ca.crt"), "crl": [str(authority.folder / "ca.crl")],
@@ -70,6 +70,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "syslog": {"tls": at["syslog"]},
         "imaging_source": {"folder": str(folder / "images"), "cstore_listen": at["cstore"]},
     }  # fmt: skip
+    for thief in ("thief-crl", "thief-denied"):  # a certificate alone is let in nowhere: they were known before
+        known = {"issuer": "CN=pilot", "subject": f"CN={thief}", "roles": ["imaging-document-source", "audit-source"]}
+        sections[f"peers.{thief}"] = known
     served = Served(folder, sections, scheme="https").start()
     found = Site(served, authority, ports)
     client = authority.issue("probe")

@@ -41,6 +41,11 @@ class Peer:
         """Whose assertions and tokens the peer may bring; None: any that are believed at all."""
         return frozenset(self.entry.issuers) or None
 
+    @property
+    def administers(self) -> bool:
+        """Whether it may change what others stored; nobody who is known only by where the node listens does."""
+        return "document-administrator" in self.entry.roles and not self.alone
+
     def speaks_for(self, what: str, value: str) -> bool:
         """Whether a value is one that the peer may use: ``what`` is a field of its entry, such as ``source_ids``."""
         given: tuple[str, ...] = getattr(self.entry, what)
@@ -100,8 +105,10 @@ class Peers:
 
     def of(self, certificate: Certificate | None, address: str) -> Peer:
         """Who is calling; a stranger, who may do nothing, where no entry fits or several do."""
-        if self.alone:
-            return ALONE
+        return ALONE if self.alone else self.told(certificate, address)
+
+    def told(self, certificate: Certificate | None, address: str) -> Peer:
+        """The same by the entries only, wherever the node listens: for what is tolerated, which is no right."""
         found = [one.peer for one in self._marks if one.met(certificate, address)]
         by_key = [one.peer for one in self._marks if one.keys and one.met(certificate, address)]
         return (by_key or found)[0] if len(by_key or found) == 1 else STRANGER

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from xds.access.peers import Peers
 from xds.errors import Unusable
 from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
 from xds.rules.tolerances import TOLERANCES
@@ -52,15 +53,21 @@ class Senders:
         Unusable: a tolerance, an address or a subject that there is not, or a sender without any mark.
     """
 
-    def __init__(self, settings: Mapping[str, Sender]) -> None:
+    def __init__(self, settings: Mapping[str, Sender], peers: Callable[[], Peers] | None = None) -> None:
+        """``peers`` are those that are known now, whose entries say what is tolerated of all others."""
         self._senders = [_marks(name, sender) for name, sender in settings.items()]
+        self._peers = peers
 
     def of(self, request: HttpRequest, body: Element) -> Known:
-        """The first sender whose marks a message bears."""
-        if not self._senders:
+        """The first sender whose marks a message bears; else the peer that sends it, where more is tolerated of it."""
+        source_id = _source_id(body) if self._senders else ""
+        found = next((one.known for one in self._senders if one.met(request, source_id)), UNKNOWN)
+        if found is not UNKNOWN or self._peers is None:
+            return found
+        peer = self._peers().told(request.certificate, request.remote_address)
+        if not peer.entry.tolerate and peer.entry.schema == "strict":
             return UNKNOWN
-        source_id = _source_id(body)
-        return next((one.known for one in self._senders if one.met(request, source_id)), UNKNOWN)
+        return Known(peer.name, peer.entry.tolerate, peer.entry.schema == "tolerant")
 
 
 def _marks(name_: str, sender: Sender) -> _Marks:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xds.cli.common import as_json, deployment, print_json, settings
+from xds.errors import Unusable
 from xds.settings.secrets import shown
 from xds.settings.sections import flat
 
@@ -40,6 +41,39 @@ def check(config: Path | None, data: str | None) -> None:
 
     check_listen(settings(config, data))
     click.echo("the settings are good")
+
+
+@config.command(epilog="Example: xds config migrate --config xds.toml --write")
+@click.option("--config", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True,
+              help="The settings file.")  # fmt: skip
+@click.option("--write", is_flag=True, help="Write it in its place; the old one is kept beside it, as .before-peers.")
+def migrate(file: Path, write: bool) -> None:
+    """Rewrite senders, audit.readers and cstore_from as peers; comments say what is left to decide."""
+    import os
+
+    from xds.access.migrating import migrated, old_settings
+    from xds.settings.configuration import load
+
+    loaded = load(file, {}).settings
+    if not old_settings(loaded):
+        click.echo("there is nothing to rewrite", err=True)
+        return
+    text = file.read_text("utf-8")
+    found = migrated(text, loaded)
+    for said in found.undecided:
+        click.echo(f"to decide: {said}", err=True)
+    if not write:
+        click.echo(found.text, nl=False)
+        return
+    backup, new = file.with_name(f"{file.name}.before-peers"), file.with_name(f".{file.name}.new")
+    if backup.exists():
+        raise Unusable(f"{backup} is there already; it would be lost")
+    mode = file.stat().st_mode & 0o777
+    for path, content in ((backup, text), (new, found.text)):
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as written:
+            written.write(content)
+    new.replace(file)
+    click.echo(f"written; the old one is {backup}")
 
 
 @config.command(epilog="Example: xds config example > xds.toml")

@@ -124,6 +124,23 @@ def deployment_(config: Path | None, data: str | None, json_: bool) -> None:
     sys.exit(1 if wrong else 0)
 
 
+@doctor.command("settings", epilog="Example: xds doctor settings --config xds.toml")
+@deployment
+@as_json
+def settings_(config: Path | None, data: str | None, json_: bool) -> None:
+    """Name settings that peers have taken the place of, and the command that rewrites them; exit code 1 if any."""
+    from xds.access.migrating import COMMAND, old_settings
+
+    old = old_settings(settings(config, data, made=False).settings)
+    if json_:
+        print_json([{"setting": name, "fix": COMMAND} for name in old])
+    else:
+        for name in old:
+            click.echo(f"{name}: peers have taken its place; {COMMAND} rewrites it")
+        click.echo(f"{len(old)} old settings" if old else "no setting is old")
+    sys.exit(1 if old else 0)
+
+
 def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -> Iterator[tuple[str, str]]:
     """The uniqueId of each document that is not as it was stored, and what is wrong; progress on stderr."""
     from rich.console import Console

@@ -61,8 +61,11 @@ class StorageScp:
         associations: int = 16,
         instance_bytes: int = 16 * 1024**3,
         sender: Callable[[str, str, bytes], Sender] | None = None,
+        rejects: Callable[[str, str, bytes], int] | None = None,
     ) -> None:
         """Start to listen; ``senders`` are the AE titles that may send, all where there are none.
+
+        ``rejects`` says why an association is rejected, as ``Associations`` asks it.
 
         ``sender`` says who an association is from, by its title, address and certificate.
 
@@ -83,7 +86,7 @@ class StorageScp:
         handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda _event: SUCCESS)]
         self._associations = Associations(
             entity, address, handlers, ended=self._end, context=context, tell=tell, refusals=refusals,
-            most=associations, message_bytes=instance_bytes,
+            most=associations, message_bytes=instance_bytes, rejects=rejects,
         )  # fmt: skip
 
     @property

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, Full, Queue
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +34,8 @@ from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
 log = logging.getLogger("xds.endpoints.syslog")
+
+Admits: TypeAlias = Callable[[bytes, str], tuple[str, bool]]
 
 CONNECTIONS, EACH = 512, 128
 """At once, and of one peer."""
@@ -93,10 +96,11 @@ class AuditReceiver:
         self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
         tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
         context: ssl.SSLContext | None = None, ours: str = "", refusals: Refusals | None = None,
-        speaks_for: SpeaksFor | None = None,
+        speaks_for: SpeaksFor | None = None, admits: Admits | None = None,
     ) -> None:  # fmt: skip
         """``alert`` makes the record of a node that could not be authenticated, from its address and the reason;
-        ``ours`` is what this node's own records call it; ``speaks_for`` says whose audit sources are.
+        ``ours`` is what this node's own records call it; ``speaks_for`` says whose audit sources are; ``admits``
+        whether who has this certificate and address may send at all, and what is to be said of it.
 
         Raises:
             OSError: an address cannot be listened on.
@@ -106,6 +110,7 @@ class AuditReceiver:
         self._ours, self._waiting, self._held = ours, Room(QUEUED_BYTES), Room(HELD_BYTES)
         self._speaks_for, self._strangers = speaks_for or FirstSeen(), Strangers(self._alerted)
         self._claims = Strangers(self._alerted, apart_seconds=CLAIMS_SECONDS)
+        self._admits = admits or (lambda _der, _address: ("", True))
         self._places, self._refusals = Places(CONNECTIONS, EACH), refusals or Refusals("syslog")
         self._stopping, self._busy = threading.Event(), set[threading.Thread]()
         self._sockets: dict[str, socket.socket] = {}
@@ -159,6 +164,10 @@ class AuditReceiver:
             self._refusals.tell(peer, "gave way")
             broken_off(connection)
 
+        if not self._admitted(der_of(connection), peer):
+            self._refusals.tell(peer, "not permitted")
+            connection.close()
+            return
         spki = key_of(der_of(connection), "")
         place = self._places.take(spki or peer, give_way)
         if place is None:
@@ -175,6 +184,13 @@ class AuditReceiver:
             self._busy.discard(thread)
             self._places.leave(place)
             raise
+
+    def _admitted(self, der: bytes, peer: str) -> bool:
+        """Whether somebody may send; what there is to be said of it is on record."""
+        said, is_let_in = self._admits(der, peer)
+        if said:
+            (self._claims if is_let_in else self._strangers).tell(peer, f"ITI-20: {said}")
+        return is_let_in
 
     def _alerted(self, peer: str, reason: str) -> None:
         for one in self._alert(peer, reason).records():
@@ -200,6 +216,9 @@ class AuditReceiver:
 
     def _datagram(self, listening: socket.socket) -> None:
         data, peer = listening.recvfrom(DATAGRAM_BYTES + 1000)
+        if not self._admitted(b"", str(peer[0])):
+            self._metrics.audit_received.labels("udp", "not permitted").inc()
+            return
         one = self._received(data, Origin(f"udp {peer[0]}", str(peer[0])))
         room = self._waiting.take(len(data), 0)
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -21,13 +23,15 @@ from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.actors.study_patients import StudyPatients
 from xds.archives.orthanc import OrthancChanges
 from xds.archives.patients import Patients, PatientTable
+from xds.archives.senders import Sender
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.ebxml import rim
 from xds.endpoints.captures import Captures
+from xds.endpoints.cstore_senders import StorageSenders
 from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.service import DicomWeb
-from xds.endpoints.dicomweb.store import Storing
+from xds.endpoints.dicomweb.store import Storing, sender_of
 from xds.endpoints.failures import Failures
 from xds.endpoints.intake_records import Recording
 from xds.endpoints.mllp import Feeding
@@ -188,7 +192,7 @@ class AffinityDomain:
         Raises:
             Unusable: a sender of the settings is malformed, or the certificate that captures are sealed to.
         """
-        settings, senders = self.settings, Senders(self.settings.senders)
+        settings, senders = self.settings, Senders(self.settings.senders, lambda: self.gate.peers)
         captures = Captures(settings.capture, self.database, senders)
         limits = Limits(settings.server.root_part_bytes, settings.server.part_bytes, settings.server.parts, memory)
         users = Users(settings.xua, self.database.engine) if settings.xua.trusted or settings.xua.issuers else None
@@ -264,7 +268,8 @@ class AffinityDomain:
         storing = None
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
-            storing = Storing(intake(self.settings), lambda event: Recording(engine, owner(), event), limits)
+            recording = lambda event: Recording(engine, owner(), event)  # noqa: E731
+            storing = Storing(intake(self.settings), recording, limits, self._sender)
         deciding = Deciding(self.gate, self.name, self.actors.studies)
         patients = self.actors.study_patients
         return DicomWeb(
@@ -273,7 +278,20 @@ class AffinityDomain:
 
     def storage_recording(self, title: str, address: str, peer_der: bytes = b"") -> Recording:
         """The record of an association that sends instances here (C-STORE), by a peer with this certificate."""
-        return Recording(self.database.engine, owner(), self.events.stored(title, address, peer_der))
+        event = self.events.stored(title, address, peer_der)
+        for said in self.storage_senders.decided(title, address, peer_der).said:
+            event.noted(said)
+        return Recording(self.database.engine, owner(), event)
+
+    @cached_property
+    def storage_senders(self) -> StorageSenders:
+        """Who may send by C-STORE."""
+        return StorageSenders(self.gate, self.events.stranger, self.settings.imaging_source.cstore_from)
+
+    def _sender(self, request: HttpRequest) -> Sender:
+        """Who sends by STOW-RS, as studies remember it."""
+        peer = self.gate.peer(request.certificate, request.remote_address, ours=request.ours)
+        return replace(sender_of(request), is_administrator=peer.administers)
 
 
 def _namespaces(settings: Settings, domain: Domain) -> Authorities:

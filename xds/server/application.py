@@ -36,10 +36,12 @@ from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
 from xds.wire.guarded import guarded
 from xds.wire.hosts import Hosts
-from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.peers import KEY, serving
+from xds.wire.proxied import NotForwarded, Proxies
+from xds.wire.strangers import Strangers
 from xds.wire.wsdl import served
 
 log = logging.getLogger("xds.server.application")
@@ -59,8 +61,10 @@ class Application:
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
         self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
+        self._proxies = Proxies.of(settings)
         memory = Memory(settings.server.body_bytes, settings.server.share)
         events = self.domains[DEFAULT_DOMAIN].events
+        self._strangers = Strangers(events.stranger)
         self._bearers = Bearers(settings, self.engine, events.node, events.record)
         self._endpoints = {
             path: exchange
@@ -127,6 +131,11 @@ class Application:
         misdirected = self._hosts.refusal(environ)
         if misdirected is not None:
             return misdirected.wsgi(start_response)
+        try:
+            environ = self._proxies.told(environ)
+        except NotForwarded as problem:
+            self._strangers.tell(environ.get("REMOTE_ADDR", "") or "unknown", str(problem))
+            return TextReply(400, "text/plain; charset=utf-8", f"{problem}\n").http().wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
         with serving(environ.get(KEY, "") or request.remote_address):
             reply, person = self._cors.preflight(environ), None

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from xds.access.bearers import tokens_of
+from xds.access.migrating import COMMAND, old_settings
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.search.watching import Watcher
@@ -20,6 +21,7 @@ from xds.settings.sections import ACTORS, ROLES, Loaded, Settings
 from xds.system.claims import check_free
 from xds.wire import revocation
 from xds.wire.cors import Cors
+from xds.wire.proxied import Proxies
 from xds.wire.sealing import certificate
 from xds.wire.syslog import named
 
@@ -95,6 +97,8 @@ def check_listen(loaded: Loaded) -> None:
     for domain in settings.affinity_domains.values():
         code_sets(domain)
     Senders(settings.senders)
+    if old_settings(settings):
+        log.warning("settings.old", extra={"settings": ", ".join(old_settings(settings)), "command": COMMAND})
     known_sources.check_settings(settings)
     if settings.tls.crl or settings.tls.denied:
         revocation.watch(settings).check()
@@ -116,6 +120,7 @@ def check_listen(loaded: Loaded) -> None:
     if settings.xua.required:
         log.warning("addresses.without_person", extra={"addresses": ", ".join(without_person(settings)) or "none"})
     Cors(settings.server.cors_origins)
+    Proxies.of(settings)
     Watcher(settings.review)
     if settings.oidc.issuer and not settings.oidc.client_id:
         raise Unusable("oidc.issuer needs oidc.client_id")

@@ -12,13 +12,14 @@ from threading import Event
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from xds.access.gate import Gate
 from xds.actors.document_repository import NoAnswer
 from xds.archives.interface import Gone, NotAnswering
 from xds.archives.leftovers import private_folder
 from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
-from xds.endpoints.audit_received import FirstSeen
+from xds.endpoints.audit_sources import AuditSources
 from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
@@ -101,6 +102,7 @@ def cstore(loaded: Loaded) -> None:
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
     taking = intake(loaded.settings)
     temporary = private_folder(taking.incoming)  # of pynetdicom, which writes instances as they come
+    senders = domain.storage_senders
     scp = StorageScp(
         taking,
         imaging.retrieve_ae_title,
@@ -111,6 +113,8 @@ def cstore(loaded: Loaded) -> None:
         tell=domain.events.stranger,
         refusals=Refusals("cstore", application.metrics.refused_connection),
         instance_bytes=loaded.settings.server.part_bytes,
+        sender=senders.sender,
+        rejects=senders.reason,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
@@ -123,7 +127,7 @@ def syslog(loaded: Loaded) -> None:
     """Take other nodes' audit records until told to stop (ITI-20)."""
     _many_descriptors()
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
-    engine, node = make_engine(settings.database_url, connections=2), source_of(settings)
+    engine, node = make_engine(settings.database_url, connections=3), source_of(settings)
     at = {
         name: address(getattr(settings.syslog, name))
         for name in ("tls", "tcp", "udp")
@@ -139,9 +143,11 @@ def syslog(loaded: Loaded) -> None:
     metrics = Metrics()
     refusals = Refusals("syslog", metrics.refused_connection)
     ours = settings.audit.source_id
+    sources = AuditSources(Gate(settings, engine))
     receiver = AuditReceiver(
-        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=FirstSeen(), **at
-    )
+        engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=sources,
+        admits=sources.refusal, **at,
+    )  # fmt: skip
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()

@@ -43,6 +43,9 @@ def listens(settings: Settings) -> dict[str, str]:
 
 
 def stands_alone(settings: Settings) -> bool:
-    """Whether only its own machine reaches it, and no certificate tells who there does: it is who runs it."""
+    """Whether only its own machine reaches it, and no certificate tells who there does: it is who runs it.
+
+    Behind a proxy that hands certificates on it does not, wherever it listens.
+    """
     inside = all(is_loopback(address(listen)[0]) for listen in listens(settings).values())
-    return inside and not settings.tls.trusted
+    return inside and not settings.tls.trusted and not settings.server.proxy_certificate

@@ -43,6 +43,8 @@ class Server:
     listen: str = "127.0.0.1:8080"  # HOST:PORT
     public_url: str = ""  # base URL that peers see; empty: the request's own Host
     hosts: tuple[str, ...] = ()  # host names beside that one, and those in tls.certificate, that it answers to
+    proxies: tuple[str, ...] = ()  # IP addresses or networks of proxies before it, which say whose a request is
+    proxy_certificate: str = ""  # form of the header that has its certificate: rfc9440, nginx, haproxy[:HEADER]
     allow_open_listen: bool = False  # listen beyond loopback without mutual TLS: the operator's choice, by name
     cors_origins: tuple[str, ...] = ()  # origins whose pages may read /dicomweb and /wado, as https://HOST:PORT, or "*"
     data: str = "xds-data"  # folder of everything that this deployment keeps

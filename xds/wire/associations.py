@@ -41,6 +41,7 @@ _REQUEST, _DATA = 0x01, 0x04
 _KINDS = range(0x01, 0x08)
 _HEADER = 6
 _REJECTED_LOCAL_LIMIT = b"\x03\0\0\0\0\x04\0\x02\x03\x02"  # rejected-transient, presentation, local-limit-exceeded
+_REJECTED_BY_USER = b"\x03\0\0\0\0\x04\0\x01\x01"  # rejected-permanent, service-user; then the reason
 _ABORTED_UNEXPECTED = b"\x07\0\0\0\0\x04\0\0\x02\x02"  # service-provider, unexpected PDU
 _ABORTED_INVALID = b"\x07\0\0\0\0\x04\0\0\x02\x06"  # service-provider, invalid PDU parameter value
 
@@ -63,6 +64,11 @@ def request_is_whole(data: bytearray) -> bool:
     if length > REQUEST_BYTES:
         raise Nonsense(f"an A-ASSOCIATE-RQ of over {REQUEST_BYTES} bytes", _ABORTED_INVALID)
     return len(data) >= _HEADER + length
+
+
+def calling_title(request: bytes) -> str:
+    """The calling AE title of an A-ASSOCIATE-RQ.  PS3.8: Table 9-11, bytes 27 to 42."""
+    return request[26:42].decode("ascii", "replace").strip()
 
 
 class Bounds:
@@ -199,8 +205,12 @@ class Associations:
         refusals: Refusals | None = None,
         most: int = 16,
         message_bytes: int = 16 * 1024**3,
+        rejects: Callable[[str, str, bytes], int] | None = None,
     ) -> None:
         """``ended`` is told of each association that is over; ``message_bytes`` is the largest instance.
+
+        ``rejects`` says why who calls itself so, from this address and with this certificate, is rejected
+        (PS3.8: Table 9-21, of the service-user); 0: it is not.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -210,6 +220,7 @@ class Associations:
         entity.maximum_associations = 2 * most + 8  # counted here, and those that are ending too there
         self._server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
         self._places, self._refusals = Places(most, max(most // 2, 1)), refusals or Refusals("cstore")
+        self._rejects = rejects or (lambda *_: 0)
         self._ended, self._message_bytes, self._pdu_bytes = ended, message_bytes, entity.maximum_pdu_size
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
         self._stopping, self._collected = Event(), time.monotonic()
@@ -260,12 +271,16 @@ class Associations:
 
     def _opened(self, connection: socket.socket, peer: str, first: bytes) -> None:
         certificate = der_of(connection)
+        reason = self._rejects(calling_title(first), peer, certificate)
+        if reason:
+            _rejected(connection, _REJECTED_BY_USER + bytes([reason]))
+            return
         handler = _Handler(connection, connection.getpeername(), self._server)
         association = handler.made(Bounds(self._pdu_bytes, self._message_bytes), first)
         place = self._places.take(key_of(certificate, peer), lambda: _aborted(association))
         if place is None:
             self._refusals.tell(peer, "associations")
-            _rejected(connection)
+            _rejected(connection, _REJECTED_LOCAL_LIMIT)
             return
         association.dul.socket.heard = lambda: self._places.heard(place)
         with self._lock:
@@ -318,10 +333,10 @@ def _aborted(association: Any) -> None:
     Thread(target=association.abort, daemon=True).start()
 
 
-def _rejected(connection: socket.socket) -> None:
+def _rejected(connection: socket.socket, answer: bytes) -> None:
     try:
         connection.settimeout(1.0)
-        connection.sendall(_REJECTED_LOCAL_LIMIT)
+        connection.sendall(answer)
     except OSError:
         pass
     finally:
