@@ -54,6 +54,7 @@ from xds.server.actors import SERVED, transactions_of
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.application import Application
 from xds.server.archives import manifest_for
+from xds.settings.access import PEER_ROLES, PeerEntry
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store import accounts, study_patients
@@ -92,7 +93,9 @@ def domain(tmp_path: Path, sqlite_template: Path) -> Iterator[AffinityDomain]:
         "domain.patients": "open", "domain.assigning_authorities": (AUTHORITY,),
         "repository.unique_id": REPOSITORY, "imaging_source.folder": str(tmp_path / "images"),
     }  # fmt: skip
-    application = Application(with_identity(load(environment={}).changed(given, "command line")))
+    loaded = with_identity(load(environment={}).changed(given, "command line"))
+    caller = PeerEntry(addresses=(CALLER,), roles=PEER_ROLES, authorities=("*",), source_ids=("*",))
+    application = Application(replace(loaded, settings=replace(loaded.settings, peers={"caller": caller})))
     yield application.domains[DEFAULT_DOMAIN]
     application.engine.dispose()
 
@@ -438,7 +441,8 @@ def test_images_that_are_fetched_by_wado_rs_are_accessed(
     image = tmp_path / "images" / "1.dcm"
     monkeypatch.setattr(Web, "instance", lambda _self, _path, write: write(image.read_bytes()))
     manifest = manifest_for(studies_in(image.parent, "UTC")[0], domain.settings)
-    desk = client.Desk(Loaded(domain.settings, {}), domain.database.engine, "")
+    known = Loaded(domain.settings, {}).changed({"console.fetch_from": ("peer.example",)}, "file")
+    desk = client.Desk(known, domain.database.engine, "")
     with Spool(tmp_path / "spool") as spool, progress(quiet=True) as shown:
         fetch = fetching.Fetch(desk, tmp_path, spool, shown, fetching.Outcome(), "wado-rs")
         study = fetching._Study(fetch, str(ANNA), manifest, tmp_path / "got", shown.study("", 1))
