@@ -5,7 +5,9 @@ The table that says which address is held by which test is ``decisions.md``; ``p
 
 from __future__ import annotations
 
+import hashlib
 import ssl
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +25,7 @@ from tests.builders import ANNA, AUTHORITY, BERT, REPOSITORY, SOURCE, a_submissi
 from tests.endpoints.test_mllp import fed_v3
 from tests.hl7.test_v3 import ii
 from tests.hostile.certificates import Authority
-from tests.imaging.images import an_instance, put
+from tests.imaging.images import SERIES, STUDY, an_instance, put, saved
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
 from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
@@ -42,6 +44,7 @@ from xds.transactions import iti57_update_document_set as iti57
 from xds.transactions import iti62_remove_metadata as iti62
 from xds.transactions import iti86_remove_documents as iti86
 from xds.transactions import iti92_restricted_update_document_set as iti92
+from xds.transactions import rad69_retrieve_imaging_document_set as rad69
 
 OTHER_SOURCE = "1.2.3.99"
 PEERS = {
@@ -196,8 +199,6 @@ def _merges(site: Site, _held: Held) -> bool:
 
 def _gets(path: str, accept: str = "*/*") -> Callable[[Site, Held], bool]:
     def got(site: Site, _held: Held) -> bool:
-        import urllib.request
-
         request = urllib.request.Request(site.url + path, headers={"Accept": accept})  # noqa: S310
         try:
             with urlopen(request) as reply:  # noqa: S310
@@ -207,6 +208,39 @@ def _gets(path: str, accept: str = "*/*") -> Callable[[Site, Held], bool]:
             return False
 
     return got
+
+
+def _images(site: Site, _held: Held) -> bool:
+    source = site.application.settings.imaging_source.retrieve_location_uid
+    wanted = xdsb.InstanceRequest(STUDY, SERIES, xdsb.DocumentRequest(source, f"{SERIES}.1"))
+    body = xdsb.write_imaging_request(xdsb.ImagingRequest((wanted,), ("1.2.840.10008.1.2.1",)))
+    return bool(site.send("/imaging-source", rad69.TRANSACTION.action, [etree.tostring(body)], mtom=True).contents)
+
+
+def _stores(site: Site, _held: Held) -> bool:
+    number = int(hashlib.sha256(site.presents).hexdigest()[:6], 16)  # each their own
+    dataset = an_instance(1, StudyInstanceUID=f"1.2.7.{number}", SOPInstanceUID=f"1.2.7.{number}.1")
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + saved(dataset) + b"\r\n--b--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=b'
+    sent = urllib.request.Request(f"{site.url}/dicomweb/studies", body, {"Content-Type": kind})  # noqa: S310
+    try:
+        with urlopen(sent) as reply:  # noqa: S310
+            return int(reply.status) == 200
+    except HTTPError as problem:
+        assert problem.code == 403
+        return False
+
+
+def _feeds(site: Site, _held: Held) -> bool:
+    answer = site.application.domains["default"].feeding().answer(admitted(), "192.0.2.7", site.presents)
+    return b"MSA|AA" in answer
+
+
+def admitted() -> bytes:
+    return (
+        "MSH|^~\\&|ADT|NORTH|REGISTRY|REGION|20260101||ADT^A01^ADT_A01|1|P|2.3.1\r"
+        f"EVN||20260101\rPID|||{BERT}\rPV1||I\r"
+    ).encode()
 
 
 ACTIONS: dict[str, tuple[Callable[[Site, Held], bool], set[str]]] = {
@@ -223,6 +257,17 @@ ACTIONS: dict[str, tuple[Callable[[Site, Held], bool], set[str]]] = {
     "ITI-44": (_merges, {"identity"}),
     "RAD-129 of all patients": (_gets("/dicomweb/studies"), set()),
     "RAD-129": (_gets("/dicomweb/studies?PatientID=mrn-1"), {"owner", "source", "consumer", "repository"}),
+    "RAD-69": (_images, {"consumer"}),
+    "RAD-107": (_gets(f"/dicomweb/studies/{STUDY}/metadata", "application/dicom+json"), {"consumer"}),
+    "RAD-55": (
+        _gets(
+            f"/wado?requestType=WADO&studyUID={STUDY}&seriesUID={SERIES}&objectUID={SERIES}.1"
+            "&contentType=application/dicom"
+        ),
+        {"consumer"},
+    ),
+    "RAD-108": (_stores, {"source", "administrator"}),
+    "ITI-8": (_feeds, {"identity"}),
     "ITI-81": (_gets("/fhir/AuditEvent?date=ge2020"), {"reader"}),
 }
 """What is tried on what the owner has submitted, and by whom it may be done."""
@@ -277,3 +322,8 @@ def test_a_watching_policy_records_what_it_would_refuse_and_refuses_nothing(
         with site.application.engine.connect() as connection:
             messages = [row.message for row in connection.execute(sa.select(audit_record).order_by(audit_record.c.id))]
     assert sum(b"urn:xds:policy" in message for message in messages[-2:]) == 2
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/registry?wsdl", "/registry?xsd=rim.xsd"])
+def test_what_tells_of_nobody_is_open(site: Site, path: str) -> None:
+    assert _gets(path)(site, Held.__new__(Held))

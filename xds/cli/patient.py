@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
+from xds.cli.common import (
+    affinity_domain,
+    alerted,
+    as_json,
+    counted,
+    database,
+    deployment,
+    in_domain,
+    print_json,
+    settings,
+)
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
 
@@ -113,8 +123,13 @@ def merge(subsumed: str, surviving: str, config: Path | None, data: str | None, 
 @click.argument("cx")
 @deployment
 @in_domain
-def unmerge(cx: str, config: Path | None, data: str | None, domain: str) -> None:
-    """Undo the merge of the patient CX, who stands for themselves again."""
+@as_json
+def unmerge(cx: str, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
+    """Undo the merge of the patient CX: documents are theirs again for whom they were registered.
+
+    Who has read meanwhile is printed, as far as the audit log reaches; an alert is on record.
+    """
+    from xds.audit.search.meanwhile import read_since_merged
     from xds.store.registry import patients
 
     one, loaded = patient_id(cx), settings(config, data)
@@ -122,10 +137,18 @@ def unmerge(cx: str, config: Path | None, data: str | None, domain: str) -> None
     try:
         with database(loaded) as engine, engine.begin() as connection:
             other = patients.unmerge(connection, domain, one)
+            lines = read_since_merged(connection, str(one), str(other))
             _recorded(connection, loaded, ("U", one), ("U", other))
+            text = f"patients parted again; {counted(len(lines), 'reader')} meanwhile"
+            alerted(connection, loaded, "xds patient", "110135", "urn:xds:patient", text, str(one))
     except patients.NotMerged as problem:
         raise Unusable(str(problem)) from None
+    if json_:
+        print_json({"merged_into": str(other), "read_meanwhile": [line.as_json() for line in lines]})
+        return
     click.echo(f"was merged into {other}")
+    for line in lines:
+        click.echo(f"read meanwhile: {line.key} {line.beside}, {counted(line.count, 'record')}")
 
 
 @patient.command("list", epilog="Example: xds patient list --json --data ./xds-data")
