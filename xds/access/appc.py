@@ -35,7 +35,7 @@ class _Shape:
 
 
 _ANY = 10**9
-# XACML 3.0: 5.2, 5.14, 5.21 (PolicySet, Policy, Rule) and 5.6 to 5.9 (Target, AnyOf, AllOf, Match): the part of each
+# XACML 3.0: 5.1, 5.14, 5.21 (PolicySet, Policy, Rule) and 5.6 to 5.9 (Target, AnyOf, AllOf, Match): the part of each
 # that is read.  Obligations, advice, conditions, variables and references to other policies are not in it.
 _SHAPES: Mapping[str, _Shape] = {
     "PolicySet": _Shape(

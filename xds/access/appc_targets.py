@@ -1,6 +1,6 @@
 """Targets of XACML 3 as what directives ask about: which attributes, by which functions, of which types.
 
-OASIS XACML 3.0 core: 5.6 to 5.9 and appendix A.3; ITI TF-2: Table 3.79.4.1.2-1 (what XUA's attributes are in XACML).
+OASIS XACML 3.0 core: 5.6 to 5.9; IHE ITI supplement SeR: Table 3.79.4.1.2-1 (what XUA's attributes are in XACML).
 """
 
 from __future__ import annotations

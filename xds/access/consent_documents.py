@@ -27,7 +27,7 @@ from xds.store.consents import Kept
 from xds.store.work import Work
 from xds.wire.spool import Spooled
 
-_CHANGED = "110135"  # Object Security Attributes Changed (DICOM PS3.16: CID 403)
+_CHANGED = "110135"  # Object Security Attributes Changed
 _MOST_CHARACTERS = 4000
 """Of what a record says of one document."""
 
