@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
+from xds.cli.hostile import hostile
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
 from xds.settings.sections import Loaded
 
@@ -40,6 +41,9 @@ FIXES = {
 @click.group()
 def doctor() -> None:
     """Find out what is wrong before others do."""
+
+
+doctor.add_command(hostile)
 
 
 @doctor.command(epilog="Example: xds doctor submission message.xml --data ./xds-data")
