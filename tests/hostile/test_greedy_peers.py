@@ -162,7 +162,7 @@ def test_slow_images_from_one_peer_keep_no_other_out(secure: Served, authority: 
 
     def searched() -> None:
         with by_tls(secure, authority, other) as sock:
-            sock.sendall(b"GET /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            sock.sendall(b"GET /dicomweb/studies?PatientID=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             got = reply_of(sock)
             assert got is not None
             assert got.status in (200, 204)

@@ -50,7 +50,12 @@ def test_the_server_and_the_commands_call_the_peers_of_the_settings_alike(
     config = tmp_path / "xds.toml"
     config.write_text(SETTINGS)
     called = list[tuple[str, dict[str, str]]]()
-    monkeypatch.setattr(clients, "Client", lambda url, **tls: called.append((url, tls)))
+
+    def a_client(url: str, *, vouched: object, **tls: str) -> None:
+        assert vouched  # for whoever has signed in
+        called.append((url, tls))
+
+    monkeypatch.setattr(clients, "Client", a_client)
     found = clients.peers(load(config, {}).settings, lambda _: None, "http://x")
     found.repository("1.2.3")
     found.source("1.2.4")

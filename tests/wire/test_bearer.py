@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ from xds.wire.jwks import Keys
 from xds.wire.saml_conditions import Bringing, Demands
 from xds.wire.xua import Trust
 
-NOW = int(time.time())
+
+def at(seconds: float) -> Callable[[], float]:
+    """So many seconds from when the test runs, which may be long after it was collected."""
+    return lambda: int(time.time()) + seconds
+
+
+def changed(change: Mapping[str, Any]) -> dict[str, Any]:
+    return claims(**{key: value() if callable(value) else value for key, value in change.items()})
 
 
 def tokens(folder: Path, *keys: Any, algorithms: tuple[str, ...] = ("ES256", "RS256")) -> Tokens:
@@ -57,10 +65,10 @@ def test_a_good_token_says_who_asks_in_which_role_and_for_what(tmp_path: Path) -
     {"aud": [AUDIENCE, "another"]}, {"nbf": None}, {"extensions": None}, {"extensions": "nonsense"},
     {"extensions": {"ihe_iua": {"subject_role": ["HCP"], "purpose_of_use": "TREAT"}}},
     {"extensions": {"ihe_iua": {"subject_role": [1, None, {}, {"code": None}, ["x"]]}}},
-    {"extensions": {"ihe_pcf": {"patient_id": "1", "residual": []}}}, {"exp": NOW + 299.5},
+    {"extensions": {"ihe_pcf": {"patient_id": "1", "residual": []}}}, {"exp": at(299.5)},
 ])  # fmt: skip
 def test_what_a_token_may_say_otherwise_is_read(tmp_path: Path, change: dict[str, Any]) -> None:
-    assert tokens(tmp_path).believed(signed(claims(**change)), Bringing()).name_id == "anna.meier"
+    assert tokens(tmp_path).believed(signed(changed(change)), Bringing()).name_id == "anna.meier"
 
 
 @pytest.mark.parametrize(("change", "why"), [
@@ -68,16 +76,16 @@ def test_what_a_token_may_say_otherwise_is_read(tmp_path: Path, change: dict[str
     ({"iss": [ISSUER]}, "another issuer"),
     ({"aud": "another"}, "another audience"), ({"aud": None}, "another audience"),
     ({"aud": {AUDIENCE: 1}}, "another audience"), ({"aud": f"{AUDIENCE}.evil"}, "another audience"),
-    ({"exp": None}, "exp and iat"), ({"iat": None}, "exp and iat"), ({"exp": NOW - 120}, "not valid now"),
-    ({"nbf": NOW + 200}, "not valid now"), ({"iat": NOW + 200}, "not valid now"), ({"exp": NOW + 1000}, "too long"),
+    ({"exp": None}, "exp and iat"), ({"iat": None}, "exp and iat"), ({"exp": at(-120)}, "not valid now"),
+    ({"nbf": at(200)}, "not valid now"), ({"iat": at(200)}, "not valid now"), ({"exp": at(1000)}, "too long"),
     ({"exp": 1e300}, "exp is no time"), ({"exp": "never"}, "exp is no time"), ({"exp": True}, "exp is no time"),
-    ({"iat": NOW - 3600, "nbf": None}, "too long"),
+    ({"iat": at(-3600), "nbf": None}, "too long"),
     ({"sub": None}, "sub is required"), ({"sub": ["", 1]}, "sub is required"),
     ({"cnf": {"x5t#S256": "abc"}}, "bound to a key"),
     ({"extensions": {"ihe_pcf": {"residual": [{"type": "forbid"}]}}}, "restricts what may be given"),
 ])  # fmt: skip
 def test_a_token_that_is_not_to_be_believed_is_refused(tmp_path: Path, change: dict[str, Any], why: str) -> None:
-    assert why in refused(tmp_path, signed(claims(**change)))
+    assert why in refused(tmp_path, signed(changed(change)))
 
 
 def part(value: object) -> str:

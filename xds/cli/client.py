@@ -219,6 +219,7 @@ _ADVICE = {
     "Timeout": "no answer in time.",
     "not well-formed XML": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
     "text/html": "what answers there is a web page, no SOAP service.  Addresses end in /registry and /repository.",
+    "TooManyRedirects": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
     "text/plain": "what answers there is no SOAP service.  Addresses end in /registry and /repository.",
 }
 
