@@ -24,7 +24,7 @@ def followed(name: str, reader: Reader) -> None:
         reader.leave()
 
 
-@pytest.mark.parametrize("name", ["ehr", "imaging-consumer"])
+@pytest.mark.parametrize("name", ["ehr", "imaging-consumer", "privacy-officer"])
 def test_a_guide_does_what_it_says(name: str, tmp_path: Path) -> None:
     followed(name, Reader(tmp_path))
 
@@ -57,7 +57,9 @@ def test_a_file_is_named_before_it_is_shown(path: Path) -> None:
 
 
 def test_every_guide_is_run() -> None:
-    assert {path.stem for path in FOLDER.glob("*.md")} == {"ehr", "imaging-consumer", "auditor", "operator", "pacs"}
+    assert {path.stem for path in FOLDER.glob("*.md")} == {
+        "ehr", "imaging-consumer", "auditor", "operator", "pacs", "privacy-officer"
+    }  # fmt: skip
 
 
 def test_only_what_needs_java_is_not_run() -> None:
