@@ -205,7 +205,7 @@ TARGETS: Mapping[str, Target] = {
     "hl7": Target(_hl7, (NotAFeed,), lambda: [adt().encode(), adt("A40", mrg="ann^^^&1.2.3.4.5&ISO").encode()]),
     "hl7v3": Target(_hl7v3, (NotAFeed, NotXml), lambda: [_V3]),
     "xua": Target(_xua, (Fault, NotXml), lambda: [an_assertion()]),
-    "claimed": Target(_claimed, (Fault, NotXml), lambda: [an_assertion()]),
+    "claimed": Target(_claimed, (ValueError,), lambda: [an_assertion()]),
     "jwt": Target(_jwt, (NotBelieved,), lambda: [signed().encode()]),
     "claims": Target(_claims, (NotBelieved,), lambda: [_CLAIMS]),
 }

@@ -359,3 +359,13 @@ def test_whatever_is_changed_in_an_assertion_it_is_refused_or_says_the_same(at: 
         assert fault.subcodes
         return
     assert found is None or found == trust().asserted(header(GOOD))
+
+
+def test_a_certificate_of_no_known_version_names_no_signer() -> None:
+    """cryptography has an exception of its own for it; found by fuzzing."""
+    der = an_issuer().certificate.public_bytes(serialization.Encoding.DER)
+    odd = base64.b64encode(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x1c", 1))
+    spoilt = re.sub(rb"(X509Certificate>)[^<]+", rb"\1" + odd, signed(), count=1)
+    with pytest.raises(Fault) as refused:
+        trust().asserted(header(spoilt))
+    assert refused.value.reason == "the signature names no certificate"

@@ -192,7 +192,7 @@ class Revoked:
         try:
             certificate = x509.load_der_x509_certificate(der)
             return self._of(certificate) or ("its authority is revoked" if certificate.issuer in self._fallen else "")
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             return "it cannot be read"
 
     def _of(self, certificate: x509.Certificate) -> str:

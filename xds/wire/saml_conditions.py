@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -169,7 +170,7 @@ def _keys(data: Element) -> Iterator[str]:
         for certificate in info.iter(name("ds:X509Certificate")):
             try:
                 key = x509.load_der_x509_certificate(base64.b64decode(certificate.text or "")).public_key()
-            except ValueError:
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
                 continue
             yield _sha256(key)
         for value in info.iter(name("ds:RSAKeyValue")):

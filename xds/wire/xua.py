@@ -116,7 +116,7 @@ class Trust:
             return self._certificates[0]
         try:
             claimed = x509.load_der_x509_certificate(_base64(named or ""))
-        except ValueError:
+        except Exception:  # cryptography raises many kinds, such as InvalidVersion, of bytes that anybody may send
             raise insecure(SecurityFault.SECURITY_TOKEN_UNAVAILABLE, "the signature names no certificate") from None
         if claimed not in self._certificates:
             raise insecure(SecurityFault.FAILED_AUTHENTICATION, "the assertion's issuer is not trusted")
