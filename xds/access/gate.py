@@ -25,7 +25,7 @@ from xds.access.policy import ANYBODY, Policy
 from xds.audit.messages.people import Person
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
-from xds.metadata.visible import FULL, Access, Clause, Those, Visible
+from xds.metadata.visible import FULL, NOTHING, Access, Clause, Those, Visible
 from xds.settings.access import PeerEntry
 from xds.settings.addresses import stands_alone
 from xds.settings.sections import Settings
@@ -118,6 +118,11 @@ class Gate:
         self._look()
         return self._peers
 
+    def wrong(self) -> Mapping[str, str]:
+        """What is wrong with policy or peers as they are now, by what it is."""
+        self._look()
+        return dict(self.troubles)
+
     @property
     def policy(self) -> Policy:
         """The rules in force."""
@@ -152,10 +157,10 @@ class Gate:
         if decided.effect is Effect.DENY:
             return self._denied(question, decided.rule)
         reading_ = decided if transaction not in WRITE else self._decided(question.of(READ), declared, broken)
-        see = Visible(((),)) if reading_.effect is Effect.DENY else reading_.visible
-        change = decided.visible if transaction in WRITE else Visible(((),))
+        see = NOTHING if reading_.effect is Effect.DENY else reading_.visible
+        change = decided.visible if transaction in WRITE else NOTHING
         wants = self._consents(Asking.by(peer, person, today), domain, broken, declared=declared)
-        access = Access(see, change, wants)
+        access = Access(see, change, wants, tells=self._settings.policy.tell_withheld)
         if self._watches and not peer.alone:
             return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True)
         return Granted(peer, decided.rule, access, override=breaks)
@@ -335,6 +340,8 @@ class _PatientsWants:
                 raise NotPermitted("patients have to be named")
         else:
             keys = asked
+        if not keys and asked is not None and self._by_default:
+            return NOTHING  # of a patient who is not known here nothing is allowed
         found = consents.wanted(connection, keys)
         by_patient = {family: [Directive.of(text) for text in texts] for family, texts in found}
         broken = {key for family in by_patient for key in family} if self._declared else self._broken

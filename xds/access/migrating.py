@@ -107,7 +107,7 @@ def migrated(text: str, settings: Settings) -> Migrated:
     Raises:
         Unusable: an entry would tell the same certificate as one that is there, or the text is too unusual to change.
     """
-    moving = _Moving(settings, _only_authority(settings.tls.trusted))
+    moving = _Moving(settings, only_authority(settings.tls.trusted))
     for name in settings.senders:
         moving.sender(name)
     for number, who in enumerate(settings.audit.readers, 1):
@@ -126,7 +126,7 @@ def migrated(text: str, settings: Settings) -> Migrated:
     return Migrated(new, moving.undecided)
 
 
-def _only_authority(file: str) -> str:
+def only_authority(file: str) -> str:
     """The one authority of a bundle, as text; empty where there are several, or none."""
     try:
         found = x509.load_pem_x509_certificates(Path(file).read_bytes()) if file else []

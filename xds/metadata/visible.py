@@ -159,6 +159,12 @@ class Access:
     see: Visible = EVERYTHING
     change: Visible = EVERYTHING
     consents: Consents | None = None
+    tells: bool = False  # that something is withheld, where it is
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is withheld from reading."""
+        return self.see.everything and self.consents is None
 
 
 FULL = Access()

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from xds.access.bearers import Bearers
 from xds.access.gate import Gate, NotPermitted
+from xds.access.migrating import only_authority
 from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by
 from xds.endpoints import console
@@ -109,9 +110,9 @@ class Application:
                 witnesses.pages(self.engine, settings.audit.witness_of, default.events.node, default.events.record)
             )
         if settings.audit.readers or not gate.alone:
-            reads = partial(_may_read, gate, settings.audit.readers)
+            reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
-        readiness = Readiness(settings, self.database)
+        readiness = Readiness(settings, self.database, gate.wrong)
         counted = lambda: forwarding_text(self.engine, settings) + expiry.metrics(settings)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
@@ -169,11 +170,13 @@ class Application:
         return None
 
 
-def _may_read(gate: Gate, readers: Sequence[str], caller: HttpRequest) -> str:
+def _may_read(gate: Gate, readers: Sequence[str], trusted: str, caller: HttpRequest) -> str:
     """Why somebody may not search the audit log by ITI-81: they are none of its readers, by entry or by policy."""
     peer = gate.peer(caller.certificate, caller.remote_address)
     if readers and (peer.alone or not peer.name):  # who is named by the older setting needs no entry
-        return "" if search.allowed(readers, caller) else "not permitted: audit.readers"
+        # Of several authorities each may have given the name to somebody else.
+        told = readers if only_authority(trusted) or not caller.certificate else ()
+        return "" if search.allowed(told, caller) else "not permitted: audit.readers"
     try:
         gate.ask(peer, "ITI-81", DEFAULT_DOMAIN)
     except NotPermitted as denied:

@@ -25,6 +25,7 @@ from xds.audit.messages.events import AuditEvent, source_of
 from xds.errors import Unusable
 from xds.initiating import audit_forwarder
 from xds.server import leftovers, web, workers
+from xds.settings.addresses import stands_alone
 from xds.settings.sections import Loaded
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
@@ -91,6 +92,8 @@ class Supervisor:
         engine = make_engine(self._loaded.settings.database_url)
         prepare(engine, self._loaded)
         engine.dispose()
+        if stands_alone(self._loaded.settings):
+            log.info("access.stands_alone", extra={"peer": "this-machine", "roles": "all"})
         self._record(starts=True)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)

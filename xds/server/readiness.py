@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -53,14 +53,19 @@ class Dependency:
 class Readiness:
     """Safe with threads."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, troubles: Callable[[], Mapping[str, str]] = dict
+    ) -> None:  # fmt: skip
+        """``troubles``: what is wrong with files of who may do what, by what it is; the last good ones are in force."""
+        self._troubles = troubles
         self._settings, self._database, self._peers = settings, database, list(peers(settings))
         self._needed = f"registry {_host(settings.console.registry_url)}" if not settings.server.actors else ""
         self._lock, self._tried, self._wrong = Lock(), float("-inf"), list[str]()
 
     def report(self) -> tuple[bool, str]:
         """Whether the node is ready, and a line for each thing; the first word is «ready» when all is well."""
-        found = [*own(self._database), *self._certificates(), *self._asked()]
+        files = [Dependency(name, wrong, is_needed=False) for name, wrong in self._troubles().items()]
+        found = [*own(self._database), *files, *self._certificates(), *self._asked()]
         is_ready = not any(one.wrong and one.is_needed for one in found)
         lines = [f"{one.name}: {one.wrong or 'ok'}" for one in sorted(found, key=lambda one: not one.wrong)]
         if any(one.wrong for one in found):

@@ -62,7 +62,7 @@ class PolicySettings:
     file: str = ""  # TOML file of rules, read again when it changes; empty: those that xds has
     mode: Literal["enforce", "watch"] = "enforce"  # watch: what would be refused is recorded, and done
     mismatch: Literal["refuse", "mark"] = "refuse"  # a name that is not the peer's: refused, or marked in the record
-    tell_withheld: bool = False  # an answer says, as a warning, that something is withheld
+    tell_withheld: bool = False  # an answer of ITI-18 or ITI-51 says, as a warning, that something is withheld
     consent: Literal["permit", "withhold"] = "permit"  # of a patient who has said nothing
     override_hours: float = 4.0  # how long an override holds
     alert_url: str = ""  # called, by POST of JSON, at each override and alert

@@ -5,12 +5,16 @@ ITI TF-2: 3.18.  query:AdhocQueryRequest in, query:AdhocQueryResponse out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lxml import etree
 
 from xds.ebxml import query
-from xds.errors import ErrorCode, Finding, Status
+from xds.ebxml.query import AdhocQuery
+from xds.errors import ErrorCode, Finding, Severity, Status
+from xds.queries.returns import Answer
+from xds.store.registry.sql_reader import SqlReader
+from xds.store.registry.sql_registry import SqlRegistry
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
@@ -19,7 +23,23 @@ def respond(call: Call) -> Reply:
     call.event.about_query(sent, etree.tostring(call.body))
     with call.work.reading() as (registry, _):
         found = call.actor.registry.query(sent, registry)
-    return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
+        told = withheld(call, registry, found, call.actor.registry.query, sent)
+    return Reply((query.join_response(Status.SUCCESS, told, found.fragments),), told)
+
+
+def withheld(
+    call: Call, registry: SqlRegistry, found: Answer, ask: Callable[[AdhocQuery, SqlReader], Answer], sent: AdhocQuery
+) -> tuple[Finding, ...]:
+    """A warning that something is withheld, where the domain wants its consumers to be told that, and it is."""
+    access = call.work.access
+    if (
+        not access.tells
+        or access.everything
+        or len(ask(sent, registry.unrestricted()).fragments) == len(found.fragments)
+    ):
+        return ()
+    rule = "something is withheld by the patient or the policy of this affinity domain"
+    return (Finding(ErrorCode.REGISTRY_ERROR, rule, severity=Severity.WARNING),)
 
 
 def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:

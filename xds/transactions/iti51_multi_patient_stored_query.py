@@ -22,10 +22,11 @@ def respond(call: Call) -> Reply:
     with call.work.reading() as (registry, _):
         found = call.actor.registry.query_multi_patient(sent, registry)
         patient_ids = registry.patient_ids(found.patient_keys)
+        told = iti18.withheld(call, registry, found, call.actor.registry.query_multi_patient, sent)
     for number, patient_id in enumerate(patient_ids):
         event = call.also(call.event.copy()) if number else call.event
         event.about_patient(str(patient_id))
-    return Reply((query.join_response(Status.SUCCESS, (), found.fragments),))
+    return Reply((query.join_response(Status.SUCCESS, told, found.fragments),), told)
 
 
 TRANSACTION = replace(

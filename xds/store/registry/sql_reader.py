@@ -163,7 +163,7 @@ class SqlReader:
     @property
     def sees_everything(self) -> bool:
         """Whether nothing is withheld."""
-        return self._sees.see.everything and self._sees.consents is None
+        return self._sees.everything
 
     def _between_seen(self, found: Iterable[FoundAssociation]) -> list[FoundAssociation]:
         """Associations whose ends are both there for who asks; they may be associations themselves."""
