@@ -49,14 +49,15 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     kinds = store.kinds_of(ids)  # as they are now that nobody else changes them
     for id_ in store.not_theirs(kinds):  # to who may not remove it, it is not there
         del kinds[id_]
-    touched = (*store.associations_of(ids), *store.associations_by_uuid(ids))
+    known = [id_ for id_ in ids if id_ in kinds]
+    touched = (*store.associations_of(known), *store.associations_by_uuid(known))
     around = list({association.entry_uuid: association for association in touched}.values())
-    alone = list(_left_alone(ids, around, store))
+    alone = list(_left_alone(known, around, store))
     findings = [
         *_unknown(ids, kinds),
-        *_referenced(ids, around),
+        *_referenced(known, around),
         *alone,
-        *_without_set(ids, around, {finding.location for finding in alone}, store),
+        *_without_set(known, around, {finding.location for finding in alone}, store),
     ]
     if findings:
         raise Refused(findings)
