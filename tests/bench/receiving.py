@@ -14,7 +14,7 @@ from tests.bench.auditing import message as audit_message
 from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.processes import used
 from tests.bench.run import Run, Server, wait_for_port
-from tests.hostile.certificates import Authority
+from tests.hostile.certificates import Authority, known
 from xds.demo.site import free_port
 from xds.endpoints.audit_received import received
 from xds.endpoints.syslog import WRITTEN
@@ -26,6 +26,8 @@ from xds.wire.syslog import framed, message
 
 FAST = Reach("≥", 1000, "1/s")
 WHOLE = Reach("≥", 1.0)
+PLAIN = {"addresses": ["127.0.0.1"], "roles": ["audit-source"], "audit_source_ids": ["*"]}
+"""Who sends without TLS: told by its address."""
 PACE = 2000
 """Datagrams a second: nobody waits for who reads them."""
 
@@ -44,7 +46,8 @@ def _measured(bench: Run, kind: str, count: int) -> Iterator[Result]:
     ports = {name: free_port(0) for name in ("tls", "tcp", "udp")}
     site = bench.new_server(kind, syslog={name: f"127.0.0.1:{port}" for name, port in ports.items()},
                             tls={"certificate": ours.certificate, "key": ours.key,
-                                 "trusted": authority.trusted})  # fmt: skip
+                                 "trusted": authority.trusted},
+                            peers={**known("node"), "plain": PLAIN})  # fmt: skip
     context = client_context(ours.certificate, ours.key, authority.trusted)
 
     def streamed(port: int, secured: bool) -> Callable[[], int]:

@@ -115,7 +115,7 @@ class Template:
         self._any = re.compile(f"({'|'.join(map(re.escape, self._marks))})")
         self._rows: list[tuple[str, list[Any]]] = []
         for item in submission.objects():
-            for table, row in rows(item):
+            for table, row in rows(item, [submission.submission_set.source_id]):
                 values: dict[str, Any] = {"patient_key": _KEY, "entry_uuid": item.entry_uuid}
                 values |= ({"domain": DOMAIN} if table is locator else {}) | row
                 cells = [v if isinstance(v, bytes) and not exact else self._cell(v) for v in values.values()]

@@ -34,6 +34,7 @@ from xds.demo.waiting import waited
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
 from xds.endpoints.console.passwords import hashed
+from xds.imaging.part10 import PREAMBLE
 from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
@@ -266,7 +267,7 @@ class Demo:
         return f"{outcome.arrived} of {outcome.promised} images, {outcome.size_bytes / 1e6:.1f} MB"
 
     def compare(self) -> str:
-        """What arrived is, byte for byte, what the hospitals hold."""
+        """What arrived is, byte for byte from after the preamble, what the hospitals hold."""
         held = {
             instance.sop_instance_uid: instance.path for one in self.all_studies() for instance in one.study.instances
         }
@@ -377,5 +378,7 @@ def _studies_of(entries: list[DocumentEntry]) -> set[str]:
 
 
 def _digest(path: Path) -> str:
+    """Of all after the preamble: one that is no zeros and no TIFF is not given out (PS3.10: 7.1)."""
     with path.open("rb") as file:
+        file.seek(PREAMBLE)
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -149,7 +149,7 @@ def parsed(text: str) -> hl7.Message:
     if re.fullmatch(r"[^\w\s]{5,6}", delimiters) is None or len(set(delimiters)) < len(delimiters):
         raise NotAFeed("MSH-1 and MSH-2 are no delimiters (HL7 v2.3.1: 2.7)", "100", rejected=True)
     if sum(text.count(one) for one in delimiters) > PARTS:
-        raise NotAFeed(f"more than {PARTS} fields, repetitions and components", "100", rejected=True)
+        raise NotAFeed(f"more than {PARTS} fields, repetitions and components (HL7 v2.3.1: 2.10)", "100", rejected=True)
     # Whatever else is in it, the library takes it apart.
     return hl7.parse("\r".join(lines) + "\r")
 
@@ -183,7 +183,7 @@ def identifiers(
     if not repeated:
         raise NotAFeed(f"{name} is required (ITI TF-2: 3.8.4.1.2)", "101")
     if len(repeated) > most:
-        raise NotAFeed(f"{name} has more than {most} repetitions, which no patient has", "102")
+        raise NotAFeed(f"{name} has more than {most} repetitions, which no patient has (ITI TF-2: 3.8.4.1.2)", "102")
     for each in repeated:
         parts = [*each.split(component), "", "", "", ""]
         id_ = parts[0].strip()

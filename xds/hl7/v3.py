@@ -128,7 +128,8 @@ def identifiers(event: Element, path: str, *, most: int = CROSS_REFERENCED) -> I
     if not ids:
         raise NotAFeed(f"{path.replace('hl7:', '')}/id is required (ITI TF-2: 3.44.4)")
     if len(ids) > most:
-        raise NotAFeed(f"{path.replace('hl7:', '')}/id comes more than {most} times, which no patient has")
+        where = path.replace("hl7:", "")
+        raise NotAFeed(f"{where}/id comes more than {most} times, which no patient has (ITI TF-2: 3.44.4)")
     for each in ids:
         root, extension = each.get("root", ""), each.get("extension", "").strip()
         if is_oid(root) and extension:

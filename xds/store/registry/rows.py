@@ -55,8 +55,10 @@ def fragment(item: MetadataObject) -> bytes:
     return etree.tostring(rim.write(to_ebxml.registry_object(item)))
 
 
-def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
-    """The rows that an object is kept as, without the keys that all of them have."""
+def rows(
+    item: MetadataObject, source_ids: Iterable[str] = ()
+) -> Iterable[tuple[sa.Table, dict[str, Any]]]:  # fmt: skip
+    """The rows that an object is kept as, without the keys that all of them have; an entry is of these sources."""
     kind = kind_of(item)
     common: dict[str, Any] = {"status": short(item.availability_status), "ebxml": pack(fragment(item))}
     yield locator, {"id": item.entry_uuid, "kind": kind, "nth": ""}
@@ -69,13 +71,14 @@ def rows(item: MetadataObject) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
         yield locator, {"id": item.logical_id, "kind": LOGICAL[kind], "nth": item.entry_uuid}
     if isinstance(item, DocumentEntry):
         yield document_entry, common | _document_columns(item)
-        yield from values_of(document_entry_value, _document_values(item))
+        values = (*_document_values(item), ("sourceId", set(source_ids)))
+        yield from _values(document_entry_value, values)
     elif isinstance(item, SubmissionSet):
         yield submission_set, common | _set_columns(item)
-        yield from values_of(package_value, [("authorPerson", _persons(item.author))])
+        yield from _values(package_value, [("authorPerson", _persons(item.author))])
     elif isinstance(item, Folder):
         yield folder, common | _folder_columns(item)
-        yield from values_of(package_value, [("codeList", {code.key for code in item.code_list})])
+        yield from _values(package_value, [("codeList", {code.key for code in item.code_list})])
     else:
         yield association, common | {"type": item.type, "source": item.source, "target": item.target}
 
@@ -97,7 +100,7 @@ def kind_of(item: MetadataObject) -> Kind:
     return Kind.FOLDER if isinstance(item, Folder) else Kind.ASSOCIATION
 
 
-def values_of(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
+def _values(table: sa.Table, attributes: Iterable[tuple[str, set[str]]]) -> Iterable[tuple[sa.Table, dict[str, Any]]]:
     """A row a value of multi-valued attributes."""
     for attribute, values in attributes:
         for value in sorted(set(map(composed, values))):

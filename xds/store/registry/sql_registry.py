@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +20,7 @@ from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store.interface import Found, Kind
 from xds.store.registry import patients
 from xds.store.registry.compression import pack
-from xds.store.registry.rows import rows, short, values_of
+from xds.store.registry.rows import rows, short
 from xds.store.registry.sql_reader import TABLES, SqlReader, batches
 from xds.store.tables import (
     document_entry,
@@ -75,7 +74,7 @@ class SqlRegistry(SqlReader):
         source_ids = [item.source_id for item in objects if isinstance(item, SubmissionSet)]
         for item in objects:
             mine = self._source_ids(item, source_ids) if isinstance(item, DocumentEntry) else ()
-            for table, row in chain(rows(item), values_of(document_entry_value, [("sourceId", set(mine))])):
+            for table, row in rows(item, mine):
                 common: dict[str, Any] = {"patient_key": patient_key, "entry_uuid": item.entry_uuid}
                 if table is locator:
                     common["domain"] = self.domain
