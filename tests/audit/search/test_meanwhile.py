@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.builders import ANNA, BERT, a_submission, an_entry
+from tests.conftest import database_url
 from tests.endpoints.console.test_desk import seal
 from tests.endpoints.test_mllp import fed_v3
 from tests.hl7.test_v3 import ii
 from tests.server.test_application import Site, of_bytes, site
 from xds.audit.search.meanwhile import read_since_merged
 
-__all__ = ["site"]
+__all__ = ["database_url", "site"]  # a server migrates its database itself: not the one that these tests share
 
 
 def queries(site: Site) -> int:
