@@ -40,6 +40,11 @@ final class Peer implements AutoCloseable {
         return new Identifiable(id, new AssigningAuthority(site.authority()));
     }
 
+    /** Whether the server knows its peers, and decides what each may. */
+    boolean isDecidedAbout() {
+        return site.secure();
+    }
+
     /** The answer; request and answer are held by IPF's validators. */
     <T> T ask(Transaction transaction, Object request, Class<T> answer) throws Exception {
         validate(transaction.request, request);

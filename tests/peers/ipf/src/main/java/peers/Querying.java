@@ -178,7 +178,12 @@ final class Querying {
         FindDocumentsForMultiplePatientsQuery anybody = new FindDocumentsForMultiplePatientsQuery();
         anybody.setStatus(APPROVED);
         anybody.setEventCodes(codes(Samples.EVENT));
-        references("FindDocumentsForMultiplePatients of anybody, as ObjectRef", ITI_51, anybody, 9);
+        if (peer.isDecidedAbout()) {
+            Steps.refused("ITI-51 FindDocumentsForMultiplePatients of anybody is refused: nobody lists all patients",
+                    () -> peer.ask(ITI_51, leafClass(anybody), QueryResponse.class), REGISTRY_ERROR);
+        } else {
+            references("FindDocumentsForMultiplePatients of anybody, as ObjectRef", ITI_51, anybody, 9);
+        }
         FindFoldersForMultiplePatientsQuery folders = new FindFoldersForMultiplePatientsQuery();
         folders.setPatientIds(List.of(published.anna, published.bert));
         folders.setStatus(APPROVED);
