@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.cli.command import xds
-from xds.wire.revocation import key_digest
+from xds.wire.certificates import spki_sha256
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_one_command_makes_a_node_that_python_s_own_tls_takes_for_both_sides(fol
     assert [str(one) for one in alternative.get_values_for_type(x509.IPAddress)] == ["10.1.0.5"]
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert set(usage) == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
-    assert done.json["spki_sha256"] == key_digest(certificate)
+    assert done.json["spki_sha256"] == spki_sha256(certificate.public_key())
     context = ssl.create_default_context(cafile=done.json["trusted"])
     context.load_cert_chain(done.json["certificate"], done.json["key"])
 

@@ -22,9 +22,10 @@ from tests.conftest import wait_for
 from xds.errors import Unusable
 from xds.wire import contexts, followed, mllp, revocation
 from xds.wire.authority import Authority, Issued
+from xds.wire.certificates import spki_sha256
 from xds.wire.contexts import server_context
 from xds.wire.mllp import Listener, send
-from xds.wire.revocation import Revoked, key_digest
+from xds.wire.revocation import Revoked
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +158,11 @@ def test_keys_and_numbers_are_denied_from_the_settings_and_from_a_file(
     authority: Authority, north: Issued, tmp_path: Path
 ) -> None:
     serial = f"{north.certificate.serial_number:X}@CN=pilot"
-    for entry in (key_digest(north.certificate), key_digest(north.certificate).upper(), serial):
+    for entry in (
+        spki_sha256(north.certificate.public_key()),
+        spki_sha256(north.certificate.public_key()).upper(),
+        serial,
+    ):
         assert Revoked(denied=[entry]).reason(der(north)) == "on this node's deny list"
     assert Revoked(denied=[f"{north.certificate.serial_number:x}@CN=other"]).reason(der(north)) == ""
     file = tmp_path / "denied"
@@ -173,7 +178,7 @@ def test_keys_and_numbers_are_denied_from_the_settings_and_from_a_file(
 
 
 def test_whose_authority_is_denied_is_denied(authority: Authority, north: Issued) -> None:
-    denied = [key_digest(authority.certificate)]
+    denied = [spki_sha256(authority.certificate.public_key())]
     assert Revoked(denied=denied, trusted=[str(authority.folder / "ca.crt")]).reason(der(north)) == (
         "its authority is revoked"
     )

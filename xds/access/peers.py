@@ -5,18 +5,15 @@ ITI TF-2: 3.19 (Authenticate Node) says that it is a node of the domain; the ent
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from xds.errors import Unusable
 from xds.rules.tolerances import TOLERANCES
 from xds.settings.access import ANY, PEER_ROLES, PeerEntry
 from xds.wire.certificates import Certificate, Name, NotACertificate, name_of
-
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+from xds.wire.networks import Network, networks_of, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,10 @@ class _Marks:
     issuer: Name
     subject: Name
     alternative_name: str
-    networks: tuple[_Network, ...]
+    networks: tuple[Network, ...]
 
     def met(self, certificate: Certificate | None, address: str) -> bool:
-        if self.networks and not _within(address, self.networks):
+        if self.networks and not within(address, self.networks):
             return False
         if self.keys:
             return certificate is not None and certificate.spki_sha256 in self.keys
@@ -144,10 +141,7 @@ def _marks(name: str, entry: PeerEntry) -> _Marks:
         subject = name_of(entry.subject) if entry.subject else ()
     except NotACertificate as problem:
         raise Unusable(f"{dotted}: {problem}") from None
-    try:
-        networks = tuple(map(ipaddress.ip_network, entry.addresses))
-    except ValueError:
-        raise Unusable(f"{dotted}.addresses: each is an IP address, or a network such as 10.1.0.0/16") from None
+    networks = networks_of(f"{dotted}.addresses", entry.addresses)
     return _Marks(Peer(name, entry), keys, issuer, subject, entry.alternative_name, networks)
 
 
@@ -167,11 +161,3 @@ def _apart(marks: Iterable[_Marks]) -> None:
             other = seen.setdefault(place, one.peer.name)
             if other != one.peer.name:
                 raise Unusable(f"peers.{other} and peers.{one.peer.name} are told by the same certificate")
-
-
-def _within(address: str, networks: tuple[_Network, ...]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from xds.access.peers import Peers
 from xds.errors import Unusable
@@ -14,9 +12,8 @@ from xds.rules.tolerances import TOLERANCES
 from xds.settings.access import Sender
 from xds.wire.certificates import Name, NotACertificate, name_of
 from xds.wire.http import HttpRequest
+from xds.wire.networks import Network, networks_of, within
 from xds.wire.xml import Element, name
-
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +32,13 @@ UNKNOWN = Known()
 class _Marks:
     known: Known
     subjects: tuple[Name, ...]
-    networks: tuple[_Network, ...]
+    networks: tuple[Network, ...]
     source_ids: frozenset[str]
 
     def met(self, request: HttpRequest, source_id: str) -> bool:
         if self.subjects and (request.certificate is None or request.certificate.subject not in self.subjects):
             return False
-        if self.networks and not _within(request.remote_address, self.networks):
+        if self.networks and not within(request.remote_address, self.networks):
             return False
         return not self.source_ids or source_id in self.source_ids
 
@@ -77,24 +74,13 @@ def _marks(name_: str, sender: Sender) -> _Marks:
             raise Unusable(f"{dotted}.tolerate: {tolerance} is none of {', '.join(TOLERANCES)}")
     if not (sender.certificates or sender.addresses or sender.source_ids):
         raise Unusable(f"{dotted}: certificates, addresses or source_ids say which messages are its")
-    try:
-        networks = tuple(map(ipaddress.ip_network, sender.addresses))
-    except ValueError:
-        raise Unusable(f"{dotted}.addresses: each is an IP address, or a network such as 10.1.0.0/16") from None
+    networks = networks_of(f"{dotted}.addresses", sender.addresses)
     try:
         subjects = tuple(map(name_of, sender.certificates))
     except NotACertificate as problem:
         raise Unusable(f"{dotted}.certificates: {problem}") from None
     known = Known(name_, sender.tolerate, sender.schema == "tolerant")
     return _Marks(known, subjects, networks, frozenset(sender.source_ids))
-
-
-def _within(address: str, networks: tuple[_Network, ...]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)
 
 
 def _source_id(body: Element) -> str:

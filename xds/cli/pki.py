@@ -88,12 +88,12 @@ def crl(folder: Path, days: int, json_: bool) -> None:
 
 def _of(certificate: x509.Certificate) -> dict[str, str]:
     """What is worth knowing of a certificate: deny lists and tables of peers name keys."""
-    from xds.wire.revocation import key_digest
+    from xds.wire.certificates import spki_sha256
 
     return {
         "subject": certificate.subject.rfc4514_string(),
         "serial": f"{certificate.serial_number:x}",
-        "spki_sha256": key_digest(certificate),
+        "spki_sha256": spki_sha256(certificate.public_key()),
         "until": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
     }
 

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, Full, Queue
 from typing import TypeAlias
 
@@ -24,11 +25,12 @@ from xds.audit.messages.events import AuditEvent
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen, Origin, Ours, SpeaksFor, received
 from xds.store.audit.records import UNREADABLE, Recorded, own_at, record
 from xds.wire import revocation
+from xds.wire.attended import Attended
 from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.http import der_of, subject_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.metrics import Metrics
-from xds.wire.openings import Openings, broken_off
+from xds.wire.openings import Openings
 from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
@@ -111,8 +113,8 @@ class AuditReceiver:
         self._speaks_for, self._strangers = speaks_for or FirstSeen(), Strangers(self._alerted)
         self._claims = Strangers(self._alerted, apart_seconds=CLAIMS_SECONDS)
         self._admits = admits or (lambda _der, _address: ("", True))
-        self._places, self._refusals = Places(CONNECTIONS, EACH), refusals or Refusals("syslog")
-        self._stopping, self._busy = threading.Event(), set[threading.Thread]()
+        self._refusals = refusals or Refusals("syslog")
+        self._attended, self._stopping = Attended(Places(CONNECTIONS, EACH), self._refusals), threading.Event()
         self._sockets: dict[str, socket.socket] = {}
         self._until = 0.0  # when whoever still sends is heard no more
         try:
@@ -160,30 +162,13 @@ class AuditReceiver:
         openings.serve(lambda: not self._stopping.is_set())
 
     def _opened(self, transport: str, connection: socket.socket, peer: str) -> None:
-        def give_way() -> None:
-            self._refusals.tell(peer, "gave way")
-            broken_off(connection)
-
         if not self._admitted(der_of(connection), peer):
             self._refusals.tell(peer, "not permitted")
             connection.close()
             return
         spki = key_of(der_of(connection), "")
-        place = self._places.take(spki or peer, give_way)
-        if place is None:
-            self._refusals.tell(peer, "places")
-            connection.close()
-            return
         origin = Origin(f"{transport} {peer} {subject_of(connection)}".strip(), peer, spki)
-        arguments = (transport, connection, origin, place)
-        thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
-        self._busy.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:  # no more of them
-            self._busy.discard(thread)
-            self._places.leave(place)
-            raise
+        self._attended.begin(connection, peer, spki or peer, partial(self._serve, transport, connection, origin))
 
     def _admitted(self, der: bytes, peer: str) -> bool:
         """Whether somebody may send; what there is to be said of it is on record."""
@@ -250,9 +235,6 @@ class AuditReceiver:
         finally:
             self._passed(frames, origin.where)
             self._held.give(frames.counted)
-            connection.close()
-            self._places.leave(place)
-            self._busy.discard(threading.current_thread())
 
     def _hold_to_revocations(self, stream: socket.socket, origin: Origin) -> None:
         """Read nobody on whose certificate has been revoked meanwhile; that is on record as a handshake's failure is.
@@ -284,7 +266,7 @@ class AuditReceiver:
                     return
                 continue
             silent, place.is_busy = 0.0, True
-            self._places.heard(place)
+            self._attended.heard(place)
             self._hold_to_revocations(stream, origin)
             if begun and time.monotonic() - begun > MESSAGE_SECONDS:
                 self._kept(self._received(frames.rest(), origin, "too slow"), transport)
@@ -349,7 +331,9 @@ class AuditReceiver:
             batch = self._batch()
             if batch:
                 self._insert(batch)
-            elif self._stopping.is_set() and not any(thread.is_alive() for thread in (*self._threads, *self._busy)):
+            elif self._stopping.is_set() and not any(
+                thread.is_alive() for thread in (*self._threads, *self._attended.threads)
+            ):
                 return  # nobody reads any more, and all that was read is written
 
     def _batch(self) -> list[Recorded]:

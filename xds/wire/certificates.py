@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -77,17 +78,21 @@ def _parsed(der: bytes) -> Certificate:
             found = x509.load_der_x509_certificate(der)
             subject, issuer = found.subject, found.issuer
             names = frozenset(_alternative_names(found))
-            key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             organisation = next(
                 (str(one.value) for one in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)), ""
             )
             return Certificate(
                 _set(subject), _set(issuer), subject.rfc4514_string(), issuer.rfc4514_string(),
-                f"{found.serial_number:X}", hashlib.sha256(key).hexdigest(), names, found.not_valid_after_utc,
+                f"{found.serial_number:X}", spki_sha256(found.public_key()), names, found.not_valid_after_utc,
                 organisation,
             )  # fmt: skip
     except Exception:  # cryptography raises many kinds, of bytes that anybody may send
         raise NotACertificate("no X.509 certificate") from None
+
+
+def spki_sha256(key: PublicKeyTypes) -> str:
+    """SHA-256 of a public key's SubjectPublicKeyInfo (RFC 5280: 4.1.2.7), in hex."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def _set(name: x509.Name) -> Name:

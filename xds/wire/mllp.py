@@ -14,13 +14,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from xds.wire import revocation
+from xds.wire.attended import Attended
 from xds.wire.contexts import server_context as server_context  # beside the listener that it is for
 from xds.wire.http import der_of
 from xds.wire.listener_places import Place, Places, Refusals
-from xds.wire.openings import Openings, broken_off
+from xds.wire.openings import Openings
 from xds.wire.peers import key_of
 from xds.wire.strangers import Strangers, Tell
 
@@ -125,9 +127,8 @@ class Listener:
     ) -> None:  # fmt: skip
         """``tell`` is told of peers that could not be authenticated, ``passed`` of bytes that were passed over."""
         self._answer, self._passed, self._refusals = answer, passed, refusals or Refusals("mllp")
-        self._places = Places(CONNECTIONS, EACH)
+        self._attended = Attended(Places(CONNECTIONS, EACH), self._refusals)
         self._stopping = threading.Event()
-        self._busy: set[threading.Thread] = set()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=128)
         self._strangers = Strangers(tell) if tell else None
@@ -144,30 +145,13 @@ class Listener:
         self._openings.serve(going_on)
         self._stopping.set()
         self._socket.close()
-        for thread in list(self._busy):
+        for thread in self._attended.threads:
             thread.join(STALLED_SECONDS)
 
     def _opened(self, connection: socket.socket, peer: str, _heard: bytes) -> None:
         certificate = der_of(connection)
-
-        def give_way() -> None:
-            self._refusals.tell(peer, "gave way")
-            broken_off(connection)
-
-        place = self._places.take(key_of(certificate, peer), give_way)
-        if place is None:
-            self._refusals.tell(peer, "places")
-            connection.close()
-            return
-        arguments = (connection, peer, certificate, place)
-        thread = threading.Thread(target=self._serve, args=arguments, daemon=True)
-        self._busy.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:  # no more of them
-            self._busy.discard(thread)
-            self._places.leave(place)
-            raise
+        serve = partial(self._serve, connection, peer, certificate)
+        self._attended.begin(connection, peer, key_of(certificate, peer), serve)
 
     def _serve(self, connection: socket.socket, peer: str, certificate: bytes, place: Place) -> None:
         try:
@@ -178,10 +162,6 @@ class Listener:
             log.info("mllp.connection_lost", extra={"peer": peer, "reason": problem.strerror or type(problem).__name__})
         except Exception:
             log.exception("mllp.failed", extra={"peer": peer})
-        finally:
-            connection.close()
-            self._places.leave(place)
-            self._busy.discard(threading.current_thread())
 
     def _hold(self, stream: socket.socket, peer: str) -> None:
         """Answer nobody whose certificate has been revoked since the handshake.
@@ -238,7 +218,7 @@ class Listener:
                 continue
             if not data:
                 return frames.next(silent=True)
-            self._places.heard(place)
+            self._attended.heard(place)
             frames.take(data)
             if frames.begun and not begun:
                 deadline = time.monotonic() + STALLED_SECONDS

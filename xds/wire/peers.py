@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from xds.wire.certificates import spki_sha256
 
 CERTIFICATE, KEY = "xds.peer_certificate_der", "xds.peer_key"
 """Where a WSGI environ has the certificate of the TLS peer (bytes, DER) and the key by which it is told apart."""
@@ -65,8 +66,7 @@ def key_of(certificate: bytes, host: str) -> str:
     """
     if certificate:
         try:
-            public = x509.load_der_x509_certificate(certificate).public_key()
-            return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+            return spki_sha256(x509.load_der_x509_certificate(certificate).public_key())
         except Exception:  # a key of a kind that the library does not know, and TLS does
             return hashlib.sha256(certificate).hexdigest()
     try:

@@ -13,16 +13,15 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
 from xds.wire import revocation
 from xds.wire.certificates import Certificate, NotACertificate
+from xds.wire.networks import Network, networks_of
 from xds.wire.peers import CERTIFICATE, KEY, key_of
-
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FORWARDED = "HTTP_X_FORWARDED_FOR"
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
@@ -68,7 +67,7 @@ _FORMS: Mapping[str, tuple[str, Callable[[str], bytes]]] = {
 class Proxies:
     """Who is believed to say for whom a request is, and how they say it."""
 
-    networks: tuple[_Network, ...] = ()
+    networks: tuple[Network, ...] = ()
     header: str = ""  # the environment's name of it; empty: none is read
     read: Callable[[str], bytes] = _bytes
 
@@ -80,10 +79,7 @@ class Proxies:
             Unusable: an address or a form that there is not, or a header that nobody may send.
         """
         server = settings.server
-        try:
-            networks = tuple(map(ipaddress.ip_network, server.proxies))
-        except ValueError:
-            raise Unusable("server.proxies: each is an IP address, or a network such as 10.1.0.0/16") from None
+        networks = networks_of("server.proxies", server.proxies)
         if not server.proxy_certificate:
             return cls(networks)
         form, _, named = server.proxy_certificate.partition(":")

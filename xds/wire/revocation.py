@@ -22,10 +22,10 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
+from xds.wire.certificates import spki_sha256
 from xds.wire.followed import Followed, NotTaken
 
 log = logging.getLogger("xds.wire.revocation")
@@ -74,12 +74,6 @@ class Denied:
 
 
 Crls = Mapping[x509.Name, Crl]
-
-
-def key_digest(certificate: x509.Certificate) -> str:
-    """SHA-256 of the SubjectPublicKeyInfo, in hex."""
-    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return hashlib.sha256(certificate.public_key().public_bytes(*form)).hexdigest()
 
 
 @dataclass(slots=True)
@@ -202,7 +196,9 @@ class Revoked:
             if crl and serial in crl.serials:
                 return "on its authority's CRL"
         for denied in (self._named, *(one.value for one in self._files if one.value)):
-            if (serial, issuer) in denied.serials or (denied.keys and key_digest(certificate) in denied.keys):
+            if (serial, issuer) in denied.serials or (
+                denied.keys and spki_sha256(certificate.public_key()) in denied.keys
+            ):
                 return "on this node's deny list"
         return ""
 

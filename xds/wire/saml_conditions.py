@@ -6,7 +6,6 @@ SAML 2.0 Core: 2.4.1 (confirmation of the subject), 2.5.1 (conditions); ITI TF-2
 from __future__ import annotations
 
 import base64
-import hashlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterator
@@ -16,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from xds.wire.assertion import BEARER, HOLDER_OF_KEY, SAML
+from xds.wire.certificates import spki_sha256
 from xds.wire.faults import Fault, SecurityFault, insecure
 from xds.wire.xml import Element, name
 
@@ -172,11 +171,11 @@ def _keys(data: Element) -> Iterator[str]:
                 key = x509.load_der_x509_certificate(base64.b64decode(certificate.text or "")).public_key()
             except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
                 continue
-            yield _sha256(key)
+            yield spki_sha256(key)
         for value in info.iter(name("ds:RSAKeyValue")):
             modulus, exponent = (_integer(value.findtext(name(f"ds:{part}"))) for part in ("Modulus", "Exponent"))
             try:
-                yield _sha256(rsa.RSAPublicNumbers(exponent, modulus).public_key())
+                yield spki_sha256(rsa.RSAPublicNumbers(exponent, modulus).public_key())
             except ValueError:
                 continue
 
@@ -186,11 +185,6 @@ def _integer(text: str | None) -> int:
         return int.from_bytes(base64.b64decode(text or "")[:2048])
     except ValueError:
         return 0
-
-
-def _sha256(key: object) -> str:
-    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
-    return hashlib.sha256(encoded).hexdigest()
 
 
 def _in_time(begin: datetime | None, end: datetime | None, now: datetime) -> None:
