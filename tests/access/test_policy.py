@@ -49,6 +49,15 @@ def test_a_stranger_may_do_nothing_and_who_runs_a_node_alone_everything(transact
     assert decide(POLICY, asks(ALONE, transaction)).effect is Effect.PERMIT
 
 
+def test_a_peer_may_do_nothing_in_a_domain_that_it_takes_no_part_in() -> None:
+    elsewhere = Peer("north", PeerEntry(roles=PEER_ROLES, domains=("other",)))
+    for transaction in TRANSACTIONS:
+        decision = decide(POLICY, asks(elsewhere, transaction))
+        assert (decision.effect, "no part in this affinity domain" in decision.rule) == (Effect.DENY, True)
+        assert decision.visible.nothing
+    assert decide(POLICY, asks(elsewhere, "ITI-18", domain="other")).effect is not Effect.DENY
+
+
 @pytest.mark.parametrize("transaction", READING)
 def test_consumers_read_normal_with_a_role_restricted_with_an_override_very_restricted(transaction: str) -> None:
     consumer = peer("document-consumer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,18 +11,12 @@ from uuid import uuid4
 import pydicom
 import pytest
 
-from tests.archives.trees import TEST_FILES
+from tests.archives.trees import TEST_FILES, archive
 from tests.imaging.images import SERIES, STUDY, a_kos, an_instance, put
 from xds.archives.folder import INCOMING, FolderArchive
 from xds.archives.intake import Intake, NotTaken, Reason
 
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[FolderArchive]:
-    (tmp_path / "images").mkdir()
-    archive = FolderArchive(tmp_path / "images", tmp_path / "index.sqlite", tmp_path / "spool")
-    yield archive
-    archive.close()
+__all__ = ["archive"]
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import data_store
 import pydicom
+import pytest
 
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from xds.archives.folder import FolderArchive
@@ -30,6 +31,15 @@ def an_archive(folder: Path, **options: Any) -> FolderArchive:
     archive = opened(folder, **options)
     archive.refresh()
     return archive
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[FolderArchive]:
+    """Over an empty folder."""
+    (tmp_path / "images").mkdir()
+    archive = FolderArchive(tmp_path / "images", tmp_path / "index.sqlite", tmp_path / "spool")
+    yield archive
+    archive.close()
 
 
 def opened(folder: Path, **options: Any) -> FolderArchive:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from tests.archives.trees import archive
 from tests.endpoints.dicomweb.test_store import as_bytes, body, posted
 from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance, put
 from tests.server.test_application import Site, serving
@@ -19,15 +20,9 @@ from xds.archives.intake import AnothersStudy, Intake, NotTaken, Reason
 from xds.archives.senders import Sender, may_take_back
 from xds.store.tables import audit_record
 
+__all__ = ["archive"]
+
 B, A = Sender("key of hospital B"), Sender("key of hospital A")
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[FolderArchive]:
-    (tmp_path / "images").mkdir()
-    archive = FolderArchive(tmp_path / "images", tmp_path / "index.sqlite", tmp_path / "spool")
-    yield archive
-    archive.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.conftest import wait_for
 from tests.endpoints.test_syslog import HERE, QUERY, framed, kept, listening, sent
 from tests.hostile.certificates import Authority
 from tests.hostile.test_dicom_listener import Counted, ended, hold
+from tests.wire import test_mllp
 from xds.endpoints import audit_received
 from xds.endpoints import syslog as endpoint
 from xds.endpoints.audit_received import ANOTHERS, FirstSeen
@@ -27,7 +28,7 @@ from xds.wire import mllp, openings
 from xds.wire import syslog as wire
 from xds.wire.datagrams import Dropped, datagrams
 from xds.wire.listener_places import Places, Refusals
-from xds.wire.mllp import Listener, send, server_context
+from xds.wire.mllp import send, server_context
 from xds.wire.peers import key_of
 
 __all__ = ["database_url", "engine", "shared_postgres"]
@@ -64,16 +65,9 @@ def node(tmp_path: Path) -> Node:
 
 @contextlib.contextmanager
 def feeding(counted: Counted, context: ssl.SSLContext | None = None, answer: Any = None) -> Iterator[int]:
-    stop = threading.Event()
     answered = answer or (lambda data, *_: b"AA " + data)
-    listener = Listener("127.0.0.1", 0, answered, context, refusals=Refusals("mllp", counted))
-    thread = threading.Thread(target=listener.serve, args=(lambda: not stop.is_set(),))
-    thread.start()
-    try:
-        yield listener.port
-    finally:
-        stop.set()
-        thread.join(10)
+    with test_mllp.listening(answered, context, refusals=Refusals("mllp", counted)) as port:
+        yield port
 
 
 def answered(port: int, context: ssl.SSLContext | None = None) -> bool:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.archives.trees import archive
 from tests.imaging.images import SERIES, STUDY, an_instance, saved
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.ready import ReadyFile
 from xds.imaging.part10 import EXPLICIT_LITTLE
 
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[FolderArchive]:
-    (tmp_path / "images").mkdir()
-    archive = FolderArchive(tmp_path / "images", tmp_path / "index.sqlite", tmp_path / "spool")
-    yield archive
-    archive.close()
+__all__ = ["archive"]
 
 
 def given(archive: FolderArchive, preamble: bytes, chunk_bytes: int = 100) -> tuple[bytes, bytes, str | None]:

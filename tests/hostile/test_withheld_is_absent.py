@@ -131,7 +131,7 @@ def test_what_a_patient_withholds_is_neither_found_nor_counted_nor_are_its_image
     site.provide(a_submission(entries=[replace(e, **of_bytes(b"x")) for e in entries]), [b"x", b"x"])
     source = site.application.settings.imaging_source.retrieve_location_uid
     actors = site.application.domains["default"].actors
-    actors.studies._patient_of = lambda _uid: str(ANNA)
+    actors.studies._patients_of = lambda uids: dict.fromkeys(uids, str(ANNA))
 
     def seen() -> tuple[int, bool, int]:
         with by(site, certificates["consumer"]):

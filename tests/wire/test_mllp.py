@@ -7,9 +7,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,11 +26,11 @@ from xds.wire.mllp import BEGIN, END, Frames, Listener, Malformed, send
 
 @contextmanager
 def listening(
-    answer: mllp.Answer = lambda data, *_: b"ACK " + data, context: ssl.SSLContext | None = None,
-    passed: Callable[[int], None] = lambda _: None,
-) -> Iterator[int]:  # fmt: skip
+    answer: mllp.Answer = lambda data, *_: b"ACK " + data, context: ssl.SSLContext | None = None, **more: Any
+) -> Iterator[int]:
+    """A listener that serves; ``more`` is what it is made with beside."""
     going_on = threading.Event()
-    listener = Listener("127.0.0.1", 0, answer, context, passed=passed)
+    listener = Listener("127.0.0.1", 0, answer, context, **more)
     thread = threading.Thread(target=listener.serve, args=(lambda: not going_on.is_set(),))
     thread.start()
     try:

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.conftest import wait_for
+from tests.wire import test_mllp
 from xds.errors import Unusable
 from xds.wire import contexts, followed, mllp, revocation
 from xds.wire.authority import Authority, Issued
 from xds.wire.certificates import spki_sha256
 from xds.wire.contexts import server_context
-from xds.wire.mllp import Listener, send
+from xds.wire.mllp import send
 from xds.wire.revocation import Revoked
 
 
@@ -205,16 +206,9 @@ def listening(
 ) -> Iterator[int]:
     trust = str(trusted or authority.folder / "ca.crt")
     context = server_context(str(node.certificate_file), str(node.key_file), trust)
-    ending = threading.Event()
     tell = lambda peer, reason: told.append((peer, reason))  # noqa: E731
-    listener = Listener("127.0.0.1", 0, lambda data, *_: data, context, tell)
-    thread = threading.Thread(target=listener.serve, args=(lambda: not ending.is_set(),))
-    thread.start()
-    try:
-        yield listener.port
-    finally:
-        ending.set()
-        thread.join(10)
+    with test_mllp.listening(lambda data, *_: data, context, tell=tell) as port:
+        yield port
 
 
 def presenting(authority: Authority, issued: Issued) -> ssl.SSLContext:

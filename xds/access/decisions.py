@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
 from xds.access.peers import Peer
 from xds.access.policy import ANYBODY, Policy, Rule
 from xds.audit.messages.people import Person
 from xds.errors import Unusable
-from xds.metadata.visible import ALL, Clause, Part, Those, Visible
+from xds.metadata.visible import ALL, NOTHING, Clause, Part, Those, Visible
 from xds.settings.access import ANY, PeerEntry
 
 
@@ -39,6 +40,16 @@ class Question:
     override: bool = False
     today: date = date.max
 
+    @classmethod
+    def by(cls, peer: Peer, transaction: str, domain: str, person: Person | None, **more: Any) -> Question:
+        """With what rules ask of a person and nothing else: each assertion is another, who brings it is the same."""
+        if person is not None:
+            person = Person(
+                person.id, person.name, roles=person.roles, organisations=person.organisations,
+                organisation_ids=person.organisation_ids, purposes=person.purposes,
+            )  # fmt: skip
+        return cls(peer, transaction, domain, person, **more)
+
     def of(self, transaction: str) -> Question:
         """The same question of another transaction."""
         return replace(self, transaction=transaction)
@@ -50,15 +61,14 @@ class Decision:
 
     effect: Effect
     rule: str
-    part: Part
-
-    @property
-    def visible(self) -> Visible:
-        return Visible.by(self.part)
+    part: Part = ()
+    visible: Visible = NOTHING  # the filter that the part is
 
 
 def decide(policy: Policy, question: Question) -> Decision:
     """What the policy says to a request, whoever it may be about."""
+    if not question.peer.takes_part_in(question.domain):
+        return Decision(Effect.DENY, "the peer takes no part in this affinity domain")
     clauses, permitting, denying = list[Clause](), "", ""
     for rule in policy.rules:
         if not fits(rule, question):
@@ -72,9 +82,9 @@ def decide(policy: Policy, question: Question) -> Decision:
             break
     visible = Visible.by(tuple(clauses))
     if visible.nothing or not permitting:
-        return Decision(Effect.DENY, denying or policy.rules[-1].name, ())
+        return Decision(Effect.DENY, denying or policy.rules[-1].name)
     effect = Effect.PERMIT if visible.everything else Effect.FILTER
-    return Decision(effect, permitting, tuple(clauses))
+    return Decision(effect, permitting, tuple(clauses), visible)
 
 
 def checked(policy: Policy) -> Policy:
@@ -168,7 +178,7 @@ def purposes_of(person: Person | None) -> set[str]:
 
 
 def names_of(person: Person | None) -> set[str]:
-    return set() if person is None else {person.id, person.name.rpartition("<")[2].removesuffix(">")} - {""}
+    return set() if person is None else {person.id, person.user} - {""}
 
 
 def organisations_of(person: Person | None) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -23,11 +24,8 @@ def set_directive(
     Raises:
         Unusable: there is none of the id, there are too many, or one that is in force says the opposite.
     """
-    families = consents.families(connection, [patient_key])
-    held = consents.of(connection, [key for family in families for key in family])
-    mine = next((one for one in held if one.id == id_), None)
-    if id_ and mine is None:
-        raise Unusable(f"there is no directive {id_[:64]} of this patient")
+    held = consents.held(connection, [patient_key])
+    mine = _mine(held, id_) if id_ else None
     others = [Directive.of(one.text) for one in held if one.id != id_]
     if sum(not other.withdrawn for other in others) >= MOST and not id_:
         raise Unusable(f"a patient has at most {MOST} directives")
@@ -42,13 +40,16 @@ def withdraw(connection: sa.Connection, patient_key: int, id_: str, who: str) ->
     Raises:
         Unusable: there is none of the id.
     """
-    families = consents.families(connection, [patient_key])
-    held = consents.of(connection, [key for family in families for key in family])
+    mine = _mine(consents.held(connection, [patient_key]), id_)
+    said = replace(Directive.of(mine.text), withdrawn=True)
+    return consents.keep(connection, mine.patient_key, said.text(), who, id_)
+
+
+def _mine(held: Iterable[Kept], id_: str) -> Kept:
     mine = next((one for one in held if one.id == id_), None)
     if mine is None:
         raise Unusable(f"there is no directive {id_[:64]} of this patient")
-    said = replace(Directive.of(mine.text), withdrawn=True)
-    return consents.keep(connection, mine.patient_key, said.text(), who, id_)
+    return mine
 
 
 # How each part of a directive is said.

@@ -49,8 +49,7 @@ def explained(gate: Gate, engine: sa.Engine, asked: Asked, by_default: bool) -> 
         keys = _keys(reader, asked)
         if keys:
             asking = Asking.by(asked.peer, asked.person, today)
-            families = consents.families(connection, keys)
-            kept = consents.of(connection, {key for family in families for key in family})
+            kept = consents.held(connection, keys)
             said = [Directive.of(one.text) for one in kept]
             lines += [_directive(one.id, directive, asking) for one, directive in zip(kept, said, strict=True)]
             broken = keys if asked.override else ()

@@ -145,9 +145,7 @@ class Gate:
         """
         self._look()
         today = self.today()
-        question = Question(peer, transaction, domain, person, every_patient, today=today)
-        if not peer.takes_part_in(domain):
-            return self._denied(question, "the peer takes no part in this affinity domain")
+        question = Question.by(peer, transaction, domain, person, every_patient=every_patient, today=today)
         breaks = self._breaks(person)
         broken = self._broken_by(person)
         if breaks and person is not None and person.patient:  # it says for whom
@@ -157,10 +155,9 @@ class Gate:
         if decided.effect is Effect.DENY:
             return self._denied(question, decided.rule)
         reading_ = decided if transaction not in WRITE else self._decided(question.of(READ), declared, broken)
-        see = NOTHING if reading_.effect is Effect.DENY else reading_.visible
         change = decided.visible if transaction in WRITE else NOTHING
         wants = self._consents(Asking.by(peer, person, today), domain, broken, declared=declared)
-        access = Access(see, change, wants, tells=self._settings.policy.tell_withheld)
+        access = Access(reading_.visible, change, wants, tells=self._settings.policy.tell_withheld)
         if self._watches and not peer.alone:
             return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True)
         return Granted(peer, decided.rule, access, override=breaks)
@@ -182,7 +179,8 @@ class Gate:
             return whole
         mine = Those(patients=broken)
         theirs = (*(_of(clause, broken) for clause in opened.part), Clause(permit=False, those=mine))
-        return Decision(Effect.FILTER, opened.rule, (*theirs, *whole.part))
+        part = (*theirs, *whole.part)
+        return Decision(Effect.FILTER, opened.rule, part, Visible.by(part))
 
     def _breaks(self, person: Person | None) -> bool:
         """Whether a message says itself that it breaks the glass, as the policy lets it: with a reason."""

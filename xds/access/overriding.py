@@ -18,6 +18,7 @@ from xds.metadata.identifiers import PatientId
 from xds.store import consents
 from xds.store.audit.records import now_microseconds, record
 from xds.store.consents import Broken
+from xds.store.engine import reading
 from xds.store.registry import patients
 
 SHORTEST, LONGEST = 10, 1000
@@ -78,7 +79,7 @@ class Glass:
             patient_id = PatientId.parse(cx)
         except ValueError:
             return None
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             keys = patients.chain(connection, domain, patient_id)
             found = consents.broken_by(connection, names_of(person), now_microseconds())
         return next((one for one in found if one.patient_key in keys), None)
@@ -94,7 +95,7 @@ class Glass:
         now = now_microseconds()
         purposes = sorted(purposes_of(person) & self._gate.policy.override.purposes)
         broken = Broken(
-            0, key, person.name.rpartition("<")[2].removesuffix(">") or person.id, person.known_as or person.id,
+            0, key, person.user or person.id, person.known_as or person.id,
             person.organisation or person.organisation_id, (purposes or [""])[0], reason.strip()[:LONGEST], now,
             now + int(self._hours * _HOUR),
         )  # fmt: skip

@@ -106,9 +106,9 @@ class Peers:
 
     def told(self, certificate: Certificate | None, address: str) -> Peer:
         """The same by the entries only, wherever the node listens: for what is tolerated, which is no right."""
-        found = [one.peer for one in self._marks if one.met(certificate, address)]
-        by_key = [one.peer for one in self._marks if one.keys and one.met(certificate, address)]
-        return (by_key or found)[0] if len(by_key or found) == 1 else STRANGER
+        met = [one for one in self._marks if one.met(certificate, address)]
+        found = [one for one in met if one.keys] or met
+        return found[0].peer if len(found) == 1 else STRANGER
 
     def named(self) -> Iterator[Peer]:
         """All of them."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from xds.access.claims import source_ids
 from xds.access.peers import Peers
 from xds.errors import Unusable
-from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
 from xds.rules.tolerances import TOLERANCES
 from xds.settings.access import Sender
 from xds.wire.certificates import Name, NotACertificate, name_of
 from xds.wire.http import HttpRequest
 from xds.wire.networks import Network, networks_of, within
-from xds.wire.xml import Element, name
+from xds.wire.xml import Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Senders:
 
     def of(self, request: HttpRequest, body: Element) -> Known:
         """The first sender whose marks a message bears; else the peer that sends it, where more is tolerated of it."""
-        source_id = _source_id(body) if self._senders else ""
+        source_id = next(source_ids(body), "") if self._senders else ""
         found = next((one.known for one in self._senders if one.met(request, source_id)), UNKNOWN)
         if found is not UNKNOWN or self._peers is None:
             return found
@@ -81,10 +81,3 @@ def _marks(name_: str, sender: Sender) -> _Marks:
         raise Unusable(f"{dotted}.certificates: {problem}") from None
     known = Known(name_, sender.tolerate, sender.schema == "tolerant")
     return _Marks(known, subjects, networks, frozenset(sender.source_ids))
-
-
-def _source_id(body: Element) -> str:
-    for item in body.iter(name("rim:ExternalIdentifier")):
-        if item.get("identificationScheme", "").lower() == SUBMISSION_SET_SOURCE_ID:
-            return item.get("value", "").removeprefix("urn:oid:")
-    return ""

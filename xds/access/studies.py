@@ -6,7 +6,7 @@ manifest of the study would be that is published now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from xds.metadata.identifiers import PatientId
@@ -17,6 +17,9 @@ from xds.store.work import Database
 
 STUDY_TYPES = ("urn:ihe:iti:xds:2016:studyInstanceUID", "urn:ihe:iti:xds:2013:studyInstanceUID")
 """CXi.5 of a Study Instance UID in referenceIdList (ITI TF-3: 4.2.3.1.7), and what the text of 2013 called it."""
+
+PatientsOf = Callable[[Collection[str]], Mapping[str, str]]
+"""Of each of the studies whose it is."""
 
 _MOST = 1000
 
@@ -29,23 +32,23 @@ def references(study_instance_uid: str) -> frozenset[str]:
 class Studies:
     """The studies of an Imaging Document Source.
 
-    ``patient_of`` says whose a study is in the affinity domain, as CX; ``usual`` is what decisions ask of a manifest.
+    ``patients_of`` says whose studies are in the affinity domain, as CX; ``usual`` is what decisions ask of a manifest.
     """
 
-    def __init__(self, database: Database, patient_of: Callable[[str], str], usual: Facts) -> None:
-        self._database, self._patient_of, self._usual = database, patient_of, usual
+    def __init__(self, database: Database, patients_of: PatientsOf, usual: Facts) -> None:
+        self._database, self._patients_of, self._usual = database, patients_of, usual
 
     def withheld(self, access: Access, study_instance_uids: Collection[str]) -> set[str]:
         """Those of the studies that somebody with this access may not see."""
-        uids = set(study_instance_uids)
         if access.everything:
             return set()
+        whose = self._patients_of(study_instance_uids)  # before: it may ask an archive, and the database itself
         with self._database.work(access).reading() as (registry, _):
-            return {uid for uid in uids if not self._shown(registry, access, uid)}
+            return {uid for uid, cx in whose.items() if not self._shown(registry, access, uid, cx)}
 
-    def _shown(self, registry: SqlReader, access: Access, uid: str) -> bool:
+    def _shown(self, registry: SqlReader, access: Access, uid: str, cx: str) -> bool:
         try:
-            keys = registry.chain(PatientId.parse(self._patient_of(uid)))
+            keys = registry.chain(PatientId.parse(cx))
         except ValueError:
             keys = ()
         of_study = Criteria(values=(("referenceIdList", tuple(references(uid))),))

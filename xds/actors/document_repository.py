@@ -232,10 +232,11 @@ class DocumentRepository:
         if registry.sees_everything:
             return list(found)
         there = {one.document_unique_id: one for one in found if isinstance(one, Kept)}
-        seen = {one.unique_id for one in registry.documents_by_unique_id(there)}
         if self._remote:  # what its metadata were as they came, and what its patient wants
-            wants = {id_: registry.wants_of(one.patient_id) for id_, one in there.items()}
-            seen = {id_ for id_, one in there.items() if wants[id_].shows(self._as_kept(one))}
+            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one in there.values()}}
+            seen = {id_ for id_, one in there.items() if wants[one.patient_id].shows(self._as_kept(one))}
+        else:
+            seen = {one.unique_id for one in registry.documents_by_unique_id(there)}
         return [
             one if isinstance(one, Finding) or one.document_unique_id in seen else _absent(request)
             for one, request in zip(found, requests, strict=True)

@@ -18,11 +18,11 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from xds.archives import reencode
 from xds.archives.unable import Unable, Unfit
+from xds.imaging.tags import PIXEL_DATA
 
 TARGETS = (uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLosslessSV1, uid.JPEGLossless, uid.RLELossless)
 """Transfer syntaxes that are made, the preferred first."""
 
-_PIXEL_DATA = 0x7FE00010
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
 _COLOURS = frozenset(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"))
 _OF_FEWER_BITS = frozenset((uid.JPEG2000Lossless, uid.RLELossless))
@@ -39,7 +39,7 @@ def compress(data: memoryview, begin: int, header: Any, target: str, out: Binary
         Malformed: these bytes are no dataset.
     """
     elements = list(reencode.walk(data, begin, len(data), reencode.EXPLICIT))
-    pixels = next((one for one in elements if one.tag == _PIXEL_DATA), None)
+    pixels = next((one for one in elements if one.tag == PIXEL_DATA), None)
     if pixels is None:
         raise Unable("there are no pixel data to compress")
     image = _Image(header, target)
@@ -49,7 +49,7 @@ def compress(data: memoryview, begin: int, header: Any, target: str, out: Binary
     for element in elements:
         if element.tag in replaced:
             out.write(replaced[element.tag])
-        elif element.tag == _PIXEL_DATA:
+        elif element.tag == PIXEL_DATA:
             out.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + _item(b""))
             out.write(_item(first))
             for frame in frames:

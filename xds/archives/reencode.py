@@ -16,6 +16,7 @@ import numpy
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from xds.imaging.elements import DEPTH_LIMIT, Malformed
+from xds.imaging.tags import PIXEL_DATA
 from xds.imaging.vr import LONG
 
 Buffer = memoryview
@@ -26,7 +27,7 @@ _WORD_BYTES = {
     **dict.fromkeys(("UL", "SL", "FL", "OF", "OL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
-_BITS_ALLOCATED, _PIXEL_REPRESENTATION, _PIXEL_DATA = 0x00280100, 0x00280103, 0x7FE00010
+_BITS_ALLOCATED, _PIXEL_REPRESENTATION = 0x00280100, 0x00280103
 _SWAP_BYTES = 8 * 1024 * 1024
 
 
@@ -198,7 +199,7 @@ def _write(
         vr = "UN"  # too long for its VR, as implicit VR allows (PS3.5: 6.2.2)
     out.write(_head(tag, vr, len(value), target))
     word = _WORD_BYTES.get(vr, 1) if source.big else 1
-    if tag == _PIXEL_DATA and vr == "OW" and word == 2 and context.bits_allocated in (32, 64):
+    if tag == PIXEL_DATA and vr == "OW" and word == 2 and context.bits_allocated in (32, 64):
         # OW is of 16 bit words (PS3.5: 8.1.1), but those who wrote such pixels in big endian reversed the
         # whole pixel, and readers expect that.
         word = context.bits_allocated // 8

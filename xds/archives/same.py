@@ -37,7 +37,8 @@ def is_same(one: Path, other: Path, spool: Spool, helpers: Helpers) -> bool:
     """
     try:
         with _plain(one, spool, helpers) as left, _plain(other, spool, helpers) as right:
-            return _said(left) == _said(right) and _same_pixels(left, right)
+            said = _said(left)
+            return said == _said(right) and (not said[1] or _same_pixels(left, right))
     except (Unable, NotDicom, attributes.Unreadable):
         return False
 
@@ -62,8 +63,6 @@ def _said(path: Path) -> tuple[tuple[Attribute, ...], int]:
 
 
 def _same_pixels(left: Path, right: Path) -> bool:
-    if not attributes.read(left).pixels:
-        return True
     try:
         frames = zip_longest(_frames(left), _frames(right))
         return all(a is not None and b is not None and numpy.array_equal(a, b) for a, b in frames)

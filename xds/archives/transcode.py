@@ -26,6 +26,7 @@ from xds.archives import compress, reencode
 from xds.archives.unable import Unable
 from xds.imaging import bounded, part10
 from xds.imaging.elements import Malformed
+from xds.imaging.tags import PIXEL_DATA
 
 TARGETS = (part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE, part10.DEFLATED)
 """Uncompressed transfer syntaxes that are made, the preferred first; of the others see ``compress``."""
@@ -57,7 +58,6 @@ _UNPACKED = frozenset((part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE))
 _DEFLATED_BYTES = 4 * 1024 * 1024
 _LOSSY = frozenset((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless))
 _HEADER_GROWTH_BYTES = 64 * 1024 * 1024
-_PIXEL_DATA = 0x7FE00010
 _PHOTOMETRIC_INTERPRETATION, _PLANAR_CONFIGURATION = 0x00280004, 0x00280006
 _NUMBER_OF_FRAMES, _LOSSY_IMAGE_COMPRESSION = 0x00280008, 0x00282110
 # Describe compressed frames only.  PS3.3: C.7.6.3.1.8.
@@ -166,7 +166,7 @@ def _deflated(source: Source, target: str, out: BinaryIO) -> None:
 
 def _decompress(source: Source, data: memoryview, target: reencode.Encoding, out: BinaryIO) -> None:
     elements = list(reencode.walk(data, source.dataset_begin, len(data), reencode.EXPLICIT))
-    pixels = next((one for one in elements if one.tag == _PIXEL_DATA), None)
+    pixels = next((one for one in elements if one.tag == PIXEL_DATA), None)
     if pixels is None:
         # Nothing is compressed: the dataset is in explicit VR little endian already (PS3.5: A.4).
         reencode.convert(data, source.dataset_begin, len(data), reencode.EXPLICIT, target, out)
@@ -180,7 +180,7 @@ def _decompress(source: Source, data: memoryview, target: reencode.Encoding, out
             _plain(replaced.pop(tag), target, out)
         if element.tag in replaced:
             _plain(replaced.pop(element.tag), target, out)
-        elif element.tag == _PIXEL_DATA:
+        elif element.tag == PIXEL_DATA:
             image.write(target, out)
         elif element.tag not in _OFFSET_TABLES:
             reencode.convert(data, element.start, element.stop, reencode.EXPLICIT, target, out, signed=image.is_signed)

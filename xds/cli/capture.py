@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
+from xds.cli.common import alerted, as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
 
@@ -155,10 +155,4 @@ def _opened(found: Sequence[Captured], loaded: Loaded, key: Path) -> dict[str, b
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, kind: str, id_: int, what: str) -> None:
-    from xds.audit.messages.events import AuditEvent, source_of
-    from xds.audit.messages.parties import Party
-    from xds.store.audit.records import record
-
-    who = Party(getpass.getuser(), "localhost", ours=True, requestor=True)
-    event = AuditEvent.security_alert(source_of(loaded.settings), kind, who, f"urn:xds:capture:{id_}", what)
-    record(connection, event.records())
+    alerted(connection, loaded, getpass.getuser(), kind, f"urn:xds:capture:{id_}", what)

@@ -104,15 +104,15 @@ def database(loaded: Loaded) -> Iterator[sa.Engine]:
 
 
 def alerted(
-    connection: sa.Connection, loaded: Loaded, command: str, kind: str, subject: str, text: str, patient_id: str = ""
+    connection: sa.Connection, loaded: Loaded, who: str, kind: str, subject: str, text: str, patient_id: str = ""
 ) -> None:
-    """Record, in the commit that does it, what a command changes of who may do what: a Security Alert of a kind."""
+    """Record, in the commit that does it, what a command does: a Security Alert of a kind."""
     from xds.audit.messages.events import AuditEvent, source_of
     from xds.audit.messages.parties import Party
     from xds.store.audit.records import record
 
-    who = Party(command, "localhost", ours=True, requestor=True)
-    event = AuditEvent.security_alert(source_of(loaded.settings), kind, who, subject, text)
+    party = Party(who, "localhost", ours=True, requestor=True)
+    event = AuditEvent.security_alert(source_of(loaded.settings), kind, party, subject, text)
     event.about_patient(patient_id)
     record(connection, event.records())
 

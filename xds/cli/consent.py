@@ -121,8 +121,7 @@ def list_(cx: str, history: bool, config: Path | None, data: str | None, domain:
     one, loaded = patient_id(cx), settings(config, data)
     affinity_domain(loaded, domain)
     with database(loaded) as engine, reading(engine) as connection:
-        families = consents.families(connection, [_key(connection, domain, one)])
-        kept = consents.of(connection, [key for family in families for key in family], every_version=history)
+        kept = consents.held(connection, [_key(connection, domain, one)], every_version=history)
     rows = [
         {"id": k.id, "version": k.version, "in_force": k.latest and not Directive.of(k.text).withdrawn,
          "set": time_of(k.changed), "by": k.changed_by, "says": in_words(Directive.of(k.text))}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json, time_of
+from xds.cli.common import TIME, alerted, as_json, database, deployment, existing, micros, print_json, time_of
 from xds.cli.patient import patient_id
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
@@ -93,14 +93,8 @@ def list_(everything: bool, config: Path | None, data: str | None, json_: bool) 
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, id_: int, what: str, whom: str) -> None:
-    from xds.audit.messages.events import AuditEvent, source_of
-    from xds.audit.messages.parties import Party
-    from xds.store.audit.records import record
-
-    who = Party(f"xds audit, {getpass.getuser()}", "localhost", ours=True, requestor=True)
-    event = AuditEvent.security_alert(source_of(loaded.settings), _CHANGED, who, f"urn:xds:audit:hold:{id_}", what)
-    event.about_patient(whom)
-    record(connection, event.records())
+    command = f"xds audit, {getpass.getuser()}"
+    alerted(connection, loaded, command, _CHANGED, f"urn:xds:audit:hold:{id_}", what, whom)
 
 
 @click.command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import as_json, database, deployment, print_json, settings, time_of
+from xds.cli.common import alerted, as_json, database, deployment, print_json, settings, time_of
 from xds.errors import Unusable
 from xds.settings.sections import ROLES, Loaded
 
@@ -195,10 +195,4 @@ def remove(name: str, last: bool, config: Path | None, data: str | None) -> None
 
 
 def _recorded(connection: sa.Connection, loaded: Loaded, name: str, what: str) -> None:
-    from xds.audit.messages.events import AuditEvent, source_of
-    from xds.audit.messages.parties import Party
-    from xds.store.audit.records import record
-
-    who = Party("xds user", "localhost", ours=True, requestor=True)
-    event = AuditEvent.security_alert(source_of(loaded.settings), _CHANGED, who, f"xds:account:{name}", what)
-    record(connection, event.records())
+    alerted(connection, loaded, "xds user", _CHANGED, f"xds:account:{name}", what)

@@ -18,6 +18,7 @@ from xds.access import claims
 from xds.access.consent_documents import ConsentDocuments
 from xds.access.gate import Gate, NotPermitted
 from xds.access.overriding import Glass
+from xds.access.peers import STRANGER, Peer
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.messages.events import AuditEvent
@@ -58,6 +59,7 @@ class _Incoming:
     request: HttpRequest
     attachments: Mapping[str, Spooled]
     spool: Spool
+    peer: Peer = STRANGER
     reply: Reply | None = None
     call: Call | None = None
     stream_id: str = ""
@@ -131,6 +133,8 @@ class Exchange:
         def operation(message: Message, incoming: _Incoming) -> str:
             started, outcome = time.monotonic(), "fault"
             try:
+                request = incoming.request
+                incoming.peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
                 with asked_by(self._user(transaction, message, incoming)):
                     incoming.reply = self._performed(transaction, message, incoming)
                 outcome = "refused" if incoming.reply.failed else "done"
@@ -150,9 +154,7 @@ class Exchange:
         if self._users is None or asking():  # who has signed in at this process needs no assertion
             return asking()
         try:
-            request = incoming.request
-            peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
-            return self._users.person(message.header, request, issuers=peer.issuers)
+            return self._users.person(message.header, incoming.request, issuers=incoming.peer.issuers)
         except Fault as fault:
             event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
             event.refused("user not authenticated")
@@ -166,7 +168,7 @@ class Exchange:
         work = self._database.work()
         call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
         try:
-            self._permitted(call, incoming.request)
+            self._permitted(call, incoming.peer)
             bounds.check(call, self._bounds)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
@@ -206,14 +208,13 @@ class Exchange:
         self._keep(call, reply, incoming)
         return reply
 
-    def _permitted(self, call: Call, request: HttpRequest) -> None:
+    def _permitted(self, call: Call, peer: Peer) -> None:
         """Ask whether it may be done, and hold the unit of work to the answer.
 
         Raises:
             NotPermitted: it may not.
         """
         transaction, number = call.transaction, call.transaction.number
-        peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
         every = claims.asks_for_every_patient(number, call.body)
         granted = self._gate.ask(peer, number, self._database.domain, asking(), every_patient=every)
         call.granted, call.work.access = granted, granted.access

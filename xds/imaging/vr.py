@@ -22,5 +22,4 @@ WORD_BYTES = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 ONE_TEXT = frozenset(("LT", "ST", "UR", "UT"))
 """Texts in which a backslash separates nothing."""
 
-REPERTOIRE = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT"))
 """Texts in the character sets of (0008,0005).  PS3.5: 6.1.2.3."""

@@ -23,6 +23,7 @@ from xds.store import consents
 from xds.store.consents import Broken
 from xds.store.engine import reading
 from xds.wire.client import client_context
+from xds.wire.contexts import pool
 
 log = logging.getLogger("xds.initiating.override_alerts")
 
@@ -38,7 +39,7 @@ class Alerts:
         if settings.alert_url.startswith("https:"):
             context = client_context(tls.certificate, tls.key, tls.trusted)
         timeout = urllib3.Timeout(connect=SECONDS, read=SECONDS)
-        self._pool: Any = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=1, ssl_context=context)
+        self._pool: Any = pool(context, timeout=timeout, maxsize=1)
 
     def run(self, going_on: Callable[[float], bool]) -> None:
         """Tell what comes while ``going_on``, which waits for as many seconds as it is given."""

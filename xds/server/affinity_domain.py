@@ -123,7 +123,9 @@ class AffinityDomain:
         source = ImagingDocumentSource(location, archive(settings), streams=streams, share=share)
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
-        studies = Studies(self.database, lambda uid: patients.of([uid])[uid].id, self._usual_facts())
+        studies = Studies(
+            self.database, lambda uids: {uid: one.id for uid, one in patients.of(uids).items()}, self._usual_facts()
+        )  # fmt: skip
         device, consents = Oid(self.own.home_community_id), None if remote else self.consents
         return Actors(registry, repository, source, patients, studies, register_, device, consents)
 

@@ -88,6 +88,12 @@ def of(connection: sa.Connection, patient_keys: Collection[int], *, every_versio
     ]
 
 
+def held(connection: sa.Connection, patient_keys: Collection[int], *, every_version: bool = False) -> Sequence[Kept]:
+    """The directives of patients under whatever keys each is kept, likewise."""
+    keys = {key for family in families(connection, patient_keys) for key in family}
+    return of(connection, keys, every_version=every_version)
+
+
 def with_any(connection: sa.Connection, domain: str, most: int) -> list[int]:
     """The patients of a domain that have directives; at most so many, and one more where there are more."""
     keys = sa.select(directive.c.patient_key).join(patient, patient.c.patient_key == directive.c.patient_key)

@@ -70,8 +70,8 @@ class Assertion:
         return f"{self.alias}<{self.name_id}@{self.issuer}>"
 
 
-def read(assertion: Element, method: str = "", until: datetime | None = None) -> Assertion:
-    """What an assertion says.
+def read(assertion: Element) -> Assertion:
+    """What an assertion says, before it is held to anything.
 
     Raises:
         Fault: it lacks what it needs, or has too many attributes.
@@ -96,7 +96,7 @@ def read(assertion: Element, method: str = "", until: datetime | None = None) ->
         issuer, name_id, (who.get("SPProvidedID") or "")[:LENGTH], first(SUBJECT_ID), texts(ORGANISATION),
         texts(ORGANISATION_ID), tuple(values.get(ROLE, ())), tuple(values.get(PURPOSE_OF_USE, ())),
         first(HOME_COMMUNITY), first(PATIENT), texts(CONSENT), texts(POLICY), assertion.get("ID", "")[:LENGTH],
-        method, until, first(REASON),
+        reason=first(REASON),
     )  # fmt: skip
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from xds.settings.sections import Settings
+from xds.wire.certificates import from_pem
 from xds.wire.http import HttpReply, TextReply
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
@@ -77,11 +76,7 @@ def _is_of_this_machine(address: str) -> bool:
 def _certified(file: str) -> list[str]:
     """The host names and addresses that a certificate is for."""
     try:
-        certificate = x509.load_pem_x509_certificates(Path(file).read_bytes())[0] if file else None
-        if certificate is None:
-            return []
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
+        names = from_pem(Path(file).read_text("latin-1")).alternative_names if file else ()
+    except (OSError, ValueError):
         return []
-    addresses = map(str, names.get_values_for_type(x509.IPAddress))
-    return [*names.get_values_for_type(x509.DNSName), *addresses]
+    return [name for kind, _, name in (one.partition(":") for one in names) if kind in ("dns", "ip")]

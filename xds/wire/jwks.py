@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import threading
@@ -16,6 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, KeySet, RSAKey
 
 from xds.errors import Unusable
+from xds.settings.addresses import is_loopback
 
 log = logging.getLogger("xds.wire.jwks")
 
@@ -138,11 +138,7 @@ def _fetched(url: str) -> bytes:
 
 def _check(url: str) -> None:
     host = urlsplit(url).hostname or ""
-    try:
-        is_ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_ours = False
-    if not host or (url.startswith("http:") and not is_ours):
+    if not host or (url.startswith("http:") and not is_loopback(host)):
         raise Unusable("tokens.keys: a URL is of https")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class Trust:
         held = holding(signed, self._demands, bringing, now or datetime.now(UTC))
         if held.once and (self._once is None or not self._once(used_key(said.issuer, said.id), held.until + SKEW)):
             raise insecure(SecurityFault.FAILED_AUTHENTICATION, "the assertion is used already (OneTimeUse)")
-        return read(signed, held.method, held.until)
+        return replace(said, method=held.method, until=held.until)
 
     def _signer(self, assertion: Element) -> x509.Certificate:
         """The trusted certificate that the signature names; the only one where it names none."""

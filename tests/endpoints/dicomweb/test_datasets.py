@@ -100,7 +100,7 @@ def test_small_bytes_are_within_and_large_ones_at_their_address(tmp_path: Path) 
     assert found[f"{TAG:08X}"] == {"vr": "OB", "InlineBinary": base64.b64encode(small).decode()}
     found = metadata(tmp_path, private("OB", large))
     assert found[f"{TAG:08X}"] == {"vr": "OB", "BulkDataURI": f"{BASE}/bulkdata/{TAG:08X}"}
-    assert datasets.bulk_data(tmp_path / "one.dcm", f"{TAG:08X}") == large
+    assert datasets.bulk_data(datasets.content(tmp_path / "one.dcm"), f"{TAG:08X}") == large
 
 
 def test_bytes_within_a_sequence_stay_there(tmp_path: Path) -> None:

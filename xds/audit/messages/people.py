@@ -50,6 +50,11 @@ class Person:
         )  # fmt: skip
 
     @property
+    def user(self) -> str:
+        """Who they are at their issuer: what stands between the signs of ``alias<user@issuer>`` (ITI TF-2: 3.20)."""
+        return self.name.rpartition("<")[2].removesuffix(">")
+
+    @property
     def organisation(self) -> str:
         return next(iter(self.organisations), "")
 

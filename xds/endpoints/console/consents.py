@@ -57,8 +57,7 @@ def pages(engine: sa.Engine, node: AuditSource, sealer: Sealer, today: Callable[
             if key is None:
                 known["wrong"] = "There is no such patient in this affinity domain."
                 return render_template("consents.html", **known), 404
-            families = consents.families(connection, [key])
-            kept = consents.of(connection, [one for family in families for one in family], every_version=True)
+            kept = consents.held(connection, [key], every_version=True)
             done(connection, given, "looked at what the patient wants")
         rows = [_row(one, today()) for one in reversed(kept)]
         return render_template("consents.html", **{**known, "rows": rows}), status

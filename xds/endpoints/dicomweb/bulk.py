@@ -6,7 +6,7 @@ Values go through one temporary file, so that a study's are never in memory at o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO
@@ -28,10 +28,9 @@ class Collected:
         self._file: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self.parts: list[Part] = []
 
-    def add(self, data: bytes, location: str) -> None:
+    def add(self, pieces: Iterable[bytes], location: str) -> None:
         begin = self._file.seek(0, 2)
-        self._file.write(data)
-        size = len(data)
+        size = sum(map(self._file.write, pieces))
         self.parts.append(Part(CONTENT, location, size, lambda: self._pieces(begin, size)))
 
     def instance(self, uncompressed: AbstractContextManager[Path], address: str, *, pixels_only: bool) -> None:
@@ -44,13 +43,13 @@ class Collected:
         with uncompressed as path:
             found = datasets.content(path)
             for one in () if pixels_only else datasets.bulk(found):
-                self.add(one.data, f"{address}/bulkdata/{one.tag:08X}")
+                self.add((one.data,), f"{address}/bulkdata/{one.tag:08X}")
             if found.pixels:
                 try:
                     (whole,) = pixels.native_frames(path, [])
                 except pixels.NotRendered as problem:
                     raise NotEncodable(str(problem)) from None
-                self.add(b"".join(whole.chunks()), f"{address}/bulkdata/{found.pixels:08X}")
+                self.add(whole.chunks(), f"{address}/bulkdata/{found.pixels:08X}")
 
     def _pieces(self, begin: int, size: int) -> Iterator[bytes]:
         for at in range(begin, begin + size, _PIECE):

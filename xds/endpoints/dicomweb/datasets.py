@@ -64,14 +64,10 @@ def pixels_vr(found: Content) -> str:
     return "OB" if kind == "OW" and isinstance(bits, int) and bits <= 8 else kind
 
 
-def bulk_data(path: Path, tag: str) -> bytes | None:
-    """A binary value of the dataset, by its tag's eight hex digits; None when there is no such.
-
-    Raises:
-        Gone: the file cannot be read as a dataset any more.
-    """
-    found = (one for one in content(path).attributes if one.is_binary and f"{one.tag:08X}" == tag.upper())
-    return next((one.data for one in found if one.data), None)
+def bulk_data(found: Content, tag: str) -> bytes | None:
+    """A binary value of a dataset, by its tag's eight hex digits; None when there is no such."""
+    values = (one.data for one in found.attributes if one.is_binary and f"{one.tag:08X}" == tag.upper())
+    return next(filter(None, values), None)
 
 
 def bulk(found: Content) -> list[Attribute]:

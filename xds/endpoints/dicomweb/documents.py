@@ -11,10 +11,9 @@ from xds.endpoints.dicomweb import datasets
 from xds.imaging.attributes import Content, Value
 
 PDF = "application/pdf"
-DOCUMENT = "00420011"
-
 _ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 _DOCUMENT, _MIME_TYPE, _LENGTH = 0x00420011, 0x00420012, 0x00420015
+DOCUMENT = f"{_DOCUMENT:08X}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,11 @@ def read(path: Path) -> Document | None:
     Raises:
         Gone: the file cannot be read as a dataset any more.
     """
-    found = datasets.content(path)
+    return of(datasets.content(path))
+
+
+def of(found: Content) -> Document | None:
+    """The document of what was read."""
     data = next((one.data for one in found.attributes if one.tag == _DOCUMENT), b"")
     if not data:
         return None

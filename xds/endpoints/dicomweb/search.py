@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, TypeAlias
 
 from xds.endpoints.dicomweb.datasets import value
@@ -74,6 +75,13 @@ _SWITCHES = frozenset({"fuzzymatching", "emptyvaluematching", "multiplevaluematc
 
 # The standard's own words (PS3.18: 8.3.4.2).
 NOT_FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+
+
+Withheld = Callable[[Collection[str]], Collection[str]]
+"""Which of some studies, by their UIDs, who asks may not see."""
+
+DECIDED = 100
+"""Studies about which that is asked at once."""
 
 
 class BadSearch(ValueError):
@@ -178,12 +186,12 @@ def _switch(keys: dict[str, str], name: str) -> bool:
 
 
 def matches(
-    search: Search, studies: Iterable[Study], base: str, shown: Callable[[str], bool] = lambda _uid: True
+    search: Search, studies: Iterable[Study], base: str, withheld: Withheld = lambda _uids: ()
 ) -> tuple[list[Dataset], bool]:
-    """The datasets of the part that is wanted, and whether more remain; only of studies that are ``shown``."""
+    """The datasets of the part that is wanted, and whether more remain; of studies that are not ``withheld``."""
     found: list[Dataset] = []
     skipped = 0
-    for dataset in _all(search, studies, base, shown):
+    for dataset in _all(search, studies, base, withheld):
         if skipped < search.offset:
             skipped += 1
         elif len(found) == search.limit:
@@ -193,18 +201,20 @@ def matches(
     return found, False
 
 
-def _all(
-    search: Search, studies: Iterable[Study], base: str, shown: Callable[[str], bool]
-) -> Iterator[Dataset]:  # fmt: skip
-    for study in studies:
-        of_study = _study(study, f"{base}/studies/{study.study_instance_uid}")
-        if not _meets(of_study, STUDY, search) or not shown(study.study_instance_uid):
-            continue
+def _all(search: Search, studies: Iterable[Study], base: str, withheld: Withheld) -> Iterator[Dataset]:
+    found = ((study, _study(study, f"{base}/studies/{study.study_instance_uid}")) for study in studies)
+    for study, of_study in _seen((one for one in found if _meets(one[1], STUDY, search)), withheld):
         if search.level == "studies":
             yield _written(of_study, STUDY)
             continue
         for series in study.series:
             yield from _of_series(search, of_study, series)
+
+
+def _seen(found: Iterator[tuple[Study, Dataset]], withheld: Withheld) -> Iterator[tuple[Study, Dataset]]:
+    while some := list(islice(found, DECIDED)):
+        hidden = withheld([study.study_instance_uid for study, _ in some])
+        yield from (one for one in some if one[0].study_instance_uid not in hidden)
 
 
 def _of_series(search: Search, of_study: Dataset, series: Series) -> Iterator[Dataset]:

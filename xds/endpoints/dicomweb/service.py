@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -259,15 +260,15 @@ class DicomWeb:
         tag = asked.uids["tag"].upper()
         if tag in datasets.PIXELS:
             return self._pixels(asked, held, [])
+        with self._source.as_file(held) as path:
+            found = datasets.content(path)
         if tag == documents.DOCUMENT and PDF in asked.request.accept:
-            with self._source.as_file(held) as path:
-                document = documents.read(path)
+            document = documents.of(found)
             is_pdf = document is not None and document.media_type == PDF
             wanted = chosen(asked.request.accept, (OCTETS, PDF) if is_pdf else (OCTETS,))
             if document is not None and wanted.of == PDF:
                 return replies.whole(multipart.of_bytes(PDF, document.data, asked.request.url), wanted)
-        with self._source.as_file(held) as path:
-            data = datasets.bulk_data(path, tag)
+        data = datasets.bulk_data(found, tag)
         if data is None:
             raise Refusal(404, "there are no such bulk data")
         return self._octets(asked, [(len(data), lambda: iter((data,)))])
@@ -387,8 +388,8 @@ class DicomWeb:
         except (search.BadSearch, ValueError) as problem:
             raise Refusal(400, str(problem)) from None
         asked.event.about_search(asked.request.url + "?" + asked.request.query)
-        shown = lambda uid: not self._deciding.withheld(asked.access, [uid])  # noqa: E731
-        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, shown)
+        withheld = partial(self._deciding.withheld, asked.access)
+        found, more = search.matches(wanted, self._source.studies(wanted.wanted), asked.base, withheld)
         reply = replies.json(200, found)
         more_remain = ("more results remain; ask with offset",) if more else ()
         reply.headers.extend(("Warning", warning(asked.base, text)) for text in (*wanted.warnings, *more_remain))

@@ -14,7 +14,7 @@ from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument
 from xds.store.registry import patients
 from xds.store.registry.compression import unpack
 from xds.store.registry.rows import LOGICAL, UNIQUE
-from xds.store.registry.visibility import BOUND, Keys, bound, conditions, of, own_sets, package_conditions
+from xds.store.registry.visibility import BOUND, Keys, bound, conditions, having, of, own_sets, package_conditions
 from xds.store.tables import (
     association,
     document_entry,
@@ -329,12 +329,7 @@ def _values_of(table: sa.Table) -> sa.Table:
 
 
 def _has(table: sa.Table, patient_keys: Any, attribute: str, condition: Any) -> Any:
-    # By what has the value, not whether each object has it: SQLite would look at all values again for every object.
-    values = _values_of(table)
-    held = sa.select(values.c.entry_uuid).where(
-        of(values.c.patient_key, patient_keys), values.c.attribute == attribute, condition
-    )
-    return table.c.entry_uuid.in_(held)
+    return having(table, _values_of(table), patient_keys, attribute, condition)
 
 
 def _has_value(table: sa.Table, patient_keys: Any, attribute: str, wanted: Sequence[str]) -> Any:

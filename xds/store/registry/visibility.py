@@ -100,9 +100,16 @@ def _only(keys: Keys, only: tuple[str, frozenset[str]]) -> Sequence[sa.ColumnEle
 
 
 def _has(keys: Keys, attribute: str, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    # By what has the value, not whether each entry has it: SQLite would look at all values again for every entry.
-    named = _value.attribute == _known(attribute, MULTIPLE)
-    return _entry.entry_uuid.in_(sa.select(_value.entry_uuid).where(of(_value.patient_key, keys), named, condition))
+    return having(document_entry, document_entry_value, keys, _known(attribute, MULTIPLE), condition)
+
+
+def having(
+    table: sa.Table, values: sa.Table, keys: Keys, attribute: str, condition: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
+    """What a row meets whose object has, in the table of values, one of an attribute that meets a condition."""
+    # By what has the value, not whether each object has it: SQLite would look at all values again for every object.
+    of_it = (of(values.c.patient_key, keys), values.c.attribute == attribute, condition)
+    return table.c.entry_uuid.in_(sa.select(values.c.entry_uuid).where(*of_it))
 
 
 def _held(keys: Keys, unique_ids: Collection[str]) -> sa.ColumnElement[bool]:
