@@ -113,7 +113,7 @@ def _still(stream: ssl.SSLSocket, data: bytes) -> bool:
         return False
 
 
-def _stored(association: Association, instance: Dataset) -> bool:
+def _stored(association: Any, instance: Any) -> bool:
     """Whether an instance is taken; not where it is refused, or the association has ended."""
     return association.is_established and getattr(association.send_c_store(instance), "Status", 0x0110) == 0x0000
 

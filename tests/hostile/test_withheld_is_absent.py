@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.error import HTTPError
@@ -24,7 +25,7 @@ from xds.ebxml import lcm, query, xdsb
 from xds.ebxml.rim import Slot
 from xds.metadata.datatypes import ReferenceId
 from xds.metadata.document_entry import DocumentEntry
-from xds.metadata.identifiers import new_entry_uuid
+from xds.metadata.identifiers import PatientId, new_entry_uuid
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.queries import catalogue
 from xds.store.registry import patients
@@ -167,3 +168,30 @@ def test_an_answer_tells_that_something_is_withheld_only_where_the_domain_wants_
             assert b"withheld" not in etree.tostring(site.find().body)
         with by(site, certificates["consumer"]):
             assert (b"something is withheld" in etree.tostring(site.find().body)) is tells
+
+
+def test_a_patient_of_whom_nothing_may_be_told_is_refused_like_one_who_is_unknown(
+    database_url: str, tmp_path: Path, certificates: dict[str, bytes]
+) -> None:
+    """Where unknown patients are refused; where they are not, an answer without anything is all that there is."""
+    text = f'[registry]\nunknown_patient = "refused"\n{settings()}'
+    with serving(database_url, tmp_path, text) as site:
+        with by(site, certificates["owner"]):
+            Held(site)
+
+        def found(patient: PatientId, who: str) -> bytes:
+            with by(site, certificates[who]):
+                answer = etree.tostring(site.find(patient).body)
+            return alike(answer).replace(escape(str(patient)).encode(), b"WHOM")
+
+        nobody = replace(ANNA, id="nobody-1")
+        unknown = found(nobody, "consumer")
+        assert b"XDSUnknownPatientId" in unknown
+        assert b"ExtrinsicObject" in found(ANNA, "consumer")
+        with site.application.engine.begin() as connection:
+            key = patients.key_of(connection, "default", ANNA)
+            assert key is not None
+            set_directive(connection, key, Directive(permit=False, organisations=frozenset({"Consumer"})), "x")
+        site.application.gate._any_directive = True  # or within seconds
+        assert found(ANNA, "consumer") == unknown
+        assert b"ExtrinsicObject" in found(ANNA, "owner")

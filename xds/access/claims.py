@@ -5,11 +5,13 @@ ITI TF-3: 4.2.3.2 and 4.2.3.3 (sourceId, repositoryUniqueId, homeCommunityId); I
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from xds.access.gate import Granted
 from xds.errors import ErrorCode, Finding
+from xds.imaging import kos
 from xds.metadata.vocabulary import SUBMISSION_SET_SOURCE_ID
+from xds.wire.spool import Spooled
 from xds.wire.xml import Element, name
 
 SUBMITTING = frozenset(("ITI-41", "ITI-42", "ITI-61", "RAD-68"))
@@ -17,8 +19,10 @@ CHANGING = frozenset(("ITI-57", "ITI-92"))
 _REGISTERING = frozenset(("ITI-42", "ITI-61"))
 
 
-def findings(granted: Granted, transaction: str, body: Element) -> Iterator[Finding]:
-    """What a peer says and may not; a Document Administrator speaks for everybody."""
+def findings(
+    granted: Granted, transaction: str, body: Element, contents: Collection[Spooled] = ()
+) -> Iterator[Finding]:
+    """What a peer says and may not, in its message and its manifests; a Document Administrator speaks for everybody."""
     if transaction not in SUBMITTING | CHANGING or "document-administrator" in granted.peer.roles:
         return
     peer, code = granted.peer, ErrorCode.REPOSITORY_METADATA if transaction == "ITI-41" else ErrorCode.REGISTRY_METADATA
@@ -33,6 +37,9 @@ def findings(granted: Granted, transaction: str, body: Element) -> Iterator[Find
     if peer.entry.home_communities:
         for value in _unlisted(granted, "home_communities", _homes(body)):
             yield Finding(code, f"homeCommunityId {value} is none of the peer's ({_PEERS})")
+    if peer.entry.retrieve_locations:
+        for value in _unlisted(granted, "retrieve_locations", _locations(contents)):
+            yield Finding(code, f"Retrieve Location UID (0040,E011) {value} is none of the peer's ({_PEERS})")
 
 
 _PEERS = "ITI TF-2: 3.19, as this domain's [peers] has it"
@@ -53,6 +60,23 @@ def _slots(body: Element, slot: str) -> Iterator[str]:
     for item in body.iter(name("rim:Slot")):
         if item.get("name") == slot:
             yield from (value.text or "" for value in item.iter(name("rim:Value")))
+
+
+def _locations(contents: Iterable[Spooled]) -> Iterator[str]:
+    """Where the manifests among documents say that their images are (DICOM PS3.3: C.17.2.1)."""
+    for spooled in contents:
+        with spooled.path.open("rb") as file:
+            if file.read(132)[128:] != b"DICM":
+                continue
+            if spooled.size_bytes > kos.MOST_BYTES:
+                yield "of a manifest too long to be read"
+                continue
+            file.seek(0)
+            try:
+                manifest = kos.read(file.read())
+            except kos.NotAManifest:
+                continue
+        yield from (series.retrieve_location_uid for series in manifest.series if series.retrieve_location_uid)
 
 
 def _homes(body: Element) -> Iterator[str]:

@@ -218,9 +218,23 @@ def filter_of(
     broken: Collection[int] = (),
 ) -> Visible:  # fmt: skip
     """What the directives of several patients leave, each by all keys of theirs; ``broken``: whose glass is."""
-    parts = (
-        part
-        for keys, directives in by_patient.items()
-        for part in withheld(directives, asking, keys, by_default=by_default, broken=any(key in broken for key in keys))
+    texts = {keys: [one.text() for one in said] for keys, said in by_patient.items()}
+    return left_by(texts, asking, by_default=by_default, broken=broken)
+
+
+def left_by(
+    by_patient: Mapping[tuple[int, ...], Sequence[str]], asking: Asking, *, by_default: bool,
+    broken: Collection[int] = (),
+) -> Visible:  # fmt: skip
+    """The same of directives as they are kept; what a patient leaves to somebody is worked out once."""
+    left = (
+        _left(keys, tuple(texts), asking, by_default, any(key in broken for key in keys))
+        for keys, texts in by_patient.items()
     )
-    return Visible.by(*parts)
+    return Visible.by(*(part for visible in left for part in visible.parts))
+
+
+@lru_cache(4_000)
+def _left(patients: tuple[int, ...], texts: tuple[str, ...], asking: Asking, by_default: bool, broken: bool) -> Visible:
+    directives = [Directive.of(text) for text in texts]
+    return Visible.by(*withheld(directives, asking, patients, by_default=by_default, broken=broken))

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.access import policy as policies
-from xds.access.consent import Asking, Directive, filter_of
+from xds.access.consent import Asking, left_by
 from xds.access.decisions import Decision, Effect, Question, checked, decide, names_of, purposes_of, roles_of
 from xds.access.peers import Peer, Peers
 from xds.access.policy import ANYBODY, Policy
@@ -161,6 +161,14 @@ class Gate:
         if self._watches and not peer.alone:
             return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True)
         return Granted(peer, decided.rule, access, override=breaks)
+
+    def answers(self, connection: sa.Connection, person: Person | None, domain: str, keys: Sequence[int]) -> bool:
+        """Whether a person at this node's pages can be told anything of a patient who is kept under these keys."""
+        try:
+            access = self.ask(self._own(), READ, domain, person).access
+        except NotPermitted:
+            return False
+        return access.tells or not access.of(connection, keys).about(keys).nothing
 
     def _denied(self, question: Question, rule: str) -> Granted:
         if self._watches:
@@ -340,7 +348,6 @@ class _PatientsWants:
             keys = asked
         if not keys and asked is not None and self._by_default:
             return NOTHING  # of a patient who is not known here nothing is allowed
-        found = consents.wanted(connection, keys)
-        by_patient = {family: [Directive.of(text) for text in texts] for family, texts in found}
+        by_patient = dict(consents.wanted(connection, keys))
         broken = {key for family in by_patient for key in family} if self._declared else self._broken
-        return filter_of(by_patient, self._asking, by_default=self._by_default, broken=broken)
+        return left_by(by_patient, self._asking, by_default=self._by_default, broken=broken)

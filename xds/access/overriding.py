@@ -48,13 +48,15 @@ class Glass:
             CannotMatch: the patient is unknown.
         """
         why = self._why_not(person, reason)
+        may = not why
         with self._engine.begin() as connection:
             key = patients.key_of(connection, domain, patient_id)
             why = why or ("there is no such patient" if key is None else "")
             self._recorded(connection, person, str(patient_id), reason, here, why)
             if key is not None and not why:
                 return self._kept(connection, person, key, reason)
-        raise CannotMatch(why) if key is None else Unusable(why)
+        # Who may not is not told whether there is such a patient.
+        raise CannotMatch(why) if may else Unusable(why)
 
     def declared(self, connection: sa.Connection, person: Person, domain: str, cx: str, here: Party) -> None:
         """Keep that a message has said itself that it breaks the glass, once for some hours."""

@@ -237,7 +237,7 @@ class Exchange:
             Refused: it names a source, repository or community that is not the peer's.
         """
         assert call.granted is not None  # noqa: S101  asked before
-        found = list(claims.findings(call.granted, call.transaction.number, call.body))
+        found = list(claims.findings(call.granted, call.transaction.number, call.body, [*call.contents.values()]))
         if found and not self._gate.marks(call.granted):
             raise Refused(found)
         for finding in found:

@@ -32,6 +32,10 @@ class NotAManifest(ValueError):
     """
 
 
+MOST_BYTES = 64 * 1024 * 1024
+"""Of a manifest that is read."""
+
+
 def write(manifest: Manifest) -> bytes:
     """The manifest as a Part 10 file in Explicit VR Little Endian.
 

@@ -32,7 +32,6 @@ from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.spool import NotKept, Spool
 
-MANIFEST_BYTES = 64 * 1024 * 1024
 """Of one that is read: some 200,000 instances."""
 
 REMEMBERED = 100_000
@@ -117,7 +116,7 @@ class Consuming:
             spooled = got.documents.get(unique_id)
             if spooled is None:
                 raise Unavailable(f"does not give the document{_words(got.findings)}", repository)
-            if spooled.size_bytes > MANIFEST_BYTES:
+            if spooled.size_bytes > kos.MOST_BYTES:
                 raise Unavailable("the document is too long for a manifest")
             try:
                 return kos.read(spooled.path.read_bytes())

@@ -7,8 +7,8 @@ and what fits none is not permitted.  ``store/registry/visibility.py`` says the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 # What conditions may ask about.  Of a document's own attributes and of values that it may have several of.
@@ -118,6 +118,11 @@ class Visible:
     def __and__(self, other: Visible) -> Visible:
         return Visible.by(*self.parts, *other.parts)
 
+    def about(self, patient_keys: Collection[int]) -> Visible:
+        """The same filter of documents of one patient, who is kept under these keys: it asks of patients no more."""
+        keys = frozenset(patient_keys)
+        return Visible.by(*(_about(part, keys) for part in self.parts))
+
     def shows(self, document: Facts) -> bool:
         """Whether a document passes."""
         return all(_permits(part, document) for part in self.parts)
@@ -125,6 +130,14 @@ class Visible:
 
 def _permits(part: Part, document: Facts) -> bool:
     return next((clause.permit for clause in part if document in clause.those), False)
+
+
+def _about(part: Part, keys: frozenset[int]) -> Part:
+    return tuple(
+        replace(clause, those=replace(clause.those, patients=frozenset()))
+        for clause in part
+        if not clause.those.patients or keys & clause.those.patients
+    )
 
 
 def _shortened(part: Part) -> Part:
@@ -165,6 +178,10 @@ class Access:
     def everything(self) -> bool:
         """Whether nothing is withheld from reading."""
         return self.see.everything and self.consents is None
+
+    def of(self, connection: Any, patient_keys: Sequence[int] | None) -> Visible:
+        """What may be seen of the patients who are kept under these keys; None: of all of the domain."""
+        return self.see if self.consents is None else self.see & self.consents.of(connection, patient_keys)
 
 
 FULL = Access()

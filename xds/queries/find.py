@@ -171,12 +171,15 @@ def get_all(parameters: Parameters, registry: RegistryReader, most: int) -> Sequ
 def refuse_unknown_patients(parameters: Parameters, registry: RegistryReader) -> None:
     """Where the domain wants it so, a query for a patient that is not known is refused (ITI TF-2: 3.18.4.1.3).
 
+    One of whom who asks can be told nothing is not known to them.
+
     Raises:
         Refused: naming the first such patient; also where a patient id is malformed.
     """
     for parameter in _PATIENT_IDS:
         for value in parameters.get(parameter, ((),))[0]:
-            if not _patients(parameter, {parameter: ((value,),)}, registry, []):
+            keys = _patients(parameter, {parameter: ((value,),)}, registry, [])
+            if not keys or not registry.answers_about(keys):
                 # Table 4.2.4.1-2 wants the patient id in codeContext.
                 raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, value)])
 

@@ -14,7 +14,7 @@ from xds.access.bearers import Bearers
 from xds.access.gate import Gate, NotPermitted
 from xds.access.migrating import only_authority
 from xds.access.vouching import own_key, visitor
-from xds.audit.messages.people import asked_by
+from xds.audit.messages.people import asked_by, asking
 from xds.endpoints import console
 from xds.endpoints.console import auditing, consents, glass, guides, openid, reporting, reviewing, sealing, signing_in
 from xds.endpoints.console.desk import AuditDesk, Desk
@@ -32,6 +32,7 @@ from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
+from xds.store.registry import patients
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
@@ -100,7 +101,7 @@ class Application:
         ]
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
-            authorities, knows = _known(loaded, self.engine)
+            authorities, knows = _known(loaded, self.engine, gate)
             blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
         if settings.oidc.issuer:
             provider = openid.Provider(settings.oidc)
@@ -184,7 +185,7 @@ def _may_read(gate: Gate, readers: Sequence[str], trusted: str, caller: HttpRequ
     return ""
 
 
-def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:
+def _known(loaded: Loaded, engine: sa.Engine, gate: Gate) -> tuple[Sequence[str], Knows]:
     """What this node knows of the patients of the registry that its pages ask: all, where that is its own."""
     settings, authorities = loaded.settings, loaded.settings.domain.assigning_authorities
     if settings.console.registry_url:
@@ -194,6 +195,10 @@ def _known(loaded: Loaded, engine: sa.Engine) -> tuple[Sequence[str], Knows]:
 
     def knows(patient_id: PatientId) -> tuple[Standing, str]:
         with reading(engine) as connection:
+            keys = patients.chain(connection, DEFAULT_DOMAIN, patient_id)
+            # Of whom nothing may be told is answered like one whom nobody knows.
+            if keys and not gate.answers(connection, asking(), DEFAULT_DOMAIN, keys):
+                return Standing.UNKNOWN, ""
             return standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
 
     return authorities, knows

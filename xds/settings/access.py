@@ -45,7 +45,7 @@ class PeerEntry:
     authorities: tuple[str, ...] = ()  # assigning authorities of the patient ids that it feeds
     repository_ids: tuple[str, ...] = ()  # repositoryUniqueId of what it registers
     home_communities: tuple[str, ...] = ()  # homeCommunityId of what it says
-    retrieve_locations: tuple[str, ...] = ()  # Retrieve Location UIDs of its images
+    retrieve_locations: tuple[str, ...] = ()  # Retrieve Location UIDs in its manifests; empty: any
     audit_source_ids: tuple[str, ...] = ()  # AuditSourceID of the records that it sends
     ae_titles: tuple[str, ...] = ()  # AE titles that it calls itself
     facilities: tuple[str, ...] = ()  # MSH-4|MSH-3 that it calls itself: "FACILITY|APPLICATION"

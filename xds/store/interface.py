@@ -157,6 +157,10 @@ class RegistryReader(Protocol):
         """Who goes on for those of the keys that are merged away."""
         ...
 
+    def answers_about(self, patient_keys: Sequence[int]) -> bool:
+        """Whether who asks can be told anything of a patient who is kept under these keys."""
+        ...
+
     def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:
         """What the patients of these keys are called, in order."""
         ...

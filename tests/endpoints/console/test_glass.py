@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from html import unescape
+import re
+from dataclasses import replace
+from html import escape, unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -106,6 +108,39 @@ def test_a_directive_that_holds_in_an_emergency_too_is_not_opened(site: Site) ->
     withhold(pia, overridable="0")
     assert glass(vera, REASON)[0] == 200
     wait_for(lambda: studies(vera) == 0)  # a first directive is seen within seconds
+
+
+def test_a_patient_who_withholds_everything_is_answered_like_one_whom_nobody_knows(site: Site) -> None:
+    vera, pia = signed_in(site, "vera"), signed_in(site, "pia")
+
+    def page(patient: str) -> str:
+        status, text, _ = vera.got(f"/console/patients?patient={quote(patient)}")
+        assert status == 200
+        return sealed(text).replace(escape(patient), "WHOM")
+
+    nobody = str(replace(ANNA, id="nobody-1"))
+    assert page(str(ANNA)) != page(nobody)
+    withhold(pia)
+    wait_for(lambda: page(str(ANNA)) == page(nobody))  # a first directive is seen within seconds
+    assert "nobody of this id whom you may ask about" in page(nobody)
+
+
+def test_who_may_not_break_the_glass_learns_from_it_of_nobody_either(site: Site) -> None:
+    vera = signed_in(site, "vera")
+
+    def tried(patient: str) -> tuple[int, str]:
+        opened = vera.got(f"/console/patients/glass?patient={quote(patient)}")[1]
+        form = hidden(opened) | {"patient": patient, "reason": REASON, "purpose": "TREAT"}
+        status, page = vera.got("/console/patients/glass", form)[:2]
+        return status, sealed(page).replace(escape(patient), "WHOM")
+
+    assert tried(str(ANNA)) == tried(str(replace(ANNA, id="nobody-1")))
+    assert tried(str(ANNA))[0] == 400
+
+
+def sealed(page: str) -> str:
+    """A page without what is another in each: sealed addresses and tokens."""
+    return re.sub(r"[A-Za-z0-9_-]{40,}", "SEALED", page)
 
 
 def test_a_directive_is_withdrawn_and_one_that_contradicts_another_is_refused(site: Site) -> None:

@@ -142,13 +142,14 @@ class SqlReader:
     def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
         return self._between_seen(self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids))
 
+    def answers_about(self, patient_keys: Sequence[int]) -> bool:
+        return self._sees.tells or not self._sees.of(self.connection, patient_keys).about(patient_keys).nothing
+
     def _seen(self, table: sa.Table, keys: Keys) -> list[sa.ColumnElement[bool]]:
         """What a row meets that is there for who asks."""
         if self.sees_everything or table is association:
             return []
-        see, consents = self._sees.see, self._sees.consents
-        if consents is not None:
-            see &= consents.of(self.connection, keys if isinstance(keys, Sequence) else None)
+        see = self._sees.of(self.connection, keys if isinstance(keys, Sequence) else None)
         if table is not document_entry:
             return package_conditions(table, see, keys)
         if isinstance(keys, Sequence):
@@ -185,14 +186,13 @@ class SqlReader:
 
     def wants_of(self, patient_id: str) -> Visible:
         """What who asks may see of a patient's, named by a CX, as far as this database knows the patient."""
-        see, consents = self._sees.see, self._sees.consents
-        if consents is None:
-            return see
+        if self._sees.consents is None:
+            return self._sees.see
         try:
             keys = self.chain(PatientId.parse(patient_id))
         except ValueError:
             keys = ()
-        return see & consents.of(self.connection, keys)
+        return self._sees.of(self.connection, keys)
 
     def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
         """Those of these registered objects that who asks may neither see nor change: to them, they are not there."""

@@ -46,7 +46,7 @@ def said(standing: Standing, authorities: Sequence[str] = (), survivor: str = ""
     return {
         Standing.KNOWN: f"The patient is known, and has no {what}.",
         Standing.MERGED: f"This id was merged into {survivor}: ask for that one.",
-        Standing.UNKNOWN: "Unknown patient: the registry has nobody of this id.",
+        Standing.UNKNOWN: "Unknown patient: the registry has nobody of this id whom you may ask about.",
         Standing.FOREIGN: f"Unknown authority: ids of this affinity domain are of {', '.join(authorities)}.",
         Standing.UNSURE: "No documents, or an unknown patient: the registry does not say which.",
     }[standing]
