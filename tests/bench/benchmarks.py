@@ -31,6 +31,7 @@ ROWS = {
     "iti-42": Row("registering", "run", "ITI-42 over HTTP against the raw driver"),
     "iti-18": Row("querying", "run", "ITI-18 of 100 LeafClass against the SQL alone"),
     "decisions": Row("deciding", "run", "ITI-18 with 200 rules and 20 directives against none of them"),
+    "withheld": Row("withholding", "run", "what is withheld against what is not there: time tells nothing"),
     "growth": Row("querying", "growth", "every stored query in a small registry and in a large one"),
     "big-patient": Row("querying", "big_patient", "queries about a patient with very many documents"),
     "iti-41": Row("uploading", "run", "ITI-41 of 1 GiB against read, hash, write and sync"),

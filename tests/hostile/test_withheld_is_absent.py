@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+import sqlalchemy as sa
 from lxml import etree
 
 from tests.actors.test_metadata_update import an_update, becomes, replaces, version_of
@@ -122,6 +124,36 @@ def test_a_document_that_is_withheld_is_answered_as_one_that_is_not_there(
         assert alike(answer) == alike(not_there[name]), name
     with by(site, certificates["owner"]):
         assert held.entry.unique_id.encode() in etree.tostring(site.find().body)  # and it is there still
+
+
+@pytest.mark.parametrize("who", ["consumer", "source"])
+def test_what_is_withheld_is_looked_for_by_the_statements_that_look_for_what_is_not_there(
+    site: Site, certificates: dict[str, bytes], who: str
+) -> None:
+    """Time tells nothing; ``tests.bench withheld`` measures that."""
+    held, counts = Held(site, V), dict[str, list[int]]()
+    with by(site, certificates[who]), counted(site.application.engine) as number:
+        for entry in (held.entry, absent()):
+            before = number()
+            for name, _ in reading(site, entry):
+                counts.setdefault(name, []).append(number() - before)
+                before = number()
+    assert all(there == not_there for there, not_there in counts.values()), counts
+
+
+@contextmanager
+def counted(engine: sa.Engine) -> Iterator[Callable[[], int]]:
+    """How many statements an engine has executed."""
+    executed: list[str] = []
+
+    def seen(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", seen)
+    try:
+        yield lambda: len(executed)
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", seen)
 
 
 def test_what_a_patient_withholds_is_neither_found_nor_counted_nor_are_its_images(

@@ -34,6 +34,7 @@ from xds.store.audit.records import now_microseconds
 from xds.store.deployment import noted
 from xds.store.engine import reading
 from xds.store.registry import patients
+from xds.store.registry.sql_reader import NOBODY
 from xds.wire.certificates import Certificate
 
 log = logging.getLogger("xds.access.gate")
@@ -345,9 +346,9 @@ class _PatientsWants:
             if len(keys) > MOST_WITH_DIRECTIVES or self._by_default:
                 raise NotPermitted("patients have to be named")
         else:
-            keys = asked
-        if not keys and asked is not None and self._by_default:
-            return NOTHING  # of a patient who is not known here nothing is allowed
+            keys = asked or NOBODY  # of whom the same is asked, so that time does not tell who is known
         by_patient = dict(consents.wanted(connection, keys))
+        if not by_patient and asked is not None and self._by_default:
+            return NOTHING  # of a patient who is not known here nothing is allowed
         broken = {key for family in by_patient for key in family} if self._declared else self._broken
         return left_by(by_patient, self._asking, by_default=self._by_default, broken=broken)

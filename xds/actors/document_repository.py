@@ -228,15 +228,17 @@ class DocumentRepository:
     def _seen(
         self, found: Sequence[Kept | Finding], requests: Sequence[DocumentRequest], registry: SqlReader
     ) -> list[Kept | Finding]:
-        """The same, with what who asks may not see as absent as what is not there."""
+        """The same, with what who asks may not see as absent as what is not there; in the same time."""
         if registry.sees_everything:
             return list(found)
         there = {one.document_unique_id: one for one in found if isinstance(one, Kept)}
         if self._remote:  # what its metadata were as they came, and what its patient wants
-            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one in there.values()}}
+            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one in there.values()} or {""}}
             seen = {id_ for id_, one in there.items() if wants[one.patient_id].shows(self._as_kept(one))}
         else:
-            seen = {one.unique_id for one in registry.documents_by_unique_id(there)}
+            seen = {
+                one.unique_id for one in registry.documents_by_unique_id([one.document_unique_id for one in requests])
+            }
         return [
             one if isinstance(one, Finding) or one.document_unique_id in seen else _absent(request)
             for one, request in zip(found, requests, strict=True)

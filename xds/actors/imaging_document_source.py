@@ -33,8 +33,13 @@ AT_ONCE = 8
 
 
 def _but(find: Find, withheld: Collection[str]) -> Find:
-    """What finds instances, but none of some studies."""
-    return lambda study, series, instance: None if study in withheld else find(study, series, instance)
+    """What finds instances, but none of some studies; these it looks for all the same, so that time does not tell."""
+
+    def found(study: str, series: str, instance: str) -> Held | None:
+        held = find(study, series, instance)
+        return None if study in withheld else held
+
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +111,13 @@ class ImagingDocumentSource:
         if request.document.repository_unique_id != self.retrieve_location_uid:
             rule = f"{request.document.repository_unique_id[:64]} is not this source, {self.retrieve_location_uid}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, uid)
-        if uid in self._broken:
-            return Finding(ErrorCode.REPOSITORY_ERROR, "the instance is damaged", uid)
         try:
             held = find(request.study_instance_uid, request.series_instance_uid, uid)
             if self._archive is None or held is None:
                 rule = "no such instance in that series of that study"
                 return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, uid)
+            if uid in self._broken:
+                return Finding(ErrorCode.REPOSITORY_ERROR, "the instance is damaged", uid)
             return self._opened(self._archive, request, held, syntaxes)
         except NotAnswering as problem:
             return Finding(ErrorCode.REPOSITORY_ERROR, f"{problem}; try again", uid)

@@ -179,7 +179,8 @@ def refuse_unknown_patients(parameters: Parameters, registry: RegistryReader) ->
     for parameter in _PATIENT_IDS:
         for value in parameters.get(parameter, ((),))[0]:
             keys = _patients(parameter, {parameter: ((value,),)}, registry, [])
-            if not keys or not registry.answers_about(keys):
+            told = registry.answers_about(keys or [])
+            if not keys or not told:
                 # Table 4.2.4.1-2 wants the patient id in codeContext.
                 raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, value)])
 
@@ -189,7 +190,7 @@ def _found(
 ) -> Sequence[Found]:
     """What meets the criteria, of these patients; of all where that is None."""
     try:
-        return [] if keys == [] else registry.find(kind, keys, criteria, most)
+        return registry.find(kind, keys, criteria, most)
     except TooMany:
         raise Refused([_too_many(most)]) from None
 

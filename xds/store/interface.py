@@ -158,7 +158,7 @@ class RegistryReader(Protocol):
         ...
 
     def answers_about(self, patient_keys: Sequence[int]) -> bool:
-        """Whether who asks can be told anything of a patient who is kept under these keys."""
+        """Whether who asks can be told anything of a patient who is kept under these keys; none: of nobody."""
         ...
 
     def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:

@@ -80,6 +80,7 @@ NOT_FUZZY = "The fuzzymatching parameter is not supported. Only literal matching
 Withheld = Callable[[Collection[str]], Collection[str]]
 """Which of some studies, by their UIDs, who asks may not see."""
 
+NO_STUDY = "0.0"
 DECIDED = 100
 """Studies about which that is asked at once."""
 
@@ -212,9 +213,13 @@ def _all(search: Search, studies: Iterable[Study], base: str, withheld: Withheld
 
 
 def _seen(found: Iterator[tuple[Study, Dataset]], withheld: Withheld) -> Iterator[tuple[Study, Dataset]]:
-    while some := list(islice(found, DECIDED)):
+    some = list(islice(found, DECIDED))
+    if not some:
+        withheld([NO_STUDY])  # in the time of one that is withheld
+    while some:
         hidden = withheld([study.study_instance_uid for study, _ in some])
         yield from (one for one in some if one[0].study_instance_uid not in hidden)
+        some = list(islice(found, DECIDED))
 
 
 def _of_series(search: Search, of_study: Dataset, series: Series) -> Iterator[Dataset]:

@@ -197,15 +197,16 @@ class DicomWeb:
         """The instances that an address names, at least one."""
         study = asked.uids["study"]
         found = self._source.members(study, asked.uids.get("series", ""), asked.uids.get("instance", ""))
-        if found and self._deciding.withheld(asked.access, [study]):
+        # Asked also of what is not there: the time that it takes tells nothing.
+        hidden, whose = self._deciding.withheld(asked.access, [study]), self._patients.of([study])
+        if found and hidden:
             asked.event.about_instances([(study, "")])
-            asked.event.of_patients(self._patients.of([study]))
-            found = ()  # as what is not there
-        if not found:
+            asked.event.of_patients(whose)
+        if hidden or not found:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
         asked.event.of_classes((one.sop_instance_uid, one.sop_class_uid) for one in found)
-        asked.event.of_patients(self._patients.of([asked.uids["study"]]))
+        asked.event.of_patients(whose)
         return found
 
     def _retrieve(self, asked: Asked) -> HttpReply:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from xds.metadata.identifiers import PatientId
+from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.visible import FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.registry import patients
@@ -28,6 +28,15 @@ from xds.store.tables import (
 
 BATCH = 500
 """Ids in one statement."""
+
+NOBODY, NOBODYS_ID = (0,), PatientId("nobody", Oid("0.0"))
+"""The keys of a patient whom there is not, and an id that nobody has.
+
+Who does not see everything is answered about ids that there are not by the same statements as about ids that are
+withheld: the time that it takes does not tell the one from the other.
+"""
+
+_NO_ENDS = {"no set": (Kind.SUBMISSION_SET, 0), "no entry": (Kind.DOCUMENT_ENTRY, 0)}
 
 PROBE = 1000
 """Objects that are read before it is counted whether there are too many: a refusal need not read them all."""
@@ -74,6 +83,10 @@ class SqlReader:
 
     def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
         table = TABLES[kind]
+        if patient_keys is not None and not patient_keys:
+            if self.sees_everything:
+                return []
+            patient_keys = NOBODY
         keys = patients.keys_of(self.domain) if patient_keys is None else patient_keys
         where = [of(table.c.patient_key, keys), *self._seen(table, keys)]
         if criteria.latest and "latest" in table.c:
@@ -143,7 +156,8 @@ class SqlReader:
         return self._between_seen(self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids))
 
     def answers_about(self, patient_keys: Sequence[int]) -> bool:
-        return self._sees.tells or not self._sees.of(self.connection, patient_keys).about(patient_keys).nothing
+        keys = patient_keys or NOBODY
+        return self._sees.tells or not self._sees.of(self.connection, keys).about(keys).nothing
 
     def _seen(self, table: sa.Table, keys: Keys) -> list[sa.ColumnElement[bool]]:
         """What a row meets that is there for who asks."""
@@ -169,9 +183,10 @@ class SqlReader:
     def _between_seen(self, found: Iterable[FoundAssociation]) -> list[FoundAssociation]:
         """Associations whose ends are both there for who asks; they may be associations themselves."""
         listed = list(found)
-        if self.sees_everything or not listed:
+        if self.sees_everything:
             return listed
-        kinds = self.kinds_of(end for one in listed for end in (one.source, one.target))
+        ends = {end for one in listed for end in (one.source, one.target)}
+        kinds = self.kinds_of(ends or _NO_ENDS) or _NO_ENDS
         hidden = kinds.keys() - self._there(kinds)
         return [one for one in listed if not {one.source, one.target} & hidden]
 
@@ -180,6 +195,8 @@ class SqlReader:
         found = set[str]()
         for kind in TABLES:
             mine = [uuid for uuid, (its, _) in kinds.items() if its is kind]
+            if not mine:
+                continue
             read = self.associations_by_uuid(mine) if kind is Kind.ASSOCIATION else self._located(kind, kind, mine)
             found |= {one.entry_uuid for one in read}
         return found
@@ -189,10 +206,10 @@ class SqlReader:
         if self._sees.consents is None:
             return self._sees.see
         try:
-            keys = self.chain(PatientId.parse(patient_id))
+            whose = PatientId.parse(patient_id)
         except ValueError:
-            keys = ()
-        return self._sees.of(self.connection, keys)
+            whose = NOBODYS_ID
+        return self._sees.of(self.connection, self.chain(whose))
 
     def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
         """Those of these registered objects that who asks may neither see nor change: to them, they are not there."""
@@ -282,17 +299,17 @@ class SqlReader:
         """Objects of a kind by an id of theirs: the locator gives the patient, the patient's table the row."""
         table, rows = TABLES[kind], dict[str, Any]()
         for batch in batches(ids):
-            places: dict[int, list[str]] = {}
             statement = sa.select(locator.c.patient_key, locator.c.entry_uuid).where(
                 locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind == id_kind
             )
-            for place in self.connection.execute(statement):
-                places.setdefault(place.patient_key, []).append(place.entry_uuid)
-            for key, uuids in places.items():
-                mine = (table.c.patient_key == key, table.c.entry_uuid.in_(uuids))
-                statement = self._selected(table).where(*mine, *self._seen(table, [key]))
-                given = self._given(table, [key])
-                rows |= {row.entry_uuid: row for row in self.connection.execute(statement, given)}
+            places = self.connection.execute(statement).all()
+            if not places and self.sees_everything:
+                continue
+            keys = sorted({int(place.patient_key) for place in places}) or NOBODY
+            mine = (of(table.c.patient_key, keys), table.c.entry_uuid.in_([place.entry_uuid for place in places]))
+            statement = self._selected(table).where(*mine, *self._seen(table, keys))
+            found = self.connection.execute(statement, self._given(table, keys))
+            rows |= {row.entry_uuid: row for row in found}
         return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
 
     def kinds_of(self, entry_uuids: Iterable[str]) -> dict[str, tuple[Kind, int]]:
