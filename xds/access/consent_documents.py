@@ -22,7 +22,9 @@ from xds.errors import ErrorCode, Finding, Refused, Unusable
 from xds.metadata import vocabulary as v
 from xds.metadata.identifiers import PatientId
 from xds.settings.access import ConsentPolicy, ConsentSettings
-from xds.store import consents
+from xds.store import consent_documents, consents
+from xds.store.audit.records import now_microseconds
+from xds.store.consent_documents import Waiting
 from xds.store.consents import Kept
 from xds.store.work import Work
 from xds.wire.spool import Spooled
@@ -78,6 +80,28 @@ class ConsentDocuments:
             raise Refused(findings)
         return tuple(said)
 
+    def await_bytes(self, objects: rim.RegistryObjectList, work: Work) -> None:
+        """Note the consent documents of a submission whose bytes are elsewhere, so that they are fetched and read."""
+        for entry in objects.extrinsic_objects if self._settings.documents else ():
+            kept_by = entry.slot("repositoryUniqueId")
+            if self._kind(entry) is not None and kept_by and kept_by.values:
+                unique_id = _identifier(entry, v.DOCUMENT_ENTRY_UNIQUE_ID)
+                waiting = Waiting(unique_id, kept_by.values[0], now_microseconds())
+                consent_documents.add(work.connection, work.database.domain, waiting)
+
+    def read_later(self, entry: rim.ExtrinsicObject, spooled: Spooled) -> Said | None:
+        """What a document says that has been fetched; None where it is none of consent.
+
+        Raises:
+            NotRead: it is not read as a whole, or is not the document that was registered.
+        """
+        kind, hash_ = self._kind(entry), entry.slot("hash")
+        if kind is None:
+            return None
+        if hash_ and tuple(value.lower() for value in hash_.values) != (spooled.sha1,):
+            raise NotRead("its bytes are not those that were registered (ITI TF-3: Table 4.2.3.2-1, hash)")
+        return self._said(entry, kind, spooled)
+
     def take_effect(self, said: Sequence[Said], work: Work, who: Party) -> list[AuditEvent]:
         """Let directives of documents that are no more hold no more, and set those of new ones; return the records.
 
@@ -101,10 +125,8 @@ class ConsentDocuments:
     def _said(self, entry: rim.ExtrinsicObject, kind: str, spooled: Spooled) -> Said:
         if spooled.size_bytes > self._settings.document_bytes:
             raise NotRead(f"it has over {self._settings.document_bytes} bytes")
-        unique_id, cx = (
-            next((one.value for one in entry.external_identifiers if one.scheme == scheme), "")
-            for scheme in (v.DOCUMENT_ENTRY_UNIQUE_ID, v.DOCUMENT_ENTRY_PATIENT_ID)
-        )
+        unique_id = _identifier(entry, v.DOCUMENT_ENTRY_UNIQUE_ID)
+        cx = _identifier(entry, v.DOCUMENT_ENTRY_PATIENT_ID)
         source = entry.slot("sourcePatientId")
         try:
             patient_id = PatientId.parse(cx)
@@ -158,6 +180,10 @@ class ConsentDocuments:
         event = AuditEvent.security_alert(self._node, _CHANGED, who, "urn:xds:consent", text)
         event.about_patient(cx)
         return event
+
+
+def _identifier(entry: rim.ExtrinsicObject, scheme: str) -> str:
+    return next((one.value for one in entry.external_identifiers if one.scheme == scheme), "")
 
 
 def _by(unique_id: str) -> str:

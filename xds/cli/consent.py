@@ -135,6 +135,41 @@ def list_(cx: str, history: bool, config: Path | None, data: str | None, domain:
         click.echo(f"{row['id']} version {row['version']}{state}: {row['says']}; set {row['set']} by {row['by']}")
 
 
+@consent.command(epilog="Example: xds consent documents --json --data ./xds-data")
+@click.option("--again", "unique_id", default="", metavar="UNIQUEID", help="Try this one again now.")
+@deployment
+@in_domain
+@as_json
+def documents(unique_id: str, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
+    """Print the consent documents that were registered, are kept elsewhere, and are not acted upon; and why."""
+    from xds.store import consent_documents
+    from xds.store.audit.records import now_microseconds
+
+    loaded = settings(config, data)
+    affinity_domain(loaded, domain)
+    with database(loaded) as engine, engine.begin() as connection:
+        if unique_id:
+            if not consent_documents.again(connection, domain, unique_id, now_microseconds()):
+                raise CannotMatch(f"no such consent document waits: {unique_id[:64]}")
+            alerted(connection, loaded, "xds consent", _CHANGED, "urn:xds:consent", f"document {unique_id} tried again")
+            click.echo("tried again now")
+            return
+        found = consent_documents.all_of(connection, domain)
+    rows = [
+        {"document": one.unique_id, "repository": one.repository_unique_id, "since": time_of(one.since),
+         "tries": one.tries, "next_try": time_of(one.next_try) if one.next_try is not None else None,
+         "trouble": one.trouble}
+        for one in found
+    ]  # fmt: skip
+    if json_:
+        print_json(rows)
+        return
+    for row in rows:
+        state = "not tried yet" if not row["tries"] else f"tried {row['tries']} times: {row['trouble']}"
+        again = f"; again {row['next_try']}" if row["next_try"] else "; not tried again"
+        click.echo(f"{row['document']} of {row['repository']}, since {row['since']}: {state}{again}")
+
+
 @consent.command(epilog="Example: xds consent overrides --unreviewed --data ./xds-data")
 @click.option("--unreviewed", is_flag=True, help="Those that nobody has looked at yet.")
 @click.option("--review", "number", type=int, help="Note that the override of this number has been looked at.")

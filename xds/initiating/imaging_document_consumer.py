@@ -30,9 +30,7 @@ from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
-from xds.wire.spool import NotKept, Spool
-
-"""Of one that is read: some 200,000 instances."""
+from xds.wire.spool import NotKept, Spool, Spooled
 
 REMEMBERED = 100_000
 """Documents of which it is remembered whose they are."""
@@ -104,24 +102,35 @@ class Consuming:
         Raises:
             Unavailable: see there; also where the document is no manifest.
         """
-        client = _known(self.peers.repository(repository), "is not in [repositories]", repository)
-        request = DocumentRequest(repository, unique_id)
-        with self._step(ITI_43, client.url, repository) as event, Spool(self._spool) as spool:
-            if patient_id is not None:
-                self._patients.setdefault(unique_id, str(patient_id))
-            event.about_patient(self._patients.get(unique_id, ""))
-            event.about_documents([request])
-            got = retrieve(client, ITI_43.action, [request], spool)
-            event.end(failed=not got.documents, findings=got.findings)
-            spooled = got.documents.get(unique_id)
-            if spooled is None:
-                raise Unavailable(f"does not give the document{_words(got.findings)}", repository)
+        with self.document(repository, unique_id, patient_id) as spooled:
             if spooled.size_bytes > kos.MOST_BYTES:
                 raise Unavailable("the document is too long for a manifest")
             try:
                 return kos.read(spooled.path.read_bytes())
             except kos.NotAManifest:
                 raise Unavailable("the document is no manifest") from None
+
+    @contextmanager
+    def document(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Iterator[Spooled]:
+        """A document by where it is kept, in a file that is there until the block ends.
+
+        Raises:
+            Unavailable: see there.
+        """
+        client = _known(self.peers.repository(repository), "is not in [repositories]", repository)
+        request = DocumentRequest(repository, unique_id)
+        with Spool(self._spool) as spool:
+            with self._step(ITI_43, client.url, repository) as event:
+                if patient_id is not None:
+                    self._patients.setdefault(unique_id, str(patient_id))
+                event.about_patient(self._patients.get(unique_id, ""))
+                event.about_documents([request])
+                got = retrieve(client, ITI_43.action, [request], spool)
+                event.end(failed=not got.documents, findings=got.findings)
+                spooled = got.documents.get(unique_id)
+                if spooled is None:
+                    raise Unavailable(f"does not give the document{_words(got.findings)}", repository)
+            yield spooled
 
     @contextmanager
     def instance(self, manifest: Manifest, sop_instance_uid: str) -> Iterator[Path]:

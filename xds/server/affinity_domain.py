@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from xds.access.consent_documents import ConsentDocuments
+from xds.access.consent_fetching import ConsentFetching, NotFetched
 from xds.access.gate import Gate
 from xds.access.overriding import Glass
 from xds.access.senders import Senders
@@ -39,10 +41,10 @@ from xds.endpoints.soap import Exchange
 from xds.errors import Finding, Refused, Unusable
 from xds.hl7.v2 import Authorities, Header
 from xds.imaging.entry import Defaults
-from xds.initiating.imaging_document_consumer import Consuming
+from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.initiating.publisher import Publisher, Where
-from xds.metadata.identifiers import Oid, is_oid
+from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.metadata.visible import Facts
 from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transactions_of
 from xds.server.archives import archive, intake, manifest_for, web
@@ -63,7 +65,7 @@ from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits
-from xds.wire.spool import Spool
+from xds.wire.spool import Spool, Spooled
 
 
 def owner() -> str:
@@ -263,6 +265,19 @@ class AffinityDomain:
         """What looks for studies in the whole domain; ``answer`` is that of the actors in this process."""
         found = peers(self.settings, answer, self.events.base)
         return Consuming(found, self.events.started, self.events.record, self.settings.data / "spool")
+
+    def consent_fetching(self, consumer: Consuming) -> ConsentFetching:
+        """What fetches the consent documents that were registered here and are kept elsewhere."""
+
+        @contextmanager
+        def fetched(repository: str, unique_id: str, whose: PatientId | None) -> Iterator[Spooled]:
+            try:
+                with consumer.document(repository, unique_id, whose) as spooled:
+                    yield spooled
+            except Unavailable as problem:
+                raise NotFetched(str(problem)) from None
+
+        return ConsentFetching(self.consents, self.database, self.events.node, fetched)
 
     def dicomweb(self, metrics: Metrics) -> DicomWeb:
         """What answers at the DICOMweb addresses."""

@@ -29,6 +29,7 @@ from xds.server import expiry
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
+from xds.store import consent_documents
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
@@ -114,7 +115,9 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database, gate.wrong)
-        counted = lambda: forwarding_text(self.engine, settings) + expiry.metrics(settings)  # noqa: E731
+        counted = lambda: "".join((  # noqa: E731
+            forwarding_text(self.engine, settings), consents_text(self.engine, settings), expiry.metrics(settings)
+        ))  # fmt: skip
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
             settings,
@@ -218,6 +221,19 @@ def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
         lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
         lines += [f'{name}{{to="{url}"}} {counts[place]}' for url, counts in found.items()]
     return "\n".join(lines) + "\n"
+
+
+def consents_text(engine: sa.Engine, settings: Settings) -> str:
+    """What consent documents are not acted upon, in the text format of ``/metrics``."""
+    if not settings.consent.documents:
+        return ""
+    with reading(engine) as connection:
+        waiting_, refused = consent_documents.counted(connection)
+    name = "xds_consent_documents"
+    return (
+        f"# HELP {name} Registered consent documents that are not acted upon.\n# TYPE {name} gauge\n"
+        f'{name}{{state="waiting"}} {waiting_}\n{name}{{state="refused"}} {refused}\n'
+    )
 
 
 def settings_names(settings: Settings) -> dict[str, str]:

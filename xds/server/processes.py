@@ -80,6 +80,8 @@ class Supervisor:
         policy = loaded.settings.policy
         if policy.alert_url or (policy.alert_mail and policy.alert_smtp):
             self._children.append(_Child("overrides", lambda: workers.tell_of_overrides(loaded)))
+        if loaded.settings.consent.documents and "registry" in loaded.settings.server.actors:
+            self._children.append(_Child("consents", lambda: workers.fetch_consents(loaded)))
         if images:
             self._children.append(_Child("images", lambda: web.images(loaded, images_socket)))
         self._children.append(_Child("web", lambda: web.web(loaded, images_socket)))

@@ -42,6 +42,9 @@ from xds.wire.metrics import Metrics
 from xds.wire.mllp import Listener
 from xds.wire.spool import Spool
 
+CONSENT_SECONDS = 2.0
+"""How often it is looked whether a consent document is to be read."""
+
 log = logging.getLogger("xds.server.workers")
 
 DESCRIPTORS = 4096
@@ -214,6 +217,22 @@ def settle(loaded: Loaded) -> None:
         except SQLAlchemyError:
             log.exception("database.unreachable")
         time.sleep(min(30.0, loaded.settings.repository.registry_seconds))
+
+
+def fetch_consents(loaded: Loaded) -> None:
+    """Read the consent documents that are kept elsewhere, until told to stop."""
+    stopping = _told_to_stop()
+    application, parent = Application(loaded), os.getppid()
+    fetching = [domain.consent_fetching(domain.consuming(application.reply)) for domain in application.domains.values()]
+    while os.getppid() == parent:
+        try:
+            tried = [one.step() for one in fetching]
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
+            tried = []
+        if stopping.wait(0 if any(tried) else CONSENT_SECONDS):
+            break
+    application.engine.dispose()
 
 
 def publish(loaded: Loaded) -> None:

@@ -73,7 +73,10 @@ class PolicySettings:
 
 @dataclass(frozen=True, slots=True)
 class ConsentSettings:
-    """Documents by which patients consent, ``[consent]``: those that come by ITI-41 to a registry of this process."""
+    """Documents by which patients consent, ``[consent]``: those that come to a registry of this process.
+
+    By ITI-41 with their bytes; by ITI-42 these are fetched, from where ``[repositories]`` says.
+    """
 
     documents: bool = False  # what they say is done; false: they are kept, and not acted upon
     format_scheme: str = "1.3.6.1.4.1.19376.1.2.3"  # codingScheme of these formatCodes

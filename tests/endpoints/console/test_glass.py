@@ -19,7 +19,7 @@ from tests.initiating.test_publisher import ANNA
 from tests.server.test_application import Site
 from xds.audit.messages.message_xml import read
 from xds.endpoints.console.passwords import hashed
-from xds.store import accounts
+from xds.store import accounts, consent_documents
 from xds.store.tables import audit_record, override
 
 __all__ = ["north"]
@@ -152,6 +152,21 @@ def test_a_directive_is_withdrawn_and_one_that_contradicts_another_is_refused(si
     (address,) = {part.split('"')[0] for part in page.split('action="')[1:] if part.startswith("/console/consents/")}
     assert pia.got(address, {**hidden(page), "patient": str(ANNA)})[0] == 200
     assert studies(vera) == 1
+
+
+def test_a_consent_document_that_is_not_acted_upon_stands_there_and_is_tried_again(site: Site) -> None:
+    with site.application.engine.begin() as connection:
+        consent_documents.add(connection, "default", consent_documents.Waiting("1.2.9.9", "1.2.3.77", 1))
+        consent_documents.failed(connection, "default", "1.2.9.9", "the <policy> is unknown", None)
+    pia = signed_in(site, "pia")
+    page = pia.got("/console/consents")[1]
+    assert "the &lt;policy&gt; is unknown" in page
+    for document, status in (("1.2.9.9", 200), ("1.2.9.8", 404)):
+        assert pia.got("/console/consents/documents/again", {**hidden(page), "document": document})[0] == status
+    with site.application.engine.connect() as connection:
+        (one,) = consent_documents.all_of(connection, "default")
+        assert one.next_try
+    assert pia.got("/console/consents/documents/again", {"document": "1.2.9.9"})[0] == 400
 
 
 @pytest.mark.parametrize("path", ["/console/consents", "/console/overrides"])

@@ -20,8 +20,9 @@ from xds.endpoints.console.trouble import trouble
 from xds.errors import Unusable
 from xds.metadata.identifiers import PatientId
 from xds.settings.sections import DEFAULT_DOMAIN
-from xds.store import consents
-from xds.store.audit.records import record
+from xds.store import consent_documents, consents
+from xds.store.audit.records import now_microseconds, record
+from xds.store.engine import reading
 from xds.store.registry import patients
 
 WHERE = "/console/consents"
@@ -45,8 +46,10 @@ def pages(engine: sa.Engine, node: AuditSource, sealer: Sealer, today: Callable[
         record(connection, event.records())
 
     def page(given: str, wrong: str = "", status: int = 200, said: dict[str, str] | None = None) -> Any:
-        known = {"given": given, "wrong": wrong, "said": said or {}, "fields": _FIELDS, "rows": None}
+        known: dict[str, Any] = {"given": given, "wrong": wrong, "said": said or {}, "fields": _FIELDS, "rows": None}
         if not given:
+            with reading(engine) as connection:
+                known["unread"] = [_unread(one) for one in consent_documents.all_of(connection, DEFAULT_DOMAIN)]
             return render_template("consents.html", **known), status
         try:
             patient_id = PatientId.parse(given)
@@ -86,6 +89,17 @@ def pages(engine: sa.Engine, node: AuditSource, sealer: Sealer, today: Callable[
             return page(given, f"{text[:1].upper()}{text[1:]}.", 400, said)
         return redirect(sealer.address(WHERE, {"patient": given}), 303)
 
+    @blueprint.post(f"{WHERE}/documents/again")
+    def again() -> Any:
+        if not from_our_form():
+            abort(400)
+        unique_id = request.form.get("document", "")[:256]
+        with engine.begin() as connection:
+            if not consent_documents.again(connection, DEFAULT_DOMAIN, unique_id, now_microseconds()):
+                return trouble("No such consent document waits.", 404)
+            done(connection, "", f"document {unique_id} tried again")
+        return redirect(WHERE, 303)
+
     @blueprint.post(f"{WHERE}/<id_>/withdraw")
     def withdrawn(id_: str) -> Any:
         given = request.form.get("patient", "").strip()[:300]
@@ -109,6 +123,13 @@ def _read(said: dict[str, str], *, overridable: bool) -> Directive:
         for key in _FIELDS
     }
     return Directive(said["permit"] == "1", from_=said["from_"], until=said["until"], overridable=overridable, **lists)
+
+
+def _unread(one: consent_documents.Waiting) -> dict[str, Any]:
+    return {
+        "document": one.unique_id, "repository": one.repository_unique_id, "since": minute(one.since),
+        "trouble": one.trouble, "again": minute(one.next_try) if one.next_try is not None else "", "tries": one.tries,
+    }  # fmt: skip
 
 
 def _row(kept: consents.Kept, today: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ query names it; look-ups by an id alone go through ``locator``.
 
 from __future__ import annotations
 
-from xds.store.tables.access import directive, override, peer
+from xds.store.tables.access import consent_document, directive, override, peer
 from xds.store.tables.audit import (
     audit_access,
     audit_checkpoint,
@@ -62,6 +62,7 @@ __all__ = [
     "audit_witnessed",
     "capture",
     "captured_message",
+    "consent_document",
     "deployment",
     "directive",
     "document",

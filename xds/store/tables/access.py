@@ -30,6 +30,21 @@ directive = sa.Table(
     postgresql_partition_by=BY_PATIENT,
 )
 
+# Consent documents that were registered and whose bytes are elsewhere, until they are read.
+consent_document = sa.Table(
+    "consent_document",
+    metadata,
+    sa.Column("domain", sa.String(64), primary_key=True),
+    sa.Column("unique_id", sa.String(256), primary_key=True),
+    sa.Column("repository_unique_id", sa.String(64), nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("next_try", sa.BigInteger),  # none: it cannot be acted upon, and is not tried again
+    sa.Column("trouble", sa.Text, nullable=False),
+    # What is to be tried now.
+    sa.Index("consent_document_by_time", "domain", "next_try"),
+)
+
 # Broken glass: somebody, for a patient, for a time.
 override = sa.Table(
     "override",
