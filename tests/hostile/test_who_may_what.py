@@ -324,6 +324,25 @@ def test_a_watching_policy_records_what_it_would_refuse_and_refuses_nothing(
     assert sum(b"urn:xds:policy" in message for message in messages[-2:]) == 2
 
 
+@pytest.mark.parametrize("mismatch", ["refuse", "mark"])
+@pytest.mark.parametrize("way", ["ITI-8", "ITI-44"])
+def test_an_authority_that_is_not_the_peers_to_feed_is_refused_or_marked_by_either_way(
+    database_url: str, tmp_path: Path, certificates: dict[str, bytes], way: str, mismatch: str
+) -> None:
+    text = settings(mismatch=mismatch).replace(repr([AUTHORITY]), "['1.2.3.98']")
+    with serving(database_url, tmp_path, text) as site, by(site, certificates["identity"]):
+        if way == "ITI-8":
+            feeding = site.application.domains["default"].feeding()
+            done = b"MSA|AA" in feeding.answer(admitted(), "192.0.2.7", site.presents)
+        else:
+            done = fed_v3(site, "PRPA_IN201301UV02", ids=ii(BERT))[0] == "CA"
+        assert done is (mismatch == "mark")
+        with site.application.engine.connect() as connection:
+            messages = list(connection.scalars(sa.select(audit_record.c.message)))
+    marked = [message for message in messages if b"urn:xds:policy" in message]
+    assert bool(marked) is (mismatch == "mark")
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/registry?wsdl", "/registry?xsd=rim.xsd"])
 def test_what_tells_of_nobody_is_open(site: Site, path: str) -> None:
     assert _gets(path)(site, Held.__new__(Held))

@@ -74,6 +74,7 @@ class Granted:
     note: str = ""  # what would have been refused, were the policy enforced
     override: bool = False  # the message breaks the glass itself
     watched: bool = False  # nothing is refused, all is noted
+    marks: bool = False  # a name that is not the peer's is marked in the record, and not refused
 
 
 class Gate:
@@ -130,10 +131,6 @@ class Gate:
         self._look()
         return self._policy
 
-    def marks(self, granted: Granted) -> bool:
-        """Whether a name that is not the peer's is marked in the record, and not refused."""
-        return granted.watched or self._settings.policy.mismatch == "mark"
-
     # May they.
 
     def ask(
@@ -160,8 +157,8 @@ class Gate:
         wants = self._consents(Asking.by(peer, person, today), domain, broken, declared=declared)
         access = Access(reading_.visible, change, wants, tells=self._settings.policy.tell_withheld)
         if self._watches and not peer.alone:
-            return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True)
-        return Granted(peer, decided.rule, access, override=breaks)
+            return Granted(peer, decided.rule, FULL, _watched(decided), breaks, watched=True, marks=True)
+        return Granted(peer, decided.rule, access, override=breaks, marks=self._settings.policy.mismatch == "mark")
 
     def answers(self, connection: sa.Connection, person: Person | None, domain: str, keys: Sequence[int]) -> bool:
         """Whether a person at this node's pages can be told anything of a patient who is kept under these keys."""
@@ -173,7 +170,7 @@ class Gate:
 
     def _denied(self, question: Question, rule: str) -> Granted:
         if self._watches:
-            return Granted(question.peer, rule, FULL, f"would be refused: {rule}", watched=True)
+            return Granted(question.peer, rule, FULL, f"would be refused: {rule}", watched=True, marks=True)
         raise NotPermitted(rule)
 
     def _decided(self, question: Question, declared: bool, broken: frozenset[int]) -> Decision:

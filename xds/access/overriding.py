@@ -72,7 +72,7 @@ class Glass:
 
     def reviewed(self, connection: sa.Connection, number: int, who: Party) -> None:
         """Record that somebody has looked at an override."""
-        event = AuditEvent.security_alert(self._node, "110138", who, f"xds:override:{number}", "override reviewed")
+        event = AuditEvent.security_alert(self._node, "110135", who, f"xds:override:{number}", "override reviewed")
         record(connection, event.records())
 
     def holding(self, person: Person, domain: str, cx: str) -> Broken | None:

@@ -50,7 +50,7 @@ class StorageSenders:
             return Decided(TITLE_NOT_RECOGNISED, ("the calling AE title is none of imaging_source.cstore_from",))
         said = (granted.note,) if granted.note else ()
         if peer.entry.ae_titles and not peer.speaks_for("ae_titles", title):
-            if not self._gate.marks(granted):
+            if not granted.marks:
                 return Decided(TITLE_NOT_RECOGNISED, (_NOT_ITS_TITLE,))
             said = (*said, _NOT_ITS_TITLE)
         return Decided(0, said)

@@ -24,6 +24,7 @@ from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
 from xds.transactions import iti8_patient_identity_feed as iti8
 from xds.wire.http import certificate_of
+from xds.wire.peers import key_of
 
 log = logging.getLogger("xds.endpoints.mllp")
 
@@ -94,7 +95,7 @@ class Feeding:
             raise NotAFeed(str(denied), "207") from None
         claimed = f"{head.sending_facility}|{head.sending_application}"
         if known.entry.facilities and not known.speaks_for("facilities", claimed):
-            if not self._gate.marks(peer.granted):
+            if not peer.granted.marks:
                 raise NotAFeed("MSH-3 and MSH-4 are not the peer's", "207")
             peer.notes.append("MSH-3 and MSH-4 are not the peer's")
         peer.notes += [peer.granted.note] if peer.granted.note else []
@@ -109,7 +110,7 @@ class Feeding:
         for patient_id in (*feed.patient_ids, *feed.subsumed):
             if self._registry.is_ours(patient_id) and not known_to_feed(peer.granted, patient_id):
                 rule = "an assigning authority is none of the peer's to feed (ITI TF-2: 3.19)"
-                if not self._gate.marks(peer.granted):
+                if not peer.granted.marks:
                     raise NotAFeed(rule, "207")
                 peer.notes.append(rule)
 
@@ -155,7 +156,10 @@ class Feeding:
         try:
             with self._database.engine.begin() as connection:
                 records = event.records()
-                record(connection, self._failures.kept(peer.address, records) if self._failures else records)
+                record(
+                    connection,
+                    self._failures.kept(key_of(peer.der, peer.address), records) if self._failures else records,
+                )
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": iti8.NUMBER})
         return acknowledgement(head, problem)

@@ -238,7 +238,7 @@ class Exchange:
         """
         assert call.granted is not None  # noqa: S101  asked before
         found = list(claims.findings(call.granted, call.transaction.number, call.body, [*call.contents.values()]))
-        if found and not self._gate.marks(call.granted):
+        if found and not call.granted.marks:
             raise Refused(found)
         for finding in found:
             call.event.noted(finding.context)

@@ -124,14 +124,16 @@ class Call:
         """Hold a Patient Identity Source to the assigning authorities that it feeds (ITI TF-2: 3.8, 3.44).
 
         Raises:
-            Refused: an identifier is of another.
+            Refused: an identifier is of another, and that is not just marked.
         """
         if self.granted is None:
             return
         for patient_id in patient_ids:
             if not self.granted.peer.speaks_for("authorities", patient_id.authority):
                 rule = f"the assigning authority {patient_id.authority} is none of the peer's to feed (ITI TF-2: 3.19)"
-                raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
+                if not self.granted.marks:
+                    raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, rule)])
+                self.event.noted(rule)
 
     def at_end(self, release: Callable[[], None]) -> None:
         """Have something given back when the reply is out, or has failed."""

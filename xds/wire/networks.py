@@ -24,9 +24,14 @@ def networks_of(setting: str, texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def within(address: str, networks: Iterable[Network]) -> bool:
-    """Whether an address is in one of the networks; what is no address is in none."""
+    """Whether an address is in one of the networks; what is no address is in none.
+
+    An IPv4 address is that also where a socket of both kinds calls it ``::ffff:192.0.2.7``.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
     return any(found in network for network in networks)
