@@ -43,7 +43,7 @@ def shown(path: Path, view: render.View) -> Response:
 
 def picture(data: bytes, about: str = "") -> Response:
     """A JPEG that the browser may keep for a while."""
-    headers = {"Cache-Control": "private, max-age=300"} | ({ABOUT: about} if about else {})
+    headers = {"Cache-Control": "private, max-age=50"} | ({ABOUT: about} if about else {})
     return Response(data, content_type="image/jpeg", headers=headers)
 
 
