@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from xds.wire import revocation
@@ -368,6 +369,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.init()
         conn.initialized = True
         return super().handle(conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """What is wrong with a body that nobody has read ends its connection: its request is answered, and once."""
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except (OSError, ParseException):
+            return False
 
     def murder_pending(self) -> None:
         """Close what is past its deadline; at a stop also what has sent nothing yet."""
