@@ -14,3 +14,11 @@ def examples(few: int) -> int:
 
 SEEDS = range(1, 31) if LONG else range(1, 4)
 """Of histories of submissions; others by ``HISTORY_SEEDS``."""
+
+
+def size(small: int, whole: int) -> int:
+    """Of a flood: whether others are served beside it shows in a small one; that it has no end, in the whole of it.
+
+    What is sized so is marked ``large``: ``make test-long`` runs it, too.
+    """
+    return whole if LONG else small

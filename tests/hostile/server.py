@@ -162,7 +162,8 @@ class Served:
         before = _status(worker, "VmRSS")
         yield
         assert self.web_worker() == worker, f"its process has died\n{self.log}"
-        assert _status(worker, "VmHWM") - before < more_bytes
+        more = _status(worker, "VmHWM") - before
+        assert more < more_bytes, f"{more >> 20} MiB"
 
     def staged(self) -> list[Path]:
         return list((self.data / "documents" / "staging").iterdir())

@@ -214,6 +214,27 @@ def test_a_password_that_cannot_be_compared_counts_as_none(site: Site, monkeypat
 # F21: a bounded number at once.
 
 
+def test_what_nobodys_password_is_compared_with_is_made_once_however_many_come_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, hasher = list[str](), passwords.HASHER
+
+    class Slow:
+        def hash(self, password: str) -> str:
+            made.append(password)
+            time.sleep(0.1)  # as long as it takes, in which others come
+            return hasher.hash(password)
+
+    monkeypatch.setattr(passwords, "HASHER", Slow())
+    passwords._made.cache_clear()
+    threads = [threading.Thread(target=passwords.nobodys) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
 def test_of_one_address_one_password_is_compared_and_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     places, begun, go_on = passwords.Places(), threading.Semaphore(0), threading.Event()
 

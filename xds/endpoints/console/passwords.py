@@ -17,15 +17,21 @@ WAITING_SECONDS = 2.0
 """How long a sign-in waits for others."""
 
 HASHER = argon2.PasswordHasher(parallelism=1)
+_MAKING = threading.Lock()
 
 
 class Busy(Exception):
     """Too many are signing in just now."""
 
 
-@functools.cache
 def nobodys() -> str:
     """Compared with where there is no such password, which must take as long; of something that nobody knows."""
+    with _MAKING:  # once, though many come at once: it costs as much as a comparison
+        return _made()
+
+
+@functools.cache
+def _made() -> str:
     return HASHER.hash(secrets.token_hex())
 
 
