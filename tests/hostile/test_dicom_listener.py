@@ -28,6 +28,8 @@ from xds.wire.listener_places import Refusals
 from xds.wire.mllp import server_context
 from xds.wire.openings import Nonsense
 
+pytestmark = pytest.mark.large
+
 
 class Counted:
     """What is refused, by reason."""

@@ -25,6 +25,8 @@ from xds.ebxml import xdsb
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.wire.client import Client
 
+pytestmark = pytest.mark.large
+
 GREEDY = "127.0.0.2"
 HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
 SECONDS = 5.0

@@ -1,8 +1,9 @@
-"""ADT messages that are no good, over a real socket: each is refused or taken as what it says, and the next is served."""
+"""ADT messages that are no good, over a real socket: refused or taken as what they say, and the next is served."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 from collections.abc import Iterator
 
@@ -98,5 +99,5 @@ def test_merges_that_would_form_a_circle_are_refused_and_long_chains_end(port: i
     chain = [f"k{number}" for number in range(60)]
     for patient in chain:
         answered(port, adt(pid=cx(patient)).encode())
-    for old, into in zip(chain, chain[1:], strict=False):
+    for old, into in itertools.pairwise(chain):
         assert b"MSA|AA" in answered(port, adt("A40", pid=cx(into), mrg=cx(old)).encode())

@@ -31,23 +31,28 @@ def a_record(
     said: str = "Query", time: str = "2026-11-29T10:00:00Z", outcome: str = "0", why: str = "", more: str = "",
 ) -> bytes:  # fmt: skip
     """A message that a peer has written."""
+
     def attribute(text: str) -> str:
         return re.sub(r"[\x00-\x1f]", lambda found: f"&#{ord(found[0])};", html.escape(text))
 
     user, source, patient, said = map(attribute, (user, source, patient, said))
     reason = f"<EventOutcomeDescription>{attribute(why)}</EventOutcomeDescription>" if why else ""
-    return HEAD + (
-        f'<AuditMessage><EventIdentification EventActionCode="E" EventDateTime="{time}"'
-        f' EventOutcomeIndicator="{outcome}"><EventID csd-code="{event}" codeSystemName="DCM" originalText="{said}"/>'
-        f'<EventTypeCode csd-code="ITI-18" codeSystemName="IHE Transactions" originalText="Query"/>{reason}'
-        f'</EventIdentification><ActiveParticipant UserID="{user}" UserName="{user}" UserIsRequestor="true"'
-        ' NetworkAccessPointID="10.0.0.1" NetworkAccessPointTypeCode="2"><RoleIDCode csd-code="110153"'
-        f' codeSystemName="DCM" originalText="Source"/></ActiveParticipant><AuditSourceIdentification'
-        f' AuditSourceID="{source}"/><ParticipantObjectIdentification ParticipantObjectID="{patient}"'
-        ' ParticipantObjectTypeCode="1" ParticipantObjectTypeCodeRole="1"><ParticipantObjectIDTypeCode csd-code="2"'
-        ' codeSystemName="RFC-3881" originalText="Patient Number"/></ParticipantObjectIdentification>'
-        f"{more}</AuditMessage>"
-    ).encode()
+    return (
+        HEAD
+        + (
+            f'<AuditMessage><EventIdentification EventActionCode="E" EventDateTime="{time}"'
+            f' EventOutcomeIndicator="{outcome}">'
+            f'<EventID csd-code="{event}" codeSystemName="DCM" originalText="{said}"/>'
+            f'<EventTypeCode csd-code="ITI-18" codeSystemName="IHE Transactions" originalText="Query"/>{reason}'
+            f'</EventIdentification><ActiveParticipant UserID="{user}" UserName="{user}" UserIsRequestor="true"'
+            ' NetworkAccessPointID="10.0.0.1" NetworkAccessPointTypeCode="2"><RoleIDCode csd-code="110153"'
+            f' codeSystemName="DCM" originalText="Source"/></ActiveParticipant><AuditSourceIdentification'
+            f' AuditSourceID="{source}"/><ParticipantObjectIdentification ParticipantObjectID="{patient}"'
+            ' ParticipantObjectTypeCode="1" ParticipantObjectTypeCodeRole="1"><ParticipantObjectIDTypeCode csd-code="2"'
+            ' codeSystemName="RFC-3881" originalText="Patient Number"/></ParticipantObjectIdentification>'
+            f"{more}</AuditMessage>"
+        ).encode()
+    )
 
 
 CROWD = '<ParticipantObjectIdentification ParticipantObjectID="p{}^^^&amp;1.2&amp;ISO" ParticipantObjectTypeCode="1"/>'
@@ -90,8 +95,9 @@ def auditor(site: Site) -> Browser:
 
 PAGES = [
     "/console/audit", "/console/audit?text=script", f"/console/audit?patient={quote(SCRIPT)}", "/console/audit/unusual",
-    "/console/audit/reports/failures", "/console/audit/reports/person", "/console/audit?since=9999-12-31&until=9999-12-31",
-    "/console/audit?before=x", "/console/audit/99999999999999999999", "/console/audit?s=AAAA", "/console/audit?since=0001-01-01",
+    "/console/audit/reports/failures", "/console/audit/reports/person", "/console/audit?s=AAAA",
+    "/console/audit?since=9999-12-31&until=9999-12-31", "/console/audit?since=0001-01-01", "/console/audit?before=x",
+    "/console/audit/99999999999999999999",
 ]  # fmt: skip
 
 
@@ -115,8 +121,7 @@ def test_a_table_to_take_away_holds_no_formula(auditor: Browser) -> None:
         rows = list(csv.reader(io.StringIO(reply.read().decode("utf-8-sig"))))
     assert len(rows) > len(RECORDS)
     for cell in (cell for row in rows for cell in row):
-        assert cell.lstrip()[:1] not in "=+@\uff1d\uff0b\uff20" or cell == ""
-        assert not re.match(r"\s*[-\uff0d]\D", cell) and not cell.startswith(("\t", "\r"))
+        assert not re.match("[\t\r]|\\s*[=+@\uff1d\uff0b\uff20]|\\s*[-\uff0d]\\D", cell)
 
 
 @pytest.mark.parametrize("form", ["pdf", "jsonl"])

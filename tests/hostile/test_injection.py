@@ -14,7 +14,7 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry, text
 from tests.endpoints.console.test_desk import PASSWORD, Browser
-from tests.endpoints.dicomweb.test_store import as_bytes, body, files, posted
+from tests.endpoints.dicomweb.test_store import as_bytes, body, posted
 from tests.hostile.test_expansive_xml import Listening, inside
 from tests.imaging.images import an_instance
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
@@ -24,7 +24,6 @@ from xds.endpoints.console.passwords import hashed
 from xds.errors import Status
 from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Code
-from xds.metadata.identifiers import PatientId
 from xds.queries import catalogue
 from xds.store import accounts
 from xds.transactions import iti18_registry_stored_query as iti18
@@ -131,7 +130,9 @@ def test_markup_of_a_title_or_of_an_image_is_text_on_every_page(site: Site) -> N
     wanted = Code("1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.2.6.1", "Manifest")
     entry = an_entry(**of_bytes(b"x"), title=text(SCRIPT), comments=text("<img src=x>"), format_code=wanted)
     assert rs.read_response(site.provide(a_submission(entries=[entry]), [b"x"]).body)[0] == Status.SUCCESS
-    evil = an_instance(1, PatientID="<b>x</b>", PatientName=SCRIPT, StudyDescription="\u202e<img src=x onerror=alert(2)>")
+    evil = an_instance(
+        1, PatientID="<b>x</b>", PatientName=SCRIPT, StudyDescription="\u202e<img src=x onerror=alert(2)>"
+    )
     evil.SpecificCharacterSet = "ISO_IR 192"
     assert posted(site, body(as_bytes(evil)))[0] == 200
     browser = Browser(site)
@@ -166,7 +167,17 @@ def test_signing_in_leads_to_this_node_alone(site: Site, target: str) -> None:
 
 # Names of files.
 
-UIDS = ["../../../../evil", "1.2/../../evil", "..", "/tmp/evil", "1.2.3\0x", "1." + "2" * 70, "1.2 .3", "", "١.٢".encode().decode("latin-1")]
+UIDS = [
+    "../../../../evil",
+    "1.2/../../evil",
+    "..",
+    "/tmp/evil",  # noqa: S108
+    "1.2.3\0x",
+    "1." + "2" * 70,
+    "1.2 .3",
+    "",
+    "١.٢".encode().decode("latin-1"),
+]
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
@@ -184,4 +195,3 @@ def test_a_uid_never_names_a_file_elsewhere(site: Site, tmp_path: Path, keyword:
     assert all(".." not in path.parts for path in new)
     assert not any("evil" in path.name for path in new)
     assert not Path("/tmp/evil").exists()  # noqa: S108
-

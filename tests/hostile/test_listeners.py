@@ -31,6 +31,8 @@ from xds.wire.listener_places import Places, Refusals
 from xds.wire.mllp import send, server_context
 from xds.wire.peers import key_of
 
+pytestmark = pytest.mark.large
+
 __all__ = ["database_url", "engine", "shared_postgres"]
 
 

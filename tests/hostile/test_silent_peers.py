@@ -18,6 +18,8 @@ from tests.hostile.certificates import Authority, Signed, known
 from tests.hostile.server import Served, ask, connected, head
 from xds.wire.client import Client
 
+pytestmark = pytest.mark.large
+
 SILENT = "127.0.0.2"
 HEALTHZ = [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
 METRICS = [b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"]

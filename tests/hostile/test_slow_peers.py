@@ -20,6 +20,8 @@ from xds.errors import ErrorCode, Status
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.xml import name
 
+pytestmark = pytest.mark.large
+
 EXPLICIT = "1.2.840.10008.1.2.1"
 SIZE = 8 * 1024 * 1024
 """Bytes of an instance: more than a connection's buffers hold in all of them together."""
