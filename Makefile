@@ -15,8 +15,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-# What is large, ten times as large, in an hour at most: property tests, histories, whole corpora, other people's
-# validators, and screenshots of every page in .long/.
+# What is large, ten times as large, in an hour at most: property tests, histories, whole corpora, floods as large as
+# tests/hostile/attacks.md says, other people's validators, and screenshots of every page in .long/.
 test-long: $(READY)
 	mkdir -p .long
 	TESTS_LONG=1 TESTS_SCREENSHOTS=$(CURDIR)/.long $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(TESTS)

@@ -1,5 +1,6 @@
-"""Writes the table of decisions."""
+"""Writes the tables of decisions and of attacks."""
 
-from tests.hostile.decisions import FILE, written
+from tests.hostile import attacks, decisions
 
-FILE.write_text(written(), "utf-8")
+decisions.FILE.write_text(decisions.written(), "utf-8")
+attacks.FILE.write_text(attacks.written(), "utf-8")
