@@ -22,6 +22,8 @@ PARSERS = (
      f"{SMUGGLED}no_path_leads_out_of_what_is_served"),
     ("04", "other spellings of a page that asks for an account", "one", "closed as it is",
      f"{SMUGGLED}no_other_spelling_opens_a_page_that_asks_for_an_account"),
+    ("04", "a form of the console that would lead elsewhere", "one", "to pages of the console alone",
+     f"{INJECTED}a_form_of_the_console_leads_to_no_other_site"),
     ("04", "a Host of the attacker's", "one", "421", "test_host_and_headers.py::"
      "test_another_name_is_told_nothing_at_any_address"),
     ("04", "entities, DTDs in UTF-16 and UTF-7, XInclude, schemaLocation, xsi:type", "one",
@@ -73,6 +75,10 @@ PARSERS = (
      f"{MIME}a_message_cut_off_anywhere_is_refused_and_leaves_nothing "
      f"{MIME}other_transfer_encodings_are_refused_by_name {MIME}header_lines_that_are_too_long_are_refused "
      f"{MIME}a_start_that_names_no_part_is_refused {MIME}a_boundary_that_cannot_be_one_is_refused"),
+    ("14", "a part in gzip", "one", "not unpacked", f"{INJECTED}a_part_that_says_it_is_packed_is_kept_as_it_came"),
+    ("14", "a part included twice, or nowhere", "one", "a fault",
+     "wire/test_xop.py::test_a_part_is_included_once "
+     "wire/test_xop.py::test_a_reference_that_leads_nowhere_is_refused_without_being_repeated"),
     ("14", "12,000 parts", "one", "so many and no more", "test_bad_messages.py::test_100_000_parts_are_too_many"),
     ("14", "chunks of a byte", "300,000 (20,000)", "read or refused while others are served",
      "test_floods.py::test_chunks_of_a_byte_are_read_or_refused"),

@@ -41,6 +41,8 @@ PEOPLE = (
      "test_named_in_records.py::test_a_record_of_another_node"),
     ("02", "refusals that name nobody", "one", "they name certificate and organisation", "test_who_may_what.py::"
      "test_whoever_is_refused_stands_in_the_record_by_certificate_and_organisation"),
+    ("02", "the node's own address in records by the Host header", "one", "421 for every name but its own",
+     "test_host_and_headers.py::test_another_name_is_told_nothing_at_any_address"),
     ("02", "the auditor's subject by another authority", "one", "a stranger",
      "access/test_peers.py::test_the_same_name_from_another_authority_is_a_stranger"),
     ("02", "one attribute that reads as two", "one", "a stranger: parsed names are compared",

@@ -15,6 +15,8 @@ STUDIES = (
      "endpoints/test_cstore.py::test_a_different_instance_of_the_same_uid_is_refused_and_recorded "
      "endpoints/dicomweb/test_store.py::test_an_instance_of_another_study_than_the_address_names_is_refused "
      f"{STUDY}an_instance_of_another_patient_is_refused_and_the_study_stays"),
+    ("06", "a file header of another instance than the dataset", "one", "the dataset's own UID counts",
+     "test_injection.py::test_an_instance_is_what_its_dataset_says_whatever_its_file_header_does"),
     ("06", "no file header, a preamble that is a program or a page", "one", "refused, or given out with zeros",
      "archives/test_intake.py::test_what_is_no_whole_dicom_file_is_refused "
      "test_preambles.py::test_a_preamble_that_is_no_tiff_is_given_out_as_zeros"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry, text
 from tests.endpoints.console.test_desk import PASSWORD, Browser
-from tests.endpoints.dicomweb.test_store import as_bytes, body, posted
+from tests.endpoints.dicomweb.test_store import as_bytes, body, files, posted
 from tests.hostile.test_expansive_xml import Listening, inside
 from tests.imaging.images import an_instance
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
+from tests.wire.messages import AMessage, APart, read
 from xds.ebxml import lcm, query, rs
 from xds.ebxml.rim import Slot
 from xds.endpoints.console.passwords import hashed
@@ -165,7 +167,33 @@ def test_signing_in_leads_to_this_node_alone(site: Site, target: str) -> None:
     assert ended.startswith("/")  # of this node: the browser takes its name off
 
 
+def test_a_form_of_the_console_leads_to_no_other_site(site: Site) -> None:
+    browser = Browser(site)
+    browser.sign_in("vera", target="/console/studies")
+    for target in ("//evil.example", "https://evil.example/", "/\\evil.example"):
+        _, page, ended = browser.got("/console/find", {"to": target, "a": "b"})
+        assert ended.startswith("/console")
+        assert "evil.example" not in page
+
+
+def test_a_part_that_says_it_is_packed_is_kept_as_it_came(tmp_path: Path) -> None:
+    """Content-Encoding is no header of MIME parts (RFC 2045): nothing is unpacked, so nothing can grow."""
+    packed = gzip.compress(bytes(1_000_000))
+    part = APart(packed, "<doc@x>", ("Content-Encoding: gzip", "Content-Transfer-Encoding: binary"))
+    assert read(AMessage((APart(), part)), tmp_path).attachments == {"doc@x": packed}
+
+
 # Names of files.
+
+
+def test_an_instance_is_what_its_dataset_says_whatever_its_file_header_does(site: Site) -> None:
+    dataset = an_instance(1)
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.9.9.9"
+    status, _ = posted(site, body(as_bytes(dataset)))
+    assert status in (200, 409)
+    assert not any("1.9.9.9" in name for name in files(site))
+    assert len(files(site)) == (status == 200)
+
 
 UIDS = [
     "../../../../evil",
