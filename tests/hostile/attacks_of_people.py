@@ -118,7 +118,7 @@ PEOPLE = (
     ("09", "locking somebody out by wrong passwords", "one", "they still sign in from where they have before",
      f"{SIGNING}who_guesses_is_kept_out_and_whose_password_it_is_signs_in_from_elsewhere"),
     ("09", "threads of wrong sign-ins", "30 (8)", "others sign in; memory is bounded, also in the first moment",
-     "test_floods.py::test_who_guesses_passwords_keeps_nobody_from_signing_in"),
+     "test_guessed_passwords.py::test_who_guesses_passwords_keeps_nobody_from_signing_in"),
     ("09", "a record for each wrong sign-in", "one", "a few, and a count",
      f"{SIGNING}of_a_hundred_failures_a_few_are_on_record_with_how_many_there_were"),
 )  # fmt: skip
