@@ -73,7 +73,7 @@ PEOPLE = (
     ("03", "another recipient or address, an unknown condition, no NotOnOrAfter", "one", "refused",
      f"{XUA}an_assertion_for_another_recipient_or_address_is_refused "
      f"{XUA}an_assertion_that_is_not_to_be_believed_is_refused"),
-    ("03", "used again, OneTimeUse too", "one", "what may be used once is, in all processes",
+    ("03", "used again, OneTimeUse too", "one", "OneTimeUse once, in all processes; others until they end",
      f"{XUA}what_may_be_used_once_is_refused_the_second_time_and_where_nothing_can_be_kept "
      "access/test_users.py::test_what_may_be_used_once_is_refused_by_every_process_the_second_time"),
     ("03", "holder-of-key without proof, sender-vouches", "one", "refused",
