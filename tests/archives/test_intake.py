@@ -13,8 +13,9 @@ import pytest
 
 from tests.archives.trees import TEST_FILES, archive
 from tests.imaging.images import SERIES, STUDY, a_kos, an_instance, put
-from xds.archives.folder import INCOMING, FolderArchive
+from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake, NotTaken, Reason
+from xds.imaging.study import INCOMING
 
 __all__ = ["archive"]
 

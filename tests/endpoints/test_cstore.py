@@ -104,7 +104,7 @@ def test_who_is_refused_is_told_why(site: Served) -> None:
     assert answer.ErrorComment == "another instance of that SOP Instance UID is there"
 
 
-def test_an_instance_of_another_patient_than_its_study_is_refused_and_an_alert(site: Served) -> None:
+def test_an_instance_of_another_patient_than_its_study_is_set_apart_and_an_alert(site: Served) -> None:
     study = "1.2.3.200"
     of_study = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1"}
     assert sent(site, an_instance(50, SOPInstanceUID=f"{study}.1.1", **of_study)) == [0]
@@ -116,6 +116,25 @@ def test_an_instance_of_another_patient_than_its_study_is_refused_and_an_alert(s
     listed = xds("audit", "list", "--json", "--config", site.config).json
     alerted = [row["patient"] for row in listed if row["event"] == "Security Alert" and row["outcome"] == "4"]
     assert alerted == ["P2"]  # one, of two instances
+    # They wait for a person, who throws them away; the sender was told that they are not stored.
+    (case,) = xds("apart", "list", "--state", "undecided", "--json", "--config", site.config).json
+    assert (case["protocol"], case["ae_title"], case["instances"]) == ("C-STORE", "CT1", 2)
+    assert sorted(path.name[:6] for path in (site.folder / "images/.apart").iterdir()) == ["apart-"] * 2
+    done = xds("apart", "discard", case["case"], "--reason", "wrong patient at the modality", "--config", site.config)
+    assert (done.code, list((site.folder / "images/.apart").iterdir())) == (0, [])
+
+
+def test_who_sends_what_is_set_apart_is_told_so_and_that_it_is_not_stored(site: Served) -> None:
+    study = "1.2.3.201"
+    of_study = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1"}
+    assert sent(site, an_instance(51, SOPInstanceUID=f"{study}.1.1", **of_study)) == [0]
+    other = an_instance(52, SOPInstanceUID=f"{study}.1.2", PatientID="P2", **of_study)
+    other.file_meta.MediaStorageSOPClassUID, other.file_meta.MediaStorageSOPInstanceUID = CT, other.SOPInstanceUID
+    association = associated(site)
+    answer = association.send_c_store(other)
+    association.release()
+    comment = "set apart: of another patient than the study shows"
+    assert (answer.Status, answer.ErrorComment) == (0xA900, comment)
 
 
 @pytest.mark.parametrize("sop_class", ["1.3.46.670589.11.0.0.12.1", "1.2.840.10008.5.1.4.1.1.999.1"])

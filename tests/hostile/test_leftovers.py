@@ -16,8 +16,9 @@ from tests.conftest import wait_for
 from tests.endpoints.test_cstore import associated, listener, port_of
 from tests.hostile.server import Served, free_port
 from tests.imaging.images import CT
-from xds.archives.folder import INCOMING, FolderArchive
+from xds.archives.folder import FolderArchive
 from xds.archives.leftovers import private_folder, swept
+from xds.imaging.study import INCOMING
 from xds.system.whose import mark
 from xds.wire.spool import Spool
 

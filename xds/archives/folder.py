@@ -30,9 +30,6 @@ from xds.imaging.study import Problem, Study, files, studies_of
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
 """Room for transcoded instances that are being sent, a process."""
 
-INCOMING = ".incoming"
-"""Folder in the tree's root of what is still arriving; not the archive's."""
-
 _BATCH = 200
 _LOCKS = 64  # files by which studies are locked
 
@@ -111,9 +108,7 @@ class FolderArchive:
         """
         with self._index.alone("refresh"):
             known = self._index.stamps()
-            incoming = self.root / INCOMING
-            found = (path for path in files(self.root) if incoming not in path.parents)
-            present = {self._relative(path): _stamp(path) for path in found}
+            present = {self._relative(path): _stamp(path) for path in files(self.root)}
             stale = [path for path, stamp in present.items() if known.get(path) != stamp]
             gone = known.keys() - present.keys()
             self._index.remove(gone)
@@ -146,6 +141,10 @@ class FolderArchive:
     def patients(self, study_instance_uid: str) -> list[Patient]:
         """All whom the instances of a study show, those that are rejected too; none where there is no such study."""
         return self._index.patients(study_instance_uid)
+
+    def description(self, study_instance_uid: str) -> str:
+        """What a study is called; empty where that is not said."""
+        return next(filter(None, (one.study_description for one in self._index.study(study_instance_uid, 20))), "")
 
     def is_same(self, one: Path, other: Path) -> bool:
         """Whether two files are one instance in two encodings; see ``same.is_same``."""

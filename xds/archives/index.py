@@ -202,10 +202,10 @@ class Index:
         statement = "SELECT DISTINCT patient FROM files WHERE study = ? AND patient IS NOT NULL"
         return [Patient(**json.loads(patient)) for (patient,) in self._connection().execute(statement, (study,))]
 
-    def study(self, study: str) -> list[InstanceFacts]:
-        """The instances of a study that are not rejected, in order of path."""
-        statement = "SELECT path, size, facts FROM kept WHERE study = ? ORDER BY path"
-        return [self._facts(*row) for row in self._connection().execute(statement, (study,))]
+    def study(self, study: str, most: int = -1) -> list[InstanceFacts]:
+        """The instances of a study that are not rejected, in order of path; the first of them, or all."""
+        statement = "SELECT path, size, facts FROM kept WHERE study = ? ORDER BY path LIMIT ?"
+        return [self._facts(*row) for row in self._connection().execute(statement, (study, most))]
 
     def fingerprints(self, study_instance_uid: str = "") -> list[tuple[str, str]]:
         """Every study, or the one, with how many files it has that are not rejected, and a digest of which."""

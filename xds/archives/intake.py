@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
-from xds.archives.folder import INCOMING, FolderArchive
+from xds.archives.folder import FolderArchive
 from xds.archives.interface import SpoolFull
+from xds.archives.quarantine import Quarantine
 from xds.archives.senders import UNKNOWN, Sender, may_take_back
 from xds.imaging import reading, tags
 from xds.imaging.codes import KEY_OBJECT_SELECTION
@@ -22,10 +23,12 @@ from xds.imaging.elements import Malformed, first
 from xds.imaging.group import is_another
 from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_file
 from xds.imaging.manifest import Patient
+from xds.imaging.study import INCOMING
 from xds.system.durable import sync_file, sync_folder
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
 _PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)
+_MIXES = "of another patient than the study shows"
 
 
 class Reason(IntEnum):
@@ -46,7 +49,19 @@ class NotTaken(Exception):
 
 
 class AnothersStudy(NotTaken):
-    """It would change what another's study shows, or whose it is: a person decides."""
+    """It would change what another's study shows, or whose it is: a person decides.
+
+    ``study``: the one that it would change.  ``is_apart``: it is kept until a person has.
+    """
+
+    is_apart = False
+
+    def __init__(self, reason: Reason, message: str, study: str, *of: str) -> None:
+        super().__init__(reason, message, *of)
+        self.study = study
+
+    def __str__(self) -> str:
+        return f"set apart: {self.args[0]}" if self.is_apart else str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +78,23 @@ class Arrived:
     study_instance_uid: str
     patient: Patient
     rejects: tuple[tuple[str, str], ...] = ()
+    description: str = ""  # of the study
 
     @property
     def patient_id(self) -> str:
-        """The patient's id as CX; with its issuer where the file names one by an OID."""
-        issuer = self.patient.issuer_oid
-        return f"{self.patient.id}^^^&{issuer}&ISO" if self.patient.id and issuer else self.patient.id
+        return as_cx(self.patient)
 
     def refused(self, reason: Reason, message: str) -> NotTaken:
         return NotTaken(reason, message, self.sop_class_uid, self.sop_instance_uid)
 
-    def anothers(self, message: str) -> AnothersStudy:
-        return AnothersStudy(Reason.NO_MATCH, message, self.sop_class_uid, self.sop_instance_uid)
+    def anothers(self, message: str, study: str = "", reason: Reason = Reason.NO_MATCH) -> AnothersStudy:
+        of = study or self.study_instance_uid
+        return AnothersStudy(reason, message, of, self.sop_class_uid, self.sop_instance_uid)
+
+
+def as_cx(patient: Patient) -> str:
+    """A patient's id as CX; with its issuer where the file names one by an OID."""
+    return f"{patient.id}^^^&{patient.issuer_oid}&ISO" if patient.id and patient.issuer_oid else patient.id
 
 
 class Intake:
@@ -85,6 +105,7 @@ class Intake:
 
     def __init__(self, archive: FolderArchive, *, from_all: bool = False) -> None:
         self._archive, self._root, self._from_all = archive, archive.root, from_all
+        self.quarantine = Quarantine(archive.root)
 
     @property
     def incoming(self) -> Path:
@@ -108,11 +129,12 @@ class Intake:
             raise arrived.refused(Reason.NOT_UNDERSTOOD, "a UID is absent or malformed (PS3.5: 9.1)")
         return arrived
 
-    def keep(self, arrived: Arrived, sender: Sender = UNKNOWN) -> bool:
+    def keep(self, arrived: Arrived, sender: Sender = UNKNOWN, *, decided: bool = False) -> bool:
         """Put it where it belongs, on disk for good; False when it lies there already.
 
         What lies there stays, also where it is the same in another encoding: the sender has what it wanted, and what
-        manifests list does not change.
+        manifests list does not change.  ``decided``: a person has, so that it may be of another sender; never of
+        another patient.
 
         Raises:
             AnothersStudy: the study shows another patient, or another sender stored it.
@@ -120,21 +142,41 @@ class Intake:
         """
         try:
             with self._archive.alone_with(arrived.study_instance_uid):
-                there = self._put(arrived, sender)
+                there = self._put(arrived, sender, decided=decided)
             # To compare takes a while where the encodings differ; nobody waits for that.
-            return there is None or self._same(arrived, there)
+            return there is None or self._same(arrived, there, sender)
         except OSError as problem:
             message = f"cannot be kept: {problem.strerror}"
             raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
 
-    def _put(self, arrived: Arrived, sender: Sender) -> Path | None:
+    def demand_takable(self, arrived: Arrived, sender: Sender) -> None:
+        """That it can be kept by the decision of a person, as far as is known now.
+
+        Raises:
+            NotTaken: it cannot, as ``keep``.
+        """
+        there = self._there(arrived)
+        if there is None:
+            self._demand_its_own(arrived, sender, decided=True, noting=False)
+        else:
+            self._same(arrived, there, sender)
+
+    def shown(self, study_instance_uid: str) -> tuple[list[Patient], str]:
+        """Whom a study that is here shows, and how it is described."""
+        return self._archive.patients(study_instance_uid), self._archive.description(study_instance_uid)
+
+    def _there(self, arrived: Arrived) -> Path | None:
+        held = self._archive.find(arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid)
+        return None if held is None else self._root / held.locator
+
+    def _put(self, arrived: Arrived, sender: Sender, *, decided: bool) -> Path | None:
         """Put it in its place, or say where one of its UIDs lies."""
-        uids = arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid
-        held = self._archive.find(*uids)
-        target = self._root / uids[0] / uids[1] / f"{uids[2]}.dcm"
-        if held is not None:
-            return self._root / held.locator
-        self._demand_its_own(arrived, sender)
+        there = self._there(arrived)
+        if there is not None:
+            return there
+        study, series = arrived.study_instance_uid, arrived.series_instance_uid
+        target = self._root / study / series / f"{arrived.sop_instance_uid}.dcm"
+        self._demand_its_own(arrived, sender, decided=decided)
         self._make(target.parent)
         sync_file(arrived.path)
         try:
@@ -145,7 +187,7 @@ class Intake:
         self._archive.took(target)
         return None
 
-    def _demand_its_own(self, arrived: Arrived, sender: Sender) -> None:
+    def _demand_its_own(self, arrived: Arrived, sender: Sender, *, decided: bool, noting: bool = True) -> None:
         """That it is the sender's to add to this study; who sends the first instance of one has stored it.
 
         Raises:
@@ -154,22 +196,30 @@ class Intake:
         """
         study = arrived.study_instance_uid
         if arrived.sop_class_uid == KEY_OBJECT_SELECTION:
-            self._demand_may_take_back(arrived, sender)
+            self._demand_may_take_back(arrived, sender, decided=decided)
             return
-        patients = self._archive.patients(study)
-        if not patients:
-            self._archive.stored_by.note(study, sender)
-        elif any(is_another(patient, arrived.patient) for patient in patients):
-            raise arrived.anothers("of another patient than the study shows")
-        elif not self._from_all and self._archive.stored_by.of(study) not in ("", sender.key):
+        if not self._archive.patients(study):
+            if noting:
+                self._archive.stored_by.note(study, sender)
+        elif self._mixes(arrived):
+            raise arrived.anothers(_MIXES)
+        elif not decided and not self._from_all and self._is_anothers(study, sender):
             raise arrived.anothers("of a study that another sender stored")
 
-    def _demand_may_take_back(self, arrived: Arrived, sender: Sender) -> None:
-        for study in {study for study, _ in arrived.rejects}:
-            if not reading.is_uid(study) or not self._archive.patients(study):
-                raise arrived.refused(Reason.NO_MATCH, "takes back what is not here")
-            if not may_take_back(sender, self._archive.stored_by.of(study)):
-                raise arrived.anothers("takes back what another sender stored")
+    def _mixes(self, arrived: Arrived) -> bool:
+        return any(is_another(one, arrived.patient) for one in self._archive.patients(arrived.study_instance_uid))
+
+    def _is_anothers(self, study_instance_uid: str, sender: Sender) -> bool:
+        """Whether somebody else stored it; of what was put into the folder by hand nobody is known to have."""
+        return self._archive.stored_by.of(study_instance_uid) not in ("", sender.key)
+
+    def _demand_may_take_back(self, arrived: Arrived, sender: Sender, *, decided: bool) -> None:
+        studies = sorted({study for study, _ in arrived.rejects})
+        if any(not reading.is_uid(study) or not self._archive.patients(study) for study in studies):
+            raise arrived.refused(Reason.NO_MATCH, "takes back what is not here")
+        for study in studies:
+            if not decided and not may_take_back(sender, self._archive.stored_by.of(study)):
+                raise arrived.anothers("takes back what another sender stored", study)
 
     def _make(self, folder: Path) -> None:
         """Folders of a series and a study, their names on disk too."""
@@ -178,19 +228,23 @@ class Intake:
             sync_folder(folder.parent)
             sync_folder(self._root)
 
-    def _same(self, arrived: Arrived, there: Path) -> bool:
+    def _same(self, arrived: Arrived, there: Path, sender: Sender) -> bool:
         try:
             if _dataset(arrived.path) == _dataset(there) or self._archive.is_same(arrived.path, there):
                 return False
         except SpoolFull:
             raise arrived.refused(Reason.OUT_OF_RESOURCES, "no room to compare it with what is there") from None
+        if self._mixes(arrived):
+            raise arrived.anothers(_MIXES)
+        if self._is_anothers(arrived.study_instance_uid, sender):
+            raise arrived.anothers("would replace what another sender stored", reason=Reason.DUPLICATE)
         raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
 
 
 def _of(path: Path, facts: InstanceFacts) -> Arrived:
     return Arrived(
         path, facts.sop_class_uid, facts.sop_instance_uid, facts.series_instance_uid, facts.study_instance_uid,
-        facts.patient,
+        facts.patient, description=facts.study_description,
     )  # fmt: skip
 
 

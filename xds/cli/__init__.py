@@ -25,6 +25,7 @@ COMMANDS = {
     "find": "xds.cli.find",
     "fetch": "xds.cli.fetch",
     "publications": "xds.cli.publications",
+    "apart": "xds.cli.apart",
     "audit": "xds.cli.audit",
     "user": "xds.cli.user",
     "peer": "xds.cli.peer",

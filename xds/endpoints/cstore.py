@@ -35,6 +35,8 @@ SUCCESS, FAILED = 0x0000, 0x0110
 # PS3.4: Table B.2-1 has no status for another instance of a UID that is there, and PS3.7: 9.1.1.1.9 none that fits; the
 # Error Comment (0000,0902) says it.
 _STATUSES = {Reason.DUPLICATE: 0xC001}
+# What is set apart fails too, since with success, and a warning is of that, an SCP «indicates that the SOP Instance has
+# been successfully stored» (PS3.4: B.2.2): a modality may then delete it.  A900 with «set apart: …» as Error Comment.
 _COMMENT = 64  # characters of an LO
 _PIECE = 1024 * 1024
 
@@ -181,6 +183,6 @@ class _Association:
         except NotTaken as refusal:
             self.refused.append(arrived)
             if isinstance(refusal, AnothersStudy):
-                self.recording.alert(arrived, refusal)
+                self.recording.against(arrived, refusal, self._sender)
             raise
         self.taken.append(arrived)

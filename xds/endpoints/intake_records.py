@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable
 import sqlalchemy as sa
 
 from xds.archives.intake import AnothersStudy, Arrived
+from xds.archives.senders import UNKNOWN, Sender
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.intake_events import set_against, taken_back
+from xds.endpoints.apart import Apart
 from xds.store.audit.records import Recorded, close_stream, open_stream, record
 from xds.wire.mtom import new_boundary
 
@@ -21,10 +23,13 @@ class NotRecorded(Exception):
 
 
 class Recording:
-    """What one request, or one association, takes in; it stands as interrupted until it is ended."""
+    """What one request, or one association, takes in; it stands as interrupted until it is ended.
 
-    def __init__(self, engine: sa.Engine, owner: str, event: AuditEvent) -> None:
-        self._engine, self._owner, self._event = engine, owner, event
+    ``apart``: where instances are kept that a person decides about.
+    """
+
+    def __init__(self, engine: sa.Engine, owner: str, event: AuditEvent, apart: Apart | None = None) -> None:
+        self._engine, self._owner, self._event, self._apart = engine, owner, event, apart
         self._ids: list[str] = []
         self._alerted = set[tuple[str, str, str]]()
 
@@ -46,23 +51,32 @@ class Recording:
             raise NotRecorded from None
         self._ids.append(id_)
 
-    def alert(self, arrived: Arrived, refusal: AnothersStudy) -> None:
-        """That something was sent against a study; once for each, however much is sent.
+    def against(self, arrived: Arrived, refusal: AnothersStudy, sender: Sender = UNKNOWN) -> None:
+        """What was sent against a study is set apart where it can be, with an alert in the same commit.
+
+        One alert for each study, however much is sent.
 
         Raises:
             NotRecorded: the log does not take it.
         """
-        studies = {study for study, _ in arrived.rejects} or {arrived.study_instance_uid}
-        for study in sorted(studies)[:_ALERTS]:
-            about = (arrived.patient_id, study, str(refusal))
-            if about in self._alerted or len(self._alerted) >= _ALERTS:
-                continue
-            self._alerted.add(about)
-            try:
+        why = str(refusal)
+
+        def alerted(connection: sa.Connection, is_apart: bool) -> None:
+            studies = {study for study, _ in arrived.rejects} or {refusal.study}
+            for study in sorted(studies)[:_ALERTS]:
+                about = (arrived.patient_id, study, why)
+                if about not in self._alerted and len(self._alerted) < _ALERTS:
+                    record(connection, set_against(self._event, *about, is_apart=is_apart).records())
+                    self._alerted.add(about)
+
+        try:
+            if self._apart is not None:
+                refusal.is_apart = self._apart.keep(arrived, refusal, sender, self._event, alerted)
+            else:
                 with self._engine.begin() as connection:
-                    record(connection, set_against(self._event, *about).records())
-            except sa.exc.SQLAlchemyError:
-                raise NotRecorded from None
+                    alerted(connection, False)
+        except sa.exc.SQLAlchemyError:
+            raise NotRecorded from None
 
     def end(self, taken: Collection[Arrived], refused: Collection[Arrived] = (), unreadable: int = 0) -> None:
         """Afterwards: a record for each patient of what was taken, one for each of what was not, one for the rest.

@@ -19,7 +19,22 @@ from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_f
 from xds.imaging.manifest import MANIFEST_TITLE, Code, InstanceReference, Manifest, SeriesReference
 from xds.metadata.identifiers import new_oid
 
-__all__ = ["InstanceFacts", "Problem", "Scan", "Series", "Study", "files", "manifest_of", "scan", "studies_of"]
+__all__ = [
+    "APART",
+    "INCOMING",
+    "InstanceFacts",
+    "Problem",
+    "Scan",
+    "Series",
+    "Study",
+    "files",
+    "manifest_of",
+    "scan",
+    "studies_of",
+]
+
+INCOMING, APART = ".incoming", ".apart"
+"""Folders in a tree of what is still arriving, and of what is set apart: neither is the tree's."""
 
 MANUFACTURER = "xds"
 """Of the software that makes the manifests, (0008,0070)."""
@@ -83,12 +98,16 @@ def scan(
 def files(folder: Path) -> Iterator[Path]:
     """Every file of a tree, and every symbolic link, in order of name; folders behind links are not entered.
 
+    Nor are those of what is still arriving, and of what is set apart.
+
     Raises:
         OSError: the folder itself cannot be listed.
     """
     left = [*reversed(_entries(folder))]
     while left:
         entry = left.pop()
+        if entry.name in (INCOMING, APART):
+            continue
         if entry.is_symlink() or entry.is_file(follow_symlinks=False):
             yield Path(entry.path)
         elif entry.is_dir(follow_symlinks=False):

@@ -23,12 +23,14 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.actors.study_patients import StudyPatients
+from xds.archives.intake import Intake
 from xds.archives.orthanc import OrthancChanges
 from xds.archives.patients import Patients, PatientTable
 from xds.archives.senders import Sender
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
 from xds.ebxml import rim
+from xds.endpoints.apart import Apart
 from xds.endpoints.captures import Captures
 from xds.endpoints.cstore_senders import StorageSenders
 from xds.endpoints.dicomweb.deciding import Deciding
@@ -46,8 +48,9 @@ from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.initiating.publisher import Publisher, Where
 from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.metadata.visible import Facts
+from xds.server import archives
 from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transactions_of
-from xds.server.archives import archive, intake, manifest_for, web
+from xds.server.archives import archive, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
 from xds.server.events import Events
 from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
@@ -285,8 +288,9 @@ class AffinityDomain:
         storing = None
         if self.settings.imaging_source.stow_rs:
             limits = Limits(server.root_part_bytes, server.part_bytes, server.parts)
-            recording = lambda event: Recording(engine, owner(), event)  # noqa: E731
-            storing = Storing(intake(self.settings), recording, limits, self._sender)
+            apart = self.apart
+            recording = lambda event: Recording(engine, owner(), event, apart)  # noqa: E731
+            storing = Storing(self.intake, recording, limits, self._sender)
         deciding = Deciding(self.gate, self.name, self.actors.studies)
         patients = self.actors.study_patients
         return DicomWeb(
@@ -298,7 +302,25 @@ class AffinityDomain:
         event = self.events.stored(title, address, peer_der)
         for said in self.storage_senders.decided(title, address, peer_der).said:
             event.noted(said)
-        return Recording(self.database.engine, owner(), event)
+        return Recording(self.database.engine, owner(), event, self.apart)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """What takes instances into the folder.
+
+        Raises:
+            Unusable: there is no folder.
+        """
+        return archives.intake(self.settings)
+
+    @cached_property
+    def apart(self) -> Apart:
+        """What is set apart from the folder.
+
+        Raises:
+            Unusable: there is no folder.
+        """
+        return archives.apart(self.settings, self.database.engine, self.intake)
 
     @cached_property
     def storage_senders(self) -> StorageSenders:

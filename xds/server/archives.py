@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from xds.archives.dicomweb import DicomWebWay
 from xds.archives.dimse import DimseWay
 from xds.archives.dimse import Peer as DimsePeer
@@ -14,11 +16,14 @@ from xds.archives.interface import Archive
 from xds.archives.leftovers import swept
 from xds.archives.pacs import Pacs, Way
 from xds.archives.web import Web
+from xds.audit.messages.events import source_of
+from xds.endpoints.apart import Apart
 from xds.errors import Unusable
 from xds.imaging.group import Study
 from xds.imaging.manifest import Manifest
 from xds.imaging.study import manifest_of
 from xds.settings.sections import Settings
+from xds.store.apart import Bounds
 
 log = logging.getLogger("xds.server.archives")
 
@@ -61,6 +66,19 @@ def intake(settings: Settings) -> Intake:
     if removed:
         log.info("intake.swept", extra={"removed": removed})
     return taking
+
+
+def apart(settings: Settings, engine: sa.Engine, taking: Intake) -> Apart:
+    """What is set apart from the folder; what a process that was killed has left half done is finished."""
+    imaging = settings.imaging_source
+    bounds = Bounds(
+        imaging.apart_instances, imaging.apart_bytes, imaging.apart_peer_instances, imaging.apart_peer_bytes
+    )  # fmt: skip
+    found = Apart(engine, taking, source_of(settings), bounds)
+    count = found.recovered()
+    if count:
+        log.info("apart.recovered", extra={"files": count})
+    return found
 
 
 def _way(settings: Settings) -> Way | None:

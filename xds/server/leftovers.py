@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from xds.archives.folder import INCOMING
+from xds.imaging.study import INCOMING
 from xds.settings.sections import Settings
 from xds.system import private
 from xds.wire.spool import PREFIX

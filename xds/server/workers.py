@@ -27,7 +27,7 @@ from xds.initiating.audit_forwarder import Forwarder
 from xds.initiating.override_alerts import Alerts
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
-from xds.server.archives import archive, intake
+from xds.server.archives import archive
 from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store.audit.records import record
@@ -103,7 +103,7 @@ def cstore(loaded: Loaded) -> None:
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()
     imaging, tls, domain = loaded.settings.imaging_source, loaded.settings.tls, application.domains[DEFAULT_DOMAIN]
-    taking = intake(loaded.settings)
+    taking, _ = domain.intake, domain.apart  # at the start, so that what was left half done is finished
     temporary = private_folder(taking.incoming)  # of pynetdicom, which writes instances as they come
     senders = domain.storage_senders
     scp = StorageScp(

@@ -137,6 +137,10 @@ class ImagingSource:
     cstore_listen: str = ""  # HOST:PORT where they are by C-STORE, called by retrieve_ae_title; empty: nowhere
     cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
     study_senders: Literal["one", "all"] = "one"  # of a study that is there, more is taken from who stored it; or all
+    apart_instances: int = 5_000  # against others' studies, kept for a person to decide; over it, or 0: refused
+    apart_bytes: int = 32 * 1024 * 1024 * 1024  # of them all, likewise
+    apart_peer_instances: int = 2_000  # of one peer, likewise
+    apart_peer_bytes: int = 8 * 1024 * 1024 * 1024  # likewise
     dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
     dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
     orthanc: str = ""  # where that PACS is an Orthanc, the URL of its REST API: its change log says what to publish

@@ -92,8 +92,8 @@ class Storing:
                 outcome.failed.append(refusal)
                 refused.append(one)
                 if isinstance(refusal, AnothersStudy):
+                    recording.against(one, refusal, sender)
                     log.warning("stow_rs.anothers_study", extra={"reason": str(refusal)})
-                    recording.alert(one, refusal)
         recording.end(outcome.taken, refused, unreadable)
 
     def _examined(self, file: Spooled, study: str) -> Arrived:
@@ -153,6 +153,9 @@ def _taken(one: Arrived, base: str) -> dict[str, Any]:
     return {**_named(one.sop_class_uid, one.sop_instance_uid), _RETRIEVE_URL: {"vr": "UR", "Value": [base + where]}}
 
 
+# What is set apart is among the failures, and where nothing else came the answer is 409: the origin server «was unable
+# to store» it (PS3.18: Table 10.5.3-1).  A Warning Reason is of what is stored, so that its sender could delete it.  Of
+# Table I.2-2 A9xx is the nearest to say of it; what becomes of it later is a person's to decide.
 def _failed(one: NotTaken) -> dict[str, Any]:
     named = _named(one.sop_class_uid, one.sop_instance_uid)
     return {**named, _FAILURE_REASON: {"vr": "US", "Value": [int(one.reason)]}}
