@@ -1,4 +1,4 @@
-"""What is sent against somebody's study is set apart: found by nobody, decided by a person, bounded, never half done."""
+"""What is sent against a study is set apart: found by nobody, decided by a person, bounded, never half done."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class Apart:
     def _takable(self, one: Instance) -> Arrived:
         path = self._files.path(one.file)
         if path is None:
-            raise CannotBeDone("its file is not on this machine")
+            raise CannotBeDone("cannot be taken in: its file is not on this machine")
         try:
             arrived = self._intake.examined(path)
             self._intake.demand_takable(arrived, Sender(one.peer))

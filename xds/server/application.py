@@ -15,8 +15,19 @@ from xds.access.gate import Gate, NotPermitted
 from xds.access.migrating import only_authority
 from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by, asking
-from xds.endpoints import console
-from xds.endpoints.console import auditing, consents, glass, guides, openid, reporting, reviewing, sealing, signing_in
+from xds.endpoints import apart, console
+from xds.endpoints.console import (
+    auditing,
+    consents,
+    glass,
+    guides,
+    openid,
+    reporting,
+    reviewing,
+    sealing,
+    setting_apart,
+    signing_in,
+)  # fmt: skip
 from xds.endpoints.console.desk import AuditDesk, Desk
 from xds.endpoints.console.region import Knows, Places
 from xds.endpoints.console.region import pages as region_pages
@@ -100,6 +111,8 @@ class Application:
             glass.pages(default.glass, self.engine, sealer),
             consents.pages(self.engine, default.events.node, sealer, gate.today),
         ]
+        if settings.imaging_source.folder:
+            blueprints.append(setting_apart.pages(default.apart))
         if consumer.peers.registry is not None:
             places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine, gate)
@@ -115,9 +128,7 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database, gate.wrong)
-        counted = lambda: "".join((  # noqa: E731
-            forwarding_text(self.engine, settings), consents_text(self.engine, settings), expiry.metrics(settings)
-        ))  # fmt: skip
+        counted = lambda: metrics_text(self.engine, settings)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
             settings,
@@ -205,6 +216,13 @@ def _known(loaded: Loaded, engine: sa.Engine, gate: Gate) -> tuple[Sequence[str]
             return standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
 
     return authorities, knows
+
+
+def metrics_text(engine: sa.Engine, settings: Settings) -> str:
+    """What is counted in no process, in the text format of ``/metrics``: it is the deployment's."""
+    images = apart.metrics(engine) if settings.imaging_source.folder else ""
+    waiting_ = forwarding_text(engine, settings) + consents_text(engine, settings)
+    return waiting_ + expiry.metrics(settings) + images
 
 
 def forwarding_text(engine: sa.Engine, settings: Settings) -> str:

@@ -16,7 +16,7 @@ from xds.server import expiry, leftovers
 from xds.settings.addresses import address, is_loopback, listens
 from xds.settings.secrets import shown
 from xds.settings.sections import Loaded, Settings
-from xds.store import accounts
+from xds.store import accounts, apart
 from xds.store.engine import make_engine, reading
 from xds.wire import revocation
 
@@ -157,6 +157,26 @@ def _accounts(loaded: Loaded) -> Check:
     return Check("accounts", f"{len(found)} accounts, an auditor among them")
 
 
+def _apart(loaded: Loaded) -> Check:
+    """What waits for a person."""
+    if not loaded.settings.imaging_source.folder:
+        return Check("set apart", "no images are taken in here")
+    engine = make_engine(loaded.settings.database_url, connections=1)
+    try:
+        with reading(engine) as connection:
+            cases, _ = apart.undecided(connection) if sa.inspect(connection).has_table("apart") else (0, 0)
+    except SQLAlchemyError as problem:
+        said = f"the database cannot be read: {type(problem).__name__}"
+        return Check("set apart", "", said, "Set server.database to one that answers.")
+    finally:
+        engine.dispose()
+    if cases:
+        fix = "Decide at /console/apart, or by xds apart list, take and discard."
+        was = "1 case was" if cases == 1 else f"{cases} cases were"
+        return Check("set apart", "", f"{was} sent against somebody's study, and nobody has decided", fix)
+    return Check("set apart", "nothing waits for a decision")
+
+
 def _modes(loaded: Loaded) -> Check:
     wider = leftovers.wider(loaded.settings)
     if wider:
@@ -221,5 +241,5 @@ def _secrets(loaded: Loaded, config: Path | None) -> Check:
 
 _CHECKS: tuple[Callable[[Loaded], Check], ...] = (
     _tls, _trust, _revocation, _expiry, _open, _open_by_name, _public_url, _origins, _people, _policy, _accounts,
-    _modes, _root, _peers, _evidence, _clock,
+    _apart, _modes, _root, _peers, _evidence, _clock,
 )  # fmt: skip

@@ -23,8 +23,8 @@ from xds.endpoints.audit_sources import AuditSources
 from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
+from xds.initiating.alerts import Alerts
 from xds.initiating.audit_forwarder import Forwarder
-from xds.initiating.override_alerts import Alerts
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive

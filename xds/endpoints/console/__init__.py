@@ -61,7 +61,8 @@ def make(
     def front() -> str:
         base = settings.server.public_url or request.host_url.rstrip("/")
         rows = _rows(settings, served)
-        has = {"has_images": ask is not None, "has_region": any(one.name == "region" for one in blueprints)}
+        names = {one.name for one in blueprints}
+        has = {"has_images": ask is not None, "has_region": "region" in names, "has_apart": "setting_apart" in names}
         return render_template("front.html", base=base, rows=rows, version=__version__, warnings=warnings(), **has)
 
     @flask.after_request

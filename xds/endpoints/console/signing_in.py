@@ -28,6 +28,7 @@ _IMAGES = frozenset({"viewer", "operator", "administrator"})
 # Which roles see what begins so; anything else of the console is for everybody who has signed in.
 ROLES = {
     "/console/audit": frozenset({"auditor"}),
+    "/console/apart": frozenset({"operator", "administrator"}),
     "/console/consents": frozenset({"privacy-officer"}),
     "/console/overrides": frozenset({"privacy-officer"}),
     "/console/studies": _IMAGES,
