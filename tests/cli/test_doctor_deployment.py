@@ -11,7 +11,8 @@ import pytest
 from tests.cli.command import Done, xds
 from xds.demo.site import as_toml
 from xds.server import hardening
-from xds.store import accounts
+from xds.store import accounts, apart
+from xds.store.apart import Instance
 from xds.store.engine import make_engine
 from xds.wire import revocation
 from xds.wire.authority import Authority
@@ -124,6 +125,20 @@ def test_a_node_without_an_auditor_has_nobody_who_looks(tmp_path: Path, right: S
         accounts.remove(connection, "anna")
     engine.dispose()
     assert wrong(examined(tmp_path, right, "--json")) == ["accounts"]
+
+
+def test_what_is_set_apart_and_waits_for_a_person_is_told(tmp_path: Path, right: Sections) -> None:
+    (tmp_path / "images").mkdir()
+    right["imaging_source"] = {"folder": str(tmp_path / "images")}
+    assert wrong(examined(tmp_path, right, "--json")) == []
+    engine = make_engine(f"sqlite:///{tmp_path}/data/xds.sqlite")
+    texts = [name for name in Instance.__slots__ if name not in ("id", "case_id", "size", "came", "decided", "state")]
+    with engine.begin() as connection:
+        assert apart.add(connection, Instance(**dict.fromkeys(texts, "x"), size=1), apart.Bounds(1, 1, 1, 1))
+    engine.dispose()
+    done = examined(tmp_path, right, "--json")
+    assert wrong(done) == ["set apart"]
+    assert "1 case was sent against somebody's study" in done.out
 
 
 def test_a_crl_that_is_none_and_a_certificate_that_ends_are_told(tmp_path: Path, right: Sections) -> None:

@@ -228,7 +228,7 @@ class Apart:
         if path is not None and one.state == TAKEN:
             try:
                 self._intake.keep(self._intake.examined(path), Sender(one.peer), decided=True)
-            except NotTaken as problem:
+            except (NotTaken, OSError) as problem:
                 if self._files.path(one.file) is not None:  # else another process has just done it
                     return self._undone(one, str(problem))
         self._files.remove(one.file)
