@@ -54,12 +54,12 @@ def test_an_instance_is_found_in_its_series_of_its_study_only(archive: FolderArc
     assert archive.find(STUDY, SERIES, "1.2.9") is None
 
 
-def test_studies_are_those_that_a_scan_finds(archive: FolderArchive, folder: Path) -> None:
+def test_studies_are_those_that_a_scan_finds(folder: Path) -> None:
+    """Read at once; of a study that is known already what another patient's file does is below."""
     put(folder, "bad/1.dcm", an_instance(8, PatientID="4712"))
     put(folder, "other.dcm", an_instance(9, StudyInstanceUID="1.2.3.200", SeriesInstanceUID="1.2.3.200.1"))
     (folder / "odd.txt").write_text("no image")
-    archive.refresh()
-    expected = scan(folder)
+    archive, expected = an_archive(folder), scan(folder)
     assert tuple(archive.studies()) == expected.studies
     assert {p.path for p in archive.problems()} == {p.path for p in expected.problems}
     assert archive.study("1.2.3.200") == expected.studies[0]
@@ -372,3 +372,52 @@ def test_an_archive_works_on_in_a_fork(archive: FolderArchive) -> None:
     process.join()
     assert process.exitcode == 0
     assert given(archive, held(archive), [IMPLICIT_LITTLE])
+
+
+# Files that are put into the folder by hand.
+
+
+def of_another(number: int) -> Any:
+    return an_instance(number, PatientID="P2", PatientName="Other^Otto", PatientBirthDate="20000101")
+
+
+def shown(archive: FolderArchive) -> list[tuple[str, int]]:
+    return [(one.patient.id, one.count) for one in archive.studies()]
+
+
+@pytest.mark.parametrize("name", ["ct/9.dcm", "0.dcm", "zz/9.dcm"])
+def test_a_file_of_another_patient_that_is_put_into_a_study_is_left_out_and_the_study_stays(
+    archive: FolderArchive, folder: Path, name: str
+) -> None:
+    before = list(archive.fingerprints())
+    put(folder, name, of_another(9))
+    assert archive.refresh() == Refreshed(added=1, changed=0, removed=0, unchanged=2, problems=1, mixing=(STUDY,))
+    assert (list(archive.fingerprints()), shown(archive)) == (before, [("4711", 2)])
+    assert [problem.path.name for problem in archive.problems()] == [Path(name).name]
+    assert archive.refresh().mixing == ()  # it is told once
+
+
+def test_a_file_of_a_study_that_is_written_over_by_another_patients_is_left_out(
+    archive: FolderArchive, folder: Path
+) -> None:
+    put(folder, "ct/1.dcm", of_another(1))
+    archive.refresh()
+    assert shown(archive) == [("4711", 1)]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_study_whose_patient_is_put_right_file_by_file_is_whole_when_all_are(
+    archive: FolderArchive, folder: Path, order: tuple[int, int]
+) -> None:
+    for number in order:
+        put(folder, f"ct/{number}.dcm", of_another(number))
+        archive.refresh()
+    assert shown(archive) == [("P2", 2)]
+
+
+def test_a_file_that_was_left_out_is_taken_in_when_the_others_are_gone(archive: FolderArchive, folder: Path) -> None:
+    put(folder, "new/9.dcm", of_another(9))
+    archive.refresh()
+    shutil.rmtree(folder / "ct")
+    archive.refresh()
+    assert shown(archive) == [("P2", 1)]

@@ -13,9 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from tests.cli.command import xds
+from tests.conftest import wait_for
 from tests.endpoints.dicomweb.test_store import as_bytes, body, posted
+from tests.hostile.server import Served
 from tests.hostile.test_anothers_study import recorded
-from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance
+from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance, put
 from tests.server.test_application import Site, serving
 from xds.archives.senders import Sender
 from xds.audit.messages.message_xml import read
@@ -284,3 +286,25 @@ def test_whatever_a_header_says_of_the_patient_it_is_set_apart_and_shown(site: S
     assert sent(site, other) == 409
     (case,) = apart_of(site).cases(WHO, most=10)
     assert len(case.first.facts) < 10_000
+
+
+def test_another_patients_file_that_is_put_into_the_folder_by_hand_is_left_out_with_an_alert(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    imaging = {"folder": str(tmp_path / "images"), "refresh_seconds": 0.2}
+    put(tmp_path / "images", "1.dcm", an_instance(1))
+    served = Served(tmp_path / "serve", {"imaging_source": imaging}).start()
+
+    def instances() -> int:
+        with urlopen(f"{served.url}/dicomweb/studies/{STUDY}/instances") as reply:  # noqa: S310
+            return int(reply.read().count(b'"00080018"'))
+
+    def alerts() -> int:
+        rows = xds("audit", "list", "--json", "--config", served.config).json
+        return len([row for row in rows if row["event"] == "Security Alert"])
+
+    wait_for(lambda: instances() == 1)
+    before = alerts()
+    put(tmp_path / "images", "2.dcm", of_another())
+    wait_for(lambda: alerts() == before + 1)
+    assert instances() == 1
+    assert served.stop() == 0

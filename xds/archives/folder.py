@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from xds.archives.same import is_same
 from xds.archives.senders import StoredBy
 from xds.archives.spool import Spool
 from xds.imaging import part10, text
+from xds.imaging.group import is_another
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
 from xds.imaging.manifest import Patient
 from xds.imaging.study import Problem, Study, files, studies_of
@@ -30,6 +31,7 @@ from xds.imaging.study import Problem, Study, files, studies_of
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
 """Room for transcoded instances that are being sent, a process."""
 
+_MIXES = "of another patient than its study shows: left out"
 _BATCH = 200
 _LOCKS = 64  # files by which studies are locked
 
@@ -111,11 +113,14 @@ class FolderArchive:
             present = {self._relative(path): _stamp(path) for path in files(self.root)}
             stale = [path for path, stamp in present.items() if known.get(path) != stamp]
             gone = known.keys() - present.keys()
+            if gone or any(path in known for path in stale):  # a study may have been put right
+                stale += sorted(set(self._index.with_problem(_MIXES)) & present.keys() - set(stale))
             self._index.remove(gone)
+            mixing = _Mixing(self._index, stale)
             for begin in range(0, len(stale), _BATCH):
                 batch = []
                 for number, path in enumerate(stale[begin : begin + _BATCH], begin + 1):
-                    batch.append(self._entry(path))
+                    batch.append(mixing.left_out(self._entry(path)))
                     if progress:
                         progress(number, len(stale))
                 self._index.store(batch)
@@ -126,6 +131,7 @@ class FolderArchive:
                 removed=len(gone),
                 unchanged=len(present) - len(stale),
                 problems=self._index.count_problems(),
+                mixing=tuple(mixing.found),
             )
 
     def took(self, path: Path) -> None:
@@ -210,6 +216,32 @@ class FolderArchive:
             skip_bytes=0 if held.is_part10 else held.dataset_begin,
             without_preamble=held.has_odd_preamble,
         )
+
+
+class _Mixing:
+    """What files that are read in a refresh do to studies whose other files stay as they are.
+
+    A file of another patient than these show is left out, so that the study is not: somebody else's, or a mistake.
+    Where all of a study's files are new or changed nobody knows which is right; then it is left out whole.
+    """
+
+    def __init__(self, index: Index, stale: Iterable[str]) -> None:
+        self._index, self._stale = index, frozenset(stale)
+        self._shown: dict[str, list[Patient]] = {}
+        self.found: dict[str, None] = {}
+
+    def left_out(self, entry: Entry) -> Entry:
+        """The entry, or what is wrong with it."""
+        if entry.facts is None:
+            return entry
+        study = entry.facts.study_instance_uid
+        if study not in self._shown:
+            whose = self._index.whose(study)
+            self._shown[study] = list(dict.fromkeys(one for path, one in whose if path not in self._stale))
+        if not any(is_another(one, entry.facts.patient) for one in self._shown[study]):
+            return entry
+        self.found[study] = None
+        return Entry(entry.path, entry.size_bytes, entry.modified_ns, problem=_MIXES)
 
 
 def _stamp(path: str | Path) -> tuple[int, int]:

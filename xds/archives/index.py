@@ -202,6 +202,18 @@ class Index:
         statement = "SELECT DISTINCT patient FROM files WHERE study = ? AND patient IS NOT NULL"
         return [Patient(**json.loads(patient)) for (patient,) in self._connection().execute(statement, (study,))]
 
+    def whose(self, study: str) -> list[tuple[str, Patient]]:
+        """Whom each file of a study shows, by its path."""
+        rows = self._connection().execute(
+            "SELECT path, patient FROM files WHERE study = ? AND patient IS NOT NULL", (study,)
+        )
+        return [(os.fsdecode(path), Patient(**json.loads(patient))) for path, patient in rows]
+
+    def with_problem(self, problem: str) -> list[str]:
+        """The files of which that is wrong."""
+        rows = self._connection().execute("SELECT path FROM files WHERE problem = ?", (problem,))
+        return [os.fsdecode(path) for (path,) in rows]
+
     def study(self, study: str, most: int = -1) -> list[InstanceFacts]:
         """The instances of a study that are not rejected, in order of path; the first of them, or all."""
         statement = "SELECT path, size, facts FROM kept WHERE study = ? ORDER BY path LIMIT ?"

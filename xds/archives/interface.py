@@ -99,6 +99,7 @@ class Refreshed:
     removed: int
     unchanged: int
     problems: int  # files that hold no instance that could be listed or served, new or old
+    mixing: tuple[str, ...] = ()  # studies that a file of another patient was put into, which is left out
 
 
 Progress = Callable[[int, int], None]

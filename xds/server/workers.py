@@ -8,8 +8,10 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from threading import Event
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.access.gate import Gate
@@ -29,7 +31,7 @@ from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive
 from xds.settings.addresses import address
-from xds.settings.sections import DEFAULT_DOMAIN, Loaded
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
@@ -58,12 +60,27 @@ def follow_archive(loaded: Loaded) -> None:
     """Keep the index of the images up to date."""
     images, parent = archive(loaded.settings), os.getppid()
     assert images is not None  # noqa: S101  started only where there is a folder
+    engine, told = make_engine(loaded.settings.database_url, connections=1), set[str]()
     while os.getppid() == parent:
         try:
-            images.refresh()
+            found = images.refresh().mixing
+            _tell_of_mixing(loaded.settings, engine, [study for study in found if study not in told])
+            told.update(found)
         except OSError:
             log.exception("archive.unreadable")
+        except SQLAlchemyError:
+            log.exception("database.unreachable")
         time.sleep(loaded.settings.imaging_source.refresh_seconds)
+
+
+def _tell_of_mixing(settings: Settings, engine: sa.Engine, studies: Sequence[str]) -> None:
+    """An alert for each study that a file of another patient was put into by hand; the file stays where it is."""
+    who, said = Party("archive", "localhost", ours=True), "left out: of another patient than the study shows"
+    for study in studies[:100]:
+        log.warning("archive.anothers_study", extra={"study": study})
+        event = AuditEvent.security_alert(source_of(settings), "110132", who, f"urn:oid:{study}", said)
+        with engine.begin() as connection:
+            record(connection, event.records())
 
 
 def _told_to_stop() -> Event:
