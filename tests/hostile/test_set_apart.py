@@ -128,7 +128,7 @@ def test_what_another_sender_sends_against_a_study_is_set_apart_and_can_be_taken
     assert (undecided(site), listed(site)) == ((1, 1), before)
     (case,) = apart_of(site).cases(WHO, most=10)
     if kind == "a replacement":  # what is there is never written over
-        with pytest.raises(CannotBeDone, match="would replace"):
+        with pytest.raises(CannotBeDone, match="another instance of that SOP Instance UID"):
             apart_of(site).take(case.first.case_id, WHO, REASON)
         assert (undecided(site), listed(site)) == ((1, 1), before)
         return
@@ -228,12 +228,18 @@ def test_taking_in_a_rejection_note_is_recorded_as_a_deletion(site: Site) -> Non
 # By command.
 
 
-def test_the_commands_list_show_and_decide(site: Site) -> None:
-    sent(site, of_another())
+def commands(site: Site) -> Path:
+    """A settings file, as commands at this site read it."""
     settings = site.application.settings
     config = settings.data.parent / "commands.toml"
     server = f'[server]\ndata = "{settings.data}"\ndatabase = "{settings.database_url}"\n'
     config.write_text(f'{server}[imaging_source]\nfolder = "{settings.imaging_source.folder}"\n')
+    return config
+
+
+def test_the_commands_list_show_and_decide(site: Site) -> None:
+    sent(site, of_another())
+    config = commands(site)
     (row,) = xds("apart", "list", "--json", "--config", config).json
     assert (row["patient"], row["patients_held"]) == ("P2, Other^Otto, 20000101", ["4711, Müller^Anna, 19561127"])
     shown = xds("apart", "show", row["case"], "--config", config)
@@ -286,6 +292,14 @@ def test_whatever_a_header_says_of_the_patient_it_is_set_apart_and_shown(site: S
     assert sent(site, other) == 409
     (case,) = apart_of(site).cases(WHO, most=10)
     assert len(case.first.facts) < 10_000
+
+
+def test_what_a_sender_says_of_itself_does_not_steer_a_terminal(site: Site) -> None:
+    assert sent(site, of_another(PatientName="\x1b[2JOtto", StudyDescription="\x1b]0;x\x07\u202eCT")) == 409
+    for command in (("list",), ("show", 1)):
+        said = xds("apart", *command, "--config", commands(site))
+        assert (said.code, "Otto" in said.out or command == ("list",)) == (0, True)
+        assert not {"\x1b", "\x07", "\u202e"} & set(said.out)
 
 
 def test_another_patients_file_that_is_put_into_the_folder_by_hand_is_left_out_with_an_alert(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from xds.system.durable import sync_file, sync_folder
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
 _PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)
 _MIXES = "of another patient than the study shows"
+_ANOTHER_INSTANCE = "another instance of that SOP Instance UID is there"
 
 
 class Reason(IntEnum):
@@ -149,17 +150,19 @@ class Intake:
             message = f"cannot be kept: {problem.strerror}"
             raise arrived.refused(Reason.OUT_OF_RESOURCES, message) from None
 
-    def demand_takable(self, arrived: Arrived, sender: Sender) -> None:
+    def demand_takable(self, arrived: Arrived, *, comparing: bool = True) -> None:
         """That it can be kept by the decision of a person, as far as is known now.
+
+        ``comparing``: it may be here already, byte for byte; it takes a while to see whether it is.
 
         Raises:
             NotTaken: it cannot, as ``keep``.
         """
         there = self._there(arrived)
         if there is None:
-            self._demand_its_own(arrived, sender, decided=True, noting=False)
-        else:
-            self._same(arrived, there, sender)
+            self._demand_its_own(arrived, UNKNOWN, decided=True, noting=False)
+        elif not comparing or _dataset(arrived.path) != _dataset(there):
+            raise arrived.refused(Reason.DUPLICATE, _ANOTHER_INSTANCE)
 
     def shown(self, study_instance_uid: str) -> tuple[list[Patient], str]:
         """Whom a study that is here shows, and how it is described."""
@@ -238,7 +241,7 @@ class Intake:
             raise arrived.anothers(_MIXES)
         if self._is_anothers(arrived.study_instance_uid, sender):
             raise arrived.anothers("would replace what another sender stored", reason=Reason.DUPLICATE)
-        raise arrived.refused(Reason.DUPLICATE, "another instance of that SOP Instance UID is there")
+        raise arrived.refused(Reason.DUPLICATE, _ANOTHER_INSTANCE)
 
 
 def _of(path: Path, facts: InstanceFacts) -> Arrived:

@@ -44,6 +44,8 @@ def _apart(config: Path | None, data: str | None) -> Iterator[tuple[Apart, Party
 @as_json
 def list_(state: str | None, before: int | None, config: Path | None, data: str | None, json_: bool) -> None:
     """Print the cases, the newest first, a thousand at most.  That you looked is on record."""
+    from xds.audit.messages.plain import one_line
+
     with _apart(config, data) as (found, who):
         rows = [_row(case) for case in found.cases(who, most=1000, before=before or 0, state=state or "")]
     if json_:
@@ -52,10 +54,10 @@ def list_(state: str | None, before: int | None, config: Path | None, data: str 
     if not rows:
         click.echo(f"nothing is {state}" if state else "nothing is set apart")
     for row in rows:
-        click.echo(
+        click.echo(one_line(
             f"{row['case']}: {row['state']:9}  {row['came']}  {row['protocol']} {row['sender']}  "
             f"{counted(row['instances'], 'instance')}  study {row['study_held']}: {row['why']}"
-        )
+        ))  # fmt: skip
 
 
 @apart.command(epilog="Example: xds apart show 17 --data ./xds-data")
@@ -64,6 +66,8 @@ def list_(state: str | None, before: int | None, config: Path | None, data: str 
 @as_json
 def show(case: int, config: Path | None, data: str | None, json_: bool) -> None:
     """Print the case of this number: who sent it, both patients, its instances.  That you looked is on record."""
+    from xds.audit.messages.plain import one_line
+
     with _apart(config, data) as (found, who):
         one, instances = found.case(who, case)
         hindrance = found.hindrance(one.first) if one.first.state == "undecided" else ""
@@ -77,7 +81,7 @@ def show(case: int, config: Path | None, data: str | None, json_: bool) -> None:
     for key, value in row.items():
         if isinstance(value, list):
             value = "; ".join(map(str, value[:20])) + (f"; and {len(value) - 20} more" if len(value) > 20 else "")
-        click.echo(f"{key:20}  {value}".rstrip())
+        click.echo(one_line(f"{key:20}  {value}".rstrip()))
 
 
 def _deciding(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,5 +129,4 @@ def _patient(patient: Patient) -> str:
     """As a person tells one from another: id, name and date of birth."""
     from xds.archives.intake import as_cx
 
-    said = ", ".join(filter(None, (as_cx(patient) or "no id", patient.name, patient.birth_date)))
-    return "".join(one if one.isprintable() else " " for one in said)
+    return ", ".join(filter(None, (as_cx(patient) or "no id", patient.name, patient.birth_date)))

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, as_cx
+from xds.archives.quarantine import Held
 from xds.archives.senders import Sender
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.intake_events import apart_decided, apart_seen, taken_back
@@ -85,9 +86,9 @@ class Apart:
         """
         try:
             if 0 < arrived.path.stat().st_size <= self._bounds.peer_size:
+                facts = self._facts(arrived, refusal)
                 with self._files.holding(arrived.path) as held, self._engine.begin() as connection:
-                    facts = self._facts(arrived, refusal)
-                    new = _instance(arrived, refusal, sender, event, facts, held.name, held.size_bytes, held.sha256)
+                    new = _instance(arrived, refusal, sender, event, facts, held)
                     number = store.add(connection, new, self._bounds)
                     said(connection, number is not None)
                     # From here on the file stays: whether a commit that broke off was done, the next start sees.
@@ -135,9 +136,9 @@ class Apart:
             return found[0], store.instances(connection, number)
 
     def hindrance(self, one: Instance) -> str:
-        """Why an instance cannot be taken in as things are now; empty where it can."""
+        """Why an instance cannot be taken in as things are now; empty where it seems that it can."""
         try:
-            self._takable(one)
+            self._takable(one, comparing=False)
         except CannotBeDone as problem:
             return str(problem)
         return ""
@@ -190,13 +191,13 @@ class Apart:
             raise Decided(f"case {number} is decided: {found[0].state} by {found[0].decided_by}")
         return found
 
-    def _takable(self, one: Instance) -> Arrived:
+    def _takable(self, one: Instance, *, comparing: bool = True) -> Arrived:
         path = self._files.path(one.file)
         if path is None:
             raise CannotBeDone("cannot be taken in: its file is not on this machine")
         try:
             arrived = self._intake.examined(path)
-            self._intake.demand_takable(arrived, Sender(one.peer))
+            self._intake.demand_takable(arrived, comparing=comparing)
         except (NotTaken, OSError) as problem:
             raise CannotBeDone(f"cannot be taken in: {problem}") from None
         return arrived
@@ -281,9 +282,8 @@ def _bounded(patient: Patient) -> dict[str, str]:
 
 
 def _instance(
-    arrived: Arrived, refusal: AnothersStudy, sender: Sender, event: AuditEvent, facts: str, file: str, size: int,
-    sha256: str,
-) -> Instance:  # fmt: skip
+    arrived: Arrived, refusal: AnothersStudy, sender: Sender, event: AuditEvent, facts: str, held: Held
+) -> Instance:
     came = event.source
     protocol = "STOW-RS" if event.transaction[0] else "C-STORE"
     why = str(refusal)
@@ -302,9 +302,9 @@ def _instance(
         study_held=refusal.study,
         facts=facts,
         why=why,
-        file=file,
-        size=size,
-        sha256=sha256,
+        file=held.name,
+        size=held.size_bytes,
+        sha256=held.sha256,
     )
 
 
