@@ -9,14 +9,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
 
 from tests.conftest import wait_for
-from tests.endpoints.dicomweb.test_store import KIND, as_bytes, body
 from tests.hostile.server import Served
 from tests.hostile.test_set_apart import (
     REASON,
@@ -29,6 +28,7 @@ from tests.hostile.test_set_apart import (
     sent,
     settings,
     site,
+    stored,
     undecided,
 )
 from tests.imaging.images import an_instance
@@ -108,27 +108,18 @@ def test_what_cannot_be_taken_in_any_more_at_the_next_start_waits_again(
     assert (undecided(site), len(files(site))) == ((1, 1), 1)
 
 
-def posted(served: Served, *datasets: Any) -> int:
-    request = Request(f"{served.url}/dicomweb/studies", body(*map(as_bytes, datasets)), {"Content-Type": KIND})  # noqa: S310
-    try:
-        with urlopen(request, timeout=20) as reply:  # noqa: S310
-            return int(reply.status)
-    except HTTPError as problem:
-        return problem.code
-
-
 def test_after_kill_9_in_a_stream_each_file_has_its_row_and_each_row_its_file(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     imaging = {"folder": str(tmp_path / "images"), "stow_rs": True}
     served = Served(tmp_path / "serve", {"imaging_source": imaging}).start()
-    assert posted(served, an_instance(1)) == 200
+    assert stored(served, an_instance(1)) == 200
     stop, numbers, told = threading.Event(), iter(range(2, 100_000)), list[int]()
 
     def stream() -> None:
         while not stop.is_set():
             number = next(numbers)
             try:
-                if posted(served, of_another(number)) == 409:
+                if stored(served, of_another(number)) == 409:
                     told.append(number)
             except (URLError, OSError):
                 stop.wait(0.05)

@@ -7,15 +7,17 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import sqlalchemy as sa
 
+from tests.builders import AUTHORITY
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.endpoints.dicomweb.test_store import as_bytes, body, posted
-from tests.hostile.server import Served
+from tests.endpoints.dicomweb.test_store import KIND, as_bytes, body, posted
+from tests.hostile.server import Served, free_port
 from tests.hostile.test_anothers_study import recorded
 from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance, put
 from tests.server.test_application import Site, serving
@@ -210,7 +212,8 @@ def test_looks_and_decisions_are_on_record_with_who_whom_and_why(site: Site) -> 
     found = recorded(site)
     assert {("110103", 0, "P2"), ("110103", 0, "4711")} <= set(found)
     with site.application.engine.connect() as connection:
-        texts = connection.scalars(sa.select(audit_record.c.message).where(audit_record.c.event == "110103")).all()
+        looks = sa.select(audit_record.c.message).where(audit_record.c.event == "110103").order_by(audit_record.c.id)
+        texts = connection.scalars(looks).all()
     assert [str(read(text).event.action.value) for text in texts] == ["R", "R", "D"]
     assert b"olga" in texts[-1]
     details = [detail.value.decode() for o in read(texts[-1]).objects for detail in o.details]
@@ -322,3 +325,46 @@ def test_another_patients_file_that_is_put_into_the_folder_by_hand_is_left_out_w
     wait_for(lambda: alerts() == before + 1)
     assert instances() == 1
     assert served.stop() == 0
+
+
+def test_a_published_study_stays_published_whatever_is_sent_against_it(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    port = free_port()
+    imaging = {
+        "folder": str(tmp_path / "images"), "stow_rs": True, "refresh_seconds": 0.2, "publish_quiet_seconds": 0.2,
+        "publish_to": f"http://127.0.0.1:{port}/repository", "publish_registry": f"http://127.0.0.1:{port}/registry",
+        "issuer": AUTHORITY,
+    }  # fmt: skip
+    served = Served(tmp_path / "serve", {"imaging_source": imaging}, port=port).start()
+
+    def publication() -> dict[str, str]:
+        found = xds("publications", "list", "--json", "--config", served.config).json
+        return dict(found[0]) if found else {}
+
+    assert stored(served, an_instance(1)) == 200
+    wait_for(lambda: publication().get("state") == "published", 60)
+    before = publication()
+    assert stored(served, of_another()) == 409
+    assert stored(served, an_instance(3, StudyInstanceUID="1.2.9", SeriesInstanceUID="1.2.9.1")) == 200
+    # When what came afterwards is published, what came before has been looked at.
+    wait_for(lambda: len(published(served)) == 2, 60)
+    found = {row["study"]: row for row in xds("publications", "list", "--json", "--config", served.config).json}
+    assert found[STUDY] == before
+    (case,) = xds("apart", "list", "--json", "--config", served.config).json
+    assert case["study_held"] == STUDY
+    assert served.stop() == 0
+
+
+def published(served: Served) -> list[str]:
+    rows = xds("publications", "list", "--state", "published", "--json", "--config", served.config).json
+    return [row["study"] for row in rows]
+
+
+def stored(served: Served, *datasets: Any) -> int:
+    """The status of a STOW-RS to a server of its own."""
+    request = Request(f"{served.url}/dicomweb/studies", body(*map(as_bytes, datasets)), {"Content-Type": KIND})  # noqa: S310
+    try:
+        with urlopen(request, timeout=20) as reply:  # noqa: S310
+            return int(reply.status)
+    except HTTPError as problem:
+        return problem.code
