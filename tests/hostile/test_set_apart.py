@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,6 +22,7 @@ from tests.hostile.server import Served, free_port
 from tests.hostile.test_anothers_study import recorded
 from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance, put
 from tests.server.test_application import Site, serving
+from tests.store.databases import at_once
 from xds.archives.senders import Sender
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.parties import Party
@@ -267,6 +269,22 @@ def test_what_is_over_a_bound_is_refused_as_before(site: Site) -> None:
     assert sent(site, *(of_another(n) for n in range(2, 9))) == 409
     assert 1 <= len(files(site)) <= 2
     assert undecided(site) == (1, len(files(site)))
+
+
+@pytest.mark.parametrize("settings", ["apart_instances = 3"])
+def test_a_bound_holds_however_many_come_at_once(site: Site) -> None:
+    assert at_once([partial(sent, site, of_another(number)) for number in range(2, 14)]) == [409] * 12
+    assert (undecided(site), len(files(site))) == ((1, 3), 3)
+
+
+def test_of_two_who_decide_at_once_one_is_told_that_it_is_decided(site: Site) -> None:
+    not_its_own(site)
+    sent(site, an_instance(2))
+    decisions = [apart_of(site).take, apart_of(site).discard] * 3
+    found = at_once([partial(decide, 1, WHO, REASON) for decide in decisions])
+    assert [one for one in found if not isinstance(one, Exception)] == [1]
+    assert {type(one) for one in found if isinstance(one, Exception)} == {Decided}
+    assert (undecided(site), files(site)) == ((0, 0), [])
 
 
 @pytest.mark.parametrize("settings", ["apart_instances = 0", "apart_peer_bytes = 0"])

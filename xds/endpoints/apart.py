@@ -158,7 +158,11 @@ class Apart:
         waiting = [one for one in self._waiting(number) if not last or one.id <= last]
         if not waiting:
             raise NoSuchCase("there is nothing in that case that was seen")
-        notes = [arrived.rejects for arrived in map(self._takable, waiting) if arrived.rejects]
+        try:
+            notes = [arrived.rejects for arrived in map(self._takable, waiting) if arrived.rejects]
+        except CannotBeDone:
+            self._waiting(number)  # perhaps because somebody has decided just now
+            raise
         event = AuditEvent(self._node, "110105", "D", ("", ""), who, who)
         event.about_patient(as_cx(Facts.of(waiting[0]).patient))
         event.end(failed=False)
