@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, as_cx
 from xds.archives.quarantine import Held
@@ -257,11 +258,16 @@ class Apart:
 
         Files that no row names are gone, and of what was decided is done what follows.
         """
-        count = 0
-        for name in self._files.names():
-            with reading(self._engine) as connection:
-                one = store.of_file(connection, name)
-            if one is None and self._files.is_left(name):
+        names, count = self._files.names(), 0
+        if not names:
+            return 0
+        # The processes of these are looked at before the rows are: what a living one adds now is in neither.
+        left = {name for name in names if self._files.is_left(name)}
+        with reading(self._engine) as connection:
+            rows = store.by_file(connection)
+        for name in names:
+            one = rows.get(name)
+            if one is None and name in left:
                 self._files.remove(name)
                 count += 1
             elif one is not None and one.state != UNDECIDED:
@@ -271,9 +277,13 @@ class Apart:
 
 
 def metrics(engine: sa.Engine) -> str:
-    """What waits for a person, in the text format of ``/metrics``."""
-    with reading(engine) as connection:
-        cases, instances = store.undecided(connection)
+    """What waits for a person, in the text format of ``/metrics``; nothing while the database does not answer."""
+    try:
+        with reading(engine) as connection:
+            cases, instances = store.undecided(connection)
+    except SQLAlchemyError:
+        log.warning("database.unreachable")
+        return ""
     return (
         "# HELP xds_apart_undecided What is set apart from studies and waits for a person.\n"
         "# TYPE xds_apart_undecided gauge\n"

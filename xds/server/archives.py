@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from xds.archives.dicomweb import DicomWebWay
 from xds.archives.dimse import DimseWay
@@ -75,9 +76,12 @@ def apart(settings: Settings, engine: sa.Engine, taking: Intake) -> Apart:
         imaging.apart_instances, imaging.apart_bytes, imaging.apart_peer_instances, imaging.apart_peer_bytes
     )  # fmt: skip
     found = Apart(engine, taking, source_of(settings), bounds)
-    count = found.recovered()
-    if count:
-        log.info("apart.recovered", extra={"files": count})
+    try:
+        count = found.recovered()
+        if count:
+            log.info("apart.recovered", extra={"files": count})
+    except SQLAlchemyError:
+        log.exception("apart.not_recovered")  # by the next start, then: nobody finds what lies there
     return found
 
 

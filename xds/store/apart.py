@@ -126,9 +126,9 @@ def instances(connection: sa.Connection, case: int, *, most: int = 100_000) -> S
     return _instances(connection, apart.c.case_id == case, most)
 
 
-def of_file(connection: sa.Connection, file: str) -> Instance | None:
-    """Whose file that is."""
-    return next(iter(_instances(connection, apart.c.file == file)), None)
+def by_file(connection: sa.Connection) -> dict[str, Instance]:
+    """All whose files are not known to be gone."""
+    return {one.file: one for one in _instances(connection, apart.c.file != "")}
 
 
 def _instances(connection: sa.Connection, where: sa.ColumnElement[bool], most: int = 100_000) -> Sequence[Instance]:

@@ -35,7 +35,6 @@ apart = sa.Table(
     sa.Column("decision", sa.Text, nullable=False),  # its reason
     sa.Column("told", Id, nullable=False),  # when the alert hook took it; 0: not yet
     sa.Index("apart_by_content", "sha256"),  # whether it was sent before
-    sa.Index("apart_by_file", "file"),  # whose a file is, at a start
 )
 # What waits, and how much of it is whose; small whatever the table's size.
 sa.Index(

@@ -45,7 +45,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_apart_case_id", "apart", ["case_id"], unique=False)
     op.create_index("apart_by_content", "apart", ["sha256"], unique=False)
-    op.create_index("apart_by_file", "apart", ["file"], unique=False)
     op.create_index(
         "apart_undecided", "apart", ["peer", "alike"], unique=False,
         sqlite_where=table.c.state == "undecided", postgresql_where=table.c.state == "undecided",
