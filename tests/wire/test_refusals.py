@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from xds.wire.refusals import APART_SECONDS, Reason, Refusals, reply
+from xds.wire.refusals import APART_SECONDS, HEAD_TOO_LONG, Reason, Refusals, reply
 
 
 def test_each_is_counted_and_a_flood_is_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
@@ -25,5 +25,5 @@ def test_each_is_counted_and_a_flood_is_told_of_once_in_a_while(caplog: pytest.L
 
 
 def test_who_is_refused_is_told_when_to_come_again() -> None:
-    assert b"\r\nRetry-After: " in reply("503 Service Unavailable", "busy", retry=True)
-    assert b"\r\nRetry-After: " not in reply("431 Request Header Fields Too Large", "long", retry=False)
+    assert b"\r\nRetry-After: " in reply("503 Service Unavailable", b"busy", retry=True)
+    assert b"\r\nRetry-After: " not in HEAD_TOO_LONG

@@ -26,6 +26,7 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
+from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulted, internal
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
@@ -43,13 +44,20 @@ from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
-from xds.wire.refusals import RETRY_SECONDS, Reason
+from xds.wire.refusals import Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
+from xds.wire.turned_away import BUSY
 from xds.wire.xml import Element, schema
 from xds.wire.xua import SECURITY
 
 log = logging.getLogger("xds.endpoints.soap")
+
+
+_DECIDED = "the policy of this affinity domain"
+
+_NO_EVENT: Any = None
+"""Of a request that is turned away: counted, and not on record.  Nothing is done, and there is too much to do."""
 
 
 @dataclass(slots=True)
@@ -93,6 +101,7 @@ class Exchange:
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
+        self._busy = transactions[0].busy
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -107,18 +116,18 @@ class Exchange:
                 package = read_package(request.content_type, request.read, spool, self._limits)
             except Malformed as problem:
                 self._metrics.not_begun()
-                return _fault(sender(str(problem)), "", mtom_reply=False)
+                return faulted(sender(str(problem)), "", mtom_reply=False)
             except Fault as fault:
                 self._metrics.not_begun()
-                return _fault(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
+                return faulted(fault, "", mtom_reply=request.content_type.lower().startswith("multipart/"))
             except Overfull:
                 self._metrics.not_begun()
                 self._metrics.refused.labels(Reason.MEMORY).inc()
-                return _come_again()
+                return come_again(self._busy)
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
-                return _fault(_cannot_keep(), "", mtom_reply=True)
+                return faulted(cannot_keep(), "", mtom_reply=True)
             incoming = _Incoming(request, package.attachments, spool)
             try:
                 message, _ = self._endpoint.call(package.root, incoming)
@@ -126,7 +135,7 @@ class Exchange:
                 if incoming.call is None:
                     self._metrics.not_begun()
                 self._captures.keep(request, package.root, [fault_envelope(problem.fault, problem.relates_to)])
-                return _fault(problem.fault, problem.relates_to, mtom_reply=package.mtom)
+                return faulted(problem.fault, problem.relates_to, mtom_reply=package.mtom)
             return self._sent(incoming, message, package)
 
     def _operation(self, transaction: Transaction) -> Callable[[Message, Any], Any]:
@@ -134,6 +143,9 @@ class Exchange:
             started, outcome = time.monotonic(), "fault"
             try:
                 request = incoming.request
+                if request.turned_away:
+                    incoming.reply, outcome = self._turned_away(transaction, message, incoming, BUSY), "refused"
+                    return "sent"
                 incoming.peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
                 with asked_by(self._user(transaction, message, incoming)):
                     incoming.reply = self._performed(transaction, message, incoming)
@@ -144,6 +156,12 @@ class Exchange:
             return "sent"
 
         return operation
+
+    def _turned_away(self, transaction: Transaction, message: Message, incoming: _Incoming, why: str) -> Reply:
+        """The answer of the transaction that it is, with the code that says to come again; nothing is begun."""
+        body, work = message.body, self._database.work()
+        call = incoming.call = Call(transaction, body, message, self._actor, work, _NO_EVENT)
+        return transaction.refuse(call, [Finding(transaction.busy, why)])
 
     def _user(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Person | None:
         """For whom a message is sent (ITI-40); what is not believed is on record as that, and as the transaction.
@@ -180,7 +198,7 @@ class Exchange:
             work.close()
             call.release()
             self._record_failures(call, incoming)
-            raise _cannot_keep() from None
+            raise cannot_keep() from None
         except Refused as refused:
             work.close()
             call.release()
@@ -190,7 +208,7 @@ class Exchange:
         except NotPermitted as denied:
             work.close()
             call.release()
-            reply = transaction.refuse(call, [Finding(_code_of(transaction), f"{denied} ({_DECIDED})")])
+            reply = transaction.refuse(call, [Finding(code_of(transaction), f"{denied} ({_DECIDED})")])
             call.event.refused(str(denied))
         except Fault:
             work.close()
@@ -202,7 +220,7 @@ class Exchange:
             work.close()
             call.release()
             # What was let pass of a tolerant schema, and could not be read after all, is refused as from anybody.
-            reply = transaction.refuse(call, call.let_pass or [_internal(transaction)])
+            reply = transaction.refuse(call, call.let_pass or [internal(transaction)])
             if not call.let_pass:
                 reply = replace(reply, findings=())  # ours, and so a serious failure on record
         self._keep(call, reply, incoming)
@@ -319,7 +337,8 @@ class Exchange:
         call, reply = _set(incoming)
         head, tail = around(reply_headers(call.transaction.reply_action, message.addressing.message_id))
         pieces = (head, *reply.pieces, tail)
-        self._captures.keep(incoming.request, package.root, pieces)
+        if call.event is not _NO_EVENT:
+            self._captures.keep(incoming.request, package.root, pieces)
         out = mtom.mtom(pieces) if package.mtom else mtom.plain(pieces)
         if not reply.attachments:
             call.release()
@@ -342,32 +361,3 @@ def _set(incoming: _Incoming) -> tuple[Call, Reply]:
     assert incoming.call is not None  # noqa: S101
     assert incoming.reply is not None  # noqa: S101
     return incoming.call, incoming.reply
-
-
-def _cannot_keep() -> Fault:
-    return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
-
-
-_DECIDED = "the policy of this affinity domain"
-
-
-def _code_of(transaction: Transaction) -> ErrorCode:
-    return ErrorCode.REGISTRY_ERROR if "Registry" in transaction.responder else ErrorCode.REPOSITORY_ERROR
-
-
-def _come_again() -> HttpReply:
-    """There is no memory for a message now; who sent it is not at fault."""
-    fault = Fault(FaultCode.RECEIVER, "too many messages are being read; send it again", http_status=503)
-    reply = _fault(fault, "", mtom_reply=False)
-    reply.headers.append(("Retry-After", str(RETRY_SECONDS)))
-    return reply
-
-
-def _internal(transaction: Transaction) -> Finding:
-    return Finding(_code_of(transaction), "an internal error; nothing was changed")
-
-
-def _fault(fault: Fault, relates_to: str, *, mtom_reply: bool) -> HttpReply:
-    pieces = (fault_envelope(fault, relates_to),)
-    out = mtom.mtom(pieces) if mtom_reply else mtom.plain(pieces)
-    return HttpReply(fault.http_status, out.headers, out.chunks, out.length)

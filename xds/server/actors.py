@@ -17,7 +17,7 @@ from xds.ebxml import rim
 from xds.errors import Finding, Severity
 from xds.metadata.identifiers import Oid
 from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
-from xds.settings.sections import Domain, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
 from xds.transactions import (
     iti18_registry_stored_query,
     iti41_provide_and_register_document_set_b,
@@ -81,6 +81,16 @@ def transactions_of(page: Any) -> tuple[Transaction, ...]:
     """A page's transaction; of ITI-44 several, one an interaction."""
     found: tuple[Transaction, ...] = getattr(page, "TRANSACTIONS", (page.TRANSACTION,))
     return found
+
+
+def busy_codes(settings: Settings) -> dict[str, str]:
+    """The paths of the SOAP addresses, each with the code by which its transactions say that they are busy."""
+    return {
+        f"{'' if name == DEFAULT_DOMAIN else f'/{name}'}/{actor}": str(transactions_of(pages[0])[0].busy)
+        for name in settings.affinity_domains
+        for actor, (_, pages) in SERVED.items()
+        if actor in settings.server.actors and (name == DEFAULT_DOMAIN or actor not in NOT_BY_DOMAIN)
+    }
 
 
 def code_sets(domain: Domain) -> Callable[[], CodeSets]:

@@ -153,6 +153,8 @@ class Application:
             self._strangers.tell(environ.get("REMOTE_ADDR", "") or "unknown", str(problem))
             return TextReply(400, "text/plain; charset=utf-8", f"{problem}\n").http().wsgi(start_response)
         request = HttpRequest.of(environ, self.settings.server.public_url)
+        if request.turned_away:
+            return self._endpoints[request.path.rstrip("/")].answer(request).wsgi(start_response)
         with serving(environ.get(KEY, "") or request.remote_address):
             reply, person = self._cors.preflight(environ), None
             if reply is None:

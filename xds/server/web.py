@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from xds.server.actors import busy_codes
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.wire.contexts import server_context
@@ -87,6 +88,7 @@ def _pace(loaded: Loaded) -> Pace:
         server.upload_threads,
         request_seconds=server.request_seconds,
         share=server.share,
+        soap=busy_codes(loaded.settings),
     )
 
 

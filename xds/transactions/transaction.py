@@ -101,6 +101,16 @@ class Transaction:
     retrieve: bool = False  # the responder is the source of the data
     responder_names_patient: bool = True  # in its audit record
 
+    @property
+    def of_registry(self) -> bool:
+        """Whether its errors are a registry's, and not a repository's or an imaging source's."""
+        return "Registry" in self.responder
+
+    @property
+    def busy(self) -> ErrorCode:
+        """How it says that it is busy.  ITI TF-3: Table 4.2.4.1-2."""
+        return ErrorCode.REGISTRY_BUSY if self.of_registry else ErrorCode.REPOSITORY_BUSY
+
 
 @dataclass(slots=True)
 class Call:

@@ -66,6 +66,20 @@ class Connection(TConn):  # type: ignore[misc]
         self.head = self.head or self._reader.read(self.gathered)
         return self.head
 
+    def say(self, said: bytes) -> bool:
+        """Send a whole reply, without waiting for the peer; whether it went out."""
+        try:
+            self.sock.raw.setblocking(False)
+            return bool(self.sock.raw.send(said) == len(said))
+        except OSError:
+            return False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the next request is there."""
+        head = self.head
+        return head is not None and head.length is not None and len(self.gathered) - head.end >= head.length
+
     @property
     def idle(self) -> bool:
         return not self.gathered and not self.lingering

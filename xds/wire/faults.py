@@ -38,6 +38,7 @@ class AddressingFault(StrEnum):
     ONLY_ANONYMOUS_ADDRESS_SUPPORTED = "OnlyAnonymousAddressSupported"
     MESSAGE_ADDRESSING_HEADER_REQUIRED = "MessageAddressingHeaderRequired"
     ACTION_NOT_SUPPORTED = "ActionNotSupported"
+    ENDPOINT_UNAVAILABLE = "EndpointUnavailable"
 
 
 class SecurityFault(StrEnum):
@@ -64,6 +65,7 @@ class Fault(Exception):
     problem_action: str | None = None
     not_understood: tuple[tuple[str, str], ...] = field(default=())  # (namespace, local name)
     http_status: int = 0
+    retry_seconds: int = 0  # when it may be sent again; 0: nothing is said of that
 
     def __post_init__(self) -> None:
         self.http_status = self.http_status or self.code.http_status
@@ -107,13 +109,15 @@ class Fault(Exception):
         reason = etree.SubElement(etree.SubElement(fault, name("soap:Reason")), name("soap:Text"))
         reason.set("{http://www.w3.org/XML/1998/namespace}lang", "en")
         reason.text = self.reason
-        if self.problem_header or self.problem_action:
+        if self.problem_header or self.problem_action or self.retry_seconds:
             detail = etree.SubElement(fault, name("soap:Detail"))
             if self.problem_header:
                 etree.SubElement(detail, name("wsa:ProblemHeaderQName")).text = self.problem_header
             if self.problem_action:
                 problem = etree.SubElement(detail, name("wsa:ProblemAction"))
                 etree.SubElement(problem, name("wsa:Action")).text = self.problem_action
+            if self.retry_seconds:  # in milliseconds
+                etree.SubElement(detail, name("wsa:RetryAfter")).text = str(self.retry_seconds * 1000)
         return fault
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xds.wire.certificates import Certificate, NotACertificate
+from xds.wire.peers import TURNED_AWAY
 
 REASONS = {
     200: "OK",
@@ -25,6 +26,7 @@ REASONS = {
     421: "Misdirected Request",
     500: "Internal Server Error",
     503: "Service Unavailable",
+    507: "Insufficient Storage",
 }
 
 
@@ -43,6 +45,7 @@ class HttpRequest:
     accept: str = ""  # the Accept header
     authorization: str = field(default="", repr=False)  # the Authorization header
     ours: bool = False  # this node asks itself, for somebody at its pages
+    turned_away: bool = False  # its peer has its share: it is to be told so, and nothing done
 
     @property
     def subject(self) -> str:
@@ -70,6 +73,7 @@ class HttpRequest:
             _presented(environ),
             environ.get("HTTP_ACCEPT", ""),
             environ.get("HTTP_AUTHORIZATION", ""),
+            turned_away=bool(environ.get(TURNED_AWAY)),
         )
 
 

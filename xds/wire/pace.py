@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from xds.wire.peers import Peer
@@ -28,6 +28,7 @@ class Pace:
     request_seconds: float = 14_400.0
     wait_seconds: float = 30.0
     share: float = 0.5
+    soap: Mapping[str, str] = field(default_factory=dict)  # paths of SOAP addresses, with the code of who is busy there
 
 
 class Paced:
@@ -38,6 +39,7 @@ class Paced:
     ) -> None:
         self.raw, self.peer, self._pace, self._tell = sock, peer, pace, tell
         self._is_pressed: Callable[[], bool] = lambda: False
+        self.turned_away = False  # its peer has its share: the request is not to be carried out
         self.restart()
 
     def restart(self) -> None:

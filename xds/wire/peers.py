@@ -18,6 +18,9 @@ from xds.wire.certificates import spki_sha256
 CERTIFICATE, KEY = "xds.peer_certificate_der", "xds.peer_key"
 """Where a WSGI environ has the certificate of the TLS peer (bytes, DER) and the key by which it is told apart."""
 
+TURNED_AWAY = "xds.turned_away"
+"""And whether the peer has its share already, so that its request is answered and not carried out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -51,6 +54,7 @@ def identified(application: Application) -> Application:
     def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         peer: Peer = environ["gunicorn.socket"].peer
         environ[CERTIFICATE], environ[KEY] = peer.certificate, peer.key
+        environ[TURNED_AWAY] = environ["gunicorn.socket"].turned_away
         if peer.scheme == "https":
             environ["wsgi.url_scheme"] = "https"
         return application(environ, start_response)

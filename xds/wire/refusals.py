@@ -49,11 +49,13 @@ class Refusals:
         log.warning("peer.refused", extra={"reason": str(reason), "peer": peer, "before": more})
 
 
-def reply(status: str, text: str, *, retry: bool) -> bytes:
+def reply(status: str, body: bytes, *, retry: bool, content_type: str = "text/plain; charset=utf-8") -> bytes:
     """A whole HTTP reply, for who is refused before there was a request to answer."""
-    body = f"{text}\n".encode()
     again = f"Retry-After: {RETRY_SECONDS}\r\n" if retry else ""
     return (
         f"HTTP/1.1 {status}\r\nConnection: close\r\n{again}"
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
+
+
+HEAD_TOO_LONG = reply("431 Request Header Fields Too Large", b"the header is too long\n", retry=False)

@@ -31,9 +31,10 @@ from xds.wire.lanes import Lane
 from xds.wire.pace import Pace
 from xds.wire.peers import Application, Peer, identified
 from xds.wire.places import Places
-from xds.wire.refusals import Reason, Refusals, reply
+from xds.wire.refusals import HEAD_TOO_LONG, Reason, Refusals
 from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
+from xds.wire.turned_away import BUSY, is_soap, unread
 
 log = logging.getLogger("xds.wire.worker")
 
@@ -50,7 +51,6 @@ LOOK_SECONDS = 0.1
 """Between two looks for what is past its deadline, however much there is to do."""
 SPARE = 16
 """Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
-BUSY = "as many requests as this peer may have at once are under way; try again"
 HEALTH_PATHS, HEALTH_THREADS = ("/healthz", "/readyz"), 2
 
 
@@ -77,7 +77,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share, waiting)
         self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share, waiting)
         self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share, Places(SPARE, pace.share))
-        self.lanes = (self.short, self.uploads, self.carriers, self.health)
+        self.turning_away = Lane[Connection]("turning away", 1, pace.share, Places(self.worker_connections, pace.share))
+        self.lanes = (self.short, self.uploads, self.carriers, self.health, self.turning_away)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
@@ -157,6 +158,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _gives_way(self, connection: Connection, reason: Reason) -> None:
         self.refused(reason, connection.peer.host)
+        if connection.head is not None:  # with a request that has begun
+            connection.say(unread(connection.head, self.pace.soap, BUSY))
         self._drop(connection)
 
     def _gather(self, connection: Connection) -> None:
@@ -192,16 +195,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return self._drop(connection)
         return self._gather(connection)
 
-    def _refuse(self, connection: Connection, reason: Reason, status: str, text: str) -> None:
+    def _refuse(self, connection: Connection, said: bytes) -> None:
         """Say so to a peer whose request never came to be answered."""
-        self.refused(reason, connection.peer.host)
         self._ungather(connection)
-        try:
-            connection.sock.raw.setblocking(False)
-            connection.sock.raw.send(reply(status, text, retry=status.startswith("503")))
-        except OSError:
-            return self._drop(connection)
-        return self._linger(connection)
+        (self._linger if connection.say(said) else self._drop)(connection)
+
+    def _turn_away(self, connection: Connection, lane: Lane[Connection]) -> None:
+        """The peer has its share: a SOAP message that is all here is answered as that, others are told so at once."""
+        head = connection.head
+        if lane is not self.turning_away:
+            self.refused(Reason.PLACES, connection.peer.host)
+            if head is not None and is_soap(head, self.pace.soap) and connection.is_whole:
+                connection.sock.turned_away = True
+                self._enter(connection, self.turning_away, self._serve)
+                return
+        self._refuse(connection, unread(head, self.pace.soap, BUSY))
 
     def _readable(self, connection: Connection, _file: Any) -> None:
         """Read once: whoever else is ready has a turn, and deadlines are looked at, before more is read."""
@@ -245,7 +253,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             head = connection.read_head() if connection.greeted else None
         except TooLong:
-            self._refuse(connection, Reason.HEAD, "431 Request Header Fields Too Large", "the header is too long")
+            self.refused(Reason.HEAD, connection.peer.host)
+            self._refuse(connection, HEAD_TOO_LONG)
             return
         try:
             if head is not None:
@@ -260,7 +269,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 return
             if self._hand_over(connection):
                 return
-        lane = None if head is None else self._lane(head, len(connection.gathered))
+        lane = None if head is None else self._lane(head, connection)
         if lane is not None:
             self._enter(connection, lane, self._serve)
         elif not connection.lingering and connection not in self.gathering and connection not in self.handshakes:
@@ -269,18 +278,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _is_for_images(self, head: Head) -> bool:
         return bool(self.pace.images_socket) and head.is_under(self.pace.images_paths)
 
-    def _lane(self, head: Head, gathered: int) -> Lane[Connection] | None:
+    def _lane(self, head: Head, connection: Connection) -> Lane[Connection] | None:
         """Who serves a request; None while a small body is not whole."""
         if head.length is None or head.length > SMALL_BODY_BYTES:
             return self.uploads
-        if gathered - head.end < head.length:
+        if not connection.is_whole:
             return None
         return self.health if head.path in HEALTH_PATHS else self.short
 
     def _enter(self, connection: Connection, lane: Lane[Connection], do: Callable[..., Any]) -> None:
         self._ungather(connection)
         if not lane.enter(connection.peer.key, connection, partial(do, connection, lane)):
-            self._refuse(connection, Reason.PLACES, "503 Service Unavailable", BUSY)
+            self._turn_away(connection, lane)
 
     def _serve(self, connection: Connection, lane: Lane[Connection]) -> None:
         connection.sock.in_lane(partial(lane.is_pressed_by, connection.peer.key))
@@ -289,6 +298,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _served(self, connection: Connection, lane: Lane[Connection], done: Future[Any]) -> None:
         lane.leave(connection.peer.key)
+        connection.sock.turned_away = False
         self.finish_request(connection, done)
 
     def _hand_over(self, connection: Connection, lane: Lane[Connection] | None = None) -> bool:
@@ -390,4 +400,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for lane in self.lanes:
             lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
             for connection in lane.overdue(self.pace.wait_seconds):
-                self._refuse(connection, Reason.PLACES, "503 Service Unavailable", BUSY)
+                self._turn_away(connection, lane)
