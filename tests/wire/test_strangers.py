@@ -29,13 +29,3 @@ def test_a_flood_of_one_peer_is_told_of_once_and_then_by_its_count() -> None:
     now[0] += strangers.APART_SECONDS
     seen.failed("10.0.0.1", BAD)
     assert told[-1][1].endswith("and 49 times before")
-
-
-def test_not_more_peers_are_remembered_than_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "PEERS", 3)
-    told: list[str] = []
-    seen = Strangers(lambda peer, _: told.append(peer))
-    for peer in "abcdeabcde":
-        seen.failed(peer, BAD)
-    assert len(told) == 10
-    assert len(seen._seen) == 3

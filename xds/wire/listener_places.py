@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from xds.wire.now_and_then import NowAndThen
+
 LEAST_SECONDS = 1.0
 """How long a connection must have been silent before it gives way to another."""
 
@@ -79,15 +81,11 @@ class Refusals:
         """``count`` is told the listener and the reason of each."""
         self._listener, self._count = listener, count
         self._log = logging.getLogger(f"xds.wire.{listener}")
-        self._lock, self._told = threading.Lock(), dict[str, tuple[float, int]]()
+        self._told = NowAndThen(APART_SECONDS)
 
     def tell(self, peer: str, reason: str) -> None:
         self._count(self._listener, reason)
-        with self._lock:
-            since, more = self._told.get(reason, (float("-inf"), 0))
-            now = time.monotonic()
-            quiet = now - since < APART_SECONDS
-            self._told[reason] = (since, more + 1) if quiet else (now, 0)
-        if not quiet:
+        more = self._told.due(reason)
+        if more is not None:
             extra = {"peer": peer, "reason": reason, "more": more}
             self._log.warning(f"{self._listener}.too_many_connections", extra=extra)

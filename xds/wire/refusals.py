@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from threading import Lock
+
+from xds.wire.now_and_then import NowAndThen
 
 log = logging.getLogger("xds.wire.refusals")
 
@@ -25,6 +26,8 @@ class Reason(StrEnum):
     PLACES = "places"  # all threads that this peer may have were busy for too long
     MEMORY = "memory"  # of the bodies that are held at once
     STREAMS = "streams"  # of documents or images that are given at once
+    QUOTA = "quota"  # of records or bytes that one peer may bring in a day
+    DISK = "disk"  # less of it is free than is kept for the audit log
     SLOW = "slow"  # under the least rate, or silent
     TOO_LONG_UNDER_WAY = "too-long-under-way"  # over the longest time for one request
 
@@ -33,20 +36,15 @@ class Refusals:
     """Safe with threads."""
 
     def __init__(self, count: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._count, self._clock, self._lock = count, clock, Lock()
-        self._told: dict[Reason, tuple[float, int]] = {}
+        self._count, self._told = count, NowAndThen(APART_SECONDS, clock=clock)
 
     def __call__(self, reason: Reason, peer: str = "") -> None:
         """Count one more, and tell of it unless that was done a short while ago."""
         if self._count is not None:
             self._count(reason)
-        with self._lock:
-            since, more = self._told.get(reason, (float("-inf"), 0))
-            if self._clock() - since < APART_SECONDS:
-                self._told[reason] = since, more + 1
-                return
-            self._told[reason] = self._clock(), 0
-        log.warning("peer.refused", extra={"reason": str(reason), "peer": peer, "before": more})
+        more = self._told.due(reason)
+        if more is not None:
+            log.warning("peer.refused", extra={"reason": str(reason), "peer": peer, "before": more})
 
 
 def reply(status: str, body: bytes, *, retry: bool, content_type: str = "text/plain; charset=utf-8") -> bytes:
