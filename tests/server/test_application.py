@@ -36,6 +36,7 @@ from xds.store.deployment import prepare, with_identity
 from xds.store.documents.folder import SWEEP_SECONDS
 from xds.store.engine import make_engine
 from xds.store.tables import audit_open, audit_record, document, document_entry
+from xds.system.disk import Reserve
 from xds.transactions import (
     iti18_registry_stored_query as iti18,
 )
@@ -516,13 +517,11 @@ def test_a_removal_leaves_a_record_for_each_patient_with_what_was_theirs(site: S
     assert any(row.outcome == 4 and b"2.25.404" in row.message for row in rows)
 
 
-def test_with_a_disk_that_is_nearly_full_a_node_is_not_ready(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_disk_that_is_nearly_full_a_node_is_not_ready(database_url: str, tmp_path: Path) -> None:
     with serving(database_url, tmp_path) as site:
-        assert not [one.name for one in readiness.own(site.application.database) if one.wrong]
-        monkeypatch.setattr(readiness, "FREE_BYTES", 2**62)
-        assert [one.name for one in readiness.own(site.application.database) if one.wrong] == ["documents"]
+        for least, wrong in ((0, []), (1, []), (2**62, ["documents"])):
+            disk = Reserve(least, tmp_path)
+            assert [one.name for one in readiness.own(site.application.database, disk) if one.wrong] == wrong
 
 
 def test_a_message_that_is_no_transaction_is_counted(database_url: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from xds.imaging.group import is_another
 from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_file
 from xds.imaging.manifest import Patient
 from xds.imaging.study import INCOMING
+from xds.system.disk import LOW, Reserve
 from xds.system.durable import sync_file, sync_folder
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
@@ -104,7 +105,8 @@ class Intake:
     ``from_all``: instances of a study's own patient are taken from everybody, not only from who stored it.
     """
 
-    def __init__(self, archive: FolderArchive, *, from_all: bool = False) -> None:
+    def __init__(self, archive: FolderArchive, *, from_all: bool = False, disk: Reserve | None = None) -> None:
+        self.disk = disk
         self._archive, self._root, self._from_all = archive, archive.root, from_all
         self.quarantine = Quarantine(archive.root)
 
@@ -141,6 +143,7 @@ class Intake:
             AnothersStudy: the study shows another patient, or another sender stored it.
             NotTaken: another instance of that UID is there, or it cannot be written.
         """
+        self.demand_room(arrived)
         try:
             with self._archive.alone_with(arrived.study_instance_uid):
                 there = self._put(arrived, sender, decided=decided)
@@ -171,6 +174,15 @@ class Intake:
     def _there(self, arrived: Arrived) -> Path | None:
         held = self._archive.find(arrived.study_instance_uid, arrived.series_instance_uid, arrived.sop_instance_uid)
         return None if held is None else self._root / held.locator
+
+    def demand_room(self, arrived: Arrived | None = None) -> None:
+        """That nothing is taken in before the disk is full: the audit log is to go on.
+
+        Raises:
+            NotTaken: less is free than is kept for it.
+        """
+        if self.disk is not None and self.disk.is_low():
+            raise arrived.refused(Reason.OUT_OF_RESOURCES, LOW) if arrived else NotTaken(Reason.OUT_OF_RESOURCES, LOW)
 
     def _put(self, arrived: Arrived, sender: Sender, *, decided: bool) -> Path | None:
         """Put it in its place, or say where one of its UIDs lies."""

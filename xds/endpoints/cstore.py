@@ -108,7 +108,8 @@ class StorageScp:
         self._associations.busy(event.assoc, True)
         try:
             revocation.refuse(event.assoc.dul.socket.socket)
-            with Spool(self._intake.incoming) as spool:
+            self._intake.demand_room()
+            with Spool(self._intake.incoming, disk=self._intake.disk) as spool:
                 writing = spool.new()
                 with Path(event.dataset_path).open("rb") as file:
                     shutil.copyfileobj(file, writing, _PIECE)

@@ -22,6 +22,7 @@ from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import record
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
+from xds.system.disk import LOW, Reserve
 from xds.transactions import iti8_patient_identity_feed as iti8
 from xds.wire.http import certificate_of
 from xds.wire.peers import key_of
@@ -55,8 +56,9 @@ class Feeding:
         new_event: Callable[[Header, str, bytes], AuditEvent],
         gate: Gate,
         failures: Failures | None = None,
+        disk: Reserve | None = None,
     ) -> None:
-        self._failures = failures
+        self._failures, self._disk = failures, disk
         self._registry, self._database, self._gate = registry, database, gate
         self._authorities, self._new_event = authorities, new_event
 
@@ -74,6 +76,8 @@ class Feeding:
             self._permitted(head, peer)
             feed = v2.read(text, self._authorities)
             self._held(feed, peer)
+            if self._disk is not None and self._disk.is_low():
+                raise NotAFeed(LOW, rejected=True)
             self._performed(feed, head, peer)
         except NotAFeed as problem:
             return self._failed(head, peer, problem, feed)

@@ -26,13 +26,14 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
-from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulted, internal
+from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulted, internal, no_room
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
 from xds.store.audit.records import Recorded, close_stream, open_stream, record
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
+from xds.system.disk import LOW, Reserve
 from xds.transactions import bounds
 from xds.transactions.bodies import schema_findings, taken_out
 from xds.transactions.bounds import Bounds
@@ -95,13 +96,15 @@ class Exchange:
         failures: Failures | None = None,
         glass: Glass | None = None,
         consents: ConsentDocuments | None = None,
+        disk: Reserve | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
         self._bounds, self._failures, self._glass, self._consents = most or Bounds(), failures, glass, consents
+        self._disk = disk
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
-        self._busy = transactions[0].busy
+        self._transaction = transactions[0]
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
         for transaction in transactions:
             schema(transaction.schema)  # now, not while the first request waits
@@ -111,7 +114,7 @@ class Exchange:
     def answer(self, request: HttpRequest) -> HttpReply:
         """Take one message and answer it, in the packaging it came in."""
         with ExitStack() as stack:
-            spool = stack.enter_context(Spool(self._database.blobs.staging))
+            spool = stack.enter_context(Spool(self._database.blobs.staging, disk=self._disk))
             try:
                 package = read_package(request.content_type, request.read, spool, self._limits)
             except Malformed as problem:
@@ -123,11 +126,12 @@ class Exchange:
             except Overfull:
                 self._metrics.not_begun()
                 self._metrics.refused.labels(Reason.MEMORY).inc()
-                return come_again(self._busy)
+                return come_again(self._transaction)
             except NotKept:
                 log.exception("spool.not_written")
                 self._metrics.not_begun()
-                return faulted(cannot_keep(), "", mtom_reply=True)
+                full = self._disk is not None and self._disk.is_low()
+                return faulted(no_room(self._transaction) if full else cannot_keep(), "", mtom_reply=True)
             incoming = _Incoming(request, package.attachments, spool)
             try:
                 message, _ = self._endpoint.call(package.root, incoming)
@@ -188,6 +192,7 @@ class Exchange:
         try:
             self._permitted(call, incoming.peer)
             bounds.check(call, self._bounds)
+            self._has_room(call)
             call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
             call.let_pass = self._checked(transaction, message.body, incoming)
             self._speaks_for_itself(call)
@@ -239,6 +244,16 @@ class Exchange:
         if granted.note:
             self._metrics.watched.labels(transaction.number).inc()
             call.event.noted(granted.note)
+
+    def _has_room(self, call: Call) -> None:
+        """Keep nothing more before the disk is full: the audit log is to go on.
+
+        Raises:
+            Refused: less is free than is kept for it.
+        """
+        if self._disk is not None and call.transaction.keeps and self._disk.is_low():
+            self._metrics.refused.labels(Reason.DISK).inc()
+            raise Refused([Finding(call.transaction.out_of_resources, LOW)])
 
     def _broken(self, call: Call) -> None:
         """Keep that a message has broken the glass itself: who has is on the privacy officer's list at once."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from xds.errors import ErrorCode, Finding
+from xds.system.disk import LOW
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.faults import Fault, FaultCode
 from xds.wire.http import HttpReply
 from xds.wire.soap import fault_envelope
 from xds.wire.turned_away import busy
+
+FULL_SECONDS = 60
+"""After which it may be tried again, when somebody may have made room."""
 
 
 def cannot_keep() -> Fault:
@@ -19,9 +23,14 @@ def code_of(transaction: Transaction) -> ErrorCode:
     return ErrorCode.REGISTRY_ERROR if transaction.of_registry else ErrorCode.REPOSITORY_ERROR
 
 
-def come_again(code: ErrorCode) -> HttpReply:
-    """There is no memory for a message now; who sent it is not at fault.  ``code``: of the address where it came."""
-    return faulted(busy(code, "too many messages are being read; send it again"), "", mtom_reply=False)
+def come_again(transaction: Transaction) -> HttpReply:
+    """There is no memory for a message now; who sent it is not at fault.  ``transaction``: one of the address."""
+    return faulted(busy(transaction.busy, "too many messages are being read; send it again"), "", mtom_reply=False)
+
+
+def no_room(transaction: Transaction) -> Fault:
+    """A message that was not read to its end, since it would have filled the disk; ``transaction``: as above."""
+    return busy(transaction.out_of_resources, LOW, FULL_SECONDS)
 
 
 def internal(transaction: Transaction) -> Finding:

@@ -58,6 +58,7 @@ from xds.store import study_patients
 from xds.store.engine import reading
 from xds.store.interface import Blobs
 from xds.store.work import Database
+from xds.system.disk import Reserve
 from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
@@ -90,6 +91,7 @@ class AffinityDomain:
         self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.consents = ConsentDocuments(settings.consent, settings.consent_policies, self.events.node)
+        self.disk = Reserve(settings.server.least_free_bytes, settings.data, blobs.staging)
         self.actors = self._actors(blobs)
 
     def _actors(self, blobs: Blobs) -> Actors:
@@ -188,7 +190,7 @@ class AffinityDomain:
             Unusable: ``mllp.namespaces`` is malformed.
         """
         names = _namespaces(self.settings, self.own)
-        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate, self.failures)
+        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk)
 
     def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
         return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
@@ -221,6 +223,7 @@ class AffinityDomain:
                 failures=self.failures,
                 glass=self.glass,
                 consents=self.consents,
+                disk=self.disk,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

@@ -127,7 +127,7 @@ class Application:
         if settings.audit.readers or not gate.alone:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
-        readiness = Readiness(settings, self.database, gate.wrong)
+        readiness = Readiness(settings, self.database, default.disk, gate.wrong)
         counted = lambda: metrics_text(self.engine, settings)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(

@@ -25,6 +25,7 @@ from xds.imaging.manifest import Manifest
 from xds.imaging.study import manifest_of
 from xds.settings.sections import Settings
 from xds.store.apart import Bounds
+from xds.system.disk import Reserve
 
 log = logging.getLogger("xds.server.archives")
 
@@ -62,7 +63,8 @@ def intake(settings: Settings) -> Intake:
     images = archive(settings)
     if not isinstance(images, FolderArchive):
         raise Unusable("imaging_source.stow_rs and cstore_listen take instances into imaging_source.folder: set it")
-    taking = Intake(images, from_all=settings.imaging_source.study_senders == "all")
+    disk = Reserve(settings.server.least_free_bytes, settings.data, images.root)
+    taking = Intake(images, from_all=settings.imaging_source.study_senders == "all", disk=disk)
     removed = swept(taking.incoming)
     if removed:
         log.info("intake.swept", extra={"removed": removed})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,12 +23,10 @@ from xds.store.audit import records as audit_store
 from xds.store.documents.folder import NotReachable
 from xds.store.engine import reading
 from xds.store.work import Database
+from xds.system.disk import Reserve
 from xds.wire.client import client_context
 
 log = logging.getLogger("xds.server.readiness")
-
-FREE_BYTES = 64 * 1024 * 1024
-"""Of the disk that documents come to; with less a node is not ready."""
 
 ASKED_EVERY_SECONDS = 10.0
 """A peer is tried at most so often, whoever asks whether this node is ready."""
@@ -54,10 +51,10 @@ class Readiness:
     """Safe with threads."""
 
     def __init__(
-        self, settings: Settings, database: Database, troubles: Callable[[], Mapping[str, str]] = dict
+        self, settings: Settings, database: Database, disk: Reserve, troubles: Callable[[], Mapping[str, str]] = dict
     ) -> None:  # fmt: skip
         """``troubles``: what is wrong with files of who may do what, by what it is; the last good ones are in force."""
-        self._troubles = troubles
+        self._troubles, self._disk = troubles, disk
         self._settings, self._database, self._peers = settings, database, list(peers(settings))
         self._needed = f"registry {_host(settings.console.registry_url)}" if not settings.server.actors else ""
         self._lock, self._tried, self._wrong = Lock(), float("-inf"), list[str]()
@@ -65,7 +62,7 @@ class Readiness:
     def report(self) -> tuple[bool, str]:
         """Whether the node is ready, and a line for each thing; the first word is «ready» when all is well."""
         files = [Dependency(name, wrong, is_needed=False) for name, wrong in self._troubles().items()]
-        found = [*own(self._database), *files, *self._certificates(), *self._asked()]
+        found = [*own(self._database, self._disk), *files, *self._certificates(), *self._asked()]
         is_ready = not any(one.wrong and one.is_needed for one in found)
         lines = [f"{one.name}: {one.wrong or 'ok'}" for one in sorted(found, key=lambda one: not one.wrong)]
         if any(one.wrong for one in found):
@@ -89,7 +86,7 @@ class Readiness:
             return [Dependency(name, wrong, name == self._needed) for (name, _), wrong in told]
 
 
-def own(database: Database) -> Iterator[Dependency]:
+def own(database: Database, disk: Reserve) -> Iterator[Dependency]:
     """What belongs to the node itself."""
     late, unreadable = "", ""
     try:
@@ -101,14 +98,14 @@ def own(database: Database) -> Iterator[Dependency]:
         unreadable = "cannot be read"
     yield Dependency("database", unreadable)
     yield Dependency("audit", late or (unreadable and "the database cannot be read"))
-    yield Dependency("documents", _documents(database))
+    yield Dependency("documents", _documents(database, disk))
 
 
-def _documents(database: Database) -> str:
+def _documents(database: Database, disk: Reserve) -> str:
     if not os.access(database.blobs.staging, os.W_OK):
         return "cannot be written"
-    if shutil.disk_usage(database.blobs.staging).free < FREE_BYTES:
-        return f"less than {FREE_BYTES // 2**20} MiB of the disk are left"
+    if disk.is_low(anew=True):
+        return f"nothing is taken in: less than {disk.least_bytes // 2**20} MiB of the disk are left"
     try:
         database.blobs.holding([("0" * 64, 0)])
     except NotReachable:

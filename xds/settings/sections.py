@@ -60,6 +60,7 @@ class Server:
     request_seconds: float = 14_400.0  # the longest that one request may take, its body and its reply
     share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
     body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
+    least_free_bytes: int = 512 * 1024 * 1024  # of each disk: with less nothing is taken in, and the audit log goes on
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment

@@ -76,6 +76,9 @@ class Reply:
         return cls((etree.tostring(element),), tuple(findings), failed)
 
 
+KEEPS = frozenset(("ITI-41", "ITI-42", "ITI-44", "ITI-57", "ITI-61", "ITI-92"))
+"""Transactions that leave something; those that remove make room."""
+
 Respond: TypeAlias = "Callable[[Call], Reply]"
 Refuse: TypeAlias = "Callable[[Call, Sequence[Finding]], Reply]"
 
@@ -105,6 +108,16 @@ class Transaction:
     def of_registry(self) -> bool:
         """Whether its errors are a registry's, and not a repository's or an imaging source's."""
         return "Registry" in self.responder
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a request of it leaves more than an audit record."""
+        return self.number in KEEPS
+
+    @property
+    def out_of_resources(self) -> ErrorCode:
+        """How it says that there is no room.  ITI TF-3: Table 4.2.4.1-2."""
+        return ErrorCode.REGISTRY_OUT_OF_RESOURCES if self.of_registry else ErrorCode.REPOSITORY_OUT_OF_RESOURCES
 
     @property
     def busy(self) -> ErrorCode:

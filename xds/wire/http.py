@@ -26,7 +26,6 @@ REASONS = {
     421: "Misdirected Request",
     500: "Internal Server Error",
     503: "Service Unavailable",
-    507: "Insufficient Storage",
 }
 
 

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from xds.system.disk import LOW, Reserve
 from xds.system.whose import mark
 
 CHUNK_BYTES = 256 * 1024
+
+SHORT_BYTES, LOOK_BYTES = 1024 * 1024, 16 * 1024 * 1024
+"""Of a message: what is written without a look at how much of the disk is free, and then between two looks."""
 
 PREFIX = "part-"
 """Of the files' names: a start of the server sweeps what it finds of them in its own folders."""
@@ -38,10 +42,30 @@ class NotKept(Exception):
     """A part could not be written: the disk is full, or broken."""
 
 
+class Filling:
+    """A disk that one message's files fill, of which some is kept free."""
+
+    def __init__(self, disk: Reserve) -> None:
+        self._disk, self._written, self._look_at = disk, 0, SHORT_BYTES
+
+    def more(self, count: int) -> None:
+        """So many bytes are about to be written.
+
+        Raises:
+            NotKept: less is free than is kept.
+        """
+        self._written += count
+        if self._written > self._look_at:
+            self._look_at = self._written + LOOK_BYTES
+            if self._disk.is_low(anew=True):
+                raise NotKept(LOW)
+
+
 class Writing:
     """A file being written."""
 
-    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
+    def __init__(self, folder: Path, prefix: str = PREFIX, filling: Filling | None = None) -> None:
+        self._filling = filling
         descriptor, path = tempfile.mkstemp(prefix=f"{prefix}{mark()}-", dir=folder)
         self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
         self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
@@ -57,6 +81,8 @@ class Writing:
             NotKept: they could not be written.
         """
         view = memoryview(data)
+        if self._filling is not None:
+            self._filling.more(len(view))
         self._sha1.update(view)
         self._sha256.update(view)
         self._size += len(view)
@@ -86,14 +112,15 @@ class Writing:
 class Spool:
     """The files of one message; all that nobody took are gone when it is left."""
 
-    def __init__(self, folder: Path, prefix: str = PREFIX) -> None:
-        """``prefix``: of who is no server, and may be at work when one starts."""
+    def __init__(self, folder: Path, prefix: str = PREFIX, disk: Reserve | None = None) -> None:
+        """``prefix``: of who is no server, and may be at work when one starts; ``disk``: of which some is kept free."""
         self._folder, self._prefix, self._stack = folder, prefix, ExitStack()
+        self._filling = None if disk is None else Filling(disk)
 
     def new(self) -> Writing:
         """A new file, in the folder that the document store takes from by renaming."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        writing = Writing(self._folder, self._prefix)
+        writing = Writing(self._folder, self._prefix, self._filling)
         self._stack.callback(writing.discard)
         return writing
 

@@ -9,6 +9,7 @@ from xds.archives.interface import Ready
 from xds.endpoints.dicomweb import datasets, multipart
 from xds.endpoints.dicomweb.accept import JSON, Wanted
 from xds.wire.http import HttpReply, TextReply
+from xds.wire.refusals import RETRY_SECONDS
 
 
 def chunks(ready: Ready) -> Callable[[], Iterator[bytes]]:
@@ -21,6 +22,9 @@ def whole(part: multipart.Part, wanted: Wanted) -> HttpReply:
 
 
 def text(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
+    """``headers`` say when to come again where it is another time than usual."""
+    if status == 503 and not headers:
+        headers = (("Retry-After", str(RETRY_SECONDS)),)
     return TextReply(status, "text/plain; charset=utf-8", text + "\n", list(headers)).http()
 
 

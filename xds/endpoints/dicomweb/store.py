@@ -68,7 +68,11 @@ class Storing:
         Raises:
             BadRequest: the body is none of STOW-RS, breaks off or is over a limit; nothing is kept of it.
         """
-        with Spool(self._intake.incoming) as spool:
+        try:
+            self._intake.demand_room()
+        except NotTaken as refusal:  # before the body is read
+            raise BadRequest(503, f"{refusal}; try again later") from None
+        with Spool(self._intake.incoming, disk=self._intake.disk) as spool:
             outcome, arrived = _Outcome(), list[Arrived]()
             for one in self._parts(request, spool):
                 try:
