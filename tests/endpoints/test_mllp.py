@@ -242,7 +242,7 @@ def test_a_namespace_without_its_oid_is_said_so(tmp_path: Path, entry: str) -> N
     application = Application(with_identity(load(environment={}).changed(given, "command line")))
     with pytest.raises(Unusable, match=r"mllp\.namespaces"):
         application.domains[DEFAULT_DOMAIN].feeding()
-    application.engine.dispose()
+    application.close()
 
 
 def test_a_server_listens_where_it_is_told_for_each_domain_and_stops_when_it_is_told(tmp_path: Path) -> None:

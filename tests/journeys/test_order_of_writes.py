@@ -60,7 +60,7 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
     # The folders of one blob are made once; here only what belongs to a submission counts.
     application.database.blobs.path(SHA256).parent.mkdir(parents=True)
     yield application
-    application.engine.dispose()
+    application.close()
 
 
 class Steps:

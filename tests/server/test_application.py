@@ -170,7 +170,7 @@ def serving(database_url: str, tmp_path: Path, text: str = "") -> Iterator[Site]
         yield site
     server.shutdown()
     server.server_close()
-    application.engine.dispose()
+    application.close()
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     prepare(make_engine(loaded.settings.database_url), loaded)
     application = Application(loaded)
     yield Site(application, tmp_path / "data")
-    application.engine.dispose()
+    application.close()
 
 
 def xml(text: str) -> Element:

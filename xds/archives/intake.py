@@ -26,6 +26,7 @@ from xds.imaging.manifest import Patient
 from xds.imaging.study import INCOMING
 from xds.system.disk import LOW, Reserve
 from xds.system.durable import sync_file, sync_folder
+from xds.wire.peers import spent
 
 _UIDS = (tags.SOP_CLASS_UID, tags.SOP_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID)
 _PATIENT = (tags.PATIENT_ID, tags.ISSUER_OF_PATIENT_ID, tags.ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE)
@@ -196,6 +197,7 @@ class Intake:
         sync_file(arrived.path)
         try:
             os.link(arrived.path, target)
+            spent(size_bytes=target.stat().st_size)
         except FileExistsError:
             return target
         sync_folder(target.parent)

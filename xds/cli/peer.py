@@ -134,12 +134,16 @@ def show(name: str, config: Path | None, data: str | None, json_: bool) -> None:
     loaded = settings(config, data)
     with database(loaded) as engine:
         known = _all(engine, loaded)
+        used = _used(engine, name, known.get(name))
     if name not in known:
         raise Unusable(f"there is no peer {name}")
     said = {"name": name, "from": known[name][0], **_said(known[name][1])}
     if json_:
-        print_json(said)
+        print_json({**said, "used_today": used})
         return
+    server = loaded.settings.server
+    limits = {"records": server.peer_records, "bytes": server.peer_bytes}
+    said["used today"] = [f"{used[what]:,} {what}" + (f" of {most:,}" if most else "") for what, most in limits.items()]
     for key, value in said.items():
         click.echo(f"{key}: {', '.join(value) if isinstance(value, list | tuple) else value}")
 
@@ -185,6 +189,17 @@ def _all(engine: sa.Engine, loaded: Loaded) -> dict[str, tuple[str, PeerEntry]]:
         kept = peers.all_of(connection)
     found = {name: ("database", entry) for name, entry in kept.items()}
     return {**found, **{name: ("settings", entry) for name, entry in loaded.settings.peers.items()}}
+
+
+def _used(engine: sa.Engine, name: str, known: tuple[str, PeerEntry] | None) -> dict[str, int]:
+    """What a peer has brought about today: audit records, and bytes that are kept."""
+    from xds.store import peer_use
+    from xds.store.engine import reading
+
+    keys = [key.replace(":", "").lower() for key in known[1].spki_sha256] if known else []
+    with reading(engine) as connection:
+        found = peer_use.of_name(connection, name, keys).get(peer_use.today(), peer_use.Use())
+    return {"records": found.records, "bytes": found.size_bytes}
 
 
 def _said(entry: PeerEntry) -> dict[str, Any]:

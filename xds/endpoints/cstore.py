@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import shutil
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from xds.archives.dimse import storage_contexts
 from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, Reason
 from xds.archives.senders import Sender
+from xds.endpoints.counted import Counted
 from xds.endpoints.intake_records import NotRecorded, Recording
 from xds.wire import revocation
 from xds.wire.associations import Associations
@@ -64,6 +66,7 @@ class StorageScp:
         instance_bytes: int = 16 * 1024**3,
         sender: Callable[[str, str, bytes], Sender] | None = None,
         rejects: Callable[[str, str, bytes], int] | None = None,
+        counted: Counted | None = None,
     ) -> None:
         """Start to listen; ``senders`` are the AE titles that may send, all where there are none.
 
@@ -75,6 +78,7 @@ class StorageScp:
             OSError: the address cannot be listened on.
         """
         self._intake, self._recording, self._sender = intake, recording, sender or sender_of
+        self._counted = counted
         self._lock, self._under_way = Lock(), dict[Any, _Association]()
         # Private SOP classes, and those of editions to come, are taken as STOW-RS takes them: in any transfer syntax,
         # since instances are stored as they come.  The switches are the process's.
@@ -109,7 +113,10 @@ class StorageScp:
         try:
             revocation.refuse(event.assoc.dul.socket.socket)
             self._intake.demand_room()
-            with Spool(self._intake.incoming, disk=self._intake.disk) as spool:
+            with (
+                self._counting(event.assoc, demand=True),
+                Spool(self._intake.incoming, disk=self._intake.disk) as spool,
+            ):
                 writing = spool.new()
                 with Path(event.dataset_path).open("rb") as file:
                     shutil.copyfileobj(file, writing, _PIECE)
@@ -129,6 +136,23 @@ class StorageScp:
         finally:
             self._associations.busy(event.assoc, False)
 
+    @contextmanager
+    def _counting(self, association: Any, *, demand: bool = False) -> Iterator[None]:
+        """Count what is done for an association as its peer's.
+
+        Raises:
+            NotTaken: there is a ``demand``, and the peer has used up what it may in a day.
+        """
+        if self._counted is None:
+            yield
+            return
+        who = association.requestor.address, self._associations.certificate(association)
+        over = self._counted.over(*who) if demand else ""
+        if over:
+            raise NotTaken(Reason.OUT_OF_RESOURCES, over)
+        with self._counted.serving(*who):
+            yield
+
     def _taken(self, association: Any, arrived: Arrived) -> int:
         with self._lock:
             under_way = self._under_way.get(association)
@@ -144,7 +168,8 @@ class StorageScp:
             under_way = self._under_way.pop(association, None)
         if under_way is not None:
             try:
-                under_way.recording.end(under_way.taken, under_way.refused)
+                with self._counting(association):
+                    under_way.recording.end(under_way.taken, under_way.refused)
             except NotRecorded:
                 log.error("audit.not_recorded", extra={"transaction": "C-STORE"})
 

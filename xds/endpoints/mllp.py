@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from xds.access.gate import Gate, Granted, NotPermitted
 from xds.actors.document_registry import DocumentRegistry
 from xds.audit.messages.events import AuditEvent
+from xds.endpoints.counted import Counted
 from xds.endpoints.failures import Failures
 from xds.errors import Refused
 from xds.hl7 import v2
@@ -57,8 +58,9 @@ class Feeding:
         gate: Gate,
         failures: Failures | None = None,
         disk: Reserve | None = None,
+        counted: Counted | None = None,
     ) -> None:
-        self._failures, self._disk = failures, disk
+        self._failures, self._disk, self._counted = failures, disk, counted
         self._registry, self._database, self._gate = registry, database, gate
         self._authorities, self._new_event = authorities, new_event
 
@@ -67,6 +69,15 @@ class Feeding:
 
         ``peer_der``: the certificate of who sent it, where there is one.
         """
+        if self._counted is None:
+            return self._answered(data, address, peer_der)
+        with self._counted.serving(address, peer_der):
+            over = self._counted.over(address, peer_der)
+            if over:  # without a record, of which it has too many
+                return acknowledgement(v2.header(legible(data)), NotAFeed(over, rejected=True))
+            return self._answered(data, address, peer_der)
+
+    def _answered(self, data: bytes, address: str, peer_der: bytes) -> bytes:
         peer = _Calling(address, peer_der)
         head, feed = Header(), None
         try:

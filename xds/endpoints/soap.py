@@ -19,6 +19,7 @@ from xds.access.consent_documents import ConsentDocuments
 from xds.access.gate import Gate, NotPermitted
 from xds.access.overriding import Glass
 from xds.access.peers import STRANGER, Peer
+from xds.access.quotas import Quotas
 from xds.access.senders import Senders
 from xds.access.users import Users
 from xds.audit.messages.events import AuditEvent
@@ -45,6 +46,7 @@ from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
 from xds.wire.mime import Limits, Malformed, Package, read_package
+from xds.wire.peers import served, spent
 from xds.wire.refusals import Reason
 from xds.wire.soap import Endpoint, Message, NotAnswered, around, fault_envelope
 from xds.wire.spool import NotKept, Spool, Spooled
@@ -97,10 +99,11 @@ class Exchange:
         glass: Glass | None = None,
         consents: ConsentDocuments | None = None,
         disk: Reserve | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
         self._bounds, self._failures, self._glass, self._consents = most or Bounds(), failures, glass, consents
-        self._disk = disk
+        self._disk, self._quotas = disk, quotas
         self._actor, self._database, self._limits = actor, database, limits
         self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
@@ -147,10 +150,12 @@ class Exchange:
             started, outcome = time.monotonic(), "fault"
             try:
                 request = incoming.request
-                if request.turned_away:
-                    incoming.reply, outcome = self._turned_away(transaction, message, incoming, BUSY), "refused"
+                if not request.turned_away:
+                    incoming.peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
+                why = BUSY if request.turned_away else self._over_quota(transaction, incoming)
+                if why:
+                    incoming.reply, outcome = self._turned_away(transaction, message, incoming, why), "refused"
                     return "sent"
-                incoming.peer = self._gate.peer(request.certificate, request.remote_address, ours=request.ours)
                 with asked_by(self._user(transaction, message, incoming)):
                     incoming.reply = self._performed(transaction, message, incoming)
                 outcome = "refused" if incoming.reply.failed else "done"
@@ -160,6 +165,15 @@ class Exchange:
             return "sent"
 
         return operation
+
+    def _over_quota(self, transaction: Transaction, incoming: _Incoming) -> str:
+        """Which quota of its peer's is used up; what is refused for that is counted, and told of now and then."""
+        if self._quotas is None or incoming.request.ours:
+            return ""
+        over = self._quotas.over(served(), incoming.peer.name, keeps=transaction.keeps)
+        if over:
+            self._metrics.refused.labels(Reason.QUOTA).inc()
+        return over
 
     def _turned_away(self, transaction: Transaction, message: Message, incoming: _Incoming, why: str) -> Reply:
         """The answer of the transaction that it is, with the code that says to come again; nothing is begun."""
@@ -350,6 +364,8 @@ class Exchange:
 
     def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)
+        if call.transaction.keeps and not reply.failed:
+            spent(size_bytes=len(package.root) + sum(part.size_bytes for part in package.attachments.values()))
         head, tail = around(reply_headers(call.transaction.reply_action, message.addressing.message_id))
         pieces = (head, *reply.pieces, tail)
         if call.event is not _NO_EVENT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 
 from xds.archives.interface import Gone
 from xds.store.documents.folder import Damaged
@@ -16,6 +17,7 @@ class Stream:
 
     def __init__(self, chunks: Iterator[bytes], ended: Callable[[bool], None]) -> None:
         self._chunks, self._ended, self._told = chunks, ended, False
+        self._context = copy_context()  # for whom it is: it ends when that request is no longer served
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -38,4 +40,4 @@ class Stream:
     def _tell(self, *, whole: bool) -> None:
         if not self._told:
             self._told = True
-            self._ended(whole)
+            self._context.run(self._ended, whole)

@@ -31,7 +31,7 @@ from xds.wire.http import der_of, subject_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.metrics import Metrics
 from xds.wire.openings import Openings
-from xds.wire.peers import key_of
+from xds.wire.peers import Spend, key_of
 from xds.wire.strangers import Strangers
 from xds.wire.syslog import DATAGRAM_BYTES, Frames, Malformed, content
 
@@ -98,11 +98,12 @@ class AuditReceiver:
         self, engine: sa.Engine, metrics: Metrics, alert: Callable[[str, str], AuditEvent], *,
         tls: tuple[str, int] | None = None, tcp: tuple[str, int] | None = None, udp: tuple[str, int] | None = None,
         context: ssl.SSLContext | None = None, ours: str = "", refusals: Refusals | None = None,
-        speaks_for: SpeaksFor | None = None, admits: Admits | None = None,
+        speaks_for: SpeaksFor | None = None, admits: Admits | None = None, spend: Spend | None = None,
     ) -> None:  # fmt: skip
         """``alert`` makes the record of a node that could not be authenticated, from its address and the reason;
         ``ours`` is what this node's own records call it; ``speaks_for`` says whose audit sources are; ``admits``
-        whether who has this certificate and address may send at all, and what is to be said of it.
+        whether who has this certificate and address may send at all, and what is to be said of it; ``spend`` is told
+        how much each peer sends, none of which is ever refused for that: it is evidence.
 
         Raises:
             OSError: an address cannot be listened on.
@@ -112,6 +113,7 @@ class AuditReceiver:
         self._ours, self._waiting, self._held = ours, Room(QUEUED_BYTES), Room(HELD_BYTES)
         self._speaks_for, self._strangers = speaks_for or FirstSeen(), Strangers(self._alerted)
         self._claims = Strangers(self._alerted, apart_seconds=CLAIMS_SECONDS)
+        self._spend = spend or (lambda _key, _records, _bytes: None)
         self._admits = admits or (lambda _der, _address: ("", True))
         self._refusals = refusals or Refusals("syslog")
         self._attended, self._stopping = Attended(Places(CONNECTIONS, EACH), self._refusals), threading.Event()
@@ -219,6 +221,7 @@ class AuditReceiver:
 
     def _received(self, frame: bytes, origin: Origin, flag: str = "") -> Recorded:
         one = received(frame, origin, flag=flag, ours=self._ours, speaks_for=self._speaks_for)
+        self._spend(origin.spki or origin.address, 1, len(one.message))
         if one.origin.endswith(ANOTHERS):
             self._metrics.audit_received.labels(origin.where.partition(" ")[0], "of another's source").inc()
             self._claims.tell(origin.address, f"audit source: {ANOTHERS}")

@@ -16,6 +16,7 @@ from xds.access.consent_documents import ConsentDocuments
 from xds.access.consent_fetching import ConsentFetching, NotFetched
 from xds.access.gate import Gate
 from xds.access.overriding import Glass
+from xds.access.quotas import Quotas
 from xds.access.senders import Senders
 from xds.access.studies import Studies
 from xds.access.users import Users
@@ -32,6 +33,7 @@ from xds.audit.messages.parties import Side
 from xds.ebxml import rim
 from xds.endpoints.apart import Apart
 from xds.endpoints.captures import Captures
+from xds.endpoints.counted import Counted
 from xds.endpoints.cstore_senders import StorageSenders
 from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.service import DicomWeb
@@ -82,8 +84,11 @@ def owner() -> str:
 class AffinityDomain:
     """One affinity domain in one process; others in the same database see nothing of it."""
 
-    def __init__(self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate) -> None:
-        self.settings, self.name, self.gate = settings, name, gate
+    def __init__(
+        self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate, quotas: Quotas
+    ) -> None:
+        self.settings, self.name, self.gate, self._quotas = settings, name, gate, quotas
+        self.counted = Counted(gate, quotas)
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
         self.database = Database(engine, blobs, name, self.own.repository_unique_id)
@@ -190,7 +195,9 @@ class AffinityDomain:
             Unusable: ``mllp.namespaces`` is malformed.
         """
         names = _namespaces(self.settings, self.own)
-        return Feeding(self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk)
+        return Feeding(
+            self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk, self.counted
+        )
 
     def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
         return self.events.fed(head, peer, self.own.mllp_listen, peer_der)
@@ -224,6 +231,7 @@ class AffinityDomain:
                 glass=self.glass,
                 consents=self.consents,
                 disk=self.disk,
+                quotas=self._quotas,
             )
             for actor, (title, pages) in SERVED.items()
             if actor in settings.server.actors and not (self.path and actor in NOT_BY_DOMAIN)

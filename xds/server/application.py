@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from xds.access.bearers import Bearers
 from xds.access.gate import Gate, NotPermitted
 from xds.access.migrating import only_authority
+from xds.access.quotas import Quota, Quotas
 from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by, asking
 from xds.endpoints import apart, console
@@ -36,7 +37,7 @@ from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.initiating.audit_forwarder import waiting
 from xds.metadata.identifiers import PatientId
-from xds.server import expiry
+from xds.server import expiry, used
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
@@ -44,6 +45,7 @@ from xds.store import consent_documents
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
+from xds.store.peer_use import seconds_left
 from xds.store.registry import patients
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.bearer import NotBelieved
@@ -54,7 +56,9 @@ from xds.wire.http import HttpReply, HttpRequest, TextReply
 from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.peers import KEY, serving
+from xds.wire.peers import served as served_peer
 from xds.wire.proxied import NotForwarded, Proxies
+from xds.wire.refusals import Reason
 from xds.wire.strangers import Strangers
 from xds.wire.wsdl import served
 
@@ -69,8 +73,10 @@ class Application:
         self.engine = make_engine(settings.database_url)
         blobs = open_blobs(settings, self.engine)
         self.gate = gate = Gate(settings, self.engine)
+        quota = Quota(settings.server.peer_records, settings.server.peer_bytes)
+        self.quotas = quotas = Quotas(self.engine, quota, lambda peer, said: events.over_quota(peer, said))
         self.domains = {
-            name: AffinityDomain(settings, name, self.engine, blobs, gate) for name in settings.affinity_domains
+            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas) for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()
@@ -128,7 +134,7 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database, default.disk, gate.wrong)
-        counted = lambda: metrics_text(self.engine, settings)  # noqa: E731
+        counted = lambda: metrics_text(self.engine, settings) + used.metrics(self.engine)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
             settings,
@@ -141,6 +147,11 @@ class Application:
             counted,
             warned,
         )
+
+    def close(self) -> None:
+        """End what this process has open; what it has counted is kept."""
+        self.quotas.close()
+        self.engine.dispose()
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response = guarded(start_response, secure=self._secure)
@@ -155,7 +166,7 @@ class Application:
         request = HttpRequest.of(environ, self.settings.server.public_url)
         if request.turned_away:
             return self._endpoints[request.path.rstrip("/")].answer(request).wsgi(start_response)
-        with serving(environ.get(KEY, "") or request.remote_address):
+        with serving(environ.get(KEY, "") or request.remote_address, self.quotas.spend):
             reply, person = self._cors.preflight(environ), None
             if reply is None:
                 try:
@@ -183,8 +194,20 @@ class Application:
                 return exchange.answer(request)
             return served(request.path.rstrip("/").rpartition("/")[2], request.query, request.url).http()
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
-            return self._dicomweb.answer(request)
+            return self._over_quota(request) or self._dicomweb.answer(request)
         return None
+
+    def _over_quota(self, request: HttpRequest) -> HttpReply | None:
+        """The refusal of who has used up what it may in a day; SOAP addresses have their own."""
+        if request.ours:
+            return None
+        name = self.gate.peer(request.certificate, request.remote_address).name
+        over = self.quotas.over(served_peer(), name, keeps=request.method == "POST")
+        if not over:
+            return None
+        self.metrics.refused.labels(Reason.QUOTA).inc()
+        again = [("Retry-After", str(seconds_left()))]
+        return TextReply(503, "text/plain; charset=utf-8", f"{over}\n", again).http()
 
 
 def _may_read(gate: Gate, readers: Sequence[str], trusted: str, caller: HttpRequest) -> str:

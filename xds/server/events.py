@@ -96,6 +96,11 @@ class Events:
         who, about = Party(peer, peer, requestor=True), "urn:xds:failures"
         self.record(AuditEvent.security_alert(self.node, "110132", who, about, said))
 
+    def over_quota(self, peer: str, said: str) -> None:
+        """Record that a peer has used up what it may in a day."""
+        who = Party(peer, peer, requestor=True)
+        self.record(AuditEvent.security_alert(self.node, "110132", who, "urn:xds:quota", said))
+
     def record(self, event: AuditEvent) -> None:
         with self._engine.begin() as connection:
             audit_store.record(connection, event.records())

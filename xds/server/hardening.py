@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from xds.access.quotas import Quota
 from xds.errors import Unusable
-from xds.server import expiry, leftovers
+from xds.server import expiry, leftovers, used
 from xds.settings.addresses import address, is_loopback, listens
 from xds.settings.secrets import shown
 from xds.settings.sections import Loaded, Settings
@@ -239,7 +240,29 @@ def _secrets(loaded: Loaded, config: Path | None) -> Check:
     return Check("secrets", "none stands in the settings file")
 
 
+def _quotas(loaded: Loaded) -> Check:
+    """Not wrong without any: how much is usual in a region its operator sees first, and care is not to stop for it."""
+    quota = Quota(loaded.settings.server.peer_records, loaded.settings.server.peer_bytes)
+    engine = make_engine(loaded.settings.database_url, connections=1)
+    try:
+        with reading(engine) as connection:
+            is_there = sa.inspect(connection).has_table("peer_use")
+        found = used.today(engine) if is_there else {}
+    except SQLAlchemyError:
+        found = {}  # said of the accounts
+    finally:
+        engine.dispose()
+    near = used.near(found, quota)
+    if near:
+        fix = "Ask the partner what it sends; raise server.peer_records or server.peer_bytes if it is right."
+        return Check("quotas", "", f"nearly or wholly used up today by {', '.join(near[:5])}", fix)
+    most = sorted(found.items(), key=lambda item: -item[1].size_bytes)[:1]
+    today = "".join(f"; most today: {peer}, {use.records:,} records, {use.size_bytes:,} bytes" for peer, use in most)
+    kinds = [f"{count:,} {what}" for count, what in ((quota.records, "records"), (quota.size_bytes, "bytes")) if count]
+    return Check("quotas", f"{' and '.join(kinds) or 'none is set'} for a peer and day{today}")
+
+
 _CHECKS: tuple[Callable[[Loaded], Check], ...] = (
     _tls, _trust, _revocation, _expiry, _open, _open_by_name, _public_url, _origins, _people, _policy, _accounts,
-    _apart, _modes, _root, _peers, _evidence, _clock,
+    _apart, _modes, _root, _peers, _evidence, _clock, _quotas,
 )  # fmt: skip

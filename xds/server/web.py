@@ -45,6 +45,12 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         gc.freeze()  # what is there for good is not looked through again in the middle of a request
         return application
 
+    def close(self) -> None:
+        """At the end of a worker."""
+        application = getattr(self, "_application", None)
+        if application is not None:
+            application.close()
+
     def tell_of_strangers(self, peer: str, reason: str) -> None:
         """Record a peer that could not be authenticated."""
         self._application.domains[DEFAULT_DOMAIN].events.stranger(peer, reason)
@@ -69,6 +75,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
+        "worker_exit": lambda arbiter, _worker: arbiter.app.close(),
     }
     if settings.tls.certificate:
         options |= {"certfile": settings.tls.certificate, "keyfile": settings.tls.key, "do_handshake_on_connect": False}

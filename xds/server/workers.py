@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.access.gate import Gate
+from xds.access.quotas import Quota, Quotas
 from xds.actors.document_repository import NoAnswer
 from xds.archives.interface import Gone, NotAnswering
 from xds.archives.leftovers import private_folder
@@ -111,7 +112,7 @@ def mllp(loaded: Loaded, name: str) -> None:
     refusals = Refusals("mllp", application.metrics.refused_connection)
     listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
-    application.engine.dispose()
+    application.close()
 
 
 def cstore(loaded: Loaded) -> None:
@@ -135,12 +136,13 @@ def cstore(loaded: Loaded) -> None:
         instance_bytes=loaded.settings.server.part_bytes,
         sender=senders.sender,
         rejects=senders.reason,
+        counted=domain.counted,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     scp.close()
     shutil.rmtree(temporary, ignore_errors=True)
-    application.engine.dispose()
+    application.close()
 
 
 def syslog(loaded: Loaded) -> None:
@@ -164,13 +166,15 @@ def syslog(loaded: Loaded) -> None:
     refusals = Refusals("syslog", metrics.refused_connection)
     ours = settings.audit.source_id
     sources = AuditSources(Gate(settings, engine))
+    quotas = Quotas(engine, Quota())
     receiver = AuditReceiver(
         engine, metrics, alert, context=context, ours=ours, refusals=refusals, speaks_for=sources,
-        admits=sources.refusal, **at,
+        admits=sources.refusal, spend=quotas.spend, **at,
     )  # fmt: skip
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
     receiver.close()
+    quotas.close()
     engine.dispose()
 
 

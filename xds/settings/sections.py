@@ -61,6 +61,8 @@ class Server:
     share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
     body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     least_free_bytes: int = 512 * 1024 * 1024  # of each disk: with less nothing is taken in, and the audit log goes on
+    peer_records: int = 0  # audit records that one peer may bring about in a day (UTC); over it it is refused; 0: any
+    peer_bytes: int = 0  # bytes that are kept of what it sends in a day, likewise; xds peer show NAME says what it uses
     stop_seconds: float = 30.0  # requests in flight are given this long at a stop
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment

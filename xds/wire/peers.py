@@ -82,13 +82,16 @@ def key_of(certificate: bytes, host: str) -> str:
     return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
-_served: ContextVar[str] = ContextVar("served", default="")
+Spend: TypeAlias = Callable[[str, int, int], None]
+"""Told the key of a peer, and how many audit records and bytes it has brought about."""
+
+_served: ContextVar[tuple[str, Spend | None]] = ContextVar("served", default=("", None))
 
 
 @contextmanager
-def serving(key: str) -> Iterator[None]:
-    """What is done inside is done for this peer."""
-    token = _served.set(key)
+def serving(key: str, spend: Spend | None = None) -> Iterator[None]:
+    """What is done inside is done for this peer; ``spend`` is told what of it is kept."""
+    token = _served.set((key, spend))
     try:
         yield
     finally:
@@ -97,4 +100,11 @@ def serving(key: str) -> Iterator[None]:
 
 def served() -> str:
     """The key of the peer that is served just now; empty: this node itself."""
-    return _served.get()
+    return _served.get()[0]
+
+
+def spent(*, records: int = 0, size_bytes: int = 0) -> None:
+    """Count what is kept for the peer that is served just now."""
+    key, spend = _served.get()
+    if spend is not None:
+        spend(key, records, size_bytes)

@@ -111,7 +111,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
     }
     application = Application(with_identity(load(environment={}).changed(given_, "a test")))
     yield application
-    application.engine.dispose()
+    application.close()
 
 
 def an_event(application: Application, case: str, side: Side, reply_to: str = "") -> AuditEvent:

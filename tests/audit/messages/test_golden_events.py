@@ -97,7 +97,7 @@ def domain(tmp_path: Path, sqlite_template: Path) -> Iterator[AffinityDomain]:
     caller = PeerEntry(addresses=(CALLER,), roles=PEER_ROLES, authorities=("*",), source_ids=("*",))
     application = Application(replace(loaded, settings=replace(loaded.settings, peers={"caller": caller})))
     yield application.domains[DEFAULT_DOMAIN]
-    application.engine.dispose()
+    application.close()
 
 
 def asked(method: str, path: str, query: str = "", accept: str = "") -> HttpRequest:

@@ -30,6 +30,7 @@ from xds.store.tables import (
     publication,
     study_patient,
 )
+from xds.wire.peers import spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     rows = list(map(row_of, records))
     if rows:
         connection.execute(sa.insert(audit_record), rows)
+        spent(records=len(rows), size_bytes=sum(len(row["message"]) for row in rows))
 
 
 def row_of(item: Recorded) -> dict[str, Any]:

@@ -6,7 +6,7 @@ query names it; look-ups by an id alone go through ``locator``.
 
 from __future__ import annotations
 
-from xds.store.tables.access import consent_document, directive, override, peer
+from xds.store.tables.access import consent_document, directive, override, peer, peer_use
 from xds.store.tables.apart import apart
 from xds.store.tables.audit import (
     audit_access,
@@ -78,6 +78,7 @@ __all__ = [
     "package_value",
     "patient",
     "peer",
+    "peer_use",
     "publication",
     "saved_search",
     "session",

@@ -16,6 +16,17 @@ peer = sa.Table(
     sa.Column("changed_by", sa.Text, nullable=False),
 )
 
+# What each peer has brought about in a day (of UTC): audit records, and bytes of all that is kept.  Told by its key.
+peer_use = sa.Table(
+    "peer_use",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True),  # since 1970
+    sa.Column("peer", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(32), nullable=False),  # of its entry; empty: none is known
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+
 # What a patient wants, every version for ever.
 directive = sa.Table(
     "directive",
