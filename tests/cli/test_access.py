@@ -10,6 +10,10 @@ import pytest
 from tests.cli.command import Done, xds
 from tests.hostile.certificates import Authority
 from tests.server.test_application import AUTHORITY
+from xds.store import peer_use
+from xds.store.engine import make_engine
+from xds.store.peer_use import Use
+from xds.wire.certificates import from_pem
 
 CX = f"anna^^^&{AUTHORITY}&ISO"
 
@@ -47,6 +51,18 @@ def test_a_peer_is_added_by_its_certificate_shown_and_removed(data: Path, north:
     assert run(data, "peer", "remove", "north").code == 0
     assert run(data, "peer", "list", "--json").json == []
     assert "there is no peer north" in run(data, "peer", "remove", "north").err
+
+
+def test_what_a_peer_has_used_today_is_shown_with_it(data: Path, north: Path) -> None:
+    run(data, "peer", "add", "north", "--certificate", north, "--role", "document-source")
+    engine = make_engine(f"sqlite:///{data}/xds.sqlite", connections=1)
+    with engine.begin() as connection:
+        used = {from_pem(north.read_text()).spki_sha256: Use(3, 4_000), "another of its keys": Use(1, 500, "north")}
+        peer_use.add(connection, peer_use.today(), {**used, "somebody else": Use(7, 7)})
+        peer_use.add(connection, peer_use.today() - 1, used)
+    engine.dispose()
+    assert run(data, "peer", "show", "north", "--json").json["used_today"] == {"records": 4, "bytes": 4_500}
+    assert "used today: 4 records, 4,500 bytes" in run(data, "peer", "show", "north").out
 
 
 def test_the_last_administrator_stays(data: Path, north: Path) -> None:
