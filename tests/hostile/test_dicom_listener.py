@@ -21,6 +21,7 @@ from tests.hostile.certificates import Authority
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.endpoints.cstore import StorageScp
+from xds.system.disk import Reserve
 from xds.wire import associations, openings
 from xds.wire import listener_places as places
 from xds.wire.associations import Bounds, request_is_whole
@@ -199,6 +200,16 @@ def test_an_instance_is_no_larger_than_the_settings_say_and_nothing_else_is_larg
         bounds.values(piece(10_000))
     with pytest.raises(Nonsense, match="over 65536 bytes"):
         bounds.values(piece(10_000))
+
+
+def test_an_instance_that_would_fill_the_disk_is_broken_off(tmp_path: Path) -> None:
+    bounds = Bounds(16382, 10**9, Reserve(2**62, tmp_path))
+    for _ in range(3):  # short ones are answered, one by one
+        bounds.values(command(0x0001))
+        bounds.values(piece(10_000))
+    with pytest.raises(Nonsense, match="disk"):
+        for _ in range(200):
+            bounds.values(piece(10_000))
 
 
 def test_a_command_without_an_end_or_of_another_service_is_nonsense() -> None:

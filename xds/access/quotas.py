@@ -59,11 +59,12 @@ class Quotas:
         engine: sa.Engine,
         quota: Quota,
         tell: Callable[[str, str], None] = lambda _peer, _said: None,
+        count: Callable[[], None] = lambda: None,
         day: Callable[[], int] = peer_use.today,
     ) -> None:
-        """``tell`` puts on record that a peer is over, given its name or key."""
+        """``tell`` puts on record that a peer is over, given its name or key; ``count`` counts what is refused."""
         self._engine, self._quota, self._tell, self._day = engine, quota, tell, day
-        self._told, self._lock, self._writing = NowAndThen(APART_SECONDS), Lock(), Lock()
+        self._told, self._count, self._lock, self._writing = NowAndThen(APART_SECONDS), count, Lock(), Lock()
         self._of_day, self._is_due, self._is_closed = day(), False, False
         self._names = dict[str, str]()
         self._seen, self._pending = dict[str, Use](), dict[str, Use]()  # in the database, and counted since
@@ -96,6 +97,7 @@ class Quotas:
             used = self._seen.get(key, Use()).and_(self._pending.get(key, Use()))
         said = self._quota.over(used, keeps=keeps)
         if said:
+            self._count()
             self._alert(name or key, said)
         return said
 

@@ -92,7 +92,7 @@ class StorageScp:
         handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_C_ECHO, lambda _event: SUCCESS)]
         self._associations = Associations(
             entity, address, handlers, ended=self._end, context=context, tell=tell, refusals=refusals,
-            most=associations, message_bytes=instance_bytes, rejects=rejects,
+            most=associations, message_bytes=instance_bytes, rejects=rejects, disk=intake.disk,
         )  # fmt: skip
 
     @property

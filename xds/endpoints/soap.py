@@ -170,10 +170,7 @@ class Exchange:
         """Which quota of its peer's is used up; what is refused for that is counted, and told of now and then."""
         if self._quotas is None or incoming.request.ours:
             return ""
-        over = self._quotas.over(served(), incoming.peer.name, keeps=transaction.keeps)
-        if over:
-            self._metrics.refused.labels(Reason.QUOTA).inc()
-        return over
+        return self._quotas.over(served(), incoming.peer.name, keeps=transaction.keeps)
 
     def _turned_away(self, transaction: Transaction, message: Message, incoming: _Incoming, why: str) -> Reply:
         """The answer of the transaction that it is, with the code that says to come again; nothing is begun."""

@@ -74,7 +74,12 @@ class Application:
         blobs = open_blobs(settings, self.engine)
         self.gate = gate = Gate(settings, self.engine)
         quota = Quota(settings.server.peer_records, settings.server.peer_bytes)
-        self.quotas = quotas = Quotas(self.engine, quota, lambda peer, said: events.over_quota(peer, said))
+        self.quotas = quotas = Quotas(
+            self.engine,
+            quota,
+            lambda peer, said: events.over_quota(peer, said),
+            lambda: self.metrics.refused.labels(Reason.QUOTA).inc(),
+        )
         self.domains = {
             name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas) for name in settings.affinity_domains
         }
@@ -205,7 +210,6 @@ class Application:
         over = self.quotas.over(served_peer(), name, keeps=request.method == "POST")
         if not over:
             return None
-        self.metrics.refused.labels(Reason.QUOTA).inc()
         again = [("Retry-After", str(seconds_left()))]
         return TextReply(503, "text/plain; charset=utf-8", f"{over}\n", again).http()
 

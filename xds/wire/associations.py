@@ -19,10 +19,12 @@ from typing import Any
 from pynetdicom import AE
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from xds.system.disk import Reserve
 from xds.wire.http import der_of
 from xds.wire.listener_places import Place, Places, Refusals
 from xds.wire.openings import Nonsense, Openings
 from xds.wire.peers import key_of
+from xds.wire.spool import Filling, NotKept
 from xds.wire.strangers import Strangers, Tell
 
 log = logging.getLogger("xds.wire.associations")
@@ -42,6 +44,7 @@ _KINDS = range(0x01, 0x08)
 _HEADER = 6
 _REJECTED_LOCAL_LIMIT = b"\x03\0\0\0\0\x04\0\x02\x03\x02"  # rejected-transient, presentation, local-limit-exceeded
 _REJECTED_BY_USER = b"\x03\0\0\0\0\x04\0\x01\x01"  # rejected-permanent, service-user; then the reason
+_ABORTED = b"\x07\0\0\0\0\x04\0\0\x02\0"  # service-provider, reason not specified
 _ABORTED_UNEXPECTED = b"\x07\0\0\0\0\x04\0\0\x02\x02"  # service-provider, unexpected PDU
 _ABORTED_INVALID = b"\x07\0\0\0\0\x04\0\0\x02\x06"  # service-provider, invalid PDU parameter value
 
@@ -74,8 +77,10 @@ def calling_title(request: bytes) -> str:
 class Bounds:
     """What one connection may send: lengths of PDUs, and of the messages that they are pieces of."""
 
-    def __init__(self, pdu_bytes: int, message_bytes: int) -> None:
-        self._pdu, self._message = pdu_bytes, message_bytes
+    def __init__(self, pdu_bytes: int, message_bytes: int, disk: Reserve | None = None) -> None:
+        """``disk``: what instances are written to as they come."""
+        self._pdu, self._message, self._disk = pdu_bytes, message_bytes, disk
+        self._filling: Filling | None = None
         self._command, self._dataset, self._may = bytearray(), 0, REQUEST_BYTES
 
     def header(self, data: bytes | bytearray) -> int:
@@ -110,6 +115,14 @@ class Bounds:
                 self._dataset += len(data)
                 if self._dataset > self._may:
                     raise Nonsense(f"a message is over {self._may} bytes", _ABORTED_INVALID)
+                self._fill(len(data))
+
+    def _fill(self, count: int) -> None:
+        try:
+            if self._filling is not None:
+                self._filling.more(count)
+        except NotKept as problem:
+            raise Nonsense(str(problem), _ABORTED) from None
 
     def _commanded(self, data: bytes | bytearray, *, is_last: bool) -> None:
         self._command += data
@@ -123,6 +136,7 @@ class Bounds:
             # Only instances go to a file as they come.
             self._command, self._dataset = bytearray(), 0
             self._may = self._message if field == _STORE else REQUEST_BYTES
+            self._filling = Filling(self._disk) if self._disk is not None and field == _STORE else None
 
 
 class _Socket(AssociationSocket):
@@ -206,11 +220,12 @@ class Associations:
         most: int = 16,
         message_bytes: int = 16 * 1024**3,
         rejects: Callable[[str, str, bytes], int] | None = None,
+        disk: Reserve | None = None,
     ) -> None:
         """``ended`` is told of each association that is over; ``message_bytes`` is the largest instance.
 
         ``rejects`` says why who calls itself so, from this address and with this certificate, is rejected
-        (PS3.8: Table 9-21, of the service-user); 0: it is not.
+        (PS3.8: Table 9-21, of the service-user); 0: it is not.  ``disk`` is what instances are written to as they come.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -220,6 +235,7 @@ class Associations:
         entity.maximum_associations = 2 * most + 8  # counted here, and those that are ending too there
         self._server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
         self._places, self._refusals = Places(most, max(most // 2, 1)), refusals or Refusals("cstore")
+        self._disk = disk
         self._rejects = rejects or (lambda *_: 0)
         self._ended, self._message_bytes, self._pdu_bytes = ended, message_bytes, entity.maximum_pdu_size
         self._lock, self._peers = Lock(), dict[Any, tuple[Place, bytes]]()
@@ -276,7 +292,7 @@ class Associations:
             _rejected(connection, _REJECTED_BY_USER + bytes([reason]))
             return
         handler = _Handler(connection, connection.getpeername(), self._server)
-        association = handler.made(Bounds(self._pdu_bytes, self._message_bytes), first)
+        association = handler.made(Bounds(self._pdu_bytes, self._message_bytes, self._disk), first)
         place = self._places.take(key_of(certificate, peer), lambda: _aborted(association))
         if place is None:
             self._refusals.tell(peer, "associations")
