@@ -161,6 +161,11 @@ def test_a_patient_is_refused_with_ar(full: Served) -> None:
     wait_for(lambda: b"\rMSA|AR|17|this peer has sent" in mllp.send(host, int(port), adt("A01").encode()))
 
 
+def test_nonsense_over_the_quota_is_refused_as_well(full: Served) -> None:
+    host, _, port = full.settings.mllp.listen.rpartition(":")
+    assert b"\rMSA|AR|" in mllp.send(host, int(port), b"\xff\x00nonsense")
+
+
 def test_an_audit_source_is_never_refused(full: Served) -> None:
     host, _, port = full.settings.syslog.tcp.rpartition(":")
     message = b"<85>1 2026-11-30T01:02:03Z host xds 1 IHE+RFC-3881 - <AuditMessage/>"

@@ -72,7 +72,10 @@ def test_a_part_that_would_fill_the_disk_is_broken_off(full: Disk, tmp_path: Pat
 
 def test_many_small_parts_fill_it_as_one_long_one_does(full: Disk, tmp_path: Path) -> None:
     full.free = 99
-    with Spool(tmp_path, disk=Reserve(100, tmp_path)) as spool, pytest.raises(NotKept):
-        for _ in range(SHORT_BYTES // 1024 + 1):
+    with Spool(tmp_path, disk=Reserve(100, tmp_path)) as spool:
+        for _ in range(SHORT_BYTES // 1024):
             spool.new().write(b"x" * 1024)
+        one_more = spool.new()
+        with pytest.raises(NotKept):
+            one_more.write(b"x")
     assert list(tmp_path.iterdir()) == []

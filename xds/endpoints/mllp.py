@@ -46,6 +46,14 @@ def known_to_feed(granted: Granted, patient_id: PatientId) -> bool:
     return granted.peer.speaks_for("authorities", patient_id.authority)
 
 
+def _head_of(data: bytes) -> Header:
+    """Which message it is, as far as it says."""
+    try:
+        return v2.header(legible(data))
+    except NotAFeed:
+        return Header()
+
+
 class Feeding:
     """The registry's side of ITI-8."""
 
@@ -74,7 +82,7 @@ class Feeding:
         with self._counted.serving(address, peer_der):
             over = self._counted.over(address, peer_der)
             if over:  # without a record, of which it has too many
-                return acknowledgement(v2.header(legible(data)), NotAFeed(over, rejected=True))
+                return acknowledgement(_head_of(data), NotAFeed(over, rejected=True))
             return self._answered(data, address, peer_der)
 
     def _answered(self, data: bytes, address: str, peer_der: bytes) -> bytes:
