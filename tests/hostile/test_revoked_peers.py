@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
 from pynetdicom import AE
-from pynetdicom.association import Association
 
 from tests.cli.command import xds
 from tests.conftest import wait_for

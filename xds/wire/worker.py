@@ -26,7 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from xds.wire import revocation
 from xds.wire.connections import Connection, Gathering
 from xds.wire.handing_over import carry, give, take
-from xds.wire.head import HEAD_BYTES, Head, TooLong
+from xds.wire.head import HEAD_BYTES, SMALL_BODY_BYTES, Head, TooLong
 from xds.wire.lanes import Lane
 from xds.wire.pace import Pace
 from xds.wire.peers import Application, Peer, identified
@@ -38,16 +38,13 @@ from xds.wire.turned_away import BUSY, is_soap, unread
 
 log = logging.getLogger("xds.wire.worker")
 
-SMALL_BODY_BYTES = 64 * 1024
-"""With a head at its limit too, a thousand connections gather 128 MiB at most."""
 LEFT, LEFT_SECONDS = 10, 0.001
 """How often a connection is left to another worker, and how long it has each time."""
 LINGER_SECONDS = 2.0
 """How long a peer may take to close its half of a connection after the last reply on it."""
 HANDSHAKES = 256
 """Of TLS, open at once; of one address ``Pace.share`` of them.  More are let in while the oldest is young."""
-YOUNG_SECONDS = 2.0
-LOOK_SECONDS = 0.1
+YOUNG_SECONDS, LOOK_SECONDS = 2.0, 0.1
 """Between two looks for what is past its deadline, however much there is to do."""
 SPARE = 16
 """Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
