@@ -166,8 +166,11 @@ class DocumentRegistry:
         uids = [entry.unique_id for entry in submission.document_entries]
         uids += [folder.unique_id for folder in submission.folders]
         # With whom the submission is about, whoever has what it points to: that stays until it is registered.
-        others = {key for _, key in store.kinds_of(ends_outside(submission)).values()}
-        store.lock({patient_key, *others}, [*uids, submission.submission_set.unique_id])
+        ends = ends_outside(submission)
+        others = {key for _, key in store.kinds_of(ends).values()}
+        uids.append(submission.submission_set.unique_id)
+        store.lock({patient_key, *others}, uids)
+        store.look_up([*ends, *uids, *(item.entry_uuid for item in submission.objects())])
         chain = store.chain(submission.submission_set.patient_id)
         if not chain:  # merged away while we waited
             raise Refused([*_unknown(submission)])

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.engine import insert_ignoring
+from xds.store.statements import inserting
 from xds.store.tables import (
     audit_checkpoint,
     audit_cursor,
@@ -62,6 +63,9 @@ MESSAGE_BYTES = 60 * 1024 * 1024
 """Of one record; what would need more is refused, and not carried out."""
 
 
+_RECORD = inserting(audit_record, ("recorded", "event", "transaction", "outcome", "patient_id", "origin", "message"))
+
+
 def now_microseconds() -> int:
     return time.time_ns() // 1000
 
@@ -70,7 +74,7 @@ def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     """Insert records; they are durable when the caller's transaction is."""
     rows = list(map(row_of, records))
     if rows:
-        connection.execute(sa.insert(audit_record), rows)
+        _RECORD.run_each(connection, rows)
         spent(records=len(rows), size_bytes=sum(len(row["message"]) for row in rows))
 
 

@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.engine import insert_ignoring
 from xds.store.interface import Survivor
+from xds.store.statements import Statement, among
 from xds.store.tables import patient
+from xds.store.tables.base import Id
 
 DEPTH = 1000
 """Patients that may be merged one into the other; a circle, which no merge makes, would end here."""
 
 
-def key_of(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:
-    """The key of an active patient; None when unknown or merged away."""
-    row = connection.execute(
-        sa.select(patient.c.patient_key, patient.c.merged_into).where(_is(domain, patient_id))
-    ).first()
-    return None if row is None or row.merged_into is not None else int(row.patient_key)
+_into = patient.alias("into")
+_KNOWN = sa.select(
+    patient.c.patient_key, patient.c.merged_into,
+    sa.exists(sa.select(_into.c.patient_key).where(_into.c.merged_into == patient.c.patient_key)).label("surviving"),
+).where(
+    patient.c.domain == sa.bindparam("domain"), patient.c.authority == sa.bindparam("authority"),
+    patient.c.id == sa.bindparam("id"),
+)  # fmt: skip
+_IS = Statement(_KNOWN)
 
 
-def chain(connection: sa.Connection, domain: str, patient_id: PatientId) -> Sequence[int]:
-    """The keys that stand for an active patient: its own first, then of all merged into it; else none."""
-    own = sa.select(patient.c.patient_key, patient.c.merged_into, sa.literal(0).label("depth")).where(
-        _is(domain, patient_id)
-    )
-    whole = own.cte("chain", recursive=True)
+def _chain_statement() -> sa.Select[Any]:
+    own = sa.select(patient.c.patient_key, patient.c.merged_into, sa.literal(0).label("depth"))
+    whole = own.where(patient.c.patient_key == sa.bindparam("key", type_=Id)).cte("chain", recursive=True)
     whole = whole.union_all(
         sa.select(patient.c.patient_key, patient.c.merged_into, whole.c.depth + 1).where(
             patient.c.merged_into == whole.c.patient_key, whole.c.depth < DEPTH
         )
     )
-    rows = connection.execute(sa.select(whole).order_by(whole.c.depth, whole.c.patient_key)).all()
-    return [int(row.patient_key) for row in rows] if rows and rows[0].merged_into is None else []
+    return sa.select(whole.c.patient_key).order_by(whole.c.depth, whole.c.patient_key)
+
+
+def _survivors_statement() -> sa.Select[Any]:
+    own = sa.select(patient.c.patient_key.label("began"), *patient.c, sa.literal(0).label("depth"))
+    whole = own.where(among(patient.c.patient_key, "keys"), patient.c.merged_into.is_not(None)).cte(
+        "survivors", recursive=True
+    )
+    whole = whole.union_all(
+        sa.select(whole.c.began, *patient.c, whole.c.depth + 1).where(
+            patient.c.patient_key == whole.c.merged_into, whole.c.depth < DEPTH
+        )
+    )
+    columns = (whole.c.began, whole.c.patient_key, whole.c.id, whole.c.authority)
+    return sa.select(*columns).where(whole.c.merged_into.is_(None))
+
+
+_LOCK = Statement(
+    sa.select(patient.c.patient_key).where(patient.c.patient_key == sa.bindparam("key", type_=Id)).with_for_update()
+)
+_CHAIN, _SURVIVORS = Statement(_chain_statement()), Statement(_survivors_statement())
+
+
+def key_of(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:
+    """The key of an active patient; None when unknown or merged away."""
+    row = _IS.first(connection, domain=domain, authority=patient_id.authority, id=patient_id.id)
+    return None if row is None or row.merged_into is not None else int(row.patient_key)
+
+
+def chain(connection: sa.Connection, domain: str, patient_id: PatientId) -> Sequence[int]:
+    """The keys that stand for an active patient: its own first, then of all merged into it; else none."""
+    row = _IS.first(connection, domain=domain, authority=patient_id.authority, id=patient_id.id)
+    if row is None or row.merged_into is not None:
+        return []
+    # Nearly nobody has others merged into them, and then that is all there is to ask.
+    return [int(key) for key in _CHAIN.values(connection, key=row.patient_key)] if row.surviving else [row.patient_key]
 
 
 def keys_of(domain: str) -> sa.Select[tuple[int]]:
@@ -52,19 +89,10 @@ def named(connection: sa.Connection, patient_keys: Collection[int]) -> Sequence[
 
 def survivors(connection: sa.Connection, patient_keys: Collection[int]) -> dict[int, Survivor]:
     """Who goes on for those of the keys that are merged away."""
-    found: dict[int, Survivor] = {}
-    own = sa.select(patient.c.patient_key.label("began"), *patient.c, sa.literal(0).label("depth"))
-    whole = own.where(patient.c.patient_key.in_(patient_keys), patient.c.merged_into.is_not(None)).cte(
-        "survivors", recursive=True
-    )
-    whole = whole.union_all(
-        sa.select(whole.c.began, *patient.c, whole.c.depth + 1).where(
-            patient.c.patient_key == whole.c.merged_into, whole.c.depth < DEPTH
-        )
-    )
-    for row in connection.execute(sa.select(whole).where(whole.c.merged_into.is_(None))):
-        found[int(row.began)] = Survivor(int(row.patient_key), PatientId(row.id, Oid(row.authority)))
-    return found
+    return {
+        int(row.began): Survivor(int(row.patient_key), PatientId(row.id, Oid(row.authority)))
+        for row in _SURVIVORS.rows(connection, keys=list(patient_keys))
+    }
 
 
 def aliases(connection: sa.Connection, text: str) -> list[str]:
@@ -152,9 +180,7 @@ def _is(domain: str, patient_id: PatientId) -> sa.ColumnElement[bool]:
 def lock(connection: sa.Connection, patient_key: int) -> None:
     """Let no other submission of this patient run until the commit (SQLite has one writer anyway)."""
     if connection.dialect.name != "sqlite":
-        connection.execute(
-            sa.select(patient.c.patient_key).where(patient.c.patient_key == patient_key).with_for_update()
-        )
+        _LOCK.rows(connection, key=patient_key)
 
 
 def all_of(connection: sa.Connection, domain: str) -> Sequence[PatientId]:

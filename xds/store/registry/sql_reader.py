@@ -9,22 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
-from xds.metadata.visible import FULL, Access, Visible
+from xds.metadata.visible import EVERYTHING, FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.registry import patients
 from xds.store.registry.compression import unpack
 from xds.store.registry.rows import LOGICAL, UNIQUE
-from xds.store.registry.visibility import BOUND, Keys, bound, conditions, having, of, own_sets, package_conditions
-from xds.store.tables import (
-    association,
-    document_entry,
-    document_entry_value,
-    folder,
-    foreign_association,
-    locator,
-    package_value,
-    submission_set,
-)
+from xds.store.registry.searching import TABLES, at, finding, touching
+from xds.store.registry.visibility import own_sets
+from xds.store.statements import Statement, among
+from xds.store.tables import document_entry_value, foreign_association, locator, submission_set
 
 BATCH = 500
 """Ids in one statement."""
@@ -41,12 +34,17 @@ _NO_ENDS = {"no set": (Kind.SUBMISSION_SET, 0), "no entry": (Kind.DOCUMENT_ENTRY
 PROBE = 1000
 """Objects that are read before it is counted whether there are too many: a refusal need not read them all."""
 
-TABLES = {
-    Kind.DOCUMENT_ENTRY: document_entry,
-    Kind.SUBMISSION_SET: submission_set,
-    Kind.FOLDER: folder,
-    Kind.ASSOCIATION: association,
-}
+_DOMAIN = sa.bindparam("domain", type_=sa.String)
+_PLACES = Statement(
+    sa.select(locator.c.id, locator.c.kind, locator.c.patient_key, locator.c.entry_uuid).where(
+        locator.c.domain == _DOMAIN, among(locator.c.id, "ids")
+    )
+)
+_FOREIGN = Statement(
+    sa.select(foreign_association.c.patient_key)
+    .where(foreign_association.c.domain == _DOMAIN, among(foreign_association.c.target, "ids"))
+    .distinct()
+)
 
 
 class SqlReader:
@@ -58,6 +56,7 @@ class SqlReader:
     ) -> None:  # fmt: skip
         """What is read has objects' ebXML if it is ``whole``, and is what is ``seen``; ``withheld`` asks ``access``."""
         self.connection, self.domain, self._whole, self._sees, self.access = connection, domain, whole, seen, access
+        self._looked_up: dict[str, list[Any]] = {}
 
     def references(self) -> SqlReader:
         return self._with(self._sees)
@@ -82,44 +81,21 @@ class SqlReader:
         return patients.named(self.connection, patient_keys)
 
     def find(self, kind: Kind, patient_keys: Sequence[int] | None, criteria: Criteria, most: int) -> Sequence[Found]:
-        table = TABLES[kind]
         if patient_keys is not None and not patient_keys:
             if self.sees_everything:
                 return []
             patient_keys = NOBODY
-        keys = patients.keys_of(self.domain) if patient_keys is None else patient_keys
-        where = [of(table.c.patient_key, keys), *self._seen(table, keys)]
-        if criteria.latest and "latest" in table.c:
-            where.append(table.c.latest)
-        if criteria.statuses:
-            where.append(table.c.status.in_(criteria.statuses))
-        where += [table.c[column].in_(wanted) for column, wanted in criteria.columns]
-        where += [_has_value(table, keys, attribute, wanted) for attribute, wanted in criteria.values]
-        where += [_has_like(table, keys, attribute, patterns) for attribute, patterns in criteria.patterns]
-        for attribute, range_ in criteria.ranges:
-            column = table.c[attribute]
-            # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).
-            if range_.from_ is not None:
-                where.append(sa.or_(column.is_(None), column >= range_.from_))
-            if range_.to is not None:
-                where.append(sa.or_(column.is_(None), column < range_.to))
-        where += [sa.not_(_has_value(table, keys, *unwanted)) for unwanted in criteria.without]
-        statement = self._selected(table).where(*where).order_by(table.c.entry_uuid)
-        given = self._given(table, keys)
-        rows = self.connection.execute(statement.limit(min(most + 1, PROBE)), given).all()
+        seen = self._seen(kind, patient_keys)
+        found = finding(kind, self.domain, patient_keys, criteria, seen, whole=self._whole)
+        rows = found.first.rows(self.connection, most=min(most + 1, PROBE), **found.given)
         if len(rows) == PROBE <= most:
-            ids = sa.select(table.c.entry_uuid).where(*where).limit(most + 1).subquery()
-            if (self.connection.scalar(sa.select(sa.func.count()).select_from(ids), given) or 0) > most:
+            (counted,) = found.counted.values(self.connection, most=most + 1, **found.given)
+            if counted > most:
                 raise TooMany
-            rows = self.connection.execute(statement, given).all()
+            rows = found.every.rows(self.connection, **found.given)
         if len(rows) > most:
             raise TooMany
         return [_READ[kind](row) for row in rows]
-
-    def _selected(self, table: sa.Table) -> sa.Select[Any]:
-        if self._whole:
-            return sa.select(table)
-        return sa.select(*(column for column in table.c if column.name != "ebxml"), sa.null().label("ebxml"))
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
         return self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)
@@ -159,21 +135,11 @@ class SqlReader:
         keys = patient_keys or NOBODY
         return self._sees.tells or not self._sees.of(self.connection, keys).about(keys).nothing
 
-    def _seen(self, table: sa.Table, keys: Keys) -> list[sa.ColumnElement[bool]]:
-        """What a row meets that is there for who asks."""
-        if self.sees_everything or table is association:
-            return []
-        see = self._sees.of(self.connection, keys if isinstance(keys, Sequence) else None)
-        if table is not document_entry:
-            return package_conditions(table, see, keys)
-        if isinstance(keys, Sequence):
-            return [*bound(see)]
-        return conditions(see, keys)
-
-    def _given(self, table: sa.Table, keys: Keys) -> dict[str, Any]:
-        """The parameters of what ``_seen`` says."""
-        is_bound = table is document_entry and not self.sees_everything and isinstance(keys, Sequence)
-        return {BOUND: list(keys)} if is_bound and isinstance(keys, Sequence) else {}
+    def _seen(self, kind: Kind, keys: Sequence[int] | None) -> Visible:
+        """What an object meets that is there for who asks; associations are told by their ends."""
+        if self.sees_everything or kind is Kind.ASSOCIATION:
+            return EVERYTHING
+        return self._sees.of(self.connection, keys)
 
     @property
     def sees_everything(self) -> bool:
@@ -265,24 +231,13 @@ class SqlReader:
 
     def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:
         found: dict[str, FoundAssociation] = {}
-        for batch in batches(entry_uuids):
-            keys = self.connection.scalars(
-                sa.select(locator.c.patient_key)
-                .where(locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.nth == "")
-                .distinct()
-            ).all()
-            keys = [*keys, *self._foreign(batch)]
-            for end in (association.c.source, association.c.target):
-                mine = (association.c.patient_key.in_(keys), end.in_(batch))
-                statement = self._selected(association).where(*mine)
-                for row in self.connection.execute(statement):
-                    found[row.entry_uuid] = _association(row)
+        uuids = list(dict.fromkeys(entry_uuids))
+        keys = {place.patient_key for uuid in self._places(uuids).values() for place in uuid if place.kind in _KINDS}
+        keys |= set(_FOREIGN.values(self.connection, domain=self.domain, ids=uuids))
+        for statement in touching(self._whole):
+            for row in statement.rows(self.connection, keys=sorted(keys), uuids=uuids):
+                found[row.entry_uuid] = _association(row)
         return sorted(self._between_seen(found.values()), key=lambda item: item.entry_uuid)
-
-    def _foreign(self, entry_uuids: Sequence[str]) -> Sequence[int]:
-        table = foreign_association
-        statement = sa.select(table.c.patient_key).where(table.c.domain == self.domain, table.c.target.in_(entry_uuids))
-        return self.connection.scalars(statement.distinct()).all()
 
     def values_of(self, patient_key: int, attribute: str, entry_uuids: Collection[str]) -> dict[str, frozenset[str]]:
         table = document_entry_value
@@ -297,66 +252,56 @@ class SqlReader:
 
     def _located(self, kind: Kind, id_kind: str, ids: Iterable[str]) -> list[Any]:
         """Objects of a kind by an id of theirs: the locator gives the patient, the patient's table the row."""
-        table, rows = TABLES[kind], dict[str, Any]()
-        for batch in batches(ids):
-            statement = sa.select(locator.c.patient_key, locator.c.entry_uuid).where(
-                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind == id_kind
-            )
-            places = self.connection.execute(statement).all()
-            if not places and self.sees_everything:
-                continue
-            keys = sorted({int(place.patient_key) for place in places}) or NOBODY
-            mine = (of(table.c.patient_key, keys), table.c.entry_uuid.in_([place.entry_uuid for place in places]))
-            statement = self._selected(table).where(*mine, *self._seen(table, keys))
-            found = self.connection.execute(statement, self._given(table, keys))
-            rows |= {row.entry_uuid: row for row in found}
-        return [_READ[kind](rows[uuid]) for uuid in sorted(rows)]
+        wanted = list(dict.fromkeys(ids))
+        if not wanted:
+            return []
+        places = [place for found in self._places(wanted).values() for place in found if place.kind == id_kind]
+        if not places and self.sees_everything:
+            return []
+        keys = sorted({int(place.patient_key) for place in places}) or NOBODY
+        uuids = [place.entry_uuid for place in places]
+        rows = at(self.connection, kind, keys, uuids, self._seen(kind, keys), whole=self._whole)
+        return [_READ[kind](row) for row in sorted(rows, key=lambda row: row.entry_uuid)]
+
+    def look_up(self, ids: Iterable[str]) -> None:
+        """Ask at once where these ids lead, so that nothing more is asked of them: for who has locked what they may."""
+        self._looked_up = self._asked([*dict.fromkeys(ids)])
+
+    def _places(self, ids: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+        """Where ids lead, whatever they are of."""
+        if self._looked_up.keys() >= set(ids):
+            return {id_: self._looked_up[id_] for id_ in ids}
+        return self._asked(ids)
+
+    def _asked(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {id_: [] for id_ in ids}
+        for place in _PLACES.rows(self.connection, domain=self.domain, ids=list(ids)) if ids else ():
+            found[place.id].append(place)
+        return found
 
     def kinds_of(self, entry_uuids: Iterable[str]) -> dict[str, tuple[Kind, int]]:
         """What is registered under these entryUUIDs, and of which patient."""
-        found: dict[str, tuple[Kind, int]] = {}
-        for batch in batches(entry_uuids):
-            statement = sa.select(locator.c.id, locator.c.kind, locator.c.patient_key).where(
-                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind.in_(list(Kind))
-            )
-            found |= {row.id: (Kind(row.kind), int(row.patient_key)) for row in self.connection.execute(statement)}
-        return found
+        wanted = list(dict.fromkeys(entry_uuids))
+        return {
+            place.id: (Kind(place.kind), int(place.patient_key))
+            for found in self._places(wanted).values()
+            for place in found
+            if place.kind in _KINDS
+        }
 
     def unique_ids(self, ids: Iterable[str]) -> dict[str, frozenset[Kind]]:
         """Of these uniqueIds those that are used, and by objects of which kinds."""
-        kinds = {name: kind for kind, name in UNIQUE.items()}
-        found: dict[str, frozenset[Kind]] = {}
-        for batch in batches(ids):
-            statement = sa.select(locator.c.id, locator.c.kind).where(
-                locator.c.domain == self.domain, locator.c.id.in_(batch), locator.c.kind.in_(list(kinds))
-            )
-            for row in self.connection.execute(statement.distinct()):
-                found[row.id] = found.get(row.id, frozenset()) | {kinds[row.kind]}
-        return found
+        kinds, wanted = {name: kind for kind, name in UNIQUE.items()}, list(dict.fromkeys(ids))
+        found = {
+            id_: frozenset(kinds[place.kind] for place in places if place.kind in kinds)
+            for id_, places in self._places(wanted).items()
+        }
+        return {id_: used for id_, used in found.items() if used}
 
 
 def batches(ids: Iterable[str]) -> Iterable[list[str]]:
     listed = list(dict.fromkeys(ids))
     return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))
-
-
-def _values_of(table: sa.Table) -> sa.Table:
-    """Where the values of multi-valued attributes of a table's objects are."""
-    return document_entry_value if table is document_entry else package_value
-
-
-def _has(table: sa.Table, patient_keys: Any, attribute: str, condition: Any) -> Any:
-    return having(table, _values_of(table), patient_keys, attribute, condition)
-
-
-def _has_value(table: sa.Table, patient_keys: Any, attribute: str, wanted: Sequence[str]) -> Any:
-    return _has(table, patient_keys, attribute, _values_of(table).c.value.in_(wanted))
-
-
-def _has_like(table: sa.Table, patient_keys: Any, attribute: str, patterns: Sequence[str]) -> Any:
-    value = _values_of(table).c.value
-    likes = (value.like(pattern.replace("\\", "\\\\"), escape="\\") for pattern in patterns)
-    return _has(table, patient_keys, attribute, sa.or_(*likes))
 
 
 def _ebxml(row: Any) -> bytes:
@@ -383,6 +328,7 @@ def _association(row: Any) -> FoundAssociation:
     )  # fmt: skip
 
 
+_KINDS = frozenset(Kind)
 _READ: dict[Kind, Callable[[Any], Found]] = {
     Kind.DOCUMENT_ENTRY: _document,
     Kind.SUBMISSION_SET: partial(_found, kind=Kind.SUBMISSION_SET),

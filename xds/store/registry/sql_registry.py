@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from lxml import etree
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
 from xds.ebxml import rim
@@ -21,7 +22,9 @@ from xds.store.interface import Found, Kind
 from xds.store.registry import patients
 from xds.store.registry.compression import pack
 from xds.store.registry.rows import rows, short
-from xds.store.registry.sql_reader import TABLES, SqlReader, batches
+from xds.store.registry.searching import TABLES
+from xds.store.registry.sql_reader import SqlReader, batches
+from xds.store.statements import Statement, inserting
 from xds.store.tables import (
     document_entry,
     document_entry_value,
@@ -37,6 +40,17 @@ class Taken(Exception):
     """An entryUUID, or a uniqueId that must be unique, is registered already."""
 
 
+_INSERTS = {
+    table: inserting(table)
+    for table in (*TABLES.values(), document_entry_value, package_value, locator, foreign_association)
+}
+# Ordered, so that nobody waits in a circle: a function of each row that is given, as they are given.
+_ids = (
+    sa.func.unnest(sa.bindparam("ids", type_=ARRAY(sa.Text))).table_valued("id", with_ordinality="nth").render_derived()
+)
+_LOCKS = Statement(
+    sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(_ids.c.id, 0))).order_by(_ids.c.nth)
+)
 _PATIENTS_TABLES = (*TABLES.values(), document_entry_value, package_value)
 
 
@@ -55,9 +69,7 @@ class SqlRegistry(SqlReader):
         """
         self.lock_patients(patient_keys)
         if self.connection.dialect.name != "sqlite":
-            for unique_id in sorted(set(unique_ids)):
-                number = sa.func.hashtextextended(f"{self.domain} {unique_id}", 0)
-                self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+            _LOCKS.rows(self.connection, ids=[f"{self.domain} {unique_id}" for unique_id in sorted(set(unique_ids))])
 
     def add_patient(self, patient_id: PatientId) -> bool:
         """Make a patient known; whether it was new."""
@@ -79,10 +91,10 @@ class SqlRegistry(SqlReader):
                 if table is locator:
                     common["domain"] = self.domain
                 kept.setdefault(table, []).append(common | row)
+        self._looked_up.clear()
         try:
             for table, values in kept.items():
-                if values:
-                    self.connection.execute(sa.insert(table), values)
+                _INSERTS[table].run_each(self.connection, values)
         except IntegrityError:
             raise Taken from None
 
@@ -115,6 +127,7 @@ class SqlRegistry(SqlReader):
 
     def remove(self, objects: Mapping[str, tuple[Kind, int]]) -> None:
         """Remove objects with all their rows: by entryUUID, of what kind each is and under which patient's key."""
+        self._looked_up.clear()
         for patient_key in {key for _, key in objects.values()}:
             uuids = [uuid for uuid, (_, key) in objects.items() if key == patient_key]
             for batch in batches(uuids):
