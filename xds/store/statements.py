@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg import RawCursor
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -45,9 +46,14 @@ def not_among(column: Any, name: str) -> Among:
 
 @compiles(Among, "postgresql")
 def _array(element: Among, compiler: SQLCompiler, **more: Any) -> str:
-    given: sa.BindParameter[Any] = sa.bindparam(element.name, type_=ARRAY(element.column.type))
+    given: sa.BindParameter[Any] = sa.bindparam(element.name, type_=ARRAY(_as_long_as_it_is(element.column)))
     is_one = element.column != sa.all_(given) if element.negated else element.column == sa.any_(given)
     return compiler.process(is_one, **more)
+
+
+def _as_long_as_it_is(column: Any) -> Any:
+    """A column's type for what is given: a cast to its own would cut what is too long for it."""
+    return sa.Text() if isinstance(column.type, sa.String) else column.type
 
 
 @compiles(Among, "sqlite")
@@ -72,6 +78,8 @@ class _Compiled:
     """A statement as the text of one database: what it is given, and how its rows are read."""
 
     def __init__(self, written: sa.sql.expression.ClauseElement, dialect: sa.Dialect) -> None:
+        if dialect.name != "sqlite":  # with the database's own parameters the driver need not look through the text
+            dialect = type(dialect)(paramstyle="numeric_dollar")  # type: ignore[call-arg]
         compiled: Any = written.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text: str = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
@@ -80,7 +88,7 @@ class _Compiled:
             process = bind.type.dialect_impl(dialect).bind_processor(dialect)
             if process is not None:
                 self._process[name] = process
-        self._order: Sequence[str] | None = compiled.positiontup if compiled.positional else None
+        self._order: Sequence[str] = compiled.positiontup
         for name, process in self._process.items():
             if name in self._fixed:
                 self._fixed[name] = process(self._fixed[name])
@@ -96,7 +104,7 @@ class _Compiled:
         for name, process in self._process.items():
             if name in values:
                 whole[name] = process(values[name])
-        return whole if self._order is None else tuple(whole[name] for name in self._order)
+        return tuple(map(whole.__getitem__, self._order))
 
     def read(self, found: Iterable[Sequence[Any]]) -> list[Any]:
         """Rows by the names of their columns."""
@@ -143,8 +151,10 @@ class Statement:
 
     def run_each(self, connection: sa.Connection, rows: Collection[Mapping[str, Any]]) -> None:
         """The same for each of several."""
-        if rows:
-            compiled = self._of(connection)
+        compiled = self._of(connection)
+        if len(rows) == 1:
+            _executed(connection, compiled.text, compiled.given(next(iter(rows))))
+        elif rows:
             _executed(connection, compiled.text, list(map(compiled.given, rows)), many=True)
 
     def _of(self, connection: sa.Connection) -> _Compiled:
@@ -161,11 +171,51 @@ def inserting(table: sa.Table, columns: Iterable[str] | None = None) -> Statemen
     return Statement(sa.insert(table).inline().values({name: sa.bindparam(name) for name in names}))
 
 
+class Inserting:
+    """What inserts rows into several tables: one statement on PostgreSQL, one a table on SQLite."""
+
+    def __init__(self, *tables: sa.Table) -> None:
+        self._tables = tables
+        self._each = {table: inserting(table) for table in tables}
+        self._at_once = Statement(_of_json(tables))
+
+    def run(self, connection: sa.Connection, rows: Mapping[sa.Table, Sequence[Mapping[str, Any]]]) -> None:
+        """Insert rows, by table, each with all columns.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: a key is there already.
+        """
+        if connection.dialect.name == "sqlite":
+            for table, values in rows.items():
+                self._each[table].run_each(connection, values)
+        elif any(rows.values()):
+            given = {table.name: json.dumps(rows.get(table, ()), default=_hexadecimal) for table in self._tables}
+            self._at_once.run(connection, **given)
+
+
+def _hexadecimal(value: bytes) -> str:
+    """Bytes as PostgreSQL reads them from a text."""
+    return f"\\x{value.hex()}"
+
+
+def _of_json(tables: Sequence[sa.Table]) -> sa.Select[Any]:
+    """Every table's rows, of each from one text of JSON: the driver has one parameter to write, not one a value."""
+    parts = []
+    for table in tables:
+        names = [sa.column(column.name, _as_long_as_it_is(column)) for column in table.c]
+        given = sa.func.json_to_recordset(sa.cast(sa.bindparam(table.name, type_=sa.Text), sa.JSON))
+        found = given.table_valued(*names, name=f"new_{table.name}").render_derived(with_types=True)
+        insert = sa.insert(table).inline().from_select([column.name for column in table.c], sa.select(*found.c))
+        parts.append(insert.cte(f"into_{table.name}"))
+    return sa.select(sa.literal(1)).add_cte(*parts)
+
+
 def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool = False, many: bool = False) -> Any:
     """What the driver's cursor says: rows, or how many there were."""
     if not connection.in_transaction():
         connection.begin()
-    cursor = connection.connection.cursor()
+    driver: Any = connection.connection.driver_connection
+    cursor = driver.cursor() if connection.dialect.name == "sqlite" else RawCursor(driver)
     events: Any = connection.engine.dispatch  # those who listen are told, as SQLAlchemy tells them
     try:
         for listener in events.before_cursor_execute:

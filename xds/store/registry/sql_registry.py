@@ -24,7 +24,7 @@ from xds.store.registry.compression import pack
 from xds.store.registry.rows import rows, short
 from xds.store.registry.searching import TABLES
 from xds.store.registry.sql_reader import SqlReader, batches
-from xds.store.statements import Statement, inserting
+from xds.store.statements import Inserting, Statement
 from xds.store.tables import (
     document_entry,
     document_entry_value,
@@ -40,10 +40,10 @@ class Taken(Exception):
     """An entryUUID, or a uniqueId that must be unique, is registered already."""
 
 
-_INSERTS = {
-    table: inserting(table)
-    for table in (*TABLES.values(), document_entry_value, package_value, locator, foreign_association)
-}
+# A patient's tables by one statement and where objects are by another, so that each can be distributed by its own key.
+_INSERT, _LOCATE = (
+    Inserting(*TABLES.values(), document_entry_value, package_value), Inserting(locator, foreign_association)
+)  # fmt: skip
 # Ordered, so that nobody waits in a circle: a function of each row that is given, as they are given.
 _ids = (
     sa.func.unnest(sa.bindparam("ids", type_=ARRAY(sa.Text))).table_valued("id", with_ordinality="nth").render_derived()
@@ -51,6 +51,7 @@ _ids = (
 _LOCKS = Statement(
     sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(_ids.c.id, 0))).order_by(_ids.c.nth)
 )
+_ELSEWHERE = {locator, foreign_association}
 _PATIENTS_TABLES = (*TABLES.values(), document_entry_value, package_value)
 
 
@@ -93,8 +94,8 @@ class SqlRegistry(SqlReader):
                 kept.setdefault(table, []).append(common | row)
         self._looked_up.clear()
         try:
-            for table, values in kept.items():
-                _INSERTS[table].run_each(self.connection, values)
+            _INSERT.run(self.connection, {table: kept[table] for table in kept.keys() - _ELSEWHERE})
+            _LOCATE.run(self.connection, {table: kept[table] for table in kept.keys() & _ELSEWHERE})
         except IntegrityError:
             raise Taken from None
 
