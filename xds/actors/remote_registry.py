@@ -9,7 +9,7 @@ from lxml import etree
 
 from xds.actors.document_consumer import listed
 from xds.actors.document_repository import NoAnswer
-from xds.ebxml import query, rim, rs
+from xds.ebxml import query, rim, rim_writing, rs
 from xds.ebxml.lcm import write_submit_objects
 from xds.errors import ErrorCode, Finding, Refused, Status
 from xds.queries.catalogue import GET_DOCUMENTS
@@ -34,7 +34,7 @@ class RemoteRegistry:
         # Markers that stood beside their packages go along as they came.
         element = write_submit_objects(objects.objects())
         for classification in objects.classifications:
-            element[0].append(rim.write_classification(classification))
+            element[0].append(rim_writing.write_classification(classification))
         answer = self._send(self._register_action, etree.tostring(element))
         status, findings = rs.read_response(answer.body)
         if status is not Status.SUCCESS:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from xds.ebxml.rim import RegistryObject, RegistryObjectList, read_registry_object_list, write
+from xds.ebxml.rim import RegistryObject, RegistryObjectList, read_registry_object_list
+from xds.ebxml.rim_writing import write
 from xds.wire.xml import NAMESPACES, Element, name
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from xds.ebxml.rim import Slot, read_slots, write_slots
+from xds.ebxml.rim import Slot, read_slots
+from xds.ebxml.rim_writing import write_slots
 from xds.ebxml.rs import write_error_list
 from xds.errors import ErrorCode, Finding, Refused, Status
 from xds.wire.xml import NAMESPACES, Element, name

@@ -1,12 +1,8 @@
-"""ebRIM 3.0 objects as XDS uses them, read and written without loss.
-
-Order of children as the rim schema has it: Slot*, Name?, Description?, VersionInfo?,
-Classification*, ExternalIdentifier*.  ITI TF-3: 4.2.1.
-"""
+"""ebRIM 3.0 objects as XDS uses them, read without loss; ``rim_writing`` writes them.  ITI TF-3: 4.2.1."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -15,8 +11,6 @@ from lxml import etree
 from xds.wire.xml import Element, name
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_OBJECT_TYPE = "urn:oasis:names:tc:ebxml-regrep:ObjectType:RegistryObject:"
-_RIM = {"rim": "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,84 +228,3 @@ def _read_identifier(element: Element) -> ExternalIdentifier:
         _read_text(element.find(name("rim:Name"))),
         read_slots(element),
     )
-
-
-def _attributes(element: Element, **values: str | None) -> Element:
-    for key, value in values.items():
-        if value is not None:
-            element.set(key, value)
-    return element
-
-
-def write(item: RegistryObject) -> Element:
-    """The element of an ExtrinsicObject, RegistryPackage or Association."""
-    element = etree.Element(name(item.ELEMENT), nsmap=_RIM)
-    _attributes(element, id=item.id, lid=item.lid, home=item.home, objectType=item.object_type, status=item.status)
-    if isinstance(item, ExtrinsicObject):
-        _attributes(element, mimeType=item.mime_type, isOpaque=item.is_opaque)
-    if isinstance(item, Association):
-        _attributes(
-            element, associationType=item.association_type,
-            sourceObject=item.source_object, targetObject=item.target_object,
-        )  # fmt: skip
-    write_slots(element, item.slots)
-    _write_text(element, "rim:Name", item.name)
-    _write_text(element, "rim:Description", item.description)
-    if item.version_name is not None:
-        version = etree.SubElement(element, name("rim:VersionInfo"))
-        _attributes(version, versionName=item.version_name, comment=item.version_comment)
-    for classification in item.classifications:
-        element.append(write_classification(classification))
-    for identifier in item.external_identifiers:
-        element.append(_write_identifier(identifier))
-    return element
-
-
-def write_slots(element: Element, slots: Iterable[Slot]) -> None:
-    for slot in slots:
-        child = etree.SubElement(element, name("rim:Slot"), name=slot.name)
-        _attributes(child, slotType=slot.slot_type)
-        values = etree.SubElement(child, name("rim:ValueList"))
-        for value in slot.values:
-            etree.SubElement(values, name("rim:Value")).text = value
-
-
-def _write_text(element: Element, prefixed: str, text: InternationalString) -> None:
-    if not text:
-        return
-    child = etree.SubElement(element, name(prefixed))
-    for part in text:
-        string = etree.SubElement(child, name("rim:LocalizedString"))
-        if part.lang is not None:
-            string.set(_XML_LANG, part.lang)
-        _attributes(string, charset=part.charset, value=part.value)
-
-
-def write_classification(item: Classification) -> Element:
-    element = etree.Element(name("rim:Classification"), nsmap=_RIM)
-    _attributes(
-        element, id=item.id, objectType=_OBJECT_TYPE + "Classification",
-        classificationScheme=item.scheme, classificationNode=item.node,
-        classifiedObject=item.classified_object, nodeRepresentation=item.node_representation,
-    )  # fmt: skip
-    write_slots(element, item.slots)
-    _write_text(element, "rim:Name", item.name)
-    return element
-
-
-def _write_identifier(item: ExternalIdentifier) -> Element:
-    element = etree.Element(name("rim:ExternalIdentifier"), nsmap=_RIM)
-    _attributes(
-        element, id=item.id, objectType=_OBJECT_TYPE + "ExternalIdentifier",
-        registryObject=item.registry_object, identificationScheme=item.scheme, value=item.value,
-    )  # fmt: skip
-    write_slots(element, item.slots)
-    _write_text(element, "rim:Name", item.name)
-    return element
-
-
-def write_registry_object_list(items: Iterable[RegistryObject]) -> Element:
-    element = etree.Element(name("rim:RegistryObjectList"), nsmap=_RIM)
-    for item in items:
-        element.append(write(item))
-    return element

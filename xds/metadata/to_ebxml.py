@@ -5,6 +5,7 @@ Sub-objects get ids of their own, derived from the object's, so that a LeafClass
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -41,16 +42,25 @@ def text(value: str) -> rim.InternationalString:
     return (rim.LocalizedString(value),)
 
 
+def _derived(namespace: bytes, name: str) -> bytes:
+    """A UUID of version 5 (RFC 4122: 4.3): ``uuid.uuid5`` makes the same and takes five times as long."""
+    hashed = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    hashed[6] = hashed[6] & 0x0F | 0x50
+    hashed[8] = hashed[8] & 0x3F | 0x80
+    return bytes(hashed)
+
+
 class _Parts:
     """Classifications and identifiers of one object, each with an id."""
 
     def __init__(self, owner: str) -> None:
         self.owner, self.count = owner, 0
-        self.namespace = uuid.uuid5(uuid.NAMESPACE_URL, owner)
+        self.namespace = _derived(uuid.NAMESPACE_URL.bytes, owner)
 
     def id(self) -> str:
         self.count += 1
-        return f"urn:uuid:{uuid.uuid5(self.namespace, str(self.count))}"
+        text = _derived(self.namespace, str(self.count)).hex()
+        return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def code(self, scheme: str, code: Code) -> rim.Classification:
         name = (rim.LocalizedString(code.display),) if code.display else ()

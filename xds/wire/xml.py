@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -57,6 +57,7 @@ class SchemaError:
     kind: str  # SCHEMAV_…
 
 
+@lru_cache(2000)
 def name(prefixed: str) -> str:
     """``rim:Slot`` as lxml wants it, ``{urn:…}Slot``."""
     prefix, _, local = prefixed.partition(":")

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from lxml import etree
 
-from xds.ebxml import rim
+from xds.ebxml import rim_writing
 from xds.metadata import to_ebxml
 from xds.metadata.association import Association
 from xds.metadata.datatypes import Author
@@ -52,7 +51,7 @@ def composed(text: str) -> str:
 
 def fragment(item: MetadataObject) -> bytes:
     """An object's ebXML as it stands in a reply."""
-    return etree.tostring(rim.write(to_ebxml.registry_object(item)))
+    return rim_writing.fragment(to_ebxml.registry_object(item))
 
 
 def rows(

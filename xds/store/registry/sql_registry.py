@@ -11,7 +11,7 @@ from lxml import etree
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
-from xds.ebxml import rim
+from xds.ebxml import rim, rim_writing
 from xds.metadata.association import Association
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
@@ -186,7 +186,7 @@ class SqlRegistry(SqlReader):
         assert isinstance(package, rim.RegistryPackage)  # noqa: S101  written by us as one
         slots = tuple(slot for slot in package.slots if slot.name != "lastUpdateTime")
         package = replace(package, slots=(rim.Slot("lastUpdateTime", (time,)), *slots))
-        self._update(folder, item, last_update_time=time, ebxml=pack(etree.tostring(rim.write(package))))
+        self._update(folder, item, last_update_time=time, ebxml=pack(rim_writing.fragment(package)))
 
     def _update(self, table: sa.Table, item: Found, **values: Any) -> None:
         if table is document_entry:
