@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import a_submission
+from xds.store.registry import compression
 from xds.store.registry.compression import pack, unpack
 from xds.store.registry.rows import fragment
 
@@ -23,7 +27,18 @@ def test_every_fragment_comes_back_smaller_than_half() -> None:
         assert len(pack(data)) < len(data) / 2
 
 
-@pytest.mark.parametrize("first", [b"", b"\x00", b"\x02", b"<"])
+def test_what_was_packed_by_deflate_is_read_still() -> None:
+    compressor = zlib.compressobj(6, zdict=compression._DICTIONARY)
+    assert unpack(b"\x01" + compressor.compress(b"<a/>") + compressor.flush()) == b"<a/>"
+
+
+def test_threads_pack_and_unpack_at_once() -> None:
+    fragments = [fragment(item) for _ in range(50) for item in a_submission().objects()]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda data: unpack(pack(data)), fragments)) == fragments
+
+
+@pytest.mark.parametrize("first", [b"", b"\x00", b"\x03", b"<"])
 def test_a_fragment_of_a_later_version_is_refused(first: bytes) -> None:
     with pytest.raises(ValueError, match="later version"):
         unpack(first + pack(b"<a/>")[1:] if first else b"")

@@ -137,10 +137,18 @@ def _conditions(search: _Search, table: sa.Table, of: Of) -> list[Any]:
     return where
 
 
+_READ = (
+    "patient_key", "entry_uuid", "unique_id", "logical_id", "version", "status", "object_type", "format_code", "hash",
+    "size", "type", "source", "target",
+)  # fmt: skip
+"""What is read of an object's row, beside whether it is the latest version, and its ebXML."""
+
+
 def _selected(table: sa.Table, *, whole: bool) -> sa.Select[Any]:
-    if whole:
-        return sa.select(table)
-    return sa.select(*(column for column in table.c if column.name != "ebxml"), sa.null().label("ebxml"))
+    columns: list[Any] = [table.c[name] for name in _READ if name in table.c]
+    if "latest" in table.c:
+        columns.append(sa.type_coerce(table.c.latest, sa.Integer).label("latest"))  # as it is: no row is gone through
+    return sa.select(*columns, table.c.ebxml if whole else sa.null().label("ebxml"))
 
 
 def _seen(table: sa.Table, shape: Shape, of: Of) -> list[sa.ColumnElement[bool]]:

@@ -309,14 +309,14 @@ def _ebxml(row: Any) -> bytes:
 
 
 def _found(row: Any, kind: Kind) -> Found:
-    versions = (row.logical_id, row.version, row.latest) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
+    versions = (row.logical_id, row.version, bool(row.latest)) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
     return Found(row.entry_uuid, kind, int(row.patient_key), _ebxml(row), row.status, row.unique_id, *versions)
 
 
 def _document(row: Any) -> FoundDocument:
     return FoundDocument(
         row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), _ebxml(row),
-        row.status, row.unique_id, row.logical_id, row.version, row.latest,
+        row.status, row.unique_id, row.logical_id, row.version, bool(row.latest),
         row.object_type, row.format_code, row.hash, row.size,
     )  # fmt: skip
 
