@@ -89,6 +89,6 @@ def _stop_while_writing(engine: sa.Engine, inside: Any) -> None:
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def stop(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement.startswith("INSERT INTO association") and next(submissions) == STOPS_AT:
+        if "INSERT INTO locator" in statement and next(submissions) == STOPS_AT:
             inside.set()
             time.sleep(SECONDS)

@@ -410,15 +410,15 @@ def broken_off(error: type[psycopg.Error]) -> sa.exc.OperationalError:
 def failing(site: Site, monkeypatch: pytest.MonkeyPatch, problems: list[Exception]) -> None:
     """The registry meets these problems one after the other, after it has written, and then none."""
     registry = site.application.domains[DEFAULT_DOMAIN].actors.registry
-    submit = registry.submit
+    register = registry.register
 
     def once_more(*given: Any, **more: Any) -> Any:
-        done = submit(*given, **more)
+        done = register(*given, **more)
         if problems:
             raise problems.pop(0)
         return done
 
-    monkeypatch.setattr(registry, "submit", once_more)
+    monkeypatch.setattr(registry, "register", once_more)
     monkeypatch.setattr("xds.endpoints.soap.PAUSES", (0.01, 0.01, 0.01))
 
 

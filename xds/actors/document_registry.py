@@ -133,9 +133,18 @@ class DocumentRegistry:
         Raises:
             Refused: with everything that is wrong; the caller rolls back.
         """
-        submission, findings = _judged(objects, on_demand=on_demand, code_sets=self._code_sets())
+        submission, findings = self.judged(objects, on_demand=on_demand)
         self.register(submission, store, findings)
         return findings
+
+    def judged(
+        self, objects: rim.RegistryObjectList, *, on_demand: bool = False
+    ) -> tuple[Submission, tuple[Finding, ...]]:
+        """What can be read of a submission, and what is wrong with it in itself: to be told together with the rest.
+
+        It asks nothing of the registry, so that nobody waits for it.
+        """
+        return _judged(objects, on_demand=on_demand, code_sets=self._code_sets())
 
     def register(self, submission: Submission, store: SqlRegistry, findings: Sequence[Finding] = ()) -> Submission:
         """Write a submission in the caller's database transaction; return it as registered.

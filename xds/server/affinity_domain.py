@@ -58,6 +58,7 @@ from xds.server.events import Events
 from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
 from xds.store import study_patients
 from xds.store.engine import reading
+from xds.store.grouping import Group
 from xds.store.interface import Blobs
 from xds.store.work import Database
 from xds.system.disk import Reserve
@@ -85,13 +86,14 @@ class AffinityDomain:
     """One affinity domain in one process; others in the same database see nothing of it."""
 
     def __init__(
-        self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate, quotas: Quotas
-    ) -> None:
+        self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate, quotas: Quotas,
+        group: Group | None = None,
+    ) -> None:  # fmt: skip
         self.settings, self.name, self.gate, self._quotas = settings, name, gate, quotas
         self.counted = Counted(gate, quotas)
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
-        self.database = Database(engine, blobs, name, self.own.repository_unique_id)
+        self.database = Database(engine, blobs, name, self.own.repository_unique_id, group)
         self.events = Events(settings, self.path, engine, gate)
         self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
@@ -126,7 +128,9 @@ class AffinityDomain:
             for side in Side:
                 event = call.also(self.events.in_process(iti42_register_document_set_b.TRANSACTION, side))
                 event.about_objects(objects)
-            return registry.submit(objects, call.work.registry)
+            submission, findings = registry.judged(objects)
+            registry.register(submission, call.work.registry, findings)
+            return findings
 
         share, ours = settings.server.share, self.own.repository_unique_id
         streams = settings.repository.streams

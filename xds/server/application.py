@@ -45,6 +45,7 @@ from xds.store import consent_documents
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
+from xds.store.grouping import Group
 from xds.store.peer_use import seconds_left
 from xds.store.registry import patients
 from xds.store.registry.standing import Standing, elsewhere, standing
@@ -80,8 +81,11 @@ class Application:
             lambda peer, said: events.over_quota(peer, said),
             lambda: self.metrics.refused.labels(Reason.QUOTA).inc(),
         )
+        shares = settings.server.group_commit and self.engine.dialect.name == "sqlite"
+        group = Group(self.engine) if shares else None
         self.domains = {
-            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas) for name in settings.affinity_domains
+            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, group)
+            for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database
         self.metrics = Metrics()

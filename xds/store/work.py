@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from xds.metadata.visible import FULL, Access
 from xds.store.documents.folder import DocumentTable
 from xds.store.engine import reading
+from xds.store.grouping import Group, Unit
 from xds.store.interface import Blobs
 from xds.store.registry.sql_registry import SqlRegistry
 
@@ -17,8 +18,11 @@ from xds.store.registry.sql_registry import SqlRegistry
 class Database:
     """A deployment's database and document store, as one process sees them."""
 
-    def __init__(self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str) -> None:
-        self.engine, self.blobs = engine, blobs
+    def __init__(
+        self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str, group: Group | None = None
+    ) -> None:
+        """``group``: whose commits units of work share; each has its own without."""
+        self.engine, self.blobs, self.group = engine, blobs, group
         self.domain, self.repository_unique_id = domain, repository_unique_id
 
     def work(self, access: Access = FULL) -> Work:
@@ -32,14 +36,19 @@ class Work:
     def __init__(self, database: Database, access: Access = FULL) -> None:
         self.database, self.access = database, access
         self._connection: sa.Connection | None = None
+        self._unit: Unit | None = None
         self.touched: dict[str, set[int]] = {}
         """Documents that were deprecated, removed or given another version, by uniqueId, with their patients' keys."""
 
     @property
     def connection(self) -> sa.Connection:
         if self._connection is None:
-            self._connection = self.database.engine.connect()
-            self._connection.begin()
+            if self.database.group is not None:
+                self._unit = self.database.group.join()
+                self._connection = self._unit.connection
+            else:
+                self._connection = self.database.engine.connect()
+                self._connection.begin()
         return self._connection
 
     @property
@@ -72,7 +81,14 @@ class Work:
             yield DocumentTable(connection, self.database.repository_unique_id)
 
     def commit(self) -> None:
-        if self._connection is not None:
+        """Make it durable.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it is not, and nothing of it is there.
+        """
+        if self._unit is not None:
+            self._unit.commit()
+        elif self._connection is not None:
             try:
                 self._connection.commit()
             except BaseException:
@@ -84,6 +100,8 @@ class Work:
     def close(self) -> None:
         """Undo what was not committed."""
         self.touched.clear()
-        if self._connection is not None:
+        if self._unit is not None:
+            self._unit.close()
+        elif self._connection is not None:
             self._connection.close()
-            self._connection = None
+        self._connection = self._unit = None

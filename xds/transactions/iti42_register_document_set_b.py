@@ -20,7 +20,8 @@ def registered(call: Call, *, on_demand: bool = False) -> Reply:
     """The answer to a submission; ``on_demand`` as ITI-61's are."""
     objects = lcm.read_submit_objects(call.body)
     call.event.about_objects(objects)
-    warnings = call.actor.registry.submit(objects, call.work.registry, on_demand=on_demand)
+    submission, warnings = call.actor.registry.judged(objects, on_demand=on_demand)
+    call.actor.registry.register(submission, call.work.registry, warnings)
     if call.actor.consents is not None and not on_demand:
         call.actor.consents.await_bytes(objects, call.work)
     return Reply.of(rs.write_response(Status.SUCCESS, warnings), warnings)

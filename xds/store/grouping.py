@@ -1,0 +1,159 @@
+"""Units of work that come at the same time share one commit: what it costs to be durable is paid once for all.
+
+On SQLite, which has one writer: each unit is a savepoint of one transaction, taken by turns.  A unit that fails is
+undone alone.  A transaction is committed when nobody waits for a turn, or enough is in it; a unit is done when that
+commit is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import sqlalchemy as sa
+
+from xds.store.turns import Turns
+
+MOST, SECONDS = 64, 0.05
+"""Units of one commit; for how long a transaction takes in others before it is committed."""
+
+WAIT_SECONDS = 60.0
+"""How long a unit waits for its turn: as long as many others take that each wait for another process."""
+
+
+class _Batch:
+    """A transaction that is open, and who is told when it is committed."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection, self.begun, self.units = connection, time.monotonic(), 0
+        self.driver: Any = connection.connection.driver_connection
+        self.done: Future[None] = Future()
+
+
+class Unit:
+    """One unit of work in a shared transaction: to be committed or closed, once."""
+
+    def __init__(self, group: Group, batch: _Batch) -> None:
+        self._group, self._batch, self._open = group, batch, True
+        batch.driver.execute("SAVEPOINT unit")
+
+    @property
+    def connection(self) -> sa.Connection:
+        return self._batch.connection
+
+    def commit(self) -> None:
+        """Return when it is durable.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it is not; nothing of it is there.
+        """
+        assert self._open  # noqa: S101  a fault of ours
+        self._open = False
+        try:
+            self._batch.driver.execute("RELEASE unit")
+        except BaseException as problem:
+            self._group.leave(self._batch, broken=problem)
+            raise
+        self._batch.units += 1
+        self._group.leave(self._batch)
+        self._batch.done.result()
+
+    def close(self) -> None:
+        """Undo it, unless it is committed."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._batch.driver.execute("ROLLBACK TO unit")
+            self._batch.driver.execute("RELEASE unit")
+        except BaseException as problem:  # the database has ended the whole transaction
+            self._group.leave(self._batch, broken=problem)
+        else:
+            self._group.leave(self._batch)
+
+
+class Group:
+    """The shared transactions of one engine.  Safe with threads."""
+
+    def __init__(self, engine: sa.Engine, *, most: int = MOST, seconds: float = SECONDS) -> None:
+        self._engine, self._most, self._seconds = engine, most, seconds
+        self._turns, self._lock, self._waiting = Turns(), threading.Lock(), 0
+        self._batch: _Batch | None = None
+
+    def join(self) -> Unit:
+        """Begin a unit of work, when it is one's turn.
+
+        Raises:
+            TimeoutError: others have kept the database for too long.
+            sqlalchemy.exc.SQLAlchemyError: the database cannot be written.
+        """
+        self._count(1)
+        in_turn = self._turns.take(WAIT_SECONDS)
+        self._count(-1)
+        if not in_turn:
+            raise TimeoutError("the database is being written by others")
+        try:
+            batch = self._batch = self._batch or self._begun()
+            return Unit(self, batch)
+        except BaseException as problem:
+            batch_ = self._batch
+            if batch_ is not None:
+                self._end(batch_, broken=problem)
+            self._turns.give()
+            raise
+
+    def leave(self, batch: _Batch, *, broken: BaseException | None = None) -> None:
+        """End one's turn; the last who is waited for by nobody commits for all."""
+        try:
+            broken = broken or _lost(batch)
+            if broken is not None or self._is_full(batch):
+                self._end(batch, broken=broken)
+        finally:
+            self._turns.give()
+
+    def _is_full(self, batch: _Batch) -> bool:
+        with self._lock:
+            waiting = self._waiting
+        return not waiting or batch.units >= self._most or time.monotonic() - batch.begun > self._seconds
+
+    def _end(self, batch: _Batch, *, broken: BaseException | None) -> None:
+        """Commit for all, or undo all: each of them hears which it was."""
+        self._batch = None
+        try:
+            if broken is not None:
+                batch.connection.rollback()
+            else:
+                batch.connection.commit()
+        except BaseException as problem:
+            broken = problem
+            batch.connection.invalidate()  # whether it has a transaction open is not known
+        finally:
+            batch.connection.close()
+        if broken is None:
+            batch.done.set_result(None)
+        else:
+            batch.done.set_exception(broken)
+
+    def _begun(self) -> _Batch:
+        connection = self._engine.connect()
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return _Batch(connection)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._waiting += more
+
+
+def _lost(batch: _Batch) -> BaseException | None:
+    """What has ended the transaction before its commit: SQLite does that of itself when a disk is full."""
+    return (
+        None
+        if batch.driver.in_transaction
+        else sa.exc.OperationalError("", None, Exception("the transaction was lost"))
+    )
