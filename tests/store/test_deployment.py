@@ -17,7 +17,8 @@ from xds.metadata.identifiers import is_oid
 from xds.settings.configuration import load
 from xds.settings.sections import Loaded, flat
 from xds.store.deployment import MADE, VERSION, changed_settings, log_id, migrate, prepare, with_identity
-from xds.store.engine import insert_ignoring, make_engine, reading
+from xds.store.engine import make_engine, reading
+from xds.store.statements import insert_ignoring
 from xds.store.tables import deployment
 
 

@@ -178,9 +178,8 @@ class DocumentRegistry:
         ends = ends_outside(submission)
         others = {key for _, key in store.kinds_of(ends).values()}
         uids.append(submission.submission_set.unique_id)
-        store.lock({patient_key, *others}, uids)
-        store.look_up([*ends, *uids, *(item.entry_uuid for item in submission.objects())])
-        chain = store.chain(submission.submission_set.patient_id)
+        ids = [*ends, *uids, *(item.entry_uuid for item in submission.objects())]
+        chain = store.alone_with(submission.submission_set.patient_id, {patient_key, *others}, uids, ids)
         if not chain:  # merged away while we waited
             raise Refused([*_unknown(submission)])
         outside = Outside(submission, store)

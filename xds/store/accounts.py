@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from xds.store.audit.records import now_microseconds
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import account, session
 
 IDLE_SECONDS, LONGEST_SECONDS = 20 * 60, 10 * 3600

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import consent_document
 
 _row = consent_document.c

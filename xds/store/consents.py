@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.store.audit.records import now_microseconds
+from xds.store.statements import Statement, among
 from xds.store.tables import directive, override, patient
 
 
@@ -34,7 +35,7 @@ def any_at_all(connection: sa.Connection) -> bool:
 def _family_statement() -> sa.Select[Any]:
     """Built once: it is asked in every query of a patient.  ``keys``: theirs."""
     up = sa.select(patient.c.patient_key, patient.c.merged_into)
-    rising = up.where(patient.c.patient_key.in_(_KEYS)).cte("rising", recursive=True)
+    rising = up.where(among(patient.c.patient_key, "keys")).cte("rising", recursive=True)
     rising = rising.union(up.where(patient.c.patient_key == rising.c.merged_into))
     roots = sa.select(rising.c.patient_key.label("root"), rising.c.patient_key).where(rising.c.merged_into.is_(None))
     falling = roots.cte("falling", recursive=True)
@@ -44,15 +45,16 @@ def _family_statement() -> sa.Select[Any]:
     return sa.select(falling.c.root, falling.c.patient_key)
 
 
-_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
-_FAMILIES = _family_statement()
-_DIRECTIVES = (
-    sa.select(directive).where(directive.c.patient_key.in_(_KEYS)).order_by(directive.c.changed, directive.c.version)
-)
-_LATEST = _DIRECTIVES.where(directive.c.latest)
-_FAMILY = _FAMILIES.subquery()
-_WANTED = sa.select(_FAMILY.c.root, _FAMILY.c.patient_key, directive.c.directive).select_from(
-    _FAMILY.outerjoin(directive, sa.and_(directive.c.patient_key == _FAMILY.c.patient_key, directive.c.latest))
+_of_them = sa.select(directive).where(among(directive.c.patient_key, "keys"))
+_in_order = _of_them.order_by(directive.c.changed, directive.c.version)
+_family = _family_statement().subquery()
+_FAMILIES, _DIRECTIVES, _LATEST = map(
+    Statement, (_family_statement(), _in_order, _in_order.where(directive.c.latest))
+)  # fmt: skip
+_WANTED = Statement(
+    sa.select(_family.c.root, _family.c.patient_key, directive.c.directive).select_from(
+        _family.outerjoin(directive, sa.and_(directive.c.patient_key == _family.c.patient_key, directive.c.latest))
+    )
 )
 
 
@@ -62,7 +64,7 @@ def wanted(connection: sa.Connection, patient_keys: Collection[int]) -> list[tup
         return []
     keys: dict[int, set[int]] = {}
     texts: dict[int, list[str]] = {}
-    for root, key, text in connection.execute(_WANTED, {"keys": list(patient_keys)}):
+    for root, key, text in _WANTED.rows(connection, keys=list(patient_keys)):
         keys.setdefault(int(root), set()).add(int(key))
         texts.setdefault(int(root), []).extend([text] if text else ())
     return [(tuple(sorted(keys[root])), texts[root]) for root in keys]
@@ -73,7 +75,7 @@ def families(connection: sa.Connection, patient_keys: Collection[int]) -> list[t
     if not patient_keys:
         return []
     found: dict[int, set[int]] = {}
-    for root, key in connection.execute(_FAMILIES, {"keys": list(patient_keys)}):
+    for root, key in _FAMILIES.rows(connection, keys=list(patient_keys)):
         found.setdefault(int(root), set()).add(int(key))
     return [tuple(sorted(keys)) for keys in found.values()]
 
@@ -81,7 +83,7 @@ def families(connection: sa.Connection, patient_keys: Collection[int]) -> list[t
 def of(connection: sa.Connection, patient_keys: Collection[int], *, every_version: bool = False) -> Sequence[Kept]:
     """The directives of patients, as they are now or in every version, from the first on."""
     statement = _DIRECTIVES if every_version else _LATEST
-    rows = connection.execute(statement, {"keys": list(patient_keys)}) if patient_keys else ()
+    rows = statement.rows(connection, keys=list(patient_keys)) if patient_keys else ()
     return [
         Kept(int(row.patient_key), row.id, row.version, row.directive, row.changed, row.changed_by, row.latest)
         for row in rows

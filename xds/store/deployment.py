@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from xds.errors import Unusable
 from xds.metadata.identifiers import new_oid
 from xds.settings.sections import Loaded, Settings, flat
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import deployment
 
 # Settings that are made when the operator gives none.

@@ -24,6 +24,9 @@ _BROKEN_OFF = ("40001", "40P01")
 PAUSES = (0.02, 0.1, 0.5)
 """Seconds before a transaction that the database broke off is begun again."""
 
+FRESH_SECONDS = 2.0
+"""How long a connection to PostgreSQL is taken to be there without being asked."""
+
 BUSY_SECONDS = 30.0
 """How long a SQLite writer waits for the one before it."""
 
@@ -38,8 +41,33 @@ def make_engine(url: str, *, connections: int = 32) -> sa.Engine:
         return _sqlite(url, connections)
     if url.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
         url = "postgresql+psycopg:" + url.split(":", 1)[1]
-        return sa.create_engine(url, pool_size=connections, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
+        engine = sa.create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
+        _asked_after_a_while(engine)
+        return engine
     raise Unusable("server.database must be a sqlite:/// or postgresql:// URL")
+
+
+def _asked_after_a_while(engine: sa.Engine) -> None:
+    """See that a connection is still there, when it was not used for a while.
+
+    Asking each time is a round trip more of every request; one that has just been used is nearly always there, and
+    where it is not, all that are kept are let go of.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def left(_connection: Any, record: Any) -> None:
+        record.info["left"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def taken(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("left", time.monotonic()) < FRESH_SECONDS:
+            return
+        try:
+            there = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            there = False
+        if not there:
+            raise sa.exc.DisconnectionError  # another is made
 
 
 def _sqlite(url: str, connections: int) -> sa.Engine:
@@ -136,17 +164,6 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection = connection.execution_options(reading=True, **level)
         with connection.begin():
             yield connection
-
-
-def insert_ignoring(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
-    """Insert a row unless its key is there; whether it was inserted."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    statement = insert(table).values(**values).on_conflict_do_nothing()
-    # Without the option PostgreSQL's driver is not asked, and the count is -1 always.
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def copy_in(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
+from xds.store.statements import Statement
 from xds.store.tables import peer_use as table
 
 KEPT_DAYS = 31
@@ -39,26 +43,31 @@ def seconds_left() -> int:
     return 86_400 - int(time.time()) % 86_400
 
 
-def add(connection: sa.Connection, day: int, used: Mapping[str, Use]) -> None:
-    """Count more, of peers by their keys; what is older than KEPT_DAYS is forgotten."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    statement = insert(table)
+@cache
+def _adding(dialect: str) -> Statement:
+    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    values: dict[str, Any] = {column.name: sa.bindparam(column.name) for column in table.c}
+    statement = insert(table).inline().values(values)
     more = statement.excluded
     named = sa.case((more.name != "", more.name), else_=table.c.name)
-    statement = statement.on_conflict_do_update(
+    return Statement(statement.on_conflict_do_update(
         index_elements=[table.c.day, table.c.peer],
         set_={"records": table.c.records + more.records, "bytes": table.c.bytes + more.bytes, "name": named},
-    )
+    ))  # fmt: skip
+
+
+_FORGET = Statement(sa.delete(table).where(table.c.day < sa.bindparam("day")))
+
+
+def add(connection: sa.Connection, day: int, used: Mapping[str, Use]) -> None:
+    """Count more, of peers by their keys; what is older than KEPT_DAYS is forgotten."""
     rows = [
         {"day": day, "peer": key, "name": one.name, "records": one.records, "bytes": one.size_bytes}
         for key, one in sorted(used.items())  # in one order, so that processes do not wait for one another in a circle
     ]
     if rows:
-        connection.execute(statement, rows)
-        connection.execute(sa.delete(table).where(table.c.day < day - KEPT_DAYS))
+        _adding(connection.dialect.name).run_each(connection, rows)
+        _FORGET.run(connection, day=day - KEPT_DAYS)
 
 
 def of_peers(connection: sa.Connection, day: int, keys: Collection[str]) -> dict[str, Use]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from xds.settings.access import PeerEntry
 from xds.store.audit.records import now_microseconds
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import peer
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from psycopg import RawCursor
@@ -127,13 +128,14 @@ class Statement:
         self._compiled: dict[str, _Compiled] = {}
 
     def rows(self, connection: sa.Connection, **given: Any) -> list[Any]:
-        """All rows of a query, their values by name.
+        """All rows of a query, their values by name; none of what only changes something.
 
         Raises:
             sqlalchemy.exc.DBAPIError: as the connection's own ``execute`` does.
         """
         compiled = self._of(connection)
-        return compiled.read(_executed(connection, compiled.text, compiled.given(given), fetch=True))
+        found = _executed(connection, compiled.text, compiled.given(given), fetch=compiled.row is not None)
+        return compiled.read(found) if compiled.row is not None else []
 
     def first(self, connection: sa.Connection, **given: Any) -> Any:
         """The first row of a query; None where there is none."""
@@ -165,19 +167,64 @@ class Statement:
         return compiled
 
 
+Asked: TypeAlias = tuple[Statement, Mapping[str, Any]]
+"""A statement, with what it is given."""
+
+
+def at_once(connection: sa.Connection, *asked: Asked) -> list[list[Any]]:
+    """The rows of several statements, executed one after the other: on PostgreSQL in one round trip.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as the connection's own ``execute`` does.
+    """
+    if connection.dialect.name == "sqlite" or len(asked) < 2:
+        return [statement.rows(connection, **given) for statement, given in asked]
+    if not connection.in_transaction():
+        connection.begin()
+    driver: Any = connection.connection.driver_connection
+    sent: list[tuple[_Compiled, Any, Any]] = []
+    try:
+        with driver.pipeline():
+            for statement, given in asked:
+                compiled = statement._of(connection)
+                sent.append((compiled, RawCursor(driver), compiled.given(given)))
+                _, cursor, values = sent[-1]
+                _listened(connection, cursor, compiled.text, values)
+                cursor.execute(compiled.text, values)
+        found = [cursor.fetchall() if compiled.row else [] for compiled, cursor, _ in sent]
+    except Exception as problem:
+        compiled, cursor, values = sent[-1]
+        _told(connection, problem, compiled.text, values, cursor)
+        raise
+    return [compiled.read(rows) if rows else [] for (compiled, _, _), rows in zip(sent, found, strict=True)]
+
+
 def inserting(table: sa.Table, columns: Iterable[str] | None = None) -> Statement:
     """What inserts a row, each column under its name."""
     names = list(columns) if columns is not None else [column.name for column in table.c]
     return Statement(sa.insert(table).inline().values({name: sa.bindparam(name) for name in names}))
 
 
-class Inserting:
-    """What inserts rows into several tables: one statement on PostgreSQL, one a table on SQLite."""
+@lru_cache(500)
+def _ignoring(table: sa.Table, names: tuple[str, ...], dialect: str) -> Statement:
+    from sqlalchemy.dialects import postgresql, sqlite
 
-    def __init__(self, *tables: sa.Table) -> None:
-        self._tables = tables
-        self._each = {table: inserting(table) for table in tables}
-        self._at_once = Statement(_of_json(tables))
+    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    return Statement(insert(table).inline().values(values).on_conflict_do_nothing())
+
+
+def insert_ignoring(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
+    """Insert a row unless its key is there; whether it was inserted."""
+    return _ignoring(table, tuple(values), connection.dialect.name).run(connection, **values) == 1
+
+
+class Inserting:
+    """What inserts rows into several tables: a statement a group of tables on PostgreSQL, one a table on SQLite."""
+
+    def __init__(self, *groups: tuple[sa.Table, ...]) -> None:
+        self._groups = [(tables, Statement(_of_json(tables))) for tables in groups]
+        self._each = {table: inserting(table) for tables in groups for table in tables}
 
     def run(self, connection: sa.Connection, rows: Mapping[sa.Table, Sequence[Mapping[str, Any]]]) -> None:
         """Insert rows, by table, each with all columns.
@@ -186,11 +233,14 @@ class Inserting:
             sqlalchemy.exc.IntegrityError: a key is there already.
         """
         if connection.dialect.name == "sqlite":
-            for table, values in rows.items():
-                self._each[table].run_each(connection, values)
-        elif any(rows.values()):
-            given = {table.name: json.dumps(rows.get(table, ()), default=_hexadecimal) for table in self._tables}
-            self._at_once.run(connection, **given)
+            for table in self._each.keys() & rows.keys():
+                self._each[table].run_each(connection, rows[table])
+            return
+        at_once(connection, *(
+            (statement, {table.name: json.dumps(rows.get(table, ()), default=_hexadecimal) for table in tables})
+            for tables, statement in self._groups
+            if any(rows.get(table) for table in tables)
+        ))  # fmt: skip
 
 
 def _hexadecimal(value: bytes) -> str:
@@ -216,10 +266,8 @@ def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool =
         connection.begin()
     driver: Any = connection.connection.driver_connection
     cursor = driver.cursor() if connection.dialect.name == "sqlite" else RawCursor(driver)
-    events: Any = connection.engine.dispatch  # those who listen are told, as SQLAlchemy tells them
     try:
-        for listener in events.before_cursor_execute:
-            listener(connection, cursor, text, given, None, many)
+        _listened(connection, cursor, text, given, many=many)
         (cursor.executemany if many else cursor.execute)(text, given)
         return cursor.fetchall() if fetch else cursor.rowcount
     except Exception as problem:
@@ -227,6 +275,13 @@ def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool =
         raise
     finally:
         cursor.close()
+
+
+def _listened(connection: sa.Connection, cursor: Any, text: str, given: Any, *, many: bool = False) -> None:
+    """Tell those who listen, as SQLAlchemy tells them."""
+    events: Any = connection.engine.dispatch
+    for listener in events.before_cursor_execute:
+        listener(connection, cursor, text, given, None, many)
 
 
 def _told(connection: Any, problem: Exception, text: str, given: Any, cursor: Any) -> None:

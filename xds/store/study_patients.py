@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from xds.store.engine import insert_ignoring
+from xds.store.statements import Statement, insert_ignoring
 from xds.store.tables import publication, study_patient
+
+_BY_ITSELF, _BY_HAND = (
+    Statement(sa.select(table.c.patient_id).where(table.c.study_instance_uid == sa.bindparam("study")))
+    for table in (publication, study_patient)
+)
 
 
 def keep(connection: sa.Connection, study_instance_uid: str, patient_id: str) -> None:
@@ -17,10 +22,8 @@ def keep(connection: sa.Connection, study_instance_uid: str, patient_id: str) ->
 
 def of(connection: sa.Connection, study_instance_uid: str) -> str:
     """The patient's id in the affinity domain, as CX; empty where it was not published from here."""
-    table = publication.c
-    by_itself = sa.select(table.patient_id).where(table.study_instance_uid == study_instance_uid)
-    found = connection.scalar(by_itself)
-    if found:
-        return str(found)
-    mine = study_patient.c.study_instance_uid == study_instance_uid
-    return str(connection.scalar(sa.select(study_patient.c.patient_id).where(mine)) or "")
+    for asked in (_BY_ITSELF, _BY_HAND):
+        found = asked.first(connection, study=study_instance_uid)
+        if found is not None and found.patient_id:
+            return str(found.patient_id)
+    return ""

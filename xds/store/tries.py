@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from xds.store.audit.records import now_microseconds
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import sign_in_try as table
 
 TRIES, OF_ADDRESS, OF_ACCOUNT = 5, 20, 50

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from xds.store.audit.records import now_microseconds
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import used_token
 
 MOST = 100_000

@@ -17,8 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
-from xds.store.engine import insert_ignoring
-from xds.store.statements import inserting
+from xds.store.statements import Statement, insert_ignoring, inserting
 from xds.store.tables import (
     audit_checkpoint,
     audit_cursor,
@@ -65,6 +64,9 @@ MESSAGE_BYTES = 60 * 1024 * 1024
 
 _RECORD = inserting(audit_record, ("recorded", "event", "transaction", "outcome", "patient_id", "origin", "message"))
 
+_OPEN = inserting(audit_open)
+_CLOSE = Statement(sa.delete(audit_open).where(audit_open.c.id == sa.bindparam("id")))
+
 
 def now_microseconds() -> int:
     return time.time_ns() // 1000
@@ -106,14 +108,12 @@ def file_anew(connection: sa.Connection, item: Recorded) -> None:
 
 def open_stream(connection: sa.Connection, id_: str, owner: str, if_it_dies: Sequence[Recorded]) -> None:
     """Note a stream under way, with the records that stand if its process dies."""
-    connection.execute(
-        sa.insert(audit_open).values(id=id_, owner=owner, started=now_microseconds(), messages=_packed(if_it_dies))
-    )
+    _OPEN.run(connection, id=id_, owner=owner, started=now_microseconds(), messages=_packed(if_it_dies))
 
 
 def close_stream(connection: sa.Connection, id_: str, records: Iterable[Recorded]) -> bool:
     """End a stream with the records that tell what happened; False if another process has ended it before."""
-    if not connection.execute(sa.delete(audit_open).where(audit_open.c.id == id_)).rowcount:
+    if not _CLOSE.run(connection, id=id_):
         return False
     record(connection, records)
     return True

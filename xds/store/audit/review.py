@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import now_microseconds
-from xds.store.engine import insert_ignoring
 from xds.store.registry.compression import unpack
+from xds.store.statements import insert_ignoring
 from xds.store.tables import audit_access, audit_unusual, audit_vip, document_entry, patient, saved_search
 
 DAY = 86_400_000_000

@@ -18,7 +18,8 @@ from xml.sax.saxutils import escape
 import sqlalchemy as sa
 
 from xds.store.audit.records import Recorded, position, recorded_of
-from xds.store.engine import copy_in, insert_ignoring
+from xds.store.engine import copy_in
+from xds.store.statements import insert_ignoring
 from xds.store.tables import audit_hour, audit_record, audit_value
 
 HOUR = 3_600_000_000

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from xds.store.engine import insert_ignoring
+from xds.store.statements import insert_ignoring
 from xds.store.tables import audit_witnessed
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.visible import NO_FACTS, Facts
-from xds.store.engine import insert_ignoring, reading
+from xds.store.engine import reading
+from xds.store.statements import Statement, insert_ignoring
 from xds.store.tables import document
 from xds.system.durable import sync_file, sync_folder
 from xds.wire.spool import CHUNK_BYTES, Spooled
@@ -169,6 +170,12 @@ def _make_folder(path: Path, top: Path) -> None:
         sync_folder(path.parent)
 
 
+_FIND = Statement(sa.select(document).where(
+    document.c.repository_unique_id == sa.bindparam("repository"),
+    document.c.document_unique_id == sa.bindparam("document"),
+))  # fmt: skip
+
+
 class DocumentTable:
     """The rows of one repository, inside one database transaction."""
 
@@ -176,12 +183,7 @@ class DocumentTable:
         self._connection, self._repository = connection, repository_unique_id
 
     def find(self, document_unique_id: str) -> Kept | None:
-        row = self._connection.execute(
-            sa.select(document).where(
-                document.c.repository_unique_id == self._repository,
-                document.c.document_unique_id == document_unique_id,
-            )
-        ).first()
+        row = _FIND.first(self._connection, repository=self._repository, document=document_unique_id)
         return None if row is None else _kept(row)
 
     def add(self, kept: Kept) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
-from xds.store.engine import insert_ignoring
 from xds.store.interface import Survivor
-from xds.store.statements import Statement, among
+from xds.store.statements import Asked, Statement, among, insert_ignoring
 from xds.store.tables import patient
 from xds.store.tables.base import Id
 
@@ -68,11 +67,27 @@ def key_of(connection: sa.Connection, domain: str, patient_id: PatientId) -> int
 
 def chain(connection: sa.Connection, domain: str, patient_id: PatientId) -> Sequence[int]:
     """The keys that stand for an active patient: its own first, then of all merged into it; else none."""
-    row = _IS.first(connection, domain=domain, authority=patient_id.authority, id=patient_id.id)
-    if row is None or row.merged_into is not None:
+    statement, given = known(domain, patient_id)
+    return keys_of_known(connection, statement.rows(connection, **given))
+
+
+def known(domain: str, patient_id: PatientId) -> Asked:
+    """What asks for a patient, with what it is given."""
+    return _IS, {"domain": domain, "authority": patient_id.authority, "id": patient_id.id}
+
+
+def keys_of_known(connection: sa.Connection, rows: Sequence[Any]) -> Sequence[int]:
+    """The keys of the patient that ``known`` has found."""
+    if not rows or rows[0].merged_into is not None:
         return []
+    (row,) = rows
     # Nearly nobody has others merged into them, and then that is all there is to ask.
     return [int(key) for key in _CHAIN.values(connection, key=row.patient_key)] if row.surviving else [row.patient_key]
+
+
+def locking(patient_keys: Iterable[int]) -> list[Asked]:
+    """What lets no other submission of these patients run until the commit, on PostgreSQL, in the order of all."""
+    return [(_LOCK, {"key": key}) for key in sorted(set(patient_keys))]
 
 
 def keys_of(domain: str) -> sa.Select[tuple[int]]:

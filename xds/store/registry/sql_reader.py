@@ -16,7 +16,7 @@ from xds.store.registry.compression import unpack
 from xds.store.registry.rows import LOGICAL, UNIQUE
 from xds.store.registry.searching import TABLES, at, finding, touching
 from xds.store.registry.visibility import own_sets
-from xds.store.statements import Statement, among
+from xds.store.statements import Asked, Statement, among
 from xds.store.tables import document_entry_value, foreign_association, locator, submission_set
 
 BATCH = 500
@@ -263,9 +263,9 @@ class SqlReader:
         rows = at(self.connection, kind, keys, uuids, self._seen(kind, keys), whole=self._whole)
         return [_READ[kind](row) for row in sorted(rows, key=lambda row: row.entry_uuid)]
 
-    def look_up(self, ids: Iterable[str]) -> None:
-        """Ask at once where these ids lead, so that nothing more is asked of them: for who has locked what they may."""
-        self._looked_up = self._asked([*dict.fromkeys(ids)])
+    def places(self, ids: Sequence[str]) -> Asked:
+        """What asks where ids lead."""
+        return _PLACES, {"domain": self.domain, "ids": list(ids)}
 
     def _places(self, ids: Sequence[str]) -> Mapping[str, Sequence[Any]]:
         """Where ids lead, whatever they are of."""
@@ -275,7 +275,8 @@ class SqlReader:
 
     def _asked(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {id_: [] for id_ in ids}
-        for place in _PLACES.rows(self.connection, domain=self.domain, ids=list(ids)) if ids else ():
+        statement, given = self.places(ids)
+        for place in statement.rows(self.connection, **given) if ids else ():
             found[place.id].append(place)
         return found
 

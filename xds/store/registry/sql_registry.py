@@ -24,7 +24,7 @@ from xds.store.registry.compression import pack
 from xds.store.registry.rows import rows, short
 from xds.store.registry.searching import TABLES
 from xds.store.registry.sql_reader import SqlReader, batches
-from xds.store.statements import Inserting, Statement
+from xds.store.statements import Asked, Inserting, Statement, at_once
 from xds.store.tables import (
     document_entry,
     document_entry_value,
@@ -41,9 +41,7 @@ class Taken(Exception):
 
 
 # A patient's tables by one statement and where objects are by another, so that each can be distributed by its own key.
-_INSERT, _LOCATE = (
-    Inserting(*TABLES.values(), document_entry_value, package_value), Inserting(locator, foreign_association)
-)  # fmt: skip
+_INSERT = Inserting((*TABLES.values(), document_entry_value, package_value), (locator, foreign_association))
 # Ordered, so that nobody waits in a circle: a function of each row that is given, as they are given.
 _ids = (
     sa.func.unnest(sa.bindparam("ids", type_=ARRAY(sa.Text))).table_valued("id", with_ordinality="nth").render_derived()
@@ -51,7 +49,6 @@ _ids = (
 _LOCKS = Statement(
     sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(_ids.c.id, 0))).order_by(_ids.c.nth)
 )
-_ELSEWHERE = {locator, foreign_association}
 _PATIENTS_TABLES = (*TABLES.values(), document_entry_value, package_value)
 
 
@@ -68,9 +65,25 @@ class SqlRegistry(SqlReader):
 
         Everybody locks in one order, all at once: nobody waits in a circle.
         """
-        self.lock_patients(patient_keys)
-        if self.connection.dialect.name != "sqlite":
-            _LOCKS.rows(self.connection, ids=[f"{self.domain} {unique_id}" for unique_id in sorted(set(unique_ids))])
+        at_once(self.connection, *self._locking(patient_keys, unique_ids))
+
+    def alone_with(
+        self, patient_id: PatientId, patient_keys: Iterable[int], unique_ids: Iterable[str], ids: Iterable[str]
+    ) -> Sequence[int]:
+        """The same; then, in the same round trip, the keys of a patient, and where ids lead, as ``look_up`` does."""
+        wanted = list(dict.fromkeys(ids))
+        asked = [patients.known(self.domain, patient_id), self.places(wanted)]
+        *_, known, places = at_once(self.connection, *self._locking(patient_keys, unique_ids), *asked)
+        self._looked_up = {id_: [] for id_ in wanted}
+        for place in places:
+            self._looked_up[place.id].append(place)
+        return patients.keys_of_known(self.connection, known)
+
+    def _locking(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> list[Asked]:
+        if self.connection.dialect.name == "sqlite":  # it has one writer
+            return []
+        ids = [f"{self.domain} {unique_id}" for unique_id in sorted(set(unique_ids))]
+        return [*patients.locking(patient_keys), (_LOCKS, {"ids": ids})]
 
     def add_patient(self, patient_id: PatientId) -> bool:
         """Make a patient known; whether it was new."""
@@ -94,8 +107,7 @@ class SqlRegistry(SqlReader):
                 kept.setdefault(table, []).append(common | row)
         self._looked_up.clear()
         try:
-            _INSERT.run(self.connection, {table: kept[table] for table in kept.keys() - _ELSEWHERE})
-            _LOCATE.run(self.connection, {table: kept[table] for table in kept.keys() & _ELSEWHERE})
+            _INSERT.run(self.connection, kept)
         except IntegrityError:
             raise Taken from None
 
@@ -123,8 +135,8 @@ class SqlRegistry(SqlReader):
 
     def lock_patients(self, patient_keys: Iterable[int]) -> None:
         """Until the commit nobody else changes what these patients have."""
-        for patient_key in sorted(set(patient_keys)):
-            patients.lock(self.connection, patient_key)
+        if self.connection.dialect.name != "sqlite":
+            at_once(self.connection, *patients.locking(patient_keys))
 
     def remove(self, objects: Mapping[str, tuple[Kind, int]]) -> None:
         """Remove objects with all their rows: by entryUUID, of what kind each is and under which patient's key."""
