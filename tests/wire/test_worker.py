@@ -103,11 +103,11 @@ def test_connections_that_are_kept_are_shared_evenly_by_the_workers() -> None:
     with echoing(workers=2) as port, contextlib.ExitStack() as stack:
         served = Counter[str]()
         wait_for(lambda: _workers(port) == 2)
-        for _ in range(8):
+        for _ in range(16):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             stack.callback(connection.close)
             served[_worker(connection)] += 1
-        assert min(served.values()) >= 3  # on a busy machine one may be too slow to take its turn
+        assert min(served.values()) >= 4  # on a busy machine one may be too slow to take its turn, now and then
 
 
 def test_a_worker_that_has_died_leaves_its_share_to_the_others() -> None:
