@@ -83,6 +83,7 @@ def sites() -> Iterator[tuple[str, int, int]]:
                     yield module, node.lineno, node.end_lineno or node.lineno
 
 
+@pytest.mark.parametrize("shared_engine", ["sqlite"], indirect=True)  # which code is reached is no database's
 def test_no_refusal_of_the_registry_is_without_a_rule(
     shared_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from tests.conftest import wait_for
 from xds.store.engine import make_engine
-from xds.store.grouping import Group
+from xds.store.grouping import Batches, Group
 
 
 @pytest.fixture
@@ -160,3 +161,69 @@ def test_others_of_the_engine_write_between_the_groups_transactions(engine: sa.E
         for one in done:
             one.result(60)
     assert there(engine) == list(range(100))
+
+
+# Rows that are inserted together.
+
+
+class Inserting:
+    """Inserts numbers; the first insertion waits until it is told to go on, and what is refused is refused."""
+
+    def __init__(self) -> None:
+        self.go, self.batches = threading.Event(), list[list[int]]()
+
+    def __call__(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+        self.batches.append([row["n"] for row in rows])
+        if len(self.batches) == 1:
+            assert self.go.wait(30)
+        connection.execute(sa.text("INSERT INTO t VALUES (:n)"), list(rows))
+
+
+def added(batches: Batches, pool: ThreadPoolExecutor, *numbers: int) -> list[Future[None]]:
+    """What becomes of these, when all but the first come while the first is being inserted."""
+    done = [pool.submit(batches.add, [{"n": numbers[0]}])]
+    wait_for(lambda: batches._led and not batches._waiting)
+    for place, number in enumerate(numbers[1:], 1):
+        done.append(pool.submit(batches.add, [{"n": number}]))
+        wait_for(lambda place=place: len(batches._waiting) == place)  # type: ignore[misc]
+    return done
+
+
+def test_rows_that_come_while_others_are_committed_are_in_the_next_commit_together(engine: sa.Engine) -> None:
+    inserting = Inserting()
+    with ThreadPoolExecutor(8) as pool:
+        done = added(Batches(engine, inserting), pool, 1, 2, 3, 4)
+        inserting.go.set()
+        assert [one.result(30) for one in done] == [None] * 4
+    assert inserting.batches == [[1], [2, 3, 4]]
+    assert there(engine) == [1, 2, 3, 4]
+
+
+def test_of_rows_together_only_those_that_are_refused_are_not_there(engine: sa.Engine) -> None:
+    inserting = Inserting()
+    with ThreadPoolExecutor(8) as pool:
+        done = added(Batches(engine, inserting), pool, 1, 2, 1, 3)  # a key that is there already
+        inserting.go.set()
+        assert [one.exception(30) is None for one in done] == [True, True, False, True]
+    assert there(engine) == [1, 2, 3]
+
+
+def test_after_a_failure_others_go_on(engine: sa.Engine) -> None:
+    batches = Batches(engine, Inserting())
+    batches._insert.go.set()  # type: ignore[attr-defined]
+    batches.add([{"n": 1}])
+    with pytest.raises(sa.exc.IntegrityError):
+        batches.add([{"n": 1}])
+    batches.add([{"n": 2}])
+    assert there(engine) == [1, 2]
+
+
+def test_many_who_come_as_they_like_are_all_there(engine: sa.Engine) -> None:
+    inserting = Inserting()
+    inserting.go.set()
+    batches = Batches(engine, inserting)
+    with ThreadPoolExecutor(16) as pool:
+        for one in [pool.submit(batches.add, [{"n": n}]) for n in range(500)]:
+            one.result(60)
+    assert there(engine) == list(range(500))
+    assert not batches._led

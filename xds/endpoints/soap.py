@@ -31,7 +31,7 @@ from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulte
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
-from xds.store.audit.records import Recorded, close_stream, open_stream, record
+from xds.store.audit.records import Recorded, close_stream, open_stream, record, rows_of
 from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database
 from xds.system.disk import LOW, Reserve
@@ -341,7 +341,11 @@ class Exchange:
                 open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
             else:
                 records = call.ended(failed=reply.failed, findings=reply.findings)
-                record(call.work.connection, self._counted(call, incoming, records) if reply.failed else records)
+                records = [*self._counted(call, incoming, records)] if reply.failed else records
+                if self._database.batches is not None and not call.work.has_begun:
+                    self._database.batches.add(rows_of(records))
+                    return
+                record(call.work.connection, records)
             call.work.commit()
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})

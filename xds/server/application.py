@@ -42,10 +42,11 @@ from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import consent_documents
+from xds.store.audit import records
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
-from xds.store.grouping import Group
+from xds.store.grouping import Batches, Group
 from xds.store.peer_use import seconds_left
 from xds.store.registry import patients
 from xds.store.registry.standing import Standing, elsewhere, standing
@@ -81,10 +82,12 @@ class Application:
             lambda peer, said: events.over_quota(peer, said),
             lambda: self.metrics.refused.labels(Reason.QUOTA).inc(),
         )
-        shares = settings.server.group_commit and self.engine.dialect.name == "sqlite"
-        group = Group(self.engine) if shares else None
+        shared: Group | Batches | None = None
+        if settings.server.group_commit:
+            is_sqlite = self.engine.dialect.name == "sqlite"
+            shared = Group(self.engine) if is_sqlite else Batches(self.engine, records.insert)
         self.domains = {
-            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, group)
+            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared)
             for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database

@@ -52,7 +52,7 @@ class Server:
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
-    group_commit: bool = True  # SQLite: requests that come at once share a commit; each is answered after it
+    group_commit: bool = True  # what comes at once shares a commit; each is answered after it
     threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
     upload_threads: int = 8  # long request bodies that it takes at once, likewise
     header_seconds: float = 10.0  # a request's header, and a TLS handshake, must be whole by then

@@ -3,14 +3,19 @@
 On SQLite, which has one writer: each unit is a savepoint of one transaction, taken by turns.  A unit that fails is
 undone alone.  A transaction is committed when nobody waits for a turn, or enough is in it; a unit is done when that
 commit is.
+
+On PostgreSQL units that lock patients stay alone: in another's transaction one would hold its locks for longer and in
+another order; what locks nothing, the audit records of queries, is inserted together.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -157,3 +162,72 @@ def _lost(batch: _Batch) -> BaseException | None:
         if batch.driver.in_transaction
         else sa.exc.OperationalError("", None, Exception("the transaction was lost"))
     )
+
+
+Rows: TypeAlias = Sequence[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    rows: Rows
+    done: Future[None] = field(default_factory=Future)
+    leads: bool = False
+
+
+class Batches:
+    """Rows that lock nothing: what comes while others are being committed goes in the next commit.  Safe with threads.
+
+    Whoever comes when nobody commits does so for all that wait, and then lets the first who has come meanwhile do it.
+    """
+
+    def __init__(self, engine: sa.Engine, insert: Callable[[sa.Connection, Rows], None]) -> None:
+        self._engine, self._insert, self._lock = engine, insert, threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._led = False
+
+    def add(self, rows: Rows) -> None:
+        """Return when they are durable.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: they are not, and none is there.
+        """
+        mine = _Waiting(rows)
+        with self._lock:
+            self._waiting.append(mine)
+            if not self._led:
+                self._led = mine.leads = True
+            else:
+                self._lock.wait_for(lambda: mine.leads or mine.done.done())
+        if mine.leads:
+            self._lead()
+        mine.done.result()
+
+    def _lead(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        try:
+            self._commit(batch)
+        finally:
+            with self._lock:
+                self._led = bool(self._waiting)
+                if self._led:
+                    self._waiting[0].leads = True
+                self._lock.notify_all()
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            self._write([row for one in batch for row in one.rows])
+        except BaseException as problem:
+            if len(batch) > 1 and isinstance(problem, Exception):
+                for one in batch:  # who is at fault, is so alone
+                    self._commit([one])
+                return
+            for one in batch:
+                one.done.set_exception(problem)
+            return
+        for one in batch:
+            one.done.set_result(None)
+
+    def _write(self, rows: Rows) -> None:
+        with self._engine.begin() as connection:
+            self._insert(connection, rows)

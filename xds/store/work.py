@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from xds.metadata.visible import FULL, Access
 from xds.store.documents.folder import DocumentTable
 from xds.store.engine import reading
-from xds.store.grouping import Group, Unit
+from xds.store.grouping import Batches, Group, Unit
 from xds.store.interface import Blobs
 from xds.store.registry.sql_registry import SqlRegistry
 
@@ -19,10 +19,13 @@ class Database:
     """A deployment's database and document store, as one process sees them."""
 
     def __init__(
-        self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str, group: Group | None = None
-    ) -> None:
-        """``group``: whose commits units of work share; each has its own without."""
-        self.engine, self.blobs, self.group = engine, blobs, group
+        self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str,
+        shared: Group | Batches | None = None,
+    ) -> None:  # fmt: skip
+        """``shared``: units of work share commits, or those that only record something do; each has its own without."""
+        self.engine, self.blobs = engine, blobs
+        self.group = shared if isinstance(shared, Group) else None
+        self.batches = shared if isinstance(shared, Batches) else None
         self.domain, self.repository_unique_id = domain, repository_unique_id
 
     def work(self, access: Access = FULL) -> Work:
@@ -50,6 +53,11 @@ class Work:
                 self._connection = self.database.engine.connect()
                 self._connection.begin()
         return self._connection
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has been written."""
+        return self._connection is not None
 
     @property
     def registry(self) -> SqlRegistry:

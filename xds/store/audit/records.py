@@ -74,10 +74,20 @@ def now_microseconds() -> int:
 
 def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     """Insert records; they are durable when the caller's transaction is."""
+    insert(connection, rows_of(records))
+
+
+def rows_of(records: Iterable[Recorded]) -> list[dict[str, Any]]:
+    """The rows of records, counted as this thread's peer's."""
     rows = list(map(row_of, records))
     if rows:
-        _RECORD.run_each(connection, rows)
         spent(records=len(rows), size_bytes=sum(len(row["message"]) for row in rows))
+    return rows
+
+
+def insert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows that ``rows_of`` has made."""
+    _RECORD.run_each(connection, rows)
 
 
 def row_of(item: Recorded) -> dict[str, Any]:
