@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -169,62 +169,77 @@ def read_association(element: Element) -> Association:
     )
 
 
+_SLOT, _VALUES, _VALUE, _NAME, _DESCRIPTION, _PART, _VERSION, _CLASSIFICATION, _IDENTIFIER = map(name, (
+    "rim:Slot", "rim:ValueList", "rim:Value", "rim:Name", "rim:Description", "rim:LocalizedString", "rim:VersionInfo",
+    "rim:Classification", "rim:ExternalIdentifier",
+))  # fmt: skip
+
+
+def _children(element: Element) -> dict[str, list[Element]]:
+    """An element's children by their tags, gone through once."""
+    found: dict[str, list[Element]] = {}
+    for child in element:
+        found.setdefault(child.tag, []).append(child)
+    return found
+
+
 def _common(element: Element) -> dict[str, Any]:
-    version = element.find(name("rim:VersionInfo"))
+    found = _children(element)
+    version = next(iter(found.get(_VERSION, ())), None)
     return {
         "id": element.get("id", ""),
         "lid": element.get("lid"),
         "home": element.get("home"),
         "status": element.get("status"),
         "object_type": element.get("objectType"),
-        "slots": read_slots(element),
-        "name": _read_text(element.find(name("rim:Name"))),
-        "description": _read_text(element.find(name("rim:Description"))),
+        "slots": tuple(map(_read_slot, found.get(_SLOT, ()))),
+        "name": _read_text(found.get(_NAME)),
+        "description": _read_text(found.get(_DESCRIPTION)),
         "version_name": None if version is None else version.get("versionName", "1.1"),
         "version_comment": None if version is None else version.get("comment"),
-        "classifications": tuple(map(_read_classification, element.findall(name("rim:Classification")))),
-        "external_identifiers": tuple(map(_read_identifier, element.findall(name("rim:ExternalIdentifier")))),
-    }  # fmt: skip
+        "classifications": tuple(map(_read_classification, found.get(_CLASSIFICATION, ()))),
+        "external_identifiers": tuple(map(_read_identifier, found.get(_IDENTIFIER, ()))),
+    }
 
 
 def read_slots(element: Element) -> tuple[Slot, ...]:
-    return tuple(
-        Slot(
-            slot.get("name", ""),
-            tuple(value.text or "" for value in slot.iterfind(f"{name('rim:ValueList')}/{name('rim:Value')}")),
-            slot.get("slotType"),
-        )
-        for slot in element.iterfind(name("rim:Slot"))
-    )
+    return tuple(_read_slot(child) for child in element if child.tag == _SLOT)
 
 
-def _read_text(element: Element | None) -> InternationalString:
-    if element is None:
-        return ()
-    return tuple(
+def _read_slot(slot: Element) -> Slot:
+    values = [value.text or "" for listed in slot if listed.tag == _VALUES for value in listed if value.tag == _VALUE]
+    return Slot(slot.get("name", ""), tuple(values), slot.get("slotType"))
+
+
+def _read_text(elements: Sequence[Element] | None) -> InternationalString:
+    """Of several the first, as the schema has one."""
+    return () if elements is None else tuple(
         LocalizedString(part.get("value", ""), part.get(_XML_LANG), part.get("charset"))
-        for part in element.iterfind(name("rim:LocalizedString"))
-    )
+        for part in elements[0]
+        if part.tag == _PART
+    )  # fmt: skip
 
 
 def _read_classification(element: Element) -> Classification:
+    found = _children(element)
     return Classification(
         element.get("id"),
         element.get("classifiedObject", ""),
         element.get("classificationScheme"),
         element.get("classificationNode"),
         element.get("nodeRepresentation"),
-        read_slots(element),
-        _read_text(element.find(name("rim:Name"))),
+        tuple(map(_read_slot, found.get(_SLOT, ()))),
+        _read_text(found.get(_NAME)),
     )
 
 
 def _read_identifier(element: Element) -> ExternalIdentifier:
+    found = _children(element)
     return ExternalIdentifier(
         element.get("id"),
         element.get("registryObject", ""),
         element.get("identificationScheme", ""),
         element.get("value", ""),
-        _read_text(element.find(name("rim:Name"))),
-        read_slots(element),
+        _read_text(found.get(_NAME)),
+        tuple(map(_read_slot, found.get(_SLOT, ()))),
     )
