@@ -14,6 +14,7 @@ from sqlalchemy.sql.compiler import Compiled
 
 from tests.builders import ANNA, a_submission, an_entry
 from tests.conftest import wait_for
+from tests.extent import size
 from tests.server.test_application import Site, of_bytes, serving
 from xds.access import gate
 from xds.ebxml import lcm, rs
@@ -22,7 +23,7 @@ from xds.metadata import to_ebxml
 from xds.store.tables import peer_use
 from xds.transactions import iti42_register_document_set_b as iti42
 
-REQUESTS = 100
+REQUESTS = size(25, 100)
 
 
 @pytest.fixture
@@ -58,7 +59,8 @@ def registers(site: Site) -> None:
     assert rs.read_response(answer.body)[0] is Status.SUCCESS
 
 
-def test_a_hundred_submissions_queries_and_retrievals_compile_nothing(site: Site, work: Counter[str]) -> None:
+@pytest.mark.large
+def test_submissions_queries_and_retrievals_compile_nothing(site: Site, work: Counter[str]) -> None:
     entry = an_entry(**of_bytes(b"kept"))
     assert rs.read_response(site.provide(a_submission(entries=[entry]), [b"kept"]).body)[0] is Status.SUCCESS
 
