@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 import sqlalchemy as sa
+from psycopg import RawCursor
 
 from tests.bench import load, loading, rows
 from tests.bench.asking import Question, ask, ask_all, of_one_with_many, of_the_asked_for
@@ -220,7 +221,7 @@ def _sql_alone(url: str, statements: Sequence[Sequence[Statement]], seconds: flo
     with rows.raw(url) as (connection, dialect):
         if dialect != "sqlite":
             connection.autocommit = True
-        cursor = connection.cursor()
+        cursor = connection.cursor() if dialect == "sqlite" else RawCursor(connection)  # as xds asks: by $1, $2
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             of_one = chosen.choice(statements)
@@ -239,7 +240,9 @@ def _pages(url: str, statements: Sequence[Sequence[Statement]]) -> float:
         for of_one in statements:
             total = 0
             for statement, parameters in of_one:
-                explained = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+                explained = RawCursor(connection).execute(
+                    f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters
+                )
                 plan = explained.fetchone()[0][0]["Plan"]
                 total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
             touched.append(total)
