@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 # What conditions may ask about.  Of a document's own attributes and of values that it may have several of.
@@ -98,6 +99,13 @@ class Visible:
     """A filter; without parts everything passes."""
 
     parts: tuple[Part, ...] = ()
+    _hash: int = field(init=False, compare=False, repr=False)  # each request asks for it, and it never changes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @classmethod
     def by(cls, *parts: Part) -> Visible:
@@ -116,7 +124,7 @@ class Visible:
         return () in self.parts
 
     def __and__(self, other: Visible) -> Visible:
-        return Visible.by(*self.parts, *other.parts)
+        return _both(self, other)
 
     def about(self, patient_keys: Collection[int]) -> Visible:
         """The same filter of documents of one patient, who is kept under these keys: it asks of patients no more."""
@@ -126,6 +134,11 @@ class Visible:
     def shows(self, document: Facts) -> bool:
         """Whether a document passes."""
         return all(_permits(part, document) for part in self.parts)
+
+
+@lru_cache(4000)
+def _both(one: Visible, other: Visible) -> Visible:
+    return Visible.by(*one.parts, *other.parts)
 
 
 def _permits(part: Part, document: Facts) -> bool:

@@ -199,10 +199,9 @@ class DicomWeb:
         found = self._source.members(study, asked.uids.get("series", ""), asked.uids.get("instance", ""))
         # Asked also of what is not there: the time that it takes tells nothing.
         hidden, whose = self._deciding.withheld(asked.access, [study]), self._patients.of([study])
-        if found and hidden:
+        if hidden or not found:
             asked.event.about_instances([(study, "")])
             asked.event.of_patients(whose)
-        if hidden or not found:
             raise Refusal(404, "there is no such study, series or instance here")
         asked.event.about_instances((one.study_instance_uid, one.sop_instance_uid) for one in found)
         asked.event.of_classes((one.sop_instance_uid, one.sop_class_uid) for one in found)
