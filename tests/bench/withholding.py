@@ -45,7 +45,7 @@ from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as 
 WITHHELD = 100
 """Documents that the patient withholds."""
 
-LIMIT = Reach("≤", 0.3, "ms")
+LIMIT = Reach("≤", 0.5, "ms")
 """Between the medians, where one answer and the next of the same differ by more."""
 
 ADDRESS = "192.0.2.7"
