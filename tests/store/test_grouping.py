@@ -163,6 +163,27 @@ def test_others_of_the_engine_write_between_the_groups_transactions(engine: sa.E
     assert there(engine) == list(range(100))
 
 
+def test_who_gives_up_waiting_commits_what_was_left_to_them(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves sees somebody wait, who gives up just then: nobody else would commit."""
+    group = Group(engine, seconds=60)
+    take, tried = group._turns.take, list[float]()
+
+    def gives_up(seconds: float) -> bool:
+        tried.append(seconds)
+        return len(tried) != 2 and take(seconds)
+
+    group._count(1)  # somebody seems to wait
+    monkeypatch.setattr(group._turns, "take", gives_up)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(written, group, 1)
+        wait_for(lambda: group._batch is not None and group._batch.units == 1 and not group._turns._taken)
+        group._count(-1)
+        with pytest.raises(TimeoutError):
+            group.join()
+        first.result(30)
+    assert there(engine) == [1]
+
+
 # Rows that are inserted together.
 
 

@@ -98,6 +98,7 @@ class Group:
         in_turn = self._turns.take(WAIT_SECONDS)
         self._count(-1)
         if not in_turn:
+            self._end_what_was_left_to_us()
             raise TimeoutError("the database is being written by others")
         try:
             batch = self._batch = self._batch or self._begun()
@@ -108,6 +109,15 @@ class Group:
                 self._end(batch_, broken=problem)
             self._turns.give()
             raise
+
+    def _end_what_was_left_to_us(self) -> None:
+        """Who left may have seen us wait, and so not have committed, in the moment in which we gave up."""
+        if self._turns.take(0):
+            try:
+                if self._batch is not None:
+                    self._end(self._batch, broken=None)
+            finally:
+                self._turns.give()
 
     def leave(self, batch: _Batch, *, broken: BaseException | None = None) -> None:
         """End one's turn; the last who is waited for by nobody commits for all."""
