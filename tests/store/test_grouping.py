@@ -178,9 +178,29 @@ def test_who_gives_up_waiting_commits_what_was_left_to_them(engine: sa.Engine, m
         first = pool.submit(written, group, 1)
         wait_for(lambda: group._batch is not None and group._batch.units == 1 and not group._turns._taken)
         group._count(-1)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(sa.exc.TimeoutError):
             group.join()
         first.result(30)
+    assert there(engine) == [1]
+
+
+def test_who_leaves_just_as_the_last_who_waits_gives_up_commits(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waiter finds the turn still taken, and the leaver has seen somebody wait."""
+    group = Group(engine, seconds=60)
+    is_full = group._is_full
+
+    def gives_up(batch: object) -> bool:
+        full = is_full(batch)  # type: ignore[arg-type]
+        group._count(-1)  # now, while the turn is taken
+        return full
+
+    monkeypatch.setattr(group, "_is_full", gives_up)
+    unit = group.join()
+    unit.connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+    group._count(1)
+    unit.commit()
     assert there(engine) == [1]
 
 
@@ -227,6 +247,23 @@ def test_of_rows_together_only_those_that_are_refused_are_not_there(engine: sa.E
         inserting.go.set()
         assert [one.exception(30) is None for one in done] == [True, True, False, True]
     assert there(engine) == [1, 2, 3]
+
+
+def test_what_is_wrong_with_the_database_is_told_to_all_at_once_and_not_tried_again(engine: sa.Engine) -> None:
+    """It may have been committed; and who comes later would wait for as many tries."""
+    inserting, tries = Inserting(), list[int]()
+
+    def lost(_connection: sa.Connection) -> None:
+        tries.append(1)
+        if len(tries) > 1:
+            raise sa.exc.OperationalError("COMMIT", None, Exception("the connection is lost"))
+
+    with ThreadPoolExecutor(8) as pool:
+        done = added(Batches(engine, inserting), pool, 1, 2, 3, 4)
+        sa.event.listen(engine, "commit", lost)
+        inserting.go.set()
+        assert [one.exception(30) is None for one in done] == [True, False, False, False]
+    assert inserting.batches == [[1], [2, 3, 4]]
 
 
 def test_after_a_failure_others_go_on(engine: sa.Engine) -> None:

@@ -51,6 +51,14 @@ def test_what_is_too_long_for_a_column_is_not_cut_to_fit(engine: sa.Engine) -> N
         assert len(IDS.rows(connection, domain="d", ids=["x" * 128])) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_has_a_nul_is_nowhere(engine: sa.Engine) -> None:
+    """JSON on SQLite ends a text there; PostgreSQL takes no such parameter at all."""
+    with engine.connect() as connection:
+        PLACES.run(connection, **place("abc"))
+        assert IDS.rows(connection, domain="d", ids=["abc\0def"]) == []
+
+
 def test_what_the_database_refuses_is_an_error_of_sqlalchemys(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         PLACES.run(connection, **place("a"))

@@ -293,7 +293,7 @@ class Exchange:
             try:
                 return self._carried_out(call)
             except Exception as problem:
-                if call.sent or not broken_off(problem):
+                if call.sent or not broken_off(problem, or_lost=True):
                     raise
                 log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
             anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)

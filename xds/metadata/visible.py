@@ -93,6 +93,9 @@ class Clause:
 
 Part: TypeAlias = tuple[Clause, ...]
 
+SMALL = 100
+"""Clauses of a filter of which it is remembered what was made; one of very many patients is made anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visible:
@@ -124,7 +127,12 @@ class Visible:
         return () in self.parts
 
     def __and__(self, other: Visible) -> Visible:
-        return _both(self, other)
+        return (_both if self.size + other.size <= SMALL else _both.__wrapped__)(self, other)
+
+    @property
+    def size(self) -> int:
+        """How many clauses it has."""
+        return sum(map(len, self.parts))
 
     def about(self, patient_keys: Collection[int]) -> Visible:
         """The same filter of documents of one patient, who is kept under these keys: it asks of patients no more."""

@@ -151,9 +151,14 @@ def _to_wal(connection: Any) -> None:
             time.sleep(0.02)
 
 
-def broken_off(problem: BaseException) -> bool:
-    """Whether the database ended a transaction for another's sake, and it may succeed when begun again."""
-    return isinstance(problem, sa.exc.DBAPIError) and getattr(problem.orig, "sqlstate", None) in _BROKEN_OFF
+def broken_off(problem: BaseException, *, or_lost: bool = False) -> bool:
+    """Whether the database ended a transaction for another's sake, and it may succeed when begun again.
+
+    ``or_lost``: or the connection was lost, of a transaction that was not being committed.
+    """
+    if not isinstance(problem, sa.exc.DBAPIError):
+        return False
+    return getattr(problem.orig, "sqlstate", None) in _BROKEN_OFF or (or_lost and problem.connection_invalidated)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ another order; what locks nothing, the audit records of queries, is inserted tog
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,13 +37,24 @@ class _Batch:
         self.driver: Any = connection.connection.driver_connection
         self.done: Future[None] = Future()
 
+    def execute(self, text: str) -> None:
+        """What ends or begins a unit.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database does not do it.
+        """
+        try:
+            self.driver.execute(text)
+        except sqlite3.Error as problem:
+            raise sa.exc.OperationalError(text, None, problem) from None
+
 
 class Unit:
     """One unit of work in a shared transaction: to be committed or closed, once."""
 
     def __init__(self, group: Group, batch: _Batch) -> None:
         self._group, self._batch, self._open = group, batch, True
-        batch.driver.execute("SAVEPOINT unit")
+        batch.execute("SAVEPOINT unit")
 
     @property
     def connection(self) -> sa.Connection:
@@ -57,7 +69,7 @@ class Unit:
         assert self._open  # noqa: S101  a fault of ours
         self._open = False
         try:
-            self._batch.driver.execute("RELEASE unit")
+            self._batch.execute("RELEASE unit")
         except BaseException as problem:
             self._group.leave(self._batch, broken=problem)
             raise
@@ -72,7 +84,7 @@ class Unit:
         self._open = False
         try:
             self._batch.driver.execute("ROLLBACK TO unit")
-            self._batch.driver.execute("RELEASE unit")
+            self._batch.execute("RELEASE unit")
         except BaseException as problem:  # the database has ended the whole transaction
             self._group.leave(self._batch, broken=problem)
         else:
@@ -91,28 +103,30 @@ class Group:
         """Begin a unit of work, when it is one's turn.
 
         Raises:
-            TimeoutError: others have kept the database for too long.
-            sqlalchemy.exc.SQLAlchemyError: the database cannot be written.
+            sqlalchemy.exc.SQLAlchemyError: the database cannot be written, or others have kept it for too long.
         """
         self._count(1)
-        in_turn = self._turns.take(WAIT_SECONDS)
-        self._count(-1)
+        try:
+            in_turn = self._turns.take(WAIT_SECONDS)
+        finally:
+            self._count(-1)
         if not in_turn:
             self._end_what_was_left_to_us()
-            raise TimeoutError("the database is being written by others")
+            raise sa.exc.TimeoutError("the database is being written by others")
         try:
             batch = self._batch = self._batch or self._begun()
             return Unit(self, batch)
         except BaseException as problem:
-            batch_ = self._batch
-            if batch_ is not None:
-                self._end(batch_, broken=problem)
-            self._turns.give()
+            try:
+                if self._batch is not None:
+                    self._end(self._batch, broken=problem)
+            finally:
+                self._turns.give()
             raise
 
     def _end_what_was_left_to_us(self) -> None:
-        """Who left may have seen us wait, and so not have committed, in the moment in which we gave up."""
-        if self._turns.take(0):
+        """Who leaves may see somebody wait who gives up just then: then whichever of the two is last commits."""
+        if self._batch is not None and not self._waits() and self._turns.take(0):
             try:
                 if self._batch is not None:
                     self._end(self._batch, broken=None)
@@ -127,29 +141,32 @@ class Group:
                 self._end(batch, broken=broken)
         finally:
             self._turns.give()
+        self._end_what_was_left_to_us()
 
     def _is_full(self, batch: _Batch) -> bool:
+        late = time.monotonic() - batch.begun > self._seconds
+        return late or batch.units >= self._most or not self._waits()
+
+    def _waits(self) -> bool:
         with self._lock:
-            waiting = self._waiting
-        return not waiting or batch.units >= self._most or time.monotonic() - batch.begun > self._seconds
+            return self._waiting > 0
 
     def _end(self, batch: _Batch, *, broken: BaseException | None) -> None:
-        """Commit for all, or undo all: each of them hears which it was."""
+        """Commit for all, or undo all: each of them hears which it was, whatever else goes wrong."""
         self._batch = None
         try:
-            if broken is not None:
-                batch.connection.rollback()
-            else:
-                batch.connection.commit()
-        except BaseException as problem:
-            broken = problem
-            batch.connection.invalidate()  # whether it has a transaction open is not known
+            try:
+                (batch.connection.rollback if broken is not None else batch.connection.commit)()
+            except BaseException as problem:
+                broken = problem
+                batch.connection.invalidate()  # whether it has a transaction open is not known
+            finally:
+                batch.connection.close()
         finally:
-            batch.connection.close()
-        if broken is None:
-            batch.done.set_result(None)
-        else:
-            batch.done.set_exception(broken)
+            if broken is None:
+                batch.done.set_result(None)
+            else:
+                batch.done.set_exception(broken)
 
     def _begun(self) -> _Batch:
         connection = self._engine.connect()
@@ -199,7 +216,7 @@ class Batches:
         """Return when they are durable.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: they are not, and none is there.
+            sqlalchemy.exc.SQLAlchemyError: they are not, or nobody knows, as the connection was lost at the commit.
         """
         mine = _Waiting(rows)
         with self._lock:
@@ -228,8 +245,10 @@ class Batches:
         try:
             self._write([row for one in batch for row in one.rows])
         except BaseException as problem:
-            if len(batch) > 1 and isinstance(problem, Exception):
-                for one in batch:  # who is at fault, is so alone
+            # Of what is wrong with rows themselves only who has sent them hears; nothing else is tried again: it may
+            # have been committed, and nobody who comes later is to wait for as many tries.
+            if len(batch) > 1 and isinstance(problem, sa.exc.IntegrityError | sa.exc.DataError):
+                for one in batch:
                     self._commit([one])
                 return
             for one in batch:

@@ -72,7 +72,8 @@ class _Json(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str:  # noqa: ARG002
-        return json.dumps(list(value))
+        # SQLite's JSON ends a text at a NUL; nothing that is kept has one.
+        return json.dumps([one for one in value if not isinstance(one, str) or "\0" not in one])
 
 
 class _Compiled:
@@ -183,18 +184,18 @@ def at_once(connection: sa.Connection, *asked: Asked) -> list[list[Any]]:
         connection.begin()
     driver: Any = connection.connection.driver_connection
     sent: list[tuple[_Compiled, Any, Any]] = []
+    text, values, cursor = "", (), None
     try:
         with driver.pipeline():
             for statement, given in asked:
                 compiled = statement._of(connection)
-                sent.append((compiled, RawCursor(driver), compiled.given(given)))
-                _, cursor, values = sent[-1]
-                _listened(connection, cursor, compiled.text, values)
-                cursor.execute(compiled.text, values)
+                text, values, cursor = compiled.text, compiled.given(given), RawCursor(driver)
+                sent.append((compiled, cursor, values))
+                _listened(connection, cursor, text, values)
+                cursor.execute(text, values)
         found = [cursor.fetchall() if compiled.row else [] for compiled, cursor, _ in sent]
     except Exception as problem:
-        compiled, cursor, values = sent[-1]
-        _told(connection, problem, compiled.text, values, cursor)
+        _told(connection, problem, text, values, cursor)
         raise
     return [compiled.read(rows) if rows else [] for (compiled, _, _), rows in zip(sent, found, strict=True)]
 

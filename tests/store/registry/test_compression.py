@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +32,21 @@ def test_every_fragment_comes_back_smaller_than_half() -> None:
 def test_what_was_packed_by_deflate_is_read_still() -> None:
     compressor = zlib.compressobj(6, zdict=compression._DICTIONARY)
     assert unpack(b"\x01" + compressor.compress(b"<a/>") + compressor.flush()) == b"<a/>"
+
+
+def test_the_dictionary_is_the_one_that_rows_were_packed_with() -> None:
+    """Another one is another first byte: words that are added to the vocabulary are not added to it."""
+    known = "235fe72a9b406048b074c7785dcb6693faa4ab1899a348021c4e34d8284572e5"
+    assert hashlib.sha256(compression._DICTIONARY).hexdigest() == known
+
+
+def test_a_damaged_fragment_is_an_error_and_no_other_text() -> None:
+    data = fragment(a_submission().document_entries[0])
+    packed = bytearray(pack(data))
+    for place in range(10, len(packed), 7):
+        spoilt = bytes(packed[:place]) + bytes([packed[place] ^ 1]) + bytes(packed[place + 1 :])
+        with pytest.raises(zstandard.ZstdError):
+            unpack(spoilt)
 
 
 def test_threads_pack_and_unpack_at_once() -> None:

@@ -41,7 +41,10 @@ class _Zstandard(threading.local):
 
     def __init__(self) -> None:
         words = zstandard.ZstdCompressionDict(_DICTIONARY, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        self.pack = zstandard.ZstdCompressor(level=LEVEL, dict_data=words, write_dict_id=False).compress
+        # With a checksum: what needs another dictionary, or was damaged, is no other text, but an error.
+        self.pack = zstandard.ZstdCompressor(
+            level=LEVEL, dict_data=words, write_dict_id=False, write_checksum=True
+        ).compress
         self.unpack = zstandard.ZstdDecompressor(dict_data=words).decompress
 
 

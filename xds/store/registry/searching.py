@@ -26,8 +26,8 @@ TABLES = {
     Kind.ASSOCIATION: association,
 }
 
-SHAPES = 2000
-"""Searches of different shapes whose statements are kept."""
+SHAPES, LARGE = 300, 50
+"""Searches of different shapes whose statements are kept; the clauses and patterns of one whose are too long for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,17 @@ def finding(
         given |= {name: end for name, end in ends.items() if end is not None}
     for place, (_, wanted) in enumerate(criteria.without):
         given[f"without_{place}"] = list(wanted)
-    return Finding(*_statements(search), given)
+    first, every, counted = _kept(_statements, _size(search))(search)
+    return Finding(first, every, counted, given)
+
+
+def _size(search: _Search) -> int:
+    return sum(map(len, search.seen)) + sum(count for _, count in search.patterns)
+
+
+def _kept(made: Any, size: int) -> Any:
+    """What makes statements, and keeps them unless they are large: memory is bounded by how long they are, too."""
+    return made.__wrapped__ if size > LARGE else made
 
 
 def of_whom(domain: str, keys: Sequence[int] | None) -> dict[str, Any]:
@@ -173,8 +183,9 @@ def at(
 ) -> list[Any]:  # fmt: skip
     """The rows of these objects of a kind, of patients by their keys, that may be seen."""
     shape, values = visibility.taken_apart(seen)
-    statement = _at(kind, whole, _whose(keys), shape)
-    return statement.rows(connection, uuids=list(uuids), **of_whom("", keys), **values)
+    statement = _kept(_at, sum(map(len, shape)))(kind, whole, _whose(keys), shape)
+    found: list[Any] = statement.rows(connection, uuids=list(uuids), **of_whom("", keys), **values)
+    return found
 
 
 @lru_cache(SHAPES)

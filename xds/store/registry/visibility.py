@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from xds.metadata.visible import MULTIPLE, NOTHING, SINGLE, Those, Visible
+from xds.metadata.visible import MULTIPLE, NOTHING, SINGLE, SMALL, Those, Visible
 from xds.metadata.vocabulary import AssociationType
 from xds.store.statements import among, not_among
 from xds.store.tables import association, document_entry, document_entry_value, folder, patient, submission_set
@@ -52,9 +52,13 @@ def of_domain(column: Any) -> sa.ColumnElement[bool]:
     return found
 
 
-@lru_cache(2000)
 def taken_apart(visible: Visible) -> tuple[Shape, Mapping[str, list[Any]]]:
     """The shape of a filter, and the values that it asks for by the names of the parameters."""
+    return (_taken_apart if visible.size <= SMALL else _taken_apart.__wrapped__)(visible)
+
+
+@lru_cache(2000)
+def _taken_apart(visible: Visible) -> tuple[Shape, Mapping[str, list[Any]]]:
     shape = tuple(tuple(_asks(clause.permit, clause.those) for clause in part) for part in visible.parts)
     values = (found for part in visible.parts for clause in part for found in _values(clause.those))
     return shape, {f"seen_{number}": sorted(found) for number, found in enumerate(values)}
