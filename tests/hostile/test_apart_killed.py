@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -63,6 +65,19 @@ def test_a_file_that_no_row_names_is_removed_where_its_process_is_gone(site: Sit
     assert files(site) == sorted([kept, kept.parent / f"apart-{mark()}-00ff"])  # this process lives: its row may come
 
 
+@contextmanager
+def killed(monkeypatch: pytest.MonkeyPatch, of: type, at: str) -> Iterator[None]:
+    """What is done inside comes as far as this, and not back."""
+
+    def ends(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(of, at, ends)
+        with pytest.raises(Killed):
+            yield
+
+
 @pytest.mark.parametrize(
     ("decision", "at"),
     [("take", "_done"), ("take", "keep"), ("take", "remove"), ("discard", "_done"), ("discard", "remove")],
@@ -74,13 +89,8 @@ def test_a_decision_that_was_made_is_done_by_the_next_start(
     sent(site, an_instance(2))
     one = apart_of(site)
 
-    def killed(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr({"_done": Apart, "keep": Intake, "remove": Quarantine}[at], at, killed)
-        with pytest.raises(Killed):
-            getattr(one, decision)(1, WHO, REASON)
+    with killed(monkeypatch, {"_done": Apart, "keep": Intake, "remove": Quarantine}[at], at):
+        getattr(one, decision)(1, WHO, REASON)
     assert (undecided(site), len(files(site))) == ((0, 0), 1)
     assert one.recovered() == 1
     assert (files(site), one.recovered()) == ([], 0)
@@ -94,13 +104,8 @@ def test_what_cannot_be_taken_in_any_more_at_the_next_start_waits_again(
     sent(site, an_instance(2))
     one = apart_of(site)
 
-    def killed(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Apart, "_done", killed)
-        with pytest.raises(Killed):
-            one.take(1, WHO, REASON)
+    with killed(monkeypatch, Apart, "_done"):
+        one.take(1, WHO, REASON)
     (held,) = Path(site.application.settings.imaging_source.folder).rglob("*.dcm")
     of_another(1).save_as(held, enforce_file_format=True)
     one._intake._archive.refresh()

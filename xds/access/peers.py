@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from xds.errors import Unusable
 from xds.rules.tolerances import TOLERANCES
 from xds.settings.access import ANY, PEER_ROLES, PeerEntry
 from xds.wire.certificates import Certificate, Name, NotACertificate, name_of
 from xds.wire.networks import Network, networks_of, within
+
+TOLD = 4096
+"""Certificates and addresses of which it is remembered whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Peers:
         self.alone = alone
         self.entries = dict(entries)
         self._marks = [_marks(name, entry) for name, entry in entries.items()]
+        self._told = lru_cache(TOLD)(self._tell)  # a request asks more than once, and a region has hundreds of peers
         _apart(self._marks)
 
     def of(self, certificate: Certificate | None, address: str) -> Peer:
@@ -106,6 +111,9 @@ class Peers:
 
     def told(self, certificate: Certificate | None, address: str) -> Peer:
         """The same by the entries only, wherever the node listens: for what is tolerated, which is no right."""
+        return self._told(certificate, address)
+
+    def _tell(self, certificate: Certificate | None, address: str) -> Peer:
         met = [one for one in self._marks if one.met(certificate, address)]
         found = [one for one in met if one.keys] or met
         return found[0].peer if len(found) == 1 else STRANGER

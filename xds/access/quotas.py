@@ -110,7 +110,7 @@ class Quotas:
         log.warning("quota.used_up", extra={"peer": peer, "said": said})
         try:
             self._tell(peer, said)
-        except Exception:
+        except Exception:  # the request is refused all the same, and the log line says why
             log.exception("audit.not_recorded")
 
     def _counted_as(self, key: str) -> str:
@@ -147,7 +147,7 @@ class Quotas:
                 if counted:
                     with self._engine.begin() as connection:
                         peer_use.add(connection, day, counted)
-            except Exception:
+            except Exception:  # whatever it is: what was counted is kept, and written the next time
                 log.exception("quota.not_written")
                 with self._lock:
                     for key, one in counted.items():
@@ -163,8 +163,8 @@ class Quotas:
         try:
             with reading(self._engine) as connection:
                 found = peer_use.of_peers(connection, day, keys)
-        except Exception:
-            log.warning("quota.not_seen")  # whoever needs the database says so
+        except Exception:  # care does not stop because nobody can be counted; whoever needs the database says so
+            log.warning("quota.not_seen")
             return
         with self._lock:
             if self._of_day == day:

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from xds.archives.intake import AnothersStudy, Arrived, Intake, NotTaken, as_cx
 from xds.archives.quarantine import Held
@@ -29,6 +28,7 @@ from xds.store import apart as store
 from xds.store.apart import DISCARDED, TAKEN, UNDECIDED, Bounds, Case, Instance
 from xds.store.audit.records import record
 from xds.store.engine import reading
+from xds.wire.gauges import gauge
 
 log = logging.getLogger("xds.endpoints.apart")
 
@@ -277,18 +277,13 @@ class Apart:
 
 
 def metrics(engine: sa.Engine) -> str:
-    """What waits for a person, in the text format of ``/metrics``; nothing while the database does not answer."""
-    try:
-        with reading(engine) as connection:
-            cases, instances = store.undecided(connection)
-    except SQLAlchemyError:
-        log.warning("database.unreachable")
-        return ""
-    return (
-        "# HELP xds_apart_undecided What is set apart from studies and waits for a person.\n"
-        "# TYPE xds_apart_undecided gauge\n"
-        f'xds_apart_undecided{{of="cases"}} {cases}\nxds_apart_undecided{{of="instances"}} {instances}\n'
-    )
+    """What waits for a person, in the text format of ``/metrics``."""
+    with reading(engine) as connection:
+        cases, instances = store.undecided(connection)
+    return gauge(
+        "xds_apart_undecided", "What is set apart from studies and waits for a person.",
+        [({"of": "cases"}, cases), ({"of": "instances"}, instances)],
+    )  # fmt: skip
 
 
 def _bounded(patient: Patient) -> dict[str, str]:

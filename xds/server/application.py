@@ -49,9 +49,11 @@ from xds.store.engine import make_engine, reading
 from xds.store.grouping import Batches, Group
 from xds.store.peer_use import seconds_left
 from xds.store.registry import patients
+from xds.store.registry.sql_reader import NOBODY
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
+from xds.wire.gauges import gauge
 from xds.wire.guarded import guarded
 from xds.wire.hosts import Hosts
 from xds.wire.http import HttpReply, HttpRequest, TextReply
@@ -146,7 +148,7 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database, default.disk, gate.wrong)
-        counted = lambda: metrics_text(self.engine, settings) + used.metrics(self.engine)  # noqa: E731
+        counted = lambda: metrics_text(self.engine, settings)  # noqa: E731
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
             settings,
@@ -245,49 +247,58 @@ def _known(loaded: Loaded, engine: sa.Engine, gate: Gate) -> tuple[Sequence[str]
 
     def knows(patient_id: PatientId) -> tuple[Standing, str]:
         with reading(engine) as connection:
-            keys = patients.chain(connection, DEFAULT_DOMAIN, patient_id)
-            # Of whom nothing may be told is answered like one whom nobody knows.
-            if keys and not gate.answers(connection, asking(), DEFAULT_DOMAIN, keys):
-                return Standing.UNKNOWN, ""
-            return standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
+            found, survivor = standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
+            whose = PatientId.parse(survivor) if survivor else patient_id
+            # Of whom nothing may be told is answered like one whom nobody knows; of whom it is asked all the same.
+            keys = patients.chain(connection, DEFAULT_DOMAIN, whose) or NOBODY
+            told = gate.answers(connection, asking(), DEFAULT_DOMAIN, keys)
+            return (found, survivor) if told or found is Standing.FOREIGN else (Standing.UNKNOWN, "")
 
     return authorities, knows
 
 
 def metrics_text(engine: sa.Engine, settings: Settings) -> str:
-    """What is counted in no process, in the text format of ``/metrics``: it is the deployment's."""
-    images = apart.metrics(engine) if settings.imaging_source.folder else ""
-    waiting_ = forwarding_text(engine, settings) + consents_text(engine, settings)
-    return waiting_ + expiry.metrics(settings) + images
+    """What is counted in no process, in the text format of ``/metrics``: it is the deployment's.
+
+    Without what the database would say while it does not answer, which ``/readyz`` says.
+    """
+    parts: list[Callable[[], str]] = [lambda: used.metrics(engine)]
+    if settings.audit.forward_to:
+        parts.append(lambda: forwarding_text(engine, settings))
+    if settings.consent.documents:
+        parts.append(lambda: consents_text(engine))
+    if settings.imaging_source.folder:
+        parts.append(lambda: apart.metrics(engine))
+    text = expiry.metrics(settings)
+    for part in parts:
+        try:
+            text += part()
+        except sa.exc.SQLAlchemyError:
+            log.warning("database.unreachable")
+    return text
 
 
 def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
-    """What waits to be sent on to other audit repositories, in the text format of ``/metrics``."""
-    if not settings.audit.forward_to:
-        return ""
+    """What waits to be sent on to other audit repositories."""
     with reading(engine) as connection:
         found = {url: waiting(connection, url) for url in settings.audit.forward_to}
-    lines = list[str]()
-    for place, (name, meaning) in enumerate((
-        ("xds_audit_forwarding_waiting", "Audit records that wait to be sent on."),
-        ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
-    )):  # fmt: skip
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-        lines += [f'{name}{{to="{url}"}} {counts[place]}' for url, counts in found.items()]
-    return "\n".join(lines) + "\n"
+    return "".join(
+        gauge(name, meaning, [({"to": url}, counts[place]) for url, counts in found.items()])
+        for place, (name, meaning) in enumerate((
+            ("xds_audit_forwarding_waiting", "Audit records that wait to be sent on."),
+            ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
+        ))
+    )  # fmt: skip
 
 
-def consents_text(engine: sa.Engine, settings: Settings) -> str:
-    """What consent documents are not acted upon, in the text format of ``/metrics``."""
-    if not settings.consent.documents:
-        return ""
+def consents_text(engine: sa.Engine) -> str:
+    """What consent documents are not acted upon."""
     with reading(engine) as connection:
         waiting_, refused = consent_documents.counted(connection)
-    name = "xds_consent_documents"
-    return (
-        f"# HELP {name} Registered consent documents that are not acted upon.\n# TYPE {name} gauge\n"
-        f'{name}{{state="waiting"}} {waiting_}\n{name}{{state="refused"}} {refused}\n'
-    )
+    return gauge(
+        "xds_consent_documents", "Registered consent documents that are not acted upon.",
+        [({"state": "waiting"}, waiting_), ({"state": "refused"}, refused)],
+    )  # fmt: skip
 
 
 def settings_names(settings: Settings) -> dict[str, str]:

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from xds.settings.sections import Settings
 from xds.wire import revocation
+from xds.wire.gauges import gauge
 
 WARNED = timedelta(days=30)
 """How long before: a certificate takes weeks to get where a form has to be filled in."""
@@ -66,21 +67,11 @@ def warnings(settings: Settings) -> list[str]:
 
 def metrics(settings: Settings) -> str:
     """The seconds that are left, in the text format of ``/metrics``."""
-    name = "xds_expires_seconds"
-    lines = [f'{name}{{kind="{one.kind}",file="{_label(one.file)}"}} {one.seconds:.0f}' for one in endings(settings)]
-    wrong = len(revocation.current().troubles())
-    revoked = [
-        "# HELP xds_revocation_files_not_in_force Files of tls.crl and tls.denied that are wrong or have expired.",
-        "# TYPE xds_revocation_files_not_in_force gauge", f"xds_revocation_files_not_in_force {wrong}",
-    ]  # fmt: skip
-    if not lines:
-        return "\n".join(revoked) + "\n"
-    head = [f"# HELP {name} Until a certificate, an authority or a CRL ends.", f"# TYPE {name} gauge"]
-    return "\n".join([*head, *lines, *revoked]) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    left = [({"kind": one.kind, "file": one.file}, f"{one.seconds:.0f}") for one in endings(settings)]
+    return gauge("xds_expires_seconds", "Until a certificate, an authority or a CRL ends.", left) + gauge(
+        "xds_revocation_files_not_in_force", "Files of tls.crl and tls.denied that are wrong or have expired.",
+        [({}, len(revocation.current().troubles()))],
+    )  # fmt: skip
 
 
 def _ends(file: str, *, first_only: bool) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -138,21 +139,29 @@ def _policy(loaded: Loaded) -> Check:
     return Check("policy", "enforced")
 
 
-def _accounts(loaded: Loaded) -> Check:
-    fix = "Make one: xds user add NAME --role auditor"
+@contextmanager
+def _database(loaded: Loaded) -> Iterator[sa.Connection]:
+    """The node's database, read once."""
     engine = make_engine(loaded.settings.database_url, connections=1)
     try:
         with reading(engine) as connection:
-            found = accounts.all_of(connection) if sa.inspect(connection).has_table("account") else []
-    except SQLAlchemyError as problem:
-        return Check(
-            "accounts",
-            "",
-            f"the database cannot be read: {type(problem).__name__}",
-            "Set server.database to one that answers.",
-        )
+            yield connection
     finally:
         engine.dispose()
+
+
+def _unread(name: str, problem: SQLAlchemyError) -> Check:
+    said = f"the database cannot be read: {type(problem).__name__}"
+    return Check(name, "", said, "Set server.database to one that answers.")
+
+
+def _accounts(loaded: Loaded) -> Check:
+    fix = "Make one: xds user add NAME --role auditor"
+    try:
+        with _database(loaded) as connection:
+            found = accounts.all_of(connection) if sa.inspect(connection).has_table("account") else []
+    except SQLAlchemyError as problem:
+        return _unread("accounts", problem)
     if not any(one.role == "auditor" for one in found):
         return Check("accounts", "", "nobody can sign in to read the audit log", fix)
     return Check("accounts", f"{len(found)} accounts, an auditor among them")
@@ -162,15 +171,11 @@ def _apart(loaded: Loaded) -> Check:
     """What waits for a person."""
     if not loaded.settings.imaging_source.folder:
         return Check("set apart", "no images are taken in here")
-    engine = make_engine(loaded.settings.database_url, connections=1)
     try:
-        with reading(engine) as connection:
+        with _database(loaded) as connection:
             cases, _ = apart.undecided(connection) if sa.inspect(connection).has_table("apart") else (0, 0)
     except SQLAlchemyError as problem:
-        said = f"the database cannot be read: {type(problem).__name__}"
-        return Check("set apart", "", said, "Set server.database to one that answers.")
-    finally:
-        engine.dispose()
+        return _unread("set apart", problem)
     if cases:
         fix = "Decide at /console/apart, or by xds apart list, take and discard."
         was = "1 case was" if cases == 1 else f"{cases} cases were"
@@ -243,15 +248,11 @@ def _secrets(loaded: Loaded, config: Path | None) -> Check:
 def _quotas(loaded: Loaded) -> Check:
     """Not wrong without any: how much is usual in a region its operator sees first, and care is not to stop for it."""
     quota = Quota(loaded.settings.server.peer_records, loaded.settings.server.peer_bytes)
-    engine = make_engine(loaded.settings.database_url, connections=1)
     try:
-        with reading(engine) as connection:
-            is_there = sa.inspect(connection).has_table("peer_use")
-        found = used.today(engine) if is_there else {}
+        with _database(loaded) as connection:
+            found = used.today(connection) if sa.inspect(connection).has_table("peer_use") else {}
     except SQLAlchemyError:
         found = {}  # said of the accounts
-    finally:
-        engine.dispose()
     near = used.near(found, quota)
     if near:
         fix = "Ask the partner what it sends; raise server.peer_records or server.peer_bytes if it is right."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -11,8 +10,7 @@ from xds.access.quotas import Quota
 from xds.store import peer_use
 from xds.store.engine import reading
 from xds.store.peer_use import Use
-
-log = logging.getLogger("xds.server.used")
+from xds.wire.gauges import gauge
 
 SHOWN = 50
 """Peers: those with most records, and those with most bytes."""
@@ -21,39 +19,26 @@ NEAR = 0.8
 """Of a quota, from which on an operator is told before the peer is refused."""
 
 
-def today(engine: sa.Engine, count: int = SHOWN) -> dict[str, Use]:
+def today(connection: sa.Connection, count: int = SHOWN) -> dict[str, Use]:
     """What those have used that have used most, by the name of their entry, or else the key that they are told by."""
     found = dict[str, Use]()
-    with reading(engine) as connection:
-        for key, use in peer_use.most(connection, peer_use.today(), count).items():
-            name = use.name or key
-            found[name] = found.get(name, Use()).and_(use)
+    for key, use in peer_use.most(connection, peer_use.today(), count).items():
+        name = use.name or key
+        found[name] = found.get(name, Use()).and_(use)
     return found
 
 
 def metrics(engine: sa.Engine) -> str:
-    """In the text format of ``/metrics``; nothing where the database does not answer, which ``/readyz`` says."""
-    try:
-        found = today(engine)
-    except sa.exc.SQLAlchemyError:
-        log.warning("quota.not_seen")
-        return ""
-    lines = list[str]()
-    for name, meaning, value in (
-        ("xds_peer_records_today", "Audit records that a peer has brought about today.", "records"),
-        (
-            "xds_peer_bytes_today",
-            "Bytes that are kept of what a peer has sent today, records among them.",
-            "size_bytes",
-        ),
-    ):
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-        lines += [f'{name}{{peer="{_label(peer)}"}} {getattr(use, value)}' for peer, use in sorted(found.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    """In the text format of ``/metrics``."""
+    with reading(engine) as connection:
+        found = sorted(today(connection).items())
+    return gauge(
+        "xds_peer_records_today", "Audit records that a peer has brought about today.",
+        [({"peer": peer}, use.records) for peer, use in found],
+    ) + gauge(
+        "xds_peer_bytes_today", "Bytes that are kept of what a peer has sent today, records among them.",
+        [({"peer": peer}, use.size_bytes) for peer, use in found],
+    )  # fmt: skip
 
 
 def near(found: Mapping[str, Use], quota: Quota) -> list[str]:

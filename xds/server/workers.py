@@ -253,7 +253,7 @@ def fetch_consents(loaded: Loaded) -> None:
             tried = []
         if stopping.wait(0 if any(tried) else CONSENT_SECONDS):
             break
-    application.engine.dispose()
+    application.close()
 
 
 def publish(loaded: Loaded) -> None:

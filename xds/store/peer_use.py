@@ -6,12 +6,10 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from xds.store.statements import Statement
+from xds.store.statements import Statement, insert_of
 from xds.store.tables import peer_use as table
 
 KEPT_DAYS = 31
@@ -45,9 +43,7 @@ def seconds_left() -> int:
 
 @cache
 def _adding(dialect: str) -> Statement:
-    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    values: dict[str, Any] = {column.name: sa.bindparam(column.name) for column in table.c}
-    statement = insert(table).inline().values(values)
+    statement = insert_of(table, table.c.keys(), dialect)
     more = statement.excluded
     named = sa.case((more.name != "", more.name), else_=table.c.name)
     return Statement(statement.on_conflict_do_update(

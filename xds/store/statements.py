@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from psycopg import RawCursor
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -180,9 +181,7 @@ def at_once(connection: sa.Connection, *asked: Asked) -> list[list[Any]]:
     """
     if connection.dialect.name == "sqlite" or len(asked) < 2:
         return [statement.rows(connection, **given) for statement, given in asked]
-    if not connection.in_transaction():
-        connection.begin()
-    driver: Any = connection.connection.driver_connection
+    driver = _driver(connection)
     sent: list[tuple[_Compiled, Any, Any]] = []
     text, values, cursor = "", (), None
     try:
@@ -206,13 +205,15 @@ def inserting(table: sa.Table, columns: Iterable[str] | None = None) -> Statemen
     return Statement(sa.insert(table).inline().values({name: sa.bindparam(name) for name in names}))
 
 
+def insert_of(table: sa.Table, names: Iterable[str], dialect: str) -> Any:
+    """An insert of a row, each column under its name, that can be told what is to be where its key is there."""
+    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(table).inline().values({name: sa.bindparam(name) for name in names})
+
+
 @lru_cache(500)
 def _ignoring(table: sa.Table, names: tuple[str, ...], dialect: str) -> Statement:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
-    return Statement(insert(table).inline().values(values).on_conflict_do_nothing())
+    return Statement(insert_of(table, names, dialect).on_conflict_do_nothing())
 
 
 def insert_ignoring(connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
@@ -263,9 +264,7 @@ def _of_json(tables: Sequence[sa.Table]) -> sa.Select[Any]:
 
 def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool = False, many: bool = False) -> Any:
     """What the driver's cursor says: rows, or how many there were."""
-    if not connection.in_transaction():
-        connection.begin()
-    driver: Any = connection.connection.driver_connection
+    driver = _driver(connection)
     cursor = driver.cursor() if connection.dialect.name == "sqlite" else RawCursor(driver)
     try:
         _listened(connection, cursor, text, given, many=many)
@@ -276,6 +275,13 @@ def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool =
         raise
     finally:
         cursor.close()
+
+
+def _driver(connection: sa.Connection) -> Any:
+    """The driver's connection, in a transaction that is begun here as SQLAlchemy would begin it."""
+    if not connection.in_transaction():
+        connection.begin()
+    return connection.connection.driver_connection
 
 
 def _listened(connection: sa.Connection, cursor: Any, text: str, given: Any, *, many: bool = False) -> None:

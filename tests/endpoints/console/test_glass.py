@@ -20,6 +20,7 @@ from tests.server.test_application import Site
 from xds.audit.messages.message_xml import read
 from xds.endpoints.console.passwords import hashed
 from xds.store import accounts, consent_documents
+from xds.store.registry import patients
 from xds.store.tables import audit_record, override
 
 __all__ = ["north"]
@@ -123,6 +124,11 @@ def test_a_patient_who_withholds_everything_is_answered_like_one_whom_nobody_kno
     withhold(pia)
     wait_for(lambda: page(str(ANNA)) == page(nobody))  # a first directive is seen within seconds
     assert "nobody of this id whom you may ask about" in page(nobody)
+    before = replace(ANNA, id="anna-before")  # who goes on for somebody is told to who may ask about that one only
+    with site.application.engine.begin() as connection:
+        patients.add(connection, "default", before)
+        patients.merge(connection, "default", before, ANNA)
+    assert page(str(before)) == page(nobody)
 
 
 def test_who_may_not_break_the_glass_learns_from_it_of_nobody_either(site: Site) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from xds.endpoints.dicomweb.datasets import value
 from xds.endpoints.dicomweb.matching import EMPTY, MATCHERS, like, wrong
@@ -76,6 +76,8 @@ _SWITCHES = frozenset({"fuzzymatching", "emptyvaluematching", "multiplevaluematc
 # The standard's own words (PS3.18: 8.3.4.2).
 NOT_FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 
+
+T = TypeVar("T")
 
 Withheld = Callable[[Collection[str]], Collection[str]]
 """Which of some studies, by their UIDs, who asks may not see."""
@@ -204,9 +206,10 @@ def matches(
 
 def _all(search: Search, studies: Iterable[Study], base: str, withheld: Withheld) -> Iterator[Dataset]:
     if "StudyInstanceUID" in search.wanted:  # few, whose datasets are not made before it is known who may see them
-        studies, withheld = _of_those(list(studies), withheld), lambda _uids: ()
+        studies, withheld = _seen(iter(studies), lambda study: study, withheld), lambda _uids: ()
     found = ((study, _study(study, f"{base}/studies/{study.study_instance_uid}")) for study in studies)
-    for study, of_study in _seen((one for one in found if _meets(one[1], STUDY, search)), withheld):
+    met = (one for one in found if _meets(one[1], STUDY, search))
+    for study, of_study in _seen(met, lambda one: one[0], withheld):
         if search.level == "studies":
             yield _written(of_study, STUDY)
             continue
@@ -214,19 +217,14 @@ def _all(search: Search, studies: Iterable[Study], base: str, withheld: Withheld
             yield from _of_series(search, of_study, series)
 
 
-def _of_those(studies: Sequence[Study], withheld: Withheld) -> list[Study]:
-    """Those that are not withheld; what is not there takes as long as what is."""
-    hidden = withheld([one.study_instance_uid for one in studies] or [NO_STUDY])
-    return [one for one in studies if one.study_instance_uid not in hidden]
-
-
-def _seen(found: Iterator[tuple[Study, Dataset]], withheld: Withheld) -> Iterator[tuple[Study, Dataset]]:
+def _seen(found: Iterator[T], study: Callable[[T], Study], withheld: Withheld) -> Iterator[T]:
+    """Those whose study is not withheld; where there is none, in the time of one that is withheld."""
     some = list(islice(found, DECIDED))
     if not some:
-        withheld([NO_STUDY])  # in the time of one that is withheld
+        withheld([NO_STUDY])
     while some:
-        hidden = withheld([study.study_instance_uid for study, _ in some])
-        yield from (one for one in some if one[0].study_instance_uid not in hidden)
+        hidden = withheld([study(one).study_instance_uid for one in some])
+        yield from (one for one in some if study(one).study_instance_uid not in hidden)
         some = list(islice(found, DECIDED))
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.interface import Survivor
-from xds.store.statements import Asked, Statement, among, insert_ignoring
+from xds.store.statements import Asked, Statement, among, at_once, insert_ignoring
 from xds.store.tables import patient
 from xds.store.tables.base import Id
 
@@ -18,14 +18,13 @@ DEPTH = 1000
 
 
 _into = patient.alias("into")
-_KNOWN = sa.select(
+_IS = Statement(sa.select(
     patient.c.patient_key, patient.c.merged_into,
     sa.exists(sa.select(_into.c.patient_key).where(_into.c.merged_into == patient.c.patient_key)).label("surviving"),
 ).where(
     patient.c.domain == sa.bindparam("domain"), patient.c.authority == sa.bindparam("authority"),
     patient.c.id == sa.bindparam("id"),
-)  # fmt: skip
-_IS = Statement(_KNOWN)
+))  # fmt: skip
 
 
 def _chain_statement() -> sa.Select[Any]:
@@ -88,11 +87,6 @@ def keys_of_known(connection: sa.Connection, rows: Sequence[Any]) -> Sequence[in
 def locking(patient_keys: Iterable[int]) -> list[Asked]:
     """What lets no other submission of these patients run until the commit, on PostgreSQL, in the order of all."""
     return [(_LOCK, {"key": key}) for key in sorted(set(patient_keys))]
-
-
-def keys_of(domain: str) -> sa.Select[tuple[int]]:
-    """The keys of all patients of a domain, to be asked for within another statement."""
-    return sa.select(patient.c.patient_key).where(patient.c.domain == domain)
 
 
 def named(connection: sa.Connection, patient_keys: Collection[int]) -> Sequence[PatientId]:
@@ -195,7 +189,7 @@ def _is(domain: str, patient_id: PatientId) -> sa.ColumnElement[bool]:
 def lock(connection: sa.Connection, patient_key: int) -> None:
     """Let no other submission of this patient run until the commit (SQLite has one writer anyway)."""
     if connection.dialect.name != "sqlite":
-        _LOCK.rows(connection, key=patient_key)
+        at_once(connection, *locking([patient_key]))
 
 
 def all_of(connection: sa.Connection, domain: str) -> Sequence[PatientId]:

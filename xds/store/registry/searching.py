@@ -164,10 +164,9 @@ def _selected(table: sa.Table, *, whole: bool) -> sa.Select[Any]:
 def _seen(table: sa.Table, shape: Shape, of: Of) -> list[sa.ColumnElement[bool]]:
     if table is association:
         return []
-    return visibility.conditions(shape, of) if table is document_entry else package_conditions(table, shape, of)
-
-
-package_conditions = visibility.package_conditions
+    if table is document_entry:
+        return visibility.conditions(shape, of)
+    return visibility.package_conditions(table, shape, of)
 
 
 @lru_cache(SHAPES)

@@ -57,6 +57,7 @@ class SqlReader:
         """What is read has objects' ebXML if it is ``whole``, and is what is ``seen``; ``withheld`` asks ``access``."""
         self.connection, self.domain, self._whole, self._sees, self.access = connection, domain, whole, seen, access
         self._looked_up: dict[str, list[Any]] = {}
+        self._active = set[int]()  # patients of whom it was seen that they are not merged away
 
     def references(self) -> SqlReader:
         return self._with(self._sees)
@@ -66,16 +67,21 @@ class SqlReader:
         return self._with(FULL)
 
     def _with(self, seen: Access) -> SqlReader:
-        return SqlReader(self.connection, self.domain, whole=False, seen=seen, access=self.access)
+        reader = SqlReader(self.connection, self.domain, whole=False, seen=seen, access=self.access)
+        reader._active = self._active
+        return reader
 
     def patient_key(self, patient_id: PatientId) -> int | None:
         return patients.key_of(self.connection, self.domain, patient_id)
 
     def chain(self, patient_id: PatientId) -> Sequence[int]:
-        return patients.chain(self.connection, self.domain, patient_id)
+        keys = patients.chain(self.connection, self.domain, patient_id)
+        self._active.update(keys[:1])
+        return keys
 
     def survivors(self, patient_keys: Collection[int]) -> dict[int, Survivor]:
-        return patients.survivors(self.connection, patient_keys)
+        asked = set(patient_keys) - self._active  # nearly nobody is merged, and of who was asked for that is known
+        return patients.survivors(self.connection, asked) if asked else {}
 
     def patient_ids(self, patient_keys: Collection[int]) -> Sequence[PatientId]:
         return patients.named(self.connection, patient_keys)
@@ -232,6 +238,8 @@ class SqlReader:
     def associations_of(self, entry_uuids: Collection[str]) -> Sequence[FoundAssociation]:
         found: dict[str, FoundAssociation] = {}
         uuids = list(dict.fromkeys(entry_uuids))
+        if not uuids:
+            return []
         keys = {place.patient_key for uuid in self._places(uuids).values() for place in uuid if place.kind in _KINDS}
         keys |= set(_FOREIGN.values(self.connection, domain=self.domain, ids=uuids))
         for statement in touching(self._whole):
@@ -274,11 +282,8 @@ class SqlReader:
         return self._asked(ids)
 
     def _asked(self, ids: Sequence[str]) -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {id_: [] for id_ in ids}
         statement, given = self.places(ids)
-        for place in statement.rows(self.connection, **given) if ids else ():
-            found[place.id].append(place)
-        return found
+        return by_id(ids, statement.rows(self.connection, **given) if ids else ())
 
     def kinds_of(self, entry_uuids: Iterable[str]) -> dict[str, tuple[Kind, int]]:
         """What is registered under these entryUUIDs, and of which patient."""
@@ -298,6 +303,14 @@ class SqlReader:
             for id_, places in self._places(wanted).items()
         }
         return {id_: used for id_, used in found.items() if used}
+
+
+def by_id(ids: Iterable[str], places: Iterable[Any]) -> dict[str, list[Any]]:
+    """Where each id leads: nowhere, or to as many places as have it."""
+    found: dict[str, list[Any]] = {id_: [] for id_ in ids}
+    for place in places:
+        found[place.id].append(place)
+    return found
 
 
 def batches(ids: Iterable[str]) -> Iterable[list[str]]:

@@ -23,7 +23,7 @@ from xds.store.registry import patients
 from xds.store.registry.compression import pack
 from xds.store.registry.rows import rows, short
 from xds.store.registry.searching import TABLES
-from xds.store.registry.sql_reader import SqlReader, batches
+from xds.store.registry.sql_reader import SqlReader, batches, by_id
 from xds.store.statements import Asked, Inserting, Statement, at_once
 from xds.store.tables import (
     document_entry,
@@ -70,20 +70,18 @@ class SqlRegistry(SqlReader):
     def alone_with(
         self, patient_id: PatientId, patient_keys: Iterable[int], unique_ids: Iterable[str], ids: Iterable[str]
     ) -> Sequence[int]:
-        """The same; then, in the same round trip, the keys of a patient, and where ids lead, as ``look_up`` does."""
+        """The same; then, in the same round trip, the keys of a patient, and where ids lead, which is then known."""
         wanted = list(dict.fromkeys(ids))
         asked = [patients.known(self.domain, patient_id), self.places(wanted)]
         *_, known, places = at_once(self.connection, *self._locking(patient_keys, unique_ids), *asked)
-        self._looked_up = {id_: [] for id_ in wanted}
-        for place in places:
-            self._looked_up[place.id].append(place)
+        self._looked_up = by_id(wanted, places)
         return patients.keys_of_known(self.connection, known)
 
     def _locking(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> list[Asked]:
         if self.connection.dialect.name == "sqlite":  # it has one writer
             return []
         ids = [f"{self.domain} {unique_id}" for unique_id in sorted(set(unique_ids))]
-        return [*patients.locking(patient_keys), (_LOCKS, {"ids": ids})]
+        return [*patients.locking(patient_keys), *([(_LOCKS, {"ids": ids})] if ids else [])]
 
     def add_patient(self, patient_id: PatientId) -> bool:
         """Make a patient known; whether it was new."""
@@ -135,8 +133,7 @@ class SqlRegistry(SqlReader):
 
     def lock_patients(self, patient_keys: Iterable[int]) -> None:
         """Until the commit nobody else changes what these patients have."""
-        if self.connection.dialect.name != "sqlite":
-            at_once(self.connection, *patients.locking(patient_keys))
+        self.lock(patient_keys, ())
 
     def remove(self, objects: Mapping[str, tuple[Kind, int]]) -> None:
         """Remove objects with all their rows: by entryUUID, of what kind each is and under which patient's key."""
