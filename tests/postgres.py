@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from xds.demo.site import free_port
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
 from xds.store.tables import metadata
@@ -42,9 +42,7 @@ class Server:
         self._folder.mkdir(exist_ok=True)
         if self._user:
             shutil.chown(self._folder, self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         data, log = self._folder / "data", (self._folder / "log").open("wb")
         subprocess.run(
             [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],

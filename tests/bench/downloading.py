@@ -147,7 +147,7 @@ def _hashed(files: Sequence[Path]) -> float:
 @contextmanager
 def _nginx(bench: Run, root: Path) -> Iterator[int]:
     """nginx over a folder; its port."""
-    folder, port = bench.new_folder("nginx"), free_port(0)
+    folder, port = bench.new_folder("nginx"), free_port()
     user = "user root;" if os.getuid() == 0 else ""
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, root=root, port=port, user=user), "utf-8")

@@ -43,7 +43,7 @@ def _measured(bench: Run, kind: str, count: int) -> Iterator[Result]:
     floor = _floor(bench.new_database(kind), frames)
     authority = Authority(bench.new_folder("authority"))
     ours = authority.signed("node")
-    ports = {name: free_port(0) for name in ("tls", "tcp", "udp")}
+    ports = {name: free_port() for name in ("tls", "tcp", "udp")}
     site = bench.new_server(kind, syslog={name: f"127.0.0.1:{port}" for name, port in ports.items()},
                             tls={"certificate": ours.certificate, "key": ours.key,
                                  "trusted": authority.trusted},

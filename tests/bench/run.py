@@ -119,7 +119,7 @@ class Run:
 
     def new_server(self, kind: str = SQLITE, **sections: dict[str, Any]) -> Server:
         """A server on a new database, not started yet: a web process a core on PostgreSQL, one on SQLite."""
-        site = Server("bench", self.new_folder("site"), free_port(0))
+        site = Server("bench", self.new_folder("site"), free_port())
         site.sections = {
             "domain": {"assigning_authorities": [AUTHORITY], "patients": "open"},
             "repository": {"unique_id": REPOSITORY},

@@ -48,7 +48,7 @@ def run(bench: Run) -> Iterator[Result]:
     size, rounds = bench.of(1024, 128, 16) * 1024 * 1024, bench.of(3, 2, 1)
     folder = bench.new_folder("upload")
     file = write_file(folder / "content", size)
-    site, floor_port = bench.new_server(), free_port(0)
+    site, floor_port = bench.new_server(), free_port()
     command = [sys.executable, "-m", "tests.bench.plain_server", str(floor_port), str(folder / "floor")]
     with bench.serving(site), child(command, folder / "floor.log") as plain:
         if not wait_for_port(floor_port, plain):

@@ -14,11 +14,12 @@ from tests.assertions import signed
 from tests.builders import AUTHORITY, an_entry, text
 from tests.cli.command import Done, xds
 from tests.conftest import wait_for
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from xds.archives.web import Web
 from xds.cli.fetch import priors
 from xds.cli.packing import file_set, zipped
+from xds.demo.site import free_port
 from xds.errors import Unusable
 from xds.metadata.datatypes import Code, Dtm, ReferenceId
 from xds.metadata.document_entry import DocumentEntry

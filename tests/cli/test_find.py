@@ -9,8 +9,8 @@ import pytest
 
 from tests.builders import AUTHORITY
 from tests.cli.command import Done, xds
-from tests.hostile.server import free_port
 from tests.server.test_application import Site, serving
+from xds.demo.site import free_port
 from xds.metadata.identifiers import PatientId
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.registry import patients

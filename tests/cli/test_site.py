@@ -16,8 +16,9 @@ from rich.filesize import decimal
 from tests.builders import ANNA, BERT
 from tests.cli.command import Done, xds
 from tests.conftest import wait_for
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import SERIES, STUDY, an_instance, put
+from xds.demo.site import free_port
 
 ACCESSION = "A1"
 

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from tests.conftest import wait_for
 from tests.deploy import warm
-from tests.hostile.server import free_port
 from tests.sockets import listens
+from xds.demo.site import free_port
 from xds.system.parent import ends_with_us
 
 ROOT = Path(__file__).parents[2]

@@ -19,10 +19,11 @@ from tests.archives.trees import TEST_FILES
 from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, known
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import CT, SERIES, STUDY, an_instance
 from tests.server.test_processes import alerts
 from xds.archives.dimse import SYNTAXES
+from xds.demo.site import free_port
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from tests.builders import ANNA, AUTHORITY, BERT, a_submission
 from tests.conftest import wait_for
 from tests.hl7.test_v2 import adt
 from tests.hl7.test_v3 import body, hl7, ii, interaction
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.server.test_application import Site, site
+from xds.demo.site import free_port
 from xds.ebxml import lcm, rs
 from xds.errors import ErrorCode, Unusable
 from xds.metadata import to_ebxml

@@ -22,13 +22,14 @@ from tests.audit.databases import database_url, engine, shared_postgres
 from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.places import GOLDEN
 from xds.audit.log.segments import SegmentLog, as_leaf
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.audit.messages.plain import summary
+from xds.demo.site import free_port
 from xds.endpoints import syslog as endpoint
 from xds.endpoints.audit_received import received
 from xds.endpoints.syslog import AuditReceiver

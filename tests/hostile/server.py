@@ -26,7 +26,7 @@ from tests.conftest import wait_for
 from tests.wire.messages import read
 from xds.actors.document_consumer import Retrieved, Search, read_entries, retrieve
 from xds.actors.document_source import Content, provide
-from xds.demo.site import as_toml
+from xds.demo.site import as_toml, free_port
 from xds.ebxml import query
 from xds.ebxml.rim import Slot
 from xds.ebxml.xdsb import DocumentRequest
@@ -42,12 +42,6 @@ from xds.wire.spool import Spool
 from xds.wire.xml import Element, name, parse
 
 PATIENCE_SECONDS = 200.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

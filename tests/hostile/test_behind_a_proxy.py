@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed
-from tests.hostile.server import Served, ask, free_port
+from tests.hostile.server import Served, ask
 from tests.needs import missing
 from tests.server.test_processes import alerts
+from xds.demo.site import free_port
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record
 

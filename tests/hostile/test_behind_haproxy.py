@@ -18,11 +18,12 @@ import sqlalchemy as sa
 from tests.builders import AUTHORITY
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
-from tests.hostile.server import Served, ask, connected, free_port, reply_of
+from tests.hostile.server import Served, ask, connected, reply_of
 from tests.hostile.test_behind_a_proxy import search
 from tests.needs import missing
 from tests.places import ROOT
 from tests.server.test_processes import alerts
+from xds.demo.site import free_port
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record
 

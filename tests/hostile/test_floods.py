@@ -25,10 +25,11 @@ from tests.conftest import wait_for
 from tests.endpoints.test_syslog import QUERY
 from tests.extent import size
 from tests.hl7.test_v2 import adt
-from tests.hostile.server import Reply, Served, ask, chunked, connected, free_port, head
+from tests.hostile.server import Reply, Served, ask, chunked, connected, head
 from tests.hostile.test_expansive_xml import find
 from tests.imaging.images import an_instance, saved
 from tests.wire.messages import an_envelope
+from xds.demo.site import free_port
 from xds.ebxml import lcm, xdsb
 from xds.metadata import to_ebxml
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42

@@ -14,8 +14,9 @@ from pydicom.filewriter import dcmwrite
 from tests.conftest import wait_for
 from tests.endpoints.test_cstore import associated
 from tests.endpoints.test_mllp import adt
-from tests.hostile.server import Served, ask, free_port
+from tests.hostile.server import Served, ask
 from tests.imaging.images import an_instance
+from xds.demo.site import free_port
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Refused
 from xds.store.engine import make_engine, reading

@@ -12,7 +12,8 @@ import pytest
 from tests.builders import AUTHORITY
 from tests.conftest import wait_for
 from tests.hl7.test_v2 import adt
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
+from xds.demo.site import free_port
 from xds.wire.mllp import Malformed, send
 
 

@@ -14,10 +14,11 @@ from pynetdicom import AE
 
 from tests.conftest import wait_for
 from tests.endpoints.test_cstore import associated, listener, port_of
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import CT
 from xds.archives.folder import FolderArchive
 from xds.archives.leftovers import private_folder, swept
+from xds.demo.site import free_port
 from xds.imaging.study import INCOMING
 from xds.system.whose import mark
 from xds.wire.spool import Spool

@@ -16,8 +16,9 @@ from tests.conftest import wait_for
 from tests.endpoints.test_syslog import QUERY, framed
 from tests.hl7.test_v2 import adt
 from tests.hostile.certificates import Authority, known
-from tests.hostile.server import Served, connected, free_port, reply_of
+from tests.hostile.server import Served, connected, reply_of
 from tests.imaging.images import CT, an_instance
+from xds.demo.site import free_port
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record
 from xds.wire import mllp, syslog

@@ -12,7 +12,8 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed, known
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
+from xds.demo.site import free_port
 
 LISTENERS = ("web", "mllp", "syslog", "cstore")
 

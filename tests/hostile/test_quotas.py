@@ -19,9 +19,10 @@ from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.endpoints.test_cstore import associated
 from tests.hl7.test_v2 import adt
-from tests.hostile.server import Reply, Served, ask, free_port, head
+from tests.hostile.server import Reply, Served, ask, head
 from tests.hostile.test_told_busy import a_query
 from tests.imaging.images import an_instance
+from xds.demo.site import free_port
 from xds.errors import ErrorCode, Refused
 from xds.store.engine import make_engine, reading
 from xds.store.tables import audit_record, peer_use

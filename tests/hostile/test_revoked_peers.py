@@ -15,9 +15,10 @@ from pynetdicom import AE
 
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import CT, an_instance
 from xds.archives.dimse import SYNTAXES
+from xds.demo.site import free_port
 from xds.wire.authority import Authority, Issued
 from xds.wire.mllp import BEGIN, END
 from xds.wire.syslog import framed

@@ -18,7 +18,7 @@ from tests.builders import AUTHORITY
 from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.endpoints.dicomweb.test_store import KIND, as_bytes, body, posted
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.hostile.test_anothers_study import recorded
 from tests.imaging.images import SERIES, STUDY, a_rejection_note, an_instance, put
 from tests.server.test_application import Site, serving
@@ -26,6 +26,7 @@ from tests.store.databases import at_once
 from xds.archives.senders import Sender
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.parties import Party
+from xds.demo.site import free_port
 from xds.endpoints.apart import Apart, CannotBeDone, Decided, NoSuchCase
 from xds.store import apart as store
 from xds.store.tables import audit_record

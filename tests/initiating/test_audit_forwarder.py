@@ -17,8 +17,9 @@ from tests.audit.databases import database_url, engine, shared_postgres
 from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.sockets import closed_by
+from xds.demo.site import free_port
 from xds.errors import Unusable
 from xds.initiating import audit_forwarder
 from xds.initiating.audit_forwarder import Forwarder, waiting

@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.assertions import an_issuer
 from tests.cli.command import xds
 from tests.hostile.certificates import Authority
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
+from xds.demo.site import free_port
 
 
 def _xua(folder: Path) -> dict[str, str]:

@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from tests.builders import AUTHORITY, BERT, REPOSITORY
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import SERIES, STUDY, a_kos, an_instance, put, saved
 from tests.server.test_application import Site, serving
 from xds.archives.interface import NotAnswering
 from xds.archives.patients import PatientTable
+from xds.demo.site import free_port
 from xds.errors import Unusable
 from xds.imaging import kos
 from xds.imaging.manifest import Patient

@@ -12,9 +12,10 @@ from tests.access.consent_builders import OPT_OUT, a_bppc
 from tests.builders import a_submission
 from tests.cli.command import xds
 from tests.conftest import wait_for
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.journeys.test_consent_documents import bppc
 from xds.actors.document_source import Content, provide
+from xds.demo.site import free_port
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.wire.client import Client
 from xds.wire.spool import Spool

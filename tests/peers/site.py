@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from tests.builders import AUTHORITY
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed, known
-from tests.hostile.server import Served, free_port
+from tests.hostile.server import Served
 from tests.imaging.images import PYDICOM_FILES
+from xds.demo.site import free_port
 
 HOME, REPOSITORY, SOURCE = "1.3.6.1.4.1.99999.1", "1.3.6.1.4.1.99999.2", "1.3.6.1.4.1.99999.3"
 IMAGES = ("CT_small.dcm", "MR_small.dcm")

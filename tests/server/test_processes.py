@@ -22,7 +22,7 @@ from lxml import etree
 
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed, known
-from tests.hostile.server import Served, chunked, connected, free_port, group_is_gone, head, reply_of
+from tests.hostile.server import Served, chunked, connected, group_is_gone, head, reply_of
 from tests.imaging.images import SERIES, STUDY, an_instance, put
 from tests.places import ROOT
 from tests.sockets import listens, unread
@@ -33,6 +33,7 @@ from xds.audit.log.keys import log_certificates
 from xds.audit.log.verify import verify
 from xds.audit.log.witness import newest
 from xds.audit.messages.message_xml import read
+from xds.demo.site import free_port
 from xds.ebxml import xdsb
 from xds.errors import Unusable
 from xds.server.listening import check_listen

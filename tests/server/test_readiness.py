@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.endpoints.console.test_looking import got
-from tests.hostile.server import free_port
 from tests.server.test_application import serving
+from xds.demo.site import free_port
 from xds.server import readiness
 
 CLINIC = "[server]\nactors = []\n"

@@ -25,8 +25,8 @@ from gunicorn.sock import TCPSocket
 
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed
-from tests.hostile.server import free_port
 from tests.sockets import unread
+from xds.demo.site import free_port
 from xds.wire.peers import Peer
 from xds.wire.shares import _ENTRY, Shares
 from xds.wire.worker import Worker

@@ -21,17 +21,26 @@ from xds.settings.sections import Settings
 from xds.store.deployment import with_identity
 from xds.system.parent import ends_with_us
 
+# Bound, and never listened at: nobody else is given these ports before the server takes them that they were found for.
+_held: list[socket.socket] = []
 
-def free_port(wanted: int) -> int:
-    """The wanted port if it is free, else any."""
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted port if it is free, else any; only a server that sets SO_REUSEADDR, as all do, can take it.
+
+    Raises:
+        Unusable: there is none.
+    """
     for port in (wanted, 0):
+        probe = socket.socket()
         try:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
         except OSError:
+            probe.close()
             continue
+        _held.append(probe)
+        return int(probe.getsockname()[1])
     raise Unusable("there is no free port on 127.0.0.1")
 
 
