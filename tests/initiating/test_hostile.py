@@ -54,8 +54,8 @@ class _Credulous(socketserver.StreamRequestHandler):
 
 @contextmanager
 def credulous() -> Iterator[str]:
-    port = free_port()
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port), _Credulous) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Credulous) as server:
+        port = server.server_address[1]
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{port}/registry"
         server.shutdown()

@@ -163,7 +163,7 @@ def folders(draw: st.DrawFn) -> Folder:
             unique_id=oids,
             patient_id=patient_ids,
             code_list=many(codes, 1),
-            title=many(_string, 1),
+            title=many(_string, 1).filter(lambda texts: any(one.value.strip() for one in texts)),
             comments=strings,
             last_update_time=st.none() | times,
         )
