@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from types import TracebackType
 
 from xds.system.disk import LOW, Reserve
 from xds.system.whose import mark
+from xds.wire.hashing import Hashes
 
 CHUNK_BYTES = 256 * 1024
 
@@ -68,7 +68,7 @@ class Writing:
         self._filling = filling
         descriptor, path = tempfile.mkstemp(prefix=f"{prefix}{mark()}-", dir=folder)
         self._file, self._path = os.fdopen(descriptor, "wb", buffering=0), Path(path)
-        self._sha1, self._sha256, self._size = hashlib.sha1(usedforsecurity=False), hashlib.sha256(), 0
+        self._hashes, self._size = Hashes(), 0
 
     @property
     def size_bytes(self) -> int:
@@ -80,12 +80,11 @@ class Writing:
         Raises:
             NotKept: they could not be written.
         """
-        view = memoryview(data)
         if self._filling is not None:
-            self._filling.more(len(view))
-        self._sha1.update(view)
-        self._sha256.update(view)
-        self._size += len(view)
+            self._filling.more(len(data))
+        self._hashes.update(bytes(data))
+        self._size += len(data)
+        view = memoryview(data)
         try:
             while len(view):
                 view = view[self._file.write(view) :]
@@ -102,9 +101,10 @@ class Writing:
             self._file.close()
         except OSError as problem:
             raise NotKept(problem.strerror) from None
-        return Spooled(self._path, self._size, self._sha1.hexdigest(), self._sha256.hexdigest())
+        return Spooled(self._path, self._size, *self._hashes.digests())
 
     def discard(self) -> None:
+        self._hashes.end()
         self._file.close()
         self._path.unlink(missing_ok=True)
 
