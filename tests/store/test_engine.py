@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from xds.errors import Unusable
 from xds.store import engine as engines
 from xds.store.engine import make_engine
 from xds.store.statements import Statement
@@ -61,3 +62,23 @@ def test_one_that_has_just_been_used_is_not_asked(engine: sa.Engine, monkeypatch
     for _ in range(3):
         with engine.connect() as connection:
             assert ONE.values(connection) == [1]
+
+
+@pytest.mark.parametrize(("threshold", "prepared"), [("none", 0), ("0", 1), ("1000", 0)])
+def test_what_is_prepared_is_as_the_url_says(database_url: str, threshold: str, prepared: int) -> None:
+    """A pooler that gives each transaction another connection does not know what was prepared on the last."""
+    engine = make_engine(f"{database_url}?prepare_threshold={threshold}", connections=1)
+    try:
+        with engine.connect() as connection:
+            for _ in range(10):
+                ONE.rows(connection)
+            count = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar()
+            assert (count > 0) == (prepared > 0)  # type: ignore[operator]
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("threshold", ["often", "-1", "1&prepare_threshold=2"])
+def test_a_threshold_that_is_no_number_is_no_setting(database_url: str, threshold: str) -> None:
+    with pytest.raises(Unusable, match="prepare_threshold"):
+        make_engine(f"{database_url}?prepare_threshold={threshold}")

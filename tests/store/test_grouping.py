@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from tests.conftest import wait_for
 from xds.store.engine import make_engine
 from xds.store.grouping import Batches, Group
+from xds.store.statements import Asked, Statement, commit_with
 
 
 @pytest.fixture
@@ -207,25 +207,32 @@ def test_who_leaves_just_as_the_last_who_waits_gives_up_commits(
 # Rows that are inserted together.
 
 
+INTO_T = Statement(sa.insert(sa.table("t", sa.column("n", sa.Integer))).values(n=sa.bindparam("n")))
+
+
+def row(number: int) -> Asked:
+    return INTO_T, {"n": number}
+
+
 class Inserting:
     """Inserts numbers; the first insertion waits until it is told to go on, and what is refused is refused."""
 
     def __init__(self) -> None:
         self.go, self.batches = threading.Event(), list[list[int]]()
 
-    def __call__(self, connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-        self.batches.append([row["n"] for row in rows])
+    def __call__(self, connection: sa.Connection, *rows: Asked) -> None:
+        self.batches.append([given["n"] for _, given in rows])
         if len(self.batches) == 1:
             assert self.go.wait(30)
-        connection.execute(sa.text("INSERT INTO t VALUES (:n)"), list(rows))
+        commit_with(connection, *rows)
 
 
 def added(batches: Batches, pool: ThreadPoolExecutor, *numbers: int) -> list[Future[None]]:
     """What becomes of these, when all but the first come while the first is being inserted."""
-    done = [pool.submit(batches.add, [{"n": numbers[0]}])]
+    done = [pool.submit(batches.add, [row(numbers[0])])]
     wait_for(lambda: batches._led and not batches._waiting)
     for place, number in enumerate(numbers[1:], 1):
-        done.append(pool.submit(batches.add, [{"n": number}]))
+        done.append(pool.submit(batches.add, [row(number)]))
         wait_for(lambda place=place: len(batches._waiting) == place)  # type: ignore[misc]
     return done
 
@@ -268,11 +275,11 @@ def test_what_is_wrong_with_the_database_is_told_to_all_at_once_and_not_tried_ag
 
 def test_after_a_failure_others_go_on(engine: sa.Engine) -> None:
     batches = Batches(engine, Inserting())
-    batches._insert.go.set()  # type: ignore[attr-defined]
-    batches.add([{"n": 1}])
+    batches._commit_with.go.set()  # type: ignore[attr-defined]
+    batches.add([row(1)])
     with pytest.raises(sa.exc.IntegrityError):
-        batches.add([{"n": 1}])
-    batches.add([{"n": 2}])
+        batches.add([row(1)])
+    batches.add([row(2)])
     assert there(engine) == [1, 2]
 
 
@@ -281,7 +288,7 @@ def test_many_who_come_as_they_like_are_all_there(engine: sa.Engine) -> None:
     inserting.go.set()
     batches = Batches(engine, inserting)
     with ThreadPoolExecutor(16) as pool:
-        for one in [pool.submit(batches.add, [{"n": n}]) for n in range(500)]:
+        for one in [pool.submit(batches.add, [row(n)]) for n in range(500)]:
             one.result(60)
     assert there(engine) == list(range(500))
     assert not batches._led

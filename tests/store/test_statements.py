@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from tests.builders import a_unique_id
 from tests.extent import examples
-from xds.store.statements import Inserting, Statement, among, at_once, insert_ignoring, inserting, not_among
+from xds.store.statements import (
+    Inserting,
+    Statement,
+    among,
+    at_once,
+    commit_with,
+    insert_ignoring,
+    inserting,
+    not_among,
+)
 from xds.store.tables import document_entry_value, locator, patient
 
 IDS = Statement(sa.select(locator.c.id, locator.c.nth).where(
@@ -88,6 +97,41 @@ def test_statements_at_once_see_what_those_before_have_done(engine: sa.Engine) -
             at_once(connection, (IDS, asked), (PLACES, place("a")), (IDS, asked))
         connection.rollback()
         assert IDS.rows(connection, **asked) == []  # and the connection goes on
+
+
+def test_what_is_committed_with_its_last_statements_is_there_for_others(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        PLACES.run(connection, **place("a"))
+        commit_with(connection, (PLACES, place("b")), (PLACES, place("c")))
+        assert not connection.in_transaction()
+        with engine.connect() as another:
+            assert IDS.values(another, domain="d", ids=["a", "b", "c"]) == ["a", "b", "c"]
+        PLACES.run(connection, **place("d"))
+        commit_with(connection)
+        with engine.connect() as another:
+            assert IDS.values(another, domain="d", ids=["d"]) == ["d"]
+
+
+def test_when_one_of_the_last_statements_is_refused_nothing_is_committed(engine: sa.Engine) -> None:
+    for last in ([place("a")], [place("b"), place("a")], [place("a"), place("b")]):
+        with engine.connect() as connection:
+            PLACES.run(connection, **place("a"))
+            with pytest.raises(sa.exc.IntegrityError):
+                commit_with(connection, *((PLACES, row) for row in last))
+        with engine.connect() as another:
+            assert IDS.values(another, domain="d", ids=["a", "b"]) == []
+
+
+def test_a_transaction_that_has_failed_is_not_committed(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        PLACES.run(connection, **place("a"))
+        with pytest.raises(sa.exc.IntegrityError):
+            PLACES.run(connection, **place("a"))
+        if engine.dialect.name != "sqlite":  # which goes on
+            with pytest.raises(sa.exc.DBAPIError):
+                commit_with(connection, (PLACES, place("b")))
+            connection.rollback()
+            assert IDS.values(connection, domain="d", ids=["a", "b"]) == []
 
 
 def test_a_row_that_is_there_is_left_as_it_is(engine: sa.Engine) -> None:

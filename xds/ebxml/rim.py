@@ -8,12 +8,13 @@ from typing import Any, ClassVar, TypeAlias
 
 from lxml import etree
 
+from xds.system.values import value
 from xds.wire.xml import Element, name
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Slot:
     """A named list of values, each at most 256 characters (rim.xsd, LongName)."""
 
@@ -22,7 +23,7 @@ class Slot:
     slot_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LocalizedString:
     value: str
     lang: str | None = None
@@ -32,7 +33,7 @@ class LocalizedString:
 InternationalString: TypeAlias = tuple[LocalizedString, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Classification:
     """A coded value (scheme given) or a marker (node given)."""
 
@@ -45,7 +46,7 @@ class Classification:
     name: InternationalString = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ExternalIdentifier:
     id: str | None
     registry_object: str
@@ -100,7 +101,7 @@ class Association(RegistryObject):
     target_object: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RegistryObjectList:
     """What is in a ``rim:RegistryObjectList``; a Classification beside the packages is a marker."""
 

@@ -31,8 +31,9 @@ from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulte
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
-from xds.store.audit.records import Recorded, close_stream, open_stream, record, rows_of
+from xds.store.audit.records import Recorded, close_stream, open_stream, record, recording
 from xds.store.engine import PAUSES, broken_off
+from xds.store.statements import Asked
 from xds.store.work import Database
 from xds.system.disk import LOW, Reserve
 from xds.transactions import bounds
@@ -41,6 +42,7 @@ from xds.transactions.bounds import Bounds
 from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
+from xds.wire.encodings import encoded
 from xds.wire.faults import Fault, FaultCode, sender
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Overfull
@@ -334,6 +336,7 @@ class Exchange:
         Raises:
             Fault: the audit log cannot be written, and so nothing was done.
         """
+        last: Sequence[Asked] = ()
         try:
             if reply.attachments:
                 incoming.stream_id = mtom.new_boundary()
@@ -342,11 +345,11 @@ class Exchange:
             else:
                 records = call.ended(failed=reply.failed, findings=reply.findings)
                 records = [*self._counted(call, incoming, records)] if reply.failed else records
+                last = recording(records)
                 if self._database.batches is not None and not call.work.has_begun:
-                    self._database.batches.add(rows_of(records))
+                    self._database.batches.add(last)
                     return
-                record(call.work.connection, records)
-            call.work.commit()
+            call.work.commit(*last)
         except Exception:
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
             call.work.close()
@@ -374,7 +377,7 @@ class Exchange:
         out = mtom.mtom(pieces) if package.mtom else mtom.plain(pieces)
         if not reply.attachments:
             call.release()
-            return out
+            return encoded(incoming.request, out)
         stream = Stream(out.chunks, lambda whole: self._ended(incoming, whole=whole))
         return HttpReply(out.status, out.headers, stream, out.length)
 

@@ -6,13 +6,13 @@ ITI TF-3: 4.2.3.1, Table 4.2.3.1-1.  Messages of ValueError never hold the value
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from xds.metadata.identifiers import is_oid
+from xds.system.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Code:
     """A coded value; equal in the domain's eyes when code and scheme are, whatever it is called."""
 
@@ -26,7 +26,7 @@ class Code:
         return f"{self.code}^^{self.scheme}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Dtm:
     """A UTC time of 4 to 14 digits, ``YYYY[MM[DD[hh[mm[ss]]]]]``; it stands for its whole period."""
 
@@ -91,7 +91,7 @@ def _authority(component: str, what: str) -> None:
         raise ValueError(f"{what} is not of the form &OID&ISO")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Xcn:
     """A person: ``id^last^first^middle^suffix^prefix^^^&OID&ISO``."""
 
@@ -104,7 +104,7 @@ class Xcn:
         _authority(parts[8], "the assigning authority (XCN.9)")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Xon:
     """An organisation: ``name^^^^^&OID&ISO^^^^id``."""
 
@@ -127,7 +127,7 @@ class Xon:
         return frozenset(key for key in (parts[0], id_) if key)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Xtn:
     """A telephone or e-mail address."""
 
@@ -142,7 +142,7 @@ class Xtn:
             raise ValueError("equipment type and number are required (XTN.3, XTN.7)")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recipient:
     """One intendedRecipient: ``XON|XCN|XTN``, at least one of the three (ITI TF-3: 4.2.3.3.7)."""
 
@@ -157,7 +157,7 @@ class Recipient:
                 kind(part)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReferenceId:
     """CXi: ``id^^^&OID&ISO^type``.  ITI TF-3: 4.2.3.1.7."""
 
@@ -185,7 +185,7 @@ class ReferenceId:
         return trimmed(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Author:
     """Who wrote a document or submission.  ITI TF-3: 4.2.3.1.4."""
 

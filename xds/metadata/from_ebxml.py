@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from xds.ebxml import rim
@@ -21,11 +21,12 @@ from xds.metadata.identifiers import EntryUuid, PatientId, UniqueId, is_oid, oid
 from xds.metadata.reading import STAND_INS, UNREAD_PATIENT, Reading, camel, text
 from xds.metadata.submission import Submission
 from xds.metadata.submission_set import SubmissionSet
+from xds.system.values import value
 
 _DE, _SS, _FD = "ITI TF-3: Table 4.2.3.2-1", "ITI TF-3: Table 4.2.3.3-1", "ITI TF-3: Table 4.2.3.4-1"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Read:
     """What could be read of a submission, and what is wrong.
 
@@ -77,7 +78,7 @@ _Item = TypeVar("_Item", DocumentEntry, SubmissionSet, Folder, Association)
 _OfPatient = TypeVar("_OfPatient", DocumentEntry, Folder)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Made(Generic[_Item]):
     """An object that was read: with stand-ins where there are errors."""
 

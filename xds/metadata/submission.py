@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xds.metadata.association import Association
@@ -11,6 +10,7 @@ from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AvailabilityStatus
+from xds.system.values import value
 
 MetadataObject: TypeAlias = DocumentEntry | SubmissionSet | Folder | Association
 
@@ -25,7 +25,7 @@ def first_version(entry_uuid: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Submission:
     """Typed and readable, but not yet checked by ``rules``."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from xds.system.values import value
 
 STABLE = "urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1"
 ON_DEMAND = "urn:uuid:34268e47-fdf5-41a6-ba33-82133c465248"
@@ -54,7 +55,7 @@ REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
 RELATIONSHIPS = frozenset(AssociationType) - {AssociationType.HAS_MEMBER}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Coded:
     """A coded attribute: its classification scheme and how often it must and may occur."""
 

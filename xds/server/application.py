@@ -42,7 +42,6 @@ from xds.server.affinity_domain import AffinityDomain
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import consent_documents
-from xds.store.audit import records
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine, reading
@@ -87,7 +86,7 @@ class Application:
         shared: Group | Batches | None = None
         if settings.server.group_commit:
             is_sqlite = self.engine.dialect.name == "sqlite"
-            shared = Group(self.engine) if is_sqlite else Batches(self.engine, records.insert)
+            shared = Group(self.engine) if is_sqlite else Batches(self.engine)
         self.domains = {
             name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared)
             for name in settings.affinity_domains

@@ -27,24 +27,46 @@ PAUSES = (0.02, 0.1, 0.5)
 FRESH_SECONDS = 2.0
 """How long a connection to PostgreSQL is taken to be there without being asked."""
 
-BUSY_SECONDS = 30.0
-"""How long a SQLite writer waits for the one before it."""
+THRESHOLD = "prepare_threshold"
+"""psycopg's own: after how many times a statement is prepared."""
+
+BUSY_SECONDS, AGAIN_SECONDS = 30.0, 0.001
+"""How long a SQLite writer waits for the one before it, and between two looks whether it has ended."""
 
 
 def make_engine(url: str, *, connections: int = 32) -> sa.Engine:
     """An engine; to be made after the fork, in the process that uses it.
 
     Raises:
-        Unusable: the URL is of neither database.
+        Unusable: the URL is of neither database, or cannot be read.
     """
     if url.startswith("sqlite:///"):
         return _sqlite(url, connections)
     if url.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
-        url = "postgresql+psycopg:" + url.split(":", 1)[1]
-        engine = sa.create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
+        where, given = _postgresql(url)
+        engine = sa.create_engine(
+            where, pool_size=connections, max_overflow=0, hide_parameters=True, connect_args=given
+        )  # fmt: skip
         _asked_after_a_while(engine)
         return engine
     raise Unusable("server.database must be a sqlite:/// or postgresql:// URL")
+
+
+def _postgresql(url: str) -> tuple[sa.URL, dict[str, Any]]:
+    """Where it is, and what the driver is told: ``prepare_threshold=none`` where a pooler gives each transaction
+    another connection, and does not keep what was prepared on the last one.
+
+    Raises:
+        Unusable: the threshold is no number.
+    """
+    where = sa.make_url("postgresql+psycopg:" + url.split(":", 1)[1])
+    threshold = where.query.get(THRESHOLD)
+    if threshold is None:
+        return where, {}
+    if threshold != "none" and not (isinstance(threshold, str) and threshold.isdecimal()):
+        raise Unusable(f"server.database: {THRESHOLD} must be none, or after how many times a statement is prepared")
+    given = None if threshold == "none" else int(threshold)
+    return where.difference_update_query([THRESHOLD]), {THRESHOLD: given}
 
 
 def _asked_after_a_while(engine: sa.Engine) -> None:
@@ -125,7 +147,10 @@ def _in_turn(engine: sa.Engine) -> None:
         if in_turn:
             writing.add(id(driver_connection))
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin_to_write(driver_connection)
+        except sqlite3.Error as problem:
+            ended(driver_connection)
+            raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, problem) from None
         except BaseException:
             ended(driver_connection)
             raise
@@ -136,6 +161,23 @@ def _in_turn(engine: sa.Engine) -> None:
     def left(driver_connection: object, *_: object) -> None:
         """Whatever became of its transaction."""
         ended(driver_connection)
+
+
+def _begin_to_write(connection: Any) -> None:
+    """Begin when no other process writes: asked again soon, where SQLite would sleep for longer each time."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(AGAIN_SECONDS)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000:.0f}")
 
 
 def _to_wal(connection: Any) -> None:

@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import sqlalchemy as sa
 
+from xds.store.statements import Asked, commit_with
 from xds.store.turns import Turns
 
 MOST, SECONDS = 64, 0.05
@@ -191,12 +192,9 @@ def _lost(batch: _Batch) -> BaseException | None:
     )
 
 
-Rows: TypeAlias = Sequence[dict[str, Any]]
-
-
 @dataclass(slots=True)
 class _Waiting:
-    rows: Rows
+    rows: Sequence[Asked]
     done: Future[None] = field(default_factory=Future)
     leads: bool = False
 
@@ -207,12 +205,12 @@ class Batches:
     Whoever comes when nobody commits does so for all that wait, and then lets the first who has come meanwhile do it.
     """
 
-    def __init__(self, engine: sa.Engine, insert: Callable[[sa.Connection, Rows], None]) -> None:
-        self._engine, self._insert, self._lock = engine, insert, threading.Condition()
+    def __init__(self, engine: sa.Engine, commit: Callable[..., None] = commit_with) -> None:
+        self._engine, self._commit_with, self._lock = engine, commit, threading.Condition()
         self._waiting: list[_Waiting] = []
         self._led = False
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Sequence[Asked]) -> None:
         """Return when they are durable.
 
         Raises:
@@ -257,6 +255,6 @@ class Batches:
         for one in batch:
             one.done.set_result(None)
 
-    def _write(self, rows: Rows) -> None:
-        with self._engine.begin() as connection:
-            self._insert(connection, rows)
+    def _write(self, rows: Sequence[Asked]) -> None:
+        with self._engine.connect() as connection:
+            self._commit_with(connection, *rows)

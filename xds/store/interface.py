@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import PatientId
+from xds.system.values import value
 from xds.wire.spool import Spooled
 
 
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     ASSOCIATION = "AS"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Found:
     """One object of an answer: its id, its patient, and its ebXML ready to be joined.
 
@@ -41,7 +41,7 @@ class Found:
     latest: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FoundDocument(Found):
     """A document entry with what rules ask about it."""
 
@@ -51,7 +51,7 @@ class FoundDocument(Found):
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FoundAssociation(Found):
     """An association with its ends."""
 
@@ -60,7 +60,7 @@ class FoundAssociation(Found):
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Range:
     """``from_`` ≤ value < ``to``, either end open; times as 14 digits.  ITI TF-2: 3.18.4.1.2.3.7.1."""
 
@@ -68,7 +68,7 @@ class Range:
     to: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Criteria:
     """What an object must be to be found; what is empty does not restrict.
 
@@ -85,7 +85,7 @@ class Criteria:
     latest: bool = False  # of several versions of an object, only the latest
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Survivor:
     """The patient that a merged one goes on as."""
 

@@ -10,6 +10,7 @@ import json
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -181,22 +182,45 @@ def at_once(connection: sa.Connection, *asked: Asked) -> list[list[Any]]:
     """
     if connection.dialect.name == "sqlite" or len(asked) < 2:
         return [statement.rows(connection, **given) for statement, given in asked]
+    return _pipelined(connection, asked)
+
+
+def commit_with(connection: sa.Connection, *asked: Asked) -> None:
+    """Execute statements and commit: on PostgreSQL in one round trip.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as the connection's own ``execute`` and ``commit`` do.
+    """
+    if connection.dialect.name != "sqlite" and asked:
+        _pipelined(connection, [*asked, (_COMMIT, {})])
+    else:
+        at_once(connection, *asked)
+    connection.commit()  # which knows it when the transaction has ended
+
+
+def _pipelined(connection: sa.Connection, asked: Sequence[Asked]) -> list[list[Any]]:
     driver = _driver(connection)
-    sent: list[tuple[_Compiled, Any, Any]] = []
+    sent: list[tuple[_Compiled, Any]] = []
     text, values, cursor = "", (), None
     try:
         with driver.pipeline():
             for statement, given in asked:
                 compiled = statement._of(connection)
                 text, values, cursor = compiled.text, compiled.given(given), RawCursor(driver)
-                sent.append((compiled, cursor, values))
+                sent.append((compiled, cursor))
                 _listened(connection, cursor, text, values)
-                cursor.execute(text, values)
-        found = [cursor.fetchall() if compiled.row else [] for compiled, cursor, _ in sent]
+                cursor.execute(text, values, binary=True)
     except Exception as problem:
         _told(connection, problem, text, values, cursor)
         raise
-    return [compiled.read(rows) if rows else [] for (compiled, _, _), rows in zip(sent, found, strict=True)]
+    return [compiled.read(cursor.fetchall()) if compiled.row else [] for compiled, cursor in sent]
+
+
+_fetching = Lock()
+QUICK_SECONDS = 0.01
+"""How long a thread waits for another to have fetched its rows, before both do at once."""
+
+_COMMIT = Statement(sa.text("COMMIT"))
 
 
 def inserting(table: sa.Table, columns: Iterable[str] | None = None) -> Statement:
@@ -264,17 +288,37 @@ def _of_json(tables: Sequence[sa.Table]) -> sa.Select[Any]:
 
 def _executed(connection: sa.Connection, text: str, given: Any, *, fetch: bool = False, many: bool = False) -> Any:
     """What the driver's cursor says: rows, or how many there were."""
-    driver = _driver(connection)
-    cursor = driver.cursor() if connection.dialect.name == "sqlite" else RawCursor(driver)
+    driver, is_sqlite = _driver(connection), connection.dialect.name == "sqlite"
+    cursor = driver.cursor() if is_sqlite else RawCursor(driver)
     try:
         _listened(connection, cursor, text, given, many=many)
-        (cursor.executemany if many else cursor.execute)(text, given)
-        return cursor.fetchall() if fetch else cursor.rowcount
+        if many:
+            cursor.executemany(text, given)
+        elif is_sqlite:
+            cursor.execute(text, given)
+        else:
+            cursor.execute(text, given, binary=True)
+        if fetch:
+            return _fetched(cursor) if is_sqlite else cursor.fetchall()
+        return cursor.rowcount
     except Exception as problem:
         _told(connection, problem, text, given, cursor)
         raise
     finally:
         cursor.close()
+
+
+def _fetched(cursor: Any) -> Any:
+    """All rows of SQLite's: its driver lets others in after each of them, and then waits for its own turn again.
+
+    With several threads that cost more than the rows themselves.  So one fetches at a time, as long as it is quick.
+    """
+    mine = _fetching.acquire(timeout=QUICK_SECONDS)
+    try:
+        return cursor.fetchall()
+    finally:
+        if mine:
+            _fetching.release()
 
 
 def _driver(connection: sa.Connection) -> Any:

@@ -13,6 +13,7 @@ from xds.store.engine import reading
 from xds.store.grouping import Batches, Group, Unit
 from xds.store.interface import Blobs
 from xds.store.registry.sql_registry import SqlRegistry
+from xds.store.statements import Asked, at_once, commit_with
 
 
 class Database:
@@ -88,20 +89,22 @@ class Work:
         with self.database.engine.begin() as connection:
             yield DocumentTable(connection, self.database.repository_unique_id)
 
-    def commit(self) -> None:
-        """Make it durable.
+    def commit(self, *last: Asked) -> None:
+        """Write the last of it, and make it durable.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it is not, and nothing of it is there.
         """
+        connection = self.connection if last else self._connection
         if self._unit is not None:
+            at_once(self._unit.connection, *last)
             self._unit.commit()
-        elif self._connection is not None:
+        elif connection is not None:
             try:
-                self._connection.commit()
+                commit_with(connection, *last)
             except BaseException:
                 # Whether it has a transaction open now is not known: it is not used again.
-                self._connection.invalidate()
+                connection.invalidate()
                 raise
         self.close()
 

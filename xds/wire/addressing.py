@@ -6,10 +6,10 @@ WS-Addressing 1.0 Core: 3.2; ITI TF-2: Appendix V.3.2.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 from lxml import etree
 
+from xds.system.values import value
 from xds.wire.faults import AddressingFault, Fault, FaultCode
 from xds.wire.xml import NAMESPACES, Element, name
 
@@ -22,7 +22,7 @@ LENGTH = 2048
 """Characters of an address or id; longer ones are not anybody's."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Addressing:
     """Who asks for what; empty strings where a header is absent."""
 

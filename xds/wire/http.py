@@ -42,6 +42,7 @@ class HttpRequest:
     url: str  # as the peer called it
     certificate: Certificate | None = None  # of the peer, where the connection has one
     accept: str = ""  # the Accept header
+    accept_encoding: str = ""  # the Accept-Encoding header
     authorization: str = field(default="", repr=False)  # the Authorization header
     ours: bool = False  # this node asks itself, for somebody at its pages
     turned_away: bool = False  # its peer has its share: it is to be told so, and nothing done
@@ -71,6 +72,7 @@ class HttpRequest:
             base.rstrip("/") + path,
             _presented(environ),
             environ.get("HTTP_ACCEPT", ""),
+            environ.get("HTTP_ACCEPT_ENCODING", ""),
             environ.get("HTTP_AUTHORIZATION", ""),
             turned_away=bool(environ.get(TURNED_AWAY)),
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +15,8 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from lxml import etree
+
+from xds.system.values import value
 
 Element: TypeAlias = etree._Element
 
@@ -48,7 +49,7 @@ class NotXml(ValueError):
     """The bytes are not a document that we read: malformed, a DTD in it, too deep, or of too many elements."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SchemaError:
     """What libxml2 says; the message may quote values."""
 

@@ -13,13 +13,41 @@ from hypothesis import strategies as st
 
 from tests.builders import a_submission
 from xds.store.registry import compression
-from xds.store.registry.compression import pack, unpack
+from xds.store.registry.compression import pack, unpack, unpack_all
 from xds.store.registry.rows import fragment
 
 
 @given(st.binary())
 def test_any_bytes_come_back_as_they_were(data: bytes) -> None:
     assert unpack(pack(data)) == data
+
+
+@given(st.lists(st.binary(min_size=1)))
+def test_any_number_of_fragments_come_back_as_they_were(fragments: list[bytes]) -> None:
+    assert unpack_all(list(map(pack, fragments))) == fragments
+
+
+def test_more_than_are_unpacked_at_once_come_back_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    fragments = [fragment(item) for _ in range(7) for item in a_submission().objects()]
+    for most in (compression.AT_ONCE, 5):
+        monkeypatch.setattr(compression, "AT_ONCE", most)
+        assert unpack_all(list(map(pack, fragments))) == fragments
+    monkeypatch.setattr(compression, "MOST", max(map(len, fragments)))
+    assert unpack_all(list(map(pack, fragments))) == fragments
+
+
+def test_of_many_fragments_a_damaged_one_is_an_error() -> None:
+    packed = [pack(fragment(item)) for _ in range(3) for item in a_submission().objects()]
+    packed[5] = packed[5][:-3] + bytes([packed[5][-3] ^ 1]) + packed[5][-2:]
+    with pytest.raises(zstandard.ZstdError):
+        unpack_all(packed)
+
+
+def test_among_many_fragments_older_and_later_ones_are_told_apart() -> None:
+    packed, older = [pack(b"<a/>")] * 5, zlib.compressobj(6, zdict=compression._DICTIONARY)
+    assert unpack_all([*packed, b"\x01" + older.compress(b"<b/>") + older.flush()]) == [b"<a/>"] * 5 + [b"<b/>"]
+    with pytest.raises(ValueError, match="later version"):
+        unpack_all([*packed, b"\x03"])
 
 
 def test_every_fragment_comes_back_smaller_than_half() -> None:

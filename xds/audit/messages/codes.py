@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+from xds.system.values import value
 
 DCM = "DCM"
 IHE_TRANSACTIONS = "IHE Transactions"
 RFC_3881 = "RFC-3881"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Coded:
     """A coded value: csd-code, codeSystemName, originalText and, where there is one, displayName."""
 
@@ -205,7 +206,7 @@ SUBMISSION_SET = Coded(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TransactionWords:
     """A transaction for a reader: its title, its source and destination in the audit's sense, what the former did.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from xds.audit.messages.codes import Action, Coded, LifeCycle, NetworkAccessPointType, ObjectRole, ObjectType, Outcome
+from xds.system.values import value
 
 
 class NotAuditMessage(ValueError):
     """Not XML, another root, or without an event that has a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event:
     """EventIdentification.  ``date_time`` is aware.
 
@@ -33,7 +33,7 @@ class Event:
             raise ValueError("EventDateTime needs its zone")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ActiveParticipant:
     """Who took part; empty where it is not said."""
 
@@ -47,7 +47,7 @@ class ActiveParticipant:
     media_type: Coded | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuditSource:
     """AuditSourceIdentification: the node that wrote the record."""
 
@@ -56,7 +56,7 @@ class AuditSource:
     type_codes: tuple[Coded, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Detail:
     """ParticipantObjectDetail; its value is base64 in the message, bytes here."""
 
@@ -69,7 +69,7 @@ class Detail:
         return self.value.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SopClass:
     """Instances of one SOP class: how many and, if so wished, which."""
 
@@ -78,7 +78,7 @@ class SopClass:
     instances: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Description:
     """ParticipantObjectDescription."""
 
@@ -90,7 +90,7 @@ class Description:
     anonymized: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ParticipantObject:
     """ParticipantObjectIdentification.
 
@@ -114,7 +114,7 @@ class ParticipantObject:
             raise ValueError("an object has a name or a query, not both")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuditMessage:
     """One record: what happened, who took part, which node says so, and what it was about."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from xds.audit.messages.codes import (
     PATIENT_NUMBER,
@@ -17,6 +17,7 @@ from xds.audit.messages.message import (
     Detail,
     ParticipantObject,
 )
+from xds.system.values import value
 
 DOCUMENT_DETAIL = "Document Unique ID"
 
@@ -32,7 +33,7 @@ LENGTH = 1024
 """Characters of an id, a name or a detail that is kept: no valid one is longer."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StudyPatient:
     """Whom a study shows: the affinity domain's id, and the archive's; either may be unknown."""
 

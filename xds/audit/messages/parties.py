@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 from xds.audit.messages.codes import (
@@ -13,6 +13,7 @@ from xds.audit.messages.codes import (
 from xds.audit.messages.message import (
     ActiveParticipant,
 )
+from xds.system.values import value
 
 
 class Side(Enum):
@@ -22,7 +23,7 @@ class Side(Enum):
     RESPONDER = "responder"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Party:
     """A side of a transaction: how it is called, its network address, and whether it is this process.
 

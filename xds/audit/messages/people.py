@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 
 from xds.audit.messages.codes import ORGANISATION, Coded
 from xds.audit.messages.message import ActiveParticipant, AuditMessage
+from xds.system.values import value
 from xds.wire.assertion import PURPOSE_OF_USE, ROLE, Assertion, Code
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Person:
     """``id`` is what the node knows them by, ``known_as`` their name among people; empty where it is not known."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
-from xds.store.statements import Statement, insert_ignoring, inserting
+from xds.store.statements import Asked, Statement, insert_ignoring, inserting
 from xds.store.tables import (
     audit_checkpoint,
     audit_cursor,
@@ -74,7 +74,7 @@ def now_microseconds() -> int:
 
 def record(connection: sa.Connection, records: Iterable[Recorded]) -> None:
     """Insert records; they are durable when the caller's transaction is."""
-    insert(connection, rows_of(records))
+    _RECORD.run_each(connection, rows_of(records))
 
 
 def rows_of(records: Iterable[Recorded]) -> list[dict[str, Any]]:
@@ -85,9 +85,9 @@ def rows_of(records: Iterable[Recorded]) -> list[dict[str, Any]]:
     return rows
 
 
-def insert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that ``rows_of`` has made."""
-    _RECORD.run_each(connection, rows)
+def recording(records: Iterable[Recorded]) -> list[Asked]:
+    """What inserts records, with what it is given; counted as this thread's peer's."""
+    return [(_RECORD, row) for row in rows_of(records)]
 
 
 def row_of(item: Recorded) -> dict[str, Any]:
@@ -212,6 +212,12 @@ def position(connection: sa.Connection, name: str, *, to_change: bool = False) -
     statement = sa.select(audit_cursor.c.position).where(audit_cursor.c.name == name)
     found_: int | None = connection.scalar(statement.with_for_update() if to_change else statement)
     return found_
+
+
+def goes_on_from(connection: sa.Connection, name: str, position_: int) -> bool:
+    """Whether somebody is still as far as that; until the transaction ends nobody else goes on."""
+    insert_ignoring(connection, audit_cursor, name=name, position=0)
+    return position(connection, name, to_change=True) == position_
 
 
 def move(connection: sa.Connection, name: str, position_: int) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import zstandard
 
@@ -36,6 +38,10 @@ LEVEL, MOST = 3, 64 * 1024 * 1024
 """Of compression; bytes of a fragment that is read, whatever its row says of itself."""
 
 
+FEW, AT_ONCE = 4, 1000
+"""Fragments that are unpacked one by one, and how many at once where there are more."""
+
+
 class _Zstandard(threading.local):
     """Zstandard's own objects are each thread's own."""
 
@@ -45,7 +51,8 @@ class _Zstandard(threading.local):
         self.pack = zstandard.ZstdCompressor(
             level=LEVEL, dict_data=words, write_dict_id=False, write_checksum=True
         ).compress
-        self.unpack = zstandard.ZstdDecompressor(dict_data=words).decompress
+        unpacker = zstandard.ZstdDecompressor(dict_data=words)
+        self.unpack, self.unpack_all = unpacker.decompress, unpacker.multi_decompress_to_buffer
 
 
 _zstandard = _Zstandard()
@@ -68,3 +75,22 @@ def unpack(stored: bytes) -> bytes:
     if first == _DEFLATE:
         return zlib.decompressobj(zdict=_DICTIONARY).decompress(stored[1:])
     raise ValueError("a fragment of a later version")
+
+
+def unpack_all(stored: Sequence[bytes]) -> list[bytes]:
+    """Many fragments again: other threads are let in once between, and not once for each.
+
+    Raises:
+        ValueError: one is packed by a later version.
+    """
+    if len(stored) < FEW or any(one[:1] != _ZSTANDARD for one in stored):
+        return list(map(unpack, stored))
+    found: list[bytes] = []
+    for start in range(0, len(stored), AT_ONCE):
+        some: list[Any] = [one[1:] for one in stored[start : start + AT_ONCE]]
+        if sum(map(zstandard.frame_content_size, some)) > MOST:
+            found += [_zstandard.unpack(one, max_output_size=MOST) for one in some]
+        else:
+            buffers = _zstandard.unpack_all(some)
+            found += [buffers[number].tobytes() for number in range(len(some))]
+    return found

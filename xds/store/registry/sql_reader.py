@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.visible import EVERYTHING, FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
 from xds.store.registry import patients
-from xds.store.registry.compression import unpack
+from xds.store.registry.compression import unpack_all
 from xds.store.registry.rows import LOGICAL, UNIQUE
 from xds.store.registry.searching import TABLES, at, finding, touching
 from xds.store.registry.visibility import own_sets
@@ -101,7 +102,7 @@ class SqlReader:
             rows = found.every.rows(self.connection, **found.given)
         if len(rows) > most:
             raise TooMany
-        return [_READ[kind](row) for row in rows]
+        return _read(kind, rows)
 
     def documents_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundDocument]:
         return self._located(Kind.DOCUMENT_ENTRY, Kind.DOCUMENT_ENTRY, entry_uuids)
@@ -243,8 +244,8 @@ class SqlReader:
         keys = {place.patient_key for uuid in self._places(uuids).values() for place in uuid if place.kind in _KINDS}
         keys |= set(_FOREIGN.values(self.connection, domain=self.domain, ids=uuids))
         for statement in touching(self._whole):
-            for row in statement.rows(self.connection, keys=sorted(keys), uuids=uuids):
-                found[row.entry_uuid] = _association(row)
+            rows = statement.rows(self.connection, keys=sorted(keys), uuids=uuids)
+            found |= {item.entry_uuid: item for item in _read(Kind.ASSOCIATION, rows)}
         return sorted(self._between_seen(found.values()), key=lambda item: item.entry_uuid)
 
     def values_of(self, patient_key: int, attribute: str, entry_uuids: Collection[str]) -> dict[str, frozenset[str]]:
@@ -269,7 +270,7 @@ class SqlReader:
         keys = sorted({int(place.patient_key) for place in places}) or NOBODY
         uuids = [place.entry_uuid for place in places]
         rows = at(self.connection, kind, keys, uuids, self._seen(kind, keys), whole=self._whole)
-        return [_READ[kind](row) for row in sorted(rows, key=lambda row: row.entry_uuid)]
+        return _read(kind, sorted(rows, key=lambda row: row.entry_uuid))
 
     def places(self, ids: Sequence[str]) -> Asked:
         """What asks where ids lead."""
@@ -318,32 +319,37 @@ def batches(ids: Iterable[str]) -> Iterable[list[str]]:
     return (listed[start : start + BATCH] for start in range(0, len(listed), BATCH))
 
 
-def _ebxml(row: Any) -> bytes:
-    return b"" if row.ebxml is None else unpack(row.ebxml)
+def _read(kind: Kind, rows: Sequence[Any]) -> list[Any]:
+    """The objects of rows, in their order."""
+    if not rows:
+        return []
+    # Where objects are only looked for, no row has its ebXML.
+    fragments = unpack_all([row.ebxml for row in rows]) if rows[0].ebxml is not None else repeat(b"")
+    return list(map(_READ[kind], rows, fragments))
 
 
-def _found(row: Any, kind: Kind) -> Found:
+def _found(row: Any, fragment: bytes, *, kind: Kind) -> Found:
     versions = (row.logical_id, row.version, bool(row.latest)) if kind is Kind.FOLDER else (row.entry_uuid, 1, True)
-    return Found(row.entry_uuid, kind, int(row.patient_key), _ebxml(row), row.status, row.unique_id, *versions)
+    return Found(row.entry_uuid, kind, int(row.patient_key), fragment, row.status, row.unique_id, *versions)
 
 
-def _document(row: Any) -> FoundDocument:
+def _document(row: Any, fragment: bytes) -> FoundDocument:
     return FoundDocument(
-        row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), _ebxml(row),
+        row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), fragment,
         row.status, row.unique_id, row.logical_id, row.version, bool(row.latest),
         row.object_type, row.format_code, row.hash, row.size,
     )  # fmt: skip
 
 
-def _association(row: Any) -> FoundAssociation:
+def _association(row: Any, fragment: bytes) -> FoundAssociation:
     return FoundAssociation(
-        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), _ebxml(row), row.status, "", row.entry_uuid,
+        row.entry_uuid, Kind.ASSOCIATION, int(row.patient_key), fragment, row.status, "", row.entry_uuid,
         type=row.type, source=row.source, target=row.target,
     )  # fmt: skip
 
 
 _KINDS = frozenset(Kind)
-_READ: dict[Kind, Callable[[Any], Found]] = {
+_READ: dict[Kind, Callable[[Any, bytes], Found]] = {
     Kind.DOCUMENT_ENTRY: _document,
     Kind.SUBMISSION_SET: partial(_found, kind=Kind.SUBMISSION_SET),
     Kind.FOLDER: partial(_found, kind=Kind.FOLDER),
