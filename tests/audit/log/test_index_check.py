@@ -16,7 +16,7 @@ from xds.audit.log.verify import Tampered
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import indexed
 from xds.endpoints.audit_received import received
 from xds.store.audit import records as store
 from xds.store.audit import search
@@ -36,7 +36,7 @@ def filed(engine: sa.Engine, records: list[Recorded]) -> None:
             connection.execute(sa.delete(table))
         store.record(connection, records)
         store.number(connection, len(records))
-        index(connection, store.numbered_from(connection, 0, len(records)))
+        indexed(connection, store.numbered_from(connection, 0, len(records))).keep(connection)
         store.move(connection, search.INDEX, len(records))
 
 
@@ -71,7 +71,7 @@ def test_what_this_node_does_is_filed_as_it_says(tmp_path: Path) -> None:
         engine = site.application.engine
         with engine.begin() as connection:
             count = store.number(connection, 100)
-            index(connection, store.numbered_from(connection, 0, 100))
+            indexed(connection, store.numbered_from(connection, 0, 100)).keep(connection)
             store.move(connection, search.INDEX, count)
         assert checked(engine) == count >= 5
 

@@ -22,7 +22,7 @@ from xds.audit.log.verify import Tampered, compare, verify
 from xds.audit.log.writer import LogWriter
 from xds.audit.messages.message import AuditSource
 from xds.audit.messages.message_xml import read
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import indexed
 from xds.errors import Unusable
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.audit import holds, search
@@ -53,7 +53,7 @@ class Log:
                 for n in range(COUNT)
             ])  # fmt: skip
             store.number(connection, COUNT)
-            index(connection, store.numbered_from(connection, 0, COUNT))
+            indexed(connection, store.numbered_from(connection, 0, COUNT)).keep(connection)
             store.move(connection, search.INDEX, COUNT)
             rows = [as_leaf(row) for row in store.numbered_from(connection, 0, COUNT)]
         writer = LogWriter(folder, our_key(), LOG_ID, segment_bytes=12_000)

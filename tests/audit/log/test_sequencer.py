@@ -26,7 +26,8 @@ from xds.audit.log import sequencer
 from xds.audit.log.segments import SegmentLog, as_leaf
 from xds.audit.log.sequencer import Sequencer, alive, folder, signing_key
 from xds.audit.log.verify import Tampered, Verified, compare, verify
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import Indexed, indexed
+from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
 from xds.server.affinity_domain import owner
 from xds.settings.configuration import load
@@ -111,18 +112,18 @@ def test_more_than_a_batch_is_sealed_in_one_step_under_several_checkpoints(
 def test_a_record_that_cannot_be_indexed_is_left_out_and_those_behind_it_are_not(
     engine: sa.Engine, loaded: Loaded, running: Sequencer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(connection: sa.Connection, records: list[Recorded], watcher: object) -> None:
+    def fails(connection: sa.Connection, records: list[Recorded], watcher: object) -> Indexed:
         if any(record.leaf_number == 2 for record in records):
             connection.execute(sa.text("SELECT nonsense FROM nowhere"))
-        index(connection, records)
+        return indexed(connection, records)
 
-    def fails_so(*arguments: object) -> None:
+    def fails_so(*arguments: object) -> Indexed:
         try:
-            fails(*arguments)  # type: ignore[arg-type]
+            return fails(*arguments)  # type: ignore[arg-type]
         except sa.exc.OperationalError:  # as SQLite calls it
             raise ValueError from None
 
-    monkeypatch.setattr(sequencer, "index", fails_so)
+    monkeypatch.setattr(sequencer, "indexed", fails_so)
     keep(engine, rows(0, 5))
     assert running.step() == 5
     with engine.connect() as connection:
@@ -452,3 +453,31 @@ def test_a_step_that_failed_after_writing_is_gone_on_with(
     keep(engine, [replace(a_row(2), outcome=4)])
     assert running.step() == 1
     assert verified(engine, loaded).records == 3
+
+
+def test_what_the_sequencer_of_another_node_has_indexed_meanwhile_is_not_counted_twice(
+    engine: sa.Engine, running: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(connection: sa.Connection, records: list[Recorded], watcher: Watcher) -> Indexed:
+        monkeypatch.setattr(sequencer, "indexed", indexed)
+        assert running._indexed(len(records)) == len(records)  # the other one, which comes in between
+        return indexed(connection, records, watcher)
+
+    keep(engine, rows(0, 5))
+    monkeypatch.setattr(sequencer, "indexed", too_late)
+    assert running.step() == 5
+    with engine.connect() as connection:
+        assert sum(search.hours(connection).values()) == 5
+        assert store.position(connection, search.INDEX) == 5
+
+
+def test_nothing_is_locked_while_records_are_read_for_what_they_are_searched_by(
+    engine: sa.Engine, running: Sequencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def long(connection: sa.Connection, records: list[Recorded], watcher: Watcher) -> Indexed:
+        keep(engine, rows(len(records), 1))  # would wait for a lock that this thread has
+        return indexed(connection, records, watcher)
+
+    keep(engine, rows(0, 5))
+    monkeypatch.setattr(sequencer, "indexed", long)
+    assert running.step() == 5

@@ -13,7 +13,7 @@ from tests.places import GOLDEN
 from xds.audit.messages.message import ActiveParticipant
 from xds.audit.messages.message_xml import read, write
 from xds.audit.search import indexing
-from xds.audit.search.indexing import by_values, folded, index, values
+from xds.audit.search.indexing import by_values, folded, indexed, values
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded, now_microseconds
@@ -46,7 +46,7 @@ def kept(engine: sa.Engine, *messages: bytes, outcome: int = 0) -> None:
             for n, message in enumerate(messages, 1)
         ])  # fmt: skip
         rows = search.found(connection, Wanted(), 1000)
-        index(connection, [row for row in rows if row.id > before])
+        indexed(connection, [row for row in rows if row.id > before]).keep(connection)
 
 
 def found(engine: sa.Engine, *wanted: tuple[str, str], **more: object) -> list[int]:

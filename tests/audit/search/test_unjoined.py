@@ -22,7 +22,7 @@ def kept(engine: sa.Engine, *records: Recorded) -> list[Recorded]:
     with engine.begin() as connection:
         store.record(connection, records)
         found = [Recorded(**dict(row)) for row in connection.execute(sa.select(store.audit_record)).mappings()]
-        indexing.index(connection, found)
+        indexing.indexed(connection, found).keep(connection)
     return found
 
 

@@ -17,7 +17,7 @@ from xds.audit.messages.message import ActiveParticipant
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.people import identity
 from xds.audit.search import watching
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import indexed
 from xds.audit.search.watching import PEERS, Watcher
 from xds.errors import Unusable
 from xds.settings.sections import Review
@@ -49,7 +49,8 @@ def seen(
     """The reasons for which these accesses are shown."""
     watcher = Watcher(settings)
     watcher._names[ANNA] = set(names)
-    watcher.watch(connection, accesses, alerts)
+    review.keep_accesses(connection, accesses)
+    review.note(connection, watcher.judged(connection, accesses, alerts))
     return sorted(one.reason for one in review.unusual(connection))
 
 
@@ -112,10 +113,10 @@ def peers(connection: sa.Connection, *patients: int) -> list[Unusual]:
     """How many patients each of some people accessed on the third day; compared on the next."""
     watcher = Watcher(Review(peer_factor=3, least_patients=5))
     watcher.compare(connection, 3 * DAY)
-    watcher.watch(connection, [
+    review.keep_accesses(connection, [
         an_access(100 * who + n, who=f"Person {who}", patient=f"{n}^^^&1.2&ISO")
         for who, count in enumerate(patients) for n in range(count)
-    ], frozenset())  # fmt: skip
+    ])  # fmt: skip
     watcher.compare(connection, 3 * DAY + 5)
     assert review.unusual(connection) == []  # the day is not over
     watcher.compare(connection, 4 * DAY)
@@ -156,7 +157,7 @@ def test_many_people_in_one_record_are_watched_as_far_as_a_number(connection: sa
 def test_records_of_people_are_accesses_and_those_of_machines_are_none(connection: sa.Connection) -> None:
     store.record(connection, [a_record(1, person="Anna"), a_record(2), a_record(3, "iti43_responder", person="Bert")])
     records = search.found(connection, Wanted(), 9)
-    index(connection, records, Watcher(Review()))
+    indexed(connection, records, Watcher(Review())).keep(connection)
     (anna,) = review.busy(connection, 0)
     assert (anna.known_as, anna.role, anna.organisation, anna.patients) == ("Anna", "Doctor", "North", 1)
 

@@ -23,12 +23,11 @@ from xds.audit.log.keys import SigningKey, load_or_make
 from xds.audit.log.segments import as_leaf
 from xds.audit.log.writer import LogWriter
 from xds.audit.messages.events import AuditEvent, source_of
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import Indexed, indexed
 from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
 from xds.store.audit import records as store
-from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import INDEX
 from xds.store.deployment import log_id
@@ -38,6 +37,10 @@ from xds.system.clock import Jumps
 log = logging.getLogger("xds.audit.log.sequencer")
 
 BATCH = 2000
+"""Records that are sealed at once."""
+
+SHORT = 100
+"""Records of one transaction that writes: those who record others wait for it."""
 
 
 def folder(loaded: Loaded) -> Path:
@@ -89,9 +92,8 @@ class Sequencer:
 
     def step(self) -> int:
         """End what dead processes left, number what has no number, and seal it; return how many records."""
-        with self._engine.begin() as connection:
-            _end_the_dead(connection)
-        while self._number() == BATCH:
+        self._end_the_dead()
+        while self._number() == SHORT:
             pass
         sealed = 0
         while rows := self._next():
@@ -106,15 +108,24 @@ class Sequencer:
         self._index()
         return sealed
 
+    def _end_the_dead(self) -> None:
+        """Streams of processes that are no more become the failure records that were kept for this."""
+        with reading(self._engine) as connection:
+            dead = [(id_, records) for id_, owner, records in store.streams(connection) if not alive(owner)]
+        for id_, records in dead:
+            log.warning("stream.interrupted", extra={"stream": id_})
+            with self._engine.begin() as connection:
+                store.close_stream(connection, id_, records)
+
     def _number(self) -> int:
         with self._engine.begin() as connection:
-            return store.number(connection, BATCH)
+            return store.number(connection, SHORT)
 
     def _index(self) -> None:
         """Note what sealed records are searched by; one that cannot be is found by its time and kind alone."""
         one_by_one = 0
         while True:
-            most = 1 if one_by_one else BATCH
+            most = 1 if one_by_one else SHORT
             try:
                 if not self._indexed(most):
                     break
@@ -123,31 +134,43 @@ class Sequencer:
                 raise
             except Exception:
                 if not one_by_one:
-                    one_by_one = BATCH  # to find out which it is
+                    one_by_one = SHORT  # to find out which it is
                     continue
                 log.exception("audit.not_indexed")
                 self._indexed(1, skip=True)
         try:
-            with self._engine.begin() as connection:
-                self._watcher.compare(connection, store.now_microseconds())
+            self._compare()
         except sa.exc.OperationalError:
             raise
         except Exception:  # the log is sealed all the same; it is tried again at the next step
             log.exception("audit.not_compared")
 
+    def _compare(self) -> None:
+        now = store.now_microseconds()
+        with reading(self._engine) as connection:
+            over = self._watcher.compared(connection, now)
+        if not over:
+            with self._engine.begin() as connection:
+                self._watcher.compare(connection, now)
+
     def _indexed(self, most: int, *, skip: bool = False) -> int:
-        """Index so many records more, or leave them out; return how many there were."""
-        with self._engine.begin() as connection:
+        """Index so many records more, or leave them out; return how many there were.
+
+        What they are searched by is found out before anything is written, so that nobody who records waits for it.
+        """
+        with reading(self._engine) as connection:
             begin = store.position(connection, INDEX) or 0
             rows = store.numbered_from(connection, begin, most)
-            if rows:
-                if skip:
-                    log.error("audit.record_left_out", extra={"record": rows[0].id})
-                    search.count_hours(connection, rows)
-                else:
-                    index(connection, rows, self._watcher)
+            found = Indexed(rows, (), (), ()) if skip or not rows else indexed(connection, rows, self._watcher)
+        if not rows:
+            return 0
+        if skip:
+            log.error("audit.record_left_out", extra={"record": rows[0].id})
+        with self._engine.begin() as connection:
+            if store.goes_on_from(connection, INDEX, begin):  # or the sequencer of another node has been here
+                found.keep(connection)
                 store.move(connection, INDEX, rows[-1].leaf_number + 1)  # type: ignore[operator]
-            return len(rows)
+        return len(rows)
 
     def _next(self) -> list[Recorded]:
         with self._engine.connect() as connection:
@@ -161,14 +184,6 @@ class Sequencer:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def _end_the_dead(connection: sa.Connection) -> None:
-    """Streams of processes that are no more become the failure records that were kept for this."""
-    for id_, owner, records in store.streams(connection):
-        if not alive(owner):
-            log.warning("stream.interrupted", extra={"stream": id_})
-            store.close_stream(connection, id_, records)
 
 
 def alive(owner: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -28,9 +29,9 @@ from xds.audit.messages.people import is_person
 from xds.audit.search import watching
 from xds.audit.search.watching import Watcher
 from xds.store.audit import records as store
-from xds.store.audit import search
+from xds.store.audit import review, search
 from xds.store.audit.records import Recorded
-from xds.store.audit.review import Access
+from xds.store.audit.review import Access, Unusual
 from xds.store.audit.search import Value, Wanted
 from xds.wire.addressing import ANONYMOUS
 
@@ -134,8 +135,25 @@ def values(message: AuditMessage) -> Iterator[tuple[str, str]]:
     yield "organisation", message.source.enterprise_site_id
 
 
-def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watcher | None = None) -> None:
-    """Write what records are searched by, and have accesses watched; to be called once for each."""
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What records are searched by, with the accesses that they tell of, and what is unusual of these."""
+
+    records: Sequence[Recorded]
+    values: Sequence[Value]
+    accesses: Sequence[Access]
+    unusual: Sequence[Unusual]
+
+    def keep(self, connection: sa.Connection) -> None:
+        """Write it; to be called once for each record."""
+        search.keep_values(connection, self.values)
+        search.count_hours(connection, self.records)
+        review.keep_accesses(connection, self.accesses)
+        review.note(connection, self.unusual)
+
+
+def indexed(connection: sa.Connection, records: Sequence[Recorded], watcher: Watcher | None = None) -> Indexed:
+    """What records are searched by; nothing is written, and nobody who writes waits meanwhile."""
     found, accesses, alerts = list[Value](), list[Access](), set[int]()
     for record in records:
         assert record.id  # noqa: S101  it comes from the table
@@ -148,10 +166,9 @@ def index(connection: sa.Connection, records: Sequence[Recorded], watcher: Watch
         accesses += watching.accesses(record, message, [value for kind, value in kept if kind == "patient"])
         if any(code.code == OVERRIDE.code for code in message.event.type_codes):
             alerts.add(record.id)
-    search.keep_values(connection, found)
-    search.count_hours(connection, records)
-    if watcher is not None:
-        watcher.watch(connection, accesses, frozenset(alerts))
+    if watcher is None:
+        return Indexed(records, found, (), ())
+    return Indexed(records, found, accesses, watcher.judged(connection, accesses, frozenset(alerts)))
 
 
 def terms(connection: sa.Connection, record: Recorded) -> list[int]:

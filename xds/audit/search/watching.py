@@ -74,14 +74,15 @@ class Watcher:
             raise Unusable(f"review.timezone: {settings.timezone} is unknown") from None
         self._names: dict[str, set[str]] = {}
 
-    def watch(self, connection: sa.Connection, found: Sequence[Access], alerts: frozenset[int]) -> None:
-        """Keep accesses, and note what is unusual of them; ``alerts`` are the records of emergency overrides."""
-        review.keep_accesses(connection, found)
-        review.note(connection, (
+    def judged(
+        self, connection: sa.Connection, found: Sequence[Access], alerts: frozenset[int]
+    ) -> list[Unusual]:  # fmt: skip
+        """What is unusual of accesses; ``alerts`` are the records of emergency overrides."""
+        return [
             Unusual(one.recorded // DAY, one.person, one.known_as, one.organisation, one.patient_id, reason, "",
                     one.record_id)
             for one in found for reason in self._reasons(connection, one, override=one.record_id in alerts)
-        ))  # fmt: skip
+        ]  # fmt: skip
 
     def _reasons(self, connection: sa.Connection, access: Access, *, override: bool) -> Iterator[str]:
         if override:
@@ -110,6 +111,10 @@ class Watcher:
         moment = datetime.fromtimestamp(recorded / 1e6, UTC).astimezone(self._zone)
         begin, end = self._hours
         return moment.weekday() >= 5 or not begin <= moment.time().replace(tzinfo=None) < end
+
+    def compared(self, connection: sa.Connection, now: int) -> bool:
+        """Whether people were compared for every day that is over."""
+        return store.position(connection, PEERS) == now // DAY
 
     def compare(self, connection: sa.Connection, now: int) -> None:
         """Compare people with their peers, for each day that is over and was not compared yet."""
