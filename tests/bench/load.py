@@ -31,7 +31,9 @@ PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.9)
 """Of the requests, the quickest first: how long they took at most is told."""
 
 _SCRIPT = """
-local headers = {["Content-Type"] = 'application/soap+xml; charset=UTF-8; action="%(action)s"'}
+local headers = {
+  ["Content-Type"] = 'application/soap+xml; charset=UTF-8; action="%(action)s"', ["Accept-Encoding"] = "%(encoding)s"
+}
 local n = 0
 math.randomseed(1)
 request = function()
@@ -113,20 +115,22 @@ def register(site_url: str, folder: Path, *, first: int, patients: int, clients:
     return _wrk(url, script, folder, clients, seconds)
 
 
-def find(site_url: str, folder: Path, *, patients: int, clients: int, seconds: float) -> Load:
+def find(
+    site_url: str, folder: Path, *, patients: int, clients: int, seconds: float, encoding: str = "identity"
+) -> Load:  # fmt: skip
     """ITI-18 for one of the first so many patients, at random."""
     url = f"{site_url}/registry"
-    script = _script(ITI_18.action, find_body(url), f"math.random(0, {patients - 1})")
+    script = _script(ITI_18.action, find_body(url), f"math.random(0, {patients - 1})", encoding)
     return _wrk(url, script, folder, clients, seconds)
 
 
-def _script(action: str, body: str, patient_number: str) -> str:
+def _script(action: str, body: str, patient_number: str, encoding: str = "identity") -> str:
     """Literals and marks in turn, joined for each request."""
     names = {"@DOCUMENT@": "document", "@SET@": "set", "@PATIENT@": "patient", "@MESSAGE@": "message"}
     pieces = [names.get(piece, f"[==[{piece}]==]") for piece in re.split("(@[A-Z]+@)", body)]
     return _SCRIPT % {
         "action": action, "run": time.time_ns() // 1000, "patient": patient_number,
-        "percents": ", ".join(map(str, PERCENTS)), "pieces": ", ".join(pieces)
+        "percents": ", ".join(map(str, PERCENTS)), "pieces": ", ".join(pieces), "encoding": encoding,
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Everything is imported once and forked; engines are made after the fork.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -99,6 +100,8 @@ class Supervisor:
         self._record(starts=True)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        gc.collect()
+        gc.freeze()  # what looks through memory writes in it: what is here already stays shared by all children
         for child in self._children:
             self._start(child)
         try:
