@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare pictures peers wheel sbom lock clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -42,6 +42,10 @@ bench-smoke: $(READY)
 
 bench-compare: $(READY)
 	$(BIN)/python -m tests.bench.compare $(OLD) $(NEW)
+
+# Where a request's time goes: .bench/profile.html, PROFILE="--before FILE" beside what was found of other code.
+profile: $(READY)
+	$(BIN)/python -m tests.bench.profiling --json .bench/profile.json --page .bench/profile.html $(PROFILE)
 
 # The README's pictures, in deploy/pictures: the demonstration runs, and Chromium looks at it and at a desk.
 pictures: $(READY)

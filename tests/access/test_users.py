@@ -21,7 +21,7 @@ from xds.access.users import Users
 from xds.audit.messages.message import AuditMessage
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.people import is_person
-from xds.audit.search.indexing import by_values, index
+from xds.audit.search.indexing import by_values, indexed
 from xds.errors import Unusable
 from xds.settings.access import Xua
 from xds.store.audit import records as store
@@ -217,7 +217,7 @@ def test_an_emergency_override_is_an_alert_beside_the_retrieval_and_found_under_
     sent_for(site, Claims(purpose="BTG", purpose_text="Break the glass")).retrieve(entry.unique_id)
     assert site.outcomes()[-2:] == [("ITI-43", "110106", 0), ("", "110113", 0)]
     with site.application.engine.begin() as connection:
-        index(connection, search.found(connection, Wanted(), 100))
+        indexed(connection, search.found(connection, Wanted(), 100)).keep(connection)
         of_anna = Wanted((("patient", str(ANNA)),), event="110113")
         assert len(search.found(connection, of_anna, 9)) == 1
 
@@ -229,7 +229,7 @@ def test_an_emergency_override_is_an_alert_beside_the_retrieval_and_found_under_
 def test_a_person_is_found_by_each_of_their_names_and_their_organisation(site: Site, kind: str, value: str) -> None:
     sent_for(site, Claims()).find()
     with site.application.engine.begin() as connection:
-        index(connection, search.found(connection, Wanted(), 100))
+        indexed(connection, search.found(connection, Wanted(), 100)).keep(connection)
         assert len(search.found(connection, by_values({kind: value}), 9)) == 1
         assert store.count(connection) == 1
 

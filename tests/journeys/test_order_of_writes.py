@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -87,6 +88,11 @@ class Steps:
         monkeypatch.setattr(Writing, "finish", finishing)
         monkeypatch.setattr(os, "fsync", syncing)
         monkeypatch.setattr(os, "rename", renaming)
+
+        @sa.event.listens_for(engine, "before_cursor_execute")
+        def executing(_connection: Any, _cursor: Any, statement: str, *_rest: object) -> None:
+            if statement == "COMMIT":  # on PostgreSQL in one round trip with the audit record
+                self.step("commit")
 
         @sa.event.listens_for(engine, "commit")
         def committing(connection: sa.Connection) -> None:

@@ -19,7 +19,7 @@ from tests.peers.validator import wrong
 from tests.places import GOLDEN
 from tests.server.test_application import Site, serving
 from xds.audit.messages.message_xml import read
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import indexed
 from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded
@@ -48,7 +48,7 @@ def site(sqlite_template: Path, tmp_path: Path) -> Iterator[Site]:
     with serving(f"sqlite:///{database}", tmp_path, '[audit]\nreaders = ["127.0.0.0/8"]\n') as site:
         with site.application.engine.begin() as connection:
             store.record(connection, recorded)
-            index(connection, search.found(connection, Wanted(), len(recorded) + 1))
+            indexed(connection, search.found(connection, Wanted(), len(recorded) + 1)).keep(connection)
         yield site
 
 

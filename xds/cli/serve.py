@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
 
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
+    gc.disable()  # imports leave nothing that it would find; the supervisor enables it
     from xds.system.claims import Folder
     from xds.system.logs import to_stderr
     from xds.wire.metrics import prepare

@@ -102,6 +102,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._stop)
         gc.collect()
         gc.freeze()  # what looks through memory writes in it: what is here already stays shared by all children
+        gc.enable()
         for child in self._children:
             self._start(child)
         try:

@@ -14,7 +14,7 @@ from tests.places import GOLDEN
 from xds.audit.messages.codes import ORGANISATION, Coded, Outcome
 from xds.audit.messages.message import ActiveParticipant
 from xds.audit.messages.message_xml import read, write
-from xds.audit.search import listing, reports
+from xds.audit.search import listing, printing, reports
 from xds.store.audit.records import Recorded
 
 ANNA = "anna^^^&1.2.3.4.5&ISO"
@@ -88,7 +88,7 @@ def test_a_value_that_is_very_long_is_cut_in_a_line_for_spreadsheets() -> None:
 def test_values_of_many_lines_fit_on_a_page_of_paper() -> None:
     """Each is one line there, and no longer than a cell."""
     long = a_record(1, why="\n".join("x" * 190), person="A\n" * 400)
-    assert listing.as_pdf([long, Recorded(b"nonsense", "", "", 0, id=2)], "t", "a\n" * 300).startswith(b"%PDF-")
+    assert printing.as_pdf([long, Recorded(b"nonsense", "", "", 0, id=2)], "t", "a\n" * 300).startswith(b"%PDF-")
 
 
 def test_the_time_of_a_line_is_when_the_record_came_whatever_its_sender_says() -> None:
@@ -107,11 +107,11 @@ def test_a_line_of_json_holds_the_message_whole() -> None:
 @pytest.mark.parametrize("length", [1, 399, 401, 100_000])
 def test_a_pdf_has_room_for_values_of_any_length(length: int) -> None:
     records = [a_record(1, person="x" * length, why="y " * length)]
-    assert listing.as_pdf(records, "Records", "all").startswith(b"%PDF-")
+    assert printing.as_pdf(records, "Records", "all").startswith(b"%PDF-")
 
 
 def test_a_pdf_holds_any_letters_and_no_markup_of_a_peer() -> None:
     records = [a_record(1, person="Ковачевић <b>&</b> Łukasz"), a_record(2, why="<para>")]
-    data = listing.as_pdf(records, "Records", "all")
+    data = printing.as_pdf(records, "Records", "all")
     assert data.startswith(b"%PDF-")
-    assert len(listing.as_pdf([a_record(n) for n in range(100)], "Records", "")) > len(data)
+    assert len(printing.as_pdf([a_record(n) for n in range(100)], "Records", "")) > len(data)

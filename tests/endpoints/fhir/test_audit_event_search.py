@@ -21,7 +21,7 @@ from tests.endpoints.fhir.shape import wrong
 from tests.hostile.certificates import named
 from tests.places import GOLDEN
 from tests.server.test_application import Site, serving
-from xds.audit.search.indexing import index
+from xds.audit.search.indexing import indexed
 from xds.endpoints.fhir.audit_event import resource
 from xds.endpoints.fhir.parameters import APPLIED, BadSearch, applied, wanted
 from xds.endpoints.fhir.search import FORM, allowed
@@ -51,7 +51,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
                 Recorded(golden("iti43_responder"), "110106", "ITI-43", 8, recorded=2 * DAY),
                 Recorded(b"nonsense", "unreadable", "", 0, recorded=3 * DAY, origin="udp 192.0.2.1"),
             ])  # fmt: skip
-            index(connection, search.found(connection, Wanted(), 10))
+            indexed(connection, search.found(connection, Wanted(), 10)).keep(connection)
         yield site
 
 

@@ -231,7 +231,9 @@ def _taken(form: str, found: Sequence[Recorded], asked: str) -> Iterable[bytes]:
         return listing.as_csv(found)
     if form == "jsonl":
         return listing.as_json_lines(found)
-    return [listing.as_pdf(found, "Audit records", asked)]
+    from xds.audit.search.printing import as_pdf  # no process that prints nothing waits for what it needs
+
+    return [as_pdf(found, "Audit records", asked)]
 
 
 def _searched(found: Page) -> str:
