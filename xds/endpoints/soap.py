@@ -27,13 +27,21 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
-from xds.endpoints.soap_refusals import cannot_keep, code_of, come_again, faulted, internal, no_room
+from xds.endpoints.keeping import Keeper
+from xds.endpoints.soap_refusals import (
+    cannot_keep,
+    code_of,
+    come_again,
+    faulted,
+    internal,
+    no_room,
+    not_now,
+)
 from xds.endpoints.stream import Stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
-from xds.store.audit.records import Recorded, close_stream, open_stream, record, recording
-from xds.store.engine import PAUSES, broken_off
-from xds.store.statements import Asked
+from xds.store.audit.records import record
+from xds.store.engine import PAUSES, away, broken_off
 from xds.store.work import Database
 from xds.system.disk import LOW, Reserve
 from xds.transactions import bounds
@@ -43,7 +51,7 @@ from xds.transactions.transaction import Call, Reply, Transaction
 from xds.wire import mtom
 from xds.wire.addressing import reply_headers
 from xds.wire.encodings import encoded
-from xds.wire.faults import Fault, FaultCode, sender
+from xds.wire.faults import Fault, sender
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.memory import Overfull
 from xds.wire.metrics import Metrics
@@ -104,10 +112,11 @@ class Exchange:
         quotas: Quotas | None = None,
     ) -> None:
         """``most``: what one request may name; ``failures``: how many records of these one peer may bring about."""
-        self._bounds, self._failures, self._glass, self._consents = most or Bounds(), failures, glass, consents
+        self._bounds, self._glass, self._consents = most or Bounds(), glass, consents
+        self._keeper = Keeper(database, owner, failures)
         self._disk, self._quotas = disk, quotas
         self._actor, self._database, self._limits = actor, database, limits
-        self._new_event, self._owner, self._metrics, self._senders = new_event, owner, metrics, senders
+        self._new_event, self._metrics, self._senders = new_event, metrics, senders
         self._captures, self._users, self._gate = captures, users, gate
         self._transaction = transactions[0]
         self.numbers = tuple(dict.fromkeys(transaction.number for transaction in transactions))
@@ -215,7 +224,7 @@ class Exchange:
             log.exception("spool.not_written")
             work.close()
             call.release()
-            self._record_failures(call, incoming)
+            self._keeper.keep_failures(call, incoming.request)
             raise cannot_keep() from None
         except Refused as refused:
             work.close()
@@ -231,17 +240,20 @@ class Exchange:
         except Fault:
             work.close()
             call.release()
-            self._record_failures(call, incoming)
+            self._keeper.keep_failures(call, incoming.request)
             raise
-        except Exception:
+        except Exception as problem:
             log.exception("transaction.failed", extra={"transaction": transaction.number})
             work.close()
             call.release()
+            if away(problem):  # nothing can be recorded either
+                self._metrics.refused.labels(Reason.DATABASE).inc()
+                raise not_now(transaction) from None
             # What was let pass of a tolerant schema, and could not be read after all, is refused as from anybody.
             reply = transaction.refuse(call, call.let_pass or [internal(transaction)])
             if not call.let_pass:
                 reply = replace(reply, findings=())  # ours, and so a serious failure on record
-        self._keep(call, reply, incoming)
+        incoming.stream_id = self._keeper.keep(call, reply, incoming.request)
         return reply
 
     def _permitted(self, call: Call, peer: Peer) -> None:
@@ -330,42 +342,6 @@ class Exchange:
             log.info("message.tolerated", extra={"sender": sender_.name, "tolerances": " ".join(counts)})
         return findings
 
-    def _keep(self, call: Call, reply: Reply, incoming: _Incoming) -> None:
-        """Commit; if the audit records cannot be written the transaction is refused.
-
-        Raises:
-            Fault: the audit log cannot be written, and so nothing was done.
-        """
-        last: Sequence[Asked] = ()
-        try:
-            if reply.attachments:
-                incoming.stream_id = mtom.new_boundary()
-                failures = [one for event in call.all_events() for one in event.records()]
-                open_stream(call.work.connection, incoming.stream_id, self._owner, failures)
-            else:
-                records = call.ended(failed=reply.failed, findings=reply.findings)
-                records = [*self._counted(call, incoming, records)] if reply.failed else records
-                last = recording(records)
-                if self._database.batches is not None and not call.work.has_begun:
-                    self._database.batches.add(last)
-                    return
-            call.work.commit(*last)
-        except Exception:
-            log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
-            call.work.close()
-            call.release()
-            raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
-
-    def _record_failures(self, call: Call, incoming: _Incoming) -> None:
-        with self._database.engine.begin() as connection:
-            record(connection, self._counted(call, incoming, call.ended(failed=True)))
-
-    def _counted(self, call: Call, incoming: _Incoming, records: list[Recorded]) -> Sequence[Recorded]:
-        """The records of a failure that are kept; all of what went to another actor, which has had its effect there."""
-        if self._failures is None or call.sent:
-            return records
-        return self._failures.kept(incoming.request.told_by, records)
-
     def _sent(self, incoming: _Incoming, message: Message, package: Package) -> HttpReply:
         call, reply = _set(incoming)
         if call.transaction.keeps and not reply.failed:
@@ -387,8 +363,7 @@ class Exchange:
         call.release()
         self._metrics.streamed(call.transaction.number, whole=whole)
         records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
-        with self._database.engine.begin() as connection:
-            close_stream(connection, incoming.stream_id, records)
+        self._keeper.close(incoming.stream_id, records)
 
 
 def _set(incoming: _Incoming) -> tuple[Call, Reply]:

@@ -15,6 +15,10 @@ FULL_SECONDS = 60
 """After which it may be tried again, when somebody may have made room."""
 
 
+AWAY_SECONDS = 5
+"""After which it may be tried again: another server takes over in some seconds."""
+
+
 def cannot_keep() -> Fault:
     return Fault(FaultCode.RECEIVER, "the message cannot be stored now; nothing was changed")
 
@@ -26,6 +30,17 @@ def code_of(transaction: Transaction) -> ErrorCode:
 def come_again(transaction: Transaction) -> HttpReply:
     """There is no memory for a message now; who sent it is not at fault.  ``transaction``: one of the address."""
     return faulted(busy(transaction.busy, "too many messages are being read; send it again"), "", mtom_reply=False)
+
+
+def not_now(transaction: Transaction) -> Fault:
+    """The database does not answer, so that nothing was done."""
+    return busy(transaction.busy, "the database does not answer, and nothing was changed; send it again", AWAY_SECONDS)
+
+
+def not_known(transaction: Transaction) -> Fault:
+    """The database was lost at the commit, and has not come back."""
+    why = "the database was lost at the commit: whether it was carried out is not known; ask before it is sent again"
+    return busy(transaction.busy, why, AWAY_SECONDS)
 
 
 def no_room(transaction: Transaction) -> Fault:

@@ -21,6 +21,10 @@ from xds.store.turns import Turns
 # SQLSTATE of PostgreSQL: serialization_failure, deadlock_detected.
 _BROKEN_OFF = ("40001", "40P01")
 
+# Classes and codes of SQLSTATE: connection exceptions, a server that stops or starts, one that has no place or only
+# reads, as a primary does that is none any more.
+_AWAY = ("08", "57P", "53300", "25006")
+
 PAUSES = (0.02, 0.1, 0.5)
 """Seconds before a transaction that the database broke off is begun again."""
 
@@ -29,6 +33,9 @@ FRESH_SECONDS = 2.0
 
 THRESHOLD = "prepare_threshold"
 """psycopg's own: after how many times a statement is prepared."""
+
+CONNECT_SECONDS = 5
+"""How long a server of PostgreSQL may take to be reached, unless the URL says otherwise by ``connect_timeout``."""
 
 BUSY_SECONDS, AGAIN_SECONDS = 30.0, 0.001
 """How long a SQLite writer waits for the one before it, and between two looks whether it has ended."""
@@ -60,13 +67,14 @@ def _postgresql(url: str) -> tuple[sa.URL, dict[str, Any]]:
         Unusable: the threshold is no number.
     """
     where = sa.make_url("postgresql+psycopg:" + url.split(":", 1)[1])
+    given: dict[str, Any] = {} if "connect_timeout" in where.query else {"connect_timeout": CONNECT_SECONDS}
     threshold = where.query.get(THRESHOLD)
     if threshold is None:
-        return where, {}
+        return where, given
     if threshold != "none" and not (isinstance(threshold, str) and threshold.isdecimal()):
         raise Unusable(f"server.database: {THRESHOLD} must be none, or after how many times a statement is prepared")
-    given = None if threshold == "none" else int(threshold)
-    return where.difference_update_query([THRESHOLD]), {THRESHOLD: given}
+    given[THRESHOLD] = None if threshold == "none" else int(threshold)
+    return where.difference_update_query([THRESHOLD]), given
 
 
 def _asked_after_a_while(engine: sa.Engine) -> None:
@@ -201,6 +209,20 @@ def broken_off(problem: BaseException, *, or_lost: bool = False) -> bool:
     if not isinstance(problem, sa.exc.DBAPIError):
         return False
     return getattr(problem.orig, "sqlstate", None) in _BROKEN_OFF or (or_lost and problem.connection_invalidated)
+
+
+def away(problem: BaseException) -> bool:
+    """Whether the database does not answer now, or has no place: it may be tried again soon."""
+    if isinstance(problem, sa.exc.TimeoutError):
+        return True
+    if not isinstance(problem, sa.exc.DBAPIError):
+        return False
+    if isinstance(problem.orig, sqlite3.Error):
+        return problem.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    state = getattr(problem.orig, "sqlstate", None)
+    if state is None:  # the driver's own: no connection, or none any more
+        return isinstance(problem, sa.exc.OperationalError) or problem.connection_invalidated
+    return problem.connection_invalidated or state.startswith(_AWAY)
 
 
 @contextmanager

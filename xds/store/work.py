@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from xds.metadata.visible import FULL, Access
 from xds.store.documents.folder import DocumentTable
-from xds.store.engine import reading
+from xds.store.engine import away, reading
 from xds.store.grouping import Batches, Group, Unit
 from xds.store.interface import Blobs
-from xds.store.registry.sql_registry import SqlRegistry
+from xds.store.registry.sql_registry import SqlRegistry, locking
 from xds.store.statements import Asked, at_once, commit_with
+
+SETTLE_SECONDS, AGAIN_SECONDS = 20.0, 0.2
+"""How long a database that was lost at a commit is waited for, and between two tries."""
+
+
+class NotKnown(Exception):
+    """A database was lost at a commit, and did not come back in time to say whether it has done it."""
 
 
 class Database:
@@ -43,6 +51,7 @@ class Work:
         self._unit: Unit | None = None
         self.touched: dict[str, set[int]] = {}
         """Documents that were deprecated, removed or given another version, by uniqueId, with their patients' keys."""
+        self.locked: set[str] = set()
 
     @property
     def connection(self) -> sa.Connection:
@@ -63,7 +72,9 @@ class Work:
     @property
     def registry(self) -> SqlRegistry:
         """The registry, to be written in this unit of work."""
-        return SqlRegistry(self.connection, self.database.domain, access=self.access, touched=self.touched)
+        return SqlRegistry(
+            self.connection, self.database.domain, access=self.access, touched=self.touched, locked=self.locked
+        )
 
     @property
     def documents(self) -> DocumentTable:
@@ -89,11 +100,14 @@ class Work:
         with self.database.engine.begin() as connection:
             yield DocumentTable(connection, self.database.repository_unique_id)
 
-    def commit(self, *last: Asked) -> None:
+    def commit(self, *last: Asked, is_there: Callable[[sa.Connection], bool] | None = None) -> None:
         """Write the last of it, and make it durable.
+
+        ``is_there``: looks whether it is, when the connection was lost meanwhile and nobody knows.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it is not, and nothing of it is there.
+            NotKnown: the database has not come back for long enough to say.
         """
         connection = self.connection if last else self._connection
         if self._unit is not None:
@@ -102,15 +116,37 @@ class Work:
         elif connection is not None:
             try:
                 commit_with(connection, *last)
-            except BaseException:
+            except BaseException as problem:
                 # Whether it has a transaction open now is not known: it is not used again.
                 connection.invalidate()
-                raise
+                if is_there is None or not away(problem) or not self._is_settled(is_there):
+                    raise
         self.close()
+
+    def _is_settled(self, is_there: Callable[[sa.Connection], bool]) -> bool:
+        """Whether what was being committed is there, once nobody can be committing it any more.
+
+        Whoever still is, at the other end of the lost connection, has what this one has locked.
+
+        Raises:
+            NotKnown: the database does not say.
+        """
+        self._connection = None
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                with self.database.engine.begin() as connection:
+                    at_once(connection, *locking(sorted(self.locked)))
+                    return is_there(connection)
+            except sa.exc.SQLAlchemyError as problem:
+                if not away(problem) or time.monotonic() > deadline:
+                    raise NotKnown from None
+                time.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
         """Undo what was not committed."""
         self.touched.clear()
+        self.locked.clear()
         if self._unit is not None:
             self._unit.close()
         elif self._connection is not None:

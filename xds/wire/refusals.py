@@ -28,6 +28,7 @@ class Reason(StrEnum):
     STREAMS = "streams"  # of documents or images that are given at once
     QUOTA = "quota"  # of records or bytes that one peer may bring in a day
     DISK = "disk"  # less of it is free than is kept for the audit log
+    DATABASE = "database"  # it does not answer
     SLOW = "slow"  # under the least rate, or silent
     TOO_LONG_UNDER_WAY = "too-long-under-way"  # over the longest time for one request
 

@@ -90,6 +90,17 @@ def recording(records: Iterable[Recorded]) -> list[Asked]:
     return [(_RECORD, row) for row in rows_of(records)]
 
 
+_IS_THERE = Statement(sa.select(audit_record.c.id).where(
+    audit_record.c.recorded == sa.bindparam("recorded"), audit_record.c.message == sa.bindparam("message")
+))  # fmt: skip
+
+
+def is_there(connection: sa.Connection, recording_: Sequence[Asked]) -> bool:
+    """Whether the first of what ``recording`` gave is in the log: then all that was committed with it is there."""
+    given = recording_[0][1]
+    return bool(_IS_THERE.rows(connection, recorded=given["recorded"], message=given["message"]))
+
+
 def row_of(item: Recorded) -> dict[str, Any]:
     """A record's row, without what the database gives.
 

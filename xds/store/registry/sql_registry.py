@@ -52,13 +52,23 @@ _LOCKS = Statement(
 _PATIENTS_TABLES = (*TABLES.values(), document_entry_value, package_value)
 
 
+def locking(names: Sequence[str]) -> list[Asked]:
+    """What waits for whoever has locked any of these names, and locks them until the commit; in their order."""
+    return [(_LOCKS, {"ids": list(names)})] if names else []
+
+
 class SqlRegistry(SqlReader):
     """One affinity domain's registry, read and written inside one database transaction."""
 
-    def __init__(self, *given: Any, touched: dict[str, set[int]] | None = None, **named: Any) -> None:
-        """``touched`` is told which documents, by uniqueId, change whether they hold, and of which patients' keys."""
+    def __init__(
+        self, *given: Any, touched: dict[str, set[int]] | None = None, locked: set[str] | None = None, **named: Any
+    ) -> None:  # fmt: skip
+        """``touched`` is told which documents, by uniqueId, change whether they hold, and of which patients' keys.
+
+        ``locked`` is told what is locked by name, on PostgreSQL.
+        """
         super().__init__(*given, **named)
-        self._touched = {} if touched is None else touched
+        self._touched, self._locked = {} if touched is None else touched, set() if locked is None else locked
 
     def lock(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> None:
         """Until the commit nobody else changes what these patients have, or submits one of these uniqueIds.
@@ -81,7 +91,8 @@ class SqlRegistry(SqlReader):
         if self.connection.dialect.name == "sqlite":  # it has one writer
             return []
         ids = [f"{self.domain} {unique_id}" for unique_id in sorted(set(unique_ids))]
-        return [*patients.locking(patient_keys), *([(_LOCKS, {"ids": ids})] if ids else [])]
+        self._locked.update(ids)
+        return [*patients.locking(patient_keys), *locking(ids)]
 
     def add_patient(self, patient_id: PatientId) -> bool:
         """Make a patient known; whether it was new."""

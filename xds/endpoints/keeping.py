@@ -1,0 +1,91 @@
+"""The end of a request's unit of work: its effect is committed with its audit records, or neither is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from xds.endpoints.failures import Failures
+from xds.endpoints.soap_refusals import not_known, not_now
+from xds.store.audit.records import Recorded, close_stream, is_there, open_stream, record, recording
+from xds.store.engine import away
+from xds.store.statements import Asked
+from xds.store.work import AGAIN_SECONDS, SETTLE_SECONDS, Database, NotKnown
+from xds.transactions.transaction import Call, Reply
+from xds.wire import mtom
+from xds.wire.faults import Fault, FaultCode
+from xds.wire.http import HttpRequest
+
+log = logging.getLogger("xds.endpoints.soap")
+
+
+class Keeper:
+    """Commits what requests of one process have done."""
+
+    def __init__(self, database: Database, owner: str, failures: Failures | None) -> None:
+        """``owner``: the process, of streams under way; ``failures``: how many records of these a peer brings about."""
+        self._database, self._owner, self._failures = database, owner, failures
+
+    def keep(self, call: Call, reply: Reply, request: HttpRequest) -> str:
+        """Commit; return the id of the stream that is on record as under way, if there is one.
+
+        Raises:
+            Fault: the audit log cannot be written, and so nothing was done; or it is not known whether it was.
+        """
+        last: Sequence[Asked] = ()
+        stream_id = ""
+        try:
+            if reply.attachments:
+                stream_id = mtom.new_boundary()
+                failures = [one for event in call.all_events() for one in event.records()]
+                open_stream(call.work.connection, stream_id, self._owner, failures)
+            else:
+                records = call.ended(failed=reply.failed, findings=reply.findings)
+                last = recording(self._counted(call, request, records) if reply.failed else records)
+                if self._database.batches is not None and not call.work.has_begun:
+                    self._database.batches.add(last)
+                    return ""
+            call.work.commit(*last, is_there=partial(is_there, recording_=last) if last else None)
+        except Exception as problem:
+            log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
+            call.work.close()
+            call.release()
+            if isinstance(problem, NotKnown):
+                raise not_known(call.transaction) from None
+            if away(problem):
+                raise not_now(call.transaction) from None
+            raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
+        return stream_id
+
+    def close(self, stream_id: str, records: Sequence[Recorded]) -> None:
+        """Put on record how a stream has ended; nobody waits for it, so that a lost database is waited for.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: it stays away: the stream is ended by whoever finds its process gone.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                with self._database.engine.begin() as connection:
+                    close_stream(connection, stream_id, records)  # once, however often it is tried
+                return
+            except SQLAlchemyError as problem:
+                if not away(problem) or time.monotonic() > deadline:
+                    raise
+                log.warning("stream.closed_later", extra={"stream": stream_id})
+                time.sleep(AGAIN_SECONDS)
+
+    def keep_failures(self, call: Call, request: HttpRequest) -> None:
+        """Commit the records of a request that was not carried out."""
+        with self._database.engine.begin() as connection:
+            record(connection, self._counted(call, request, call.ended(failed=True)))
+
+    def _counted(self, call: Call, request: HttpRequest, records: list[Recorded]) -> Sequence[Recorded]:
+        """The records of a failure that are kept; all of what went to another actor, which has had its effect there."""
+        if self._failures is None or call.sent:
+            return records
+        return self._failures.kept(request.told_by, records)
