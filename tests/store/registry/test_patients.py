@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 
 from tests.builders import ANNA, AUTHORITY, BERT
@@ -87,3 +88,21 @@ def test_of_many_who_make_a_patient_known_one_does(domain: Domain) -> None:
     carl = replace(ANNA, id="carl")
     made = at_once([lambda: domain(lambda store: store.add_patient(carl))] * 8)
     assert sorted(map(bool, made)) == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("late", [ANNA, BERT], ids=["surviving", "subsumed"])
+def test_who_comes_to_be_while_a_merge_waits_is_not_merged(
+    domain: Domain, late: PatientId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who was there before is locked: with the other one it would wait in a circle."""
+    asked, key_of = list[PatientId](), patients.key_of
+
+    def at_first_not(connection: sa.Connection, name: str, one: PatientId) -> int | None:
+        asked.append(one)
+        return None if one == late and asked.count(late) == 1 else key_of(connection, name, one)
+
+    monkeypatch.setattr(patients, "key_of", at_first_not)
+    with pytest.raises(patients.NotMerged), domain.engine.begin() as connection:
+        patients.merge(connection, domain.name, BERT, ANNA)
+    monkeypatch.undo()
+    assert everyone(domain) == [ANNA, BERT]

@@ -141,10 +141,10 @@ def merge(connection: sa.Connection, domain: str, subsumed: PatientId, surviving
     keys = [key_of(connection, domain, one) for one in (subsumed, surviving)]
     for known in sorted(key for key in keys if key is not None):  # in one order everywhere: nobody waits in a circle
         lock(connection, known)
-    # Another merge may have come first.
-    keys = [key_of(connection, domain, one) for one in (subsumed, surviving)]
-    for key, which in zip(keys, ("subsumed", "surviving"), strict=True):
-        if key is None:
+    # Another merge may have come first; and whoever has come to be meanwhile is not locked.
+    locked, keys = keys, [key_of(connection, domain, one) for one in (subsumed, surviving)]
+    for key, before, which in zip(keys, locked, ("subsumed", "surviving"), strict=True):
+        if key is None or before is None:
             raise NotMerged(f"the {which} patient is unknown, or merged away already")
     connection.execute(sa.update(patient).where(patient.c.patient_key == keys[0]).values(merged_into=keys[1]))
 
