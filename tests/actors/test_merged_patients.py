@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tests.builders import ANNA, BERT, a_folder, a_submission, an_association, an_entry
 from tests.queries.desks import APPROVED, DEPRECATED, as_slots
@@ -17,6 +18,7 @@ from xds.metadata.vocabulary import AssociationType
 from xds.queries import catalogue
 from xds.queries.catalogue import StoredQuery
 from xds.store.registry import patients
+from xds.store.registry.sql_registry import SqlRegistry
 
 __all__ = ["domain", "shared_engine"]
 
@@ -167,3 +169,39 @@ def test_a_merge_during_a_submission_comes_before_it_or_after_it(site: Domain) -
     refused = [one for one in done if isinstance(one, Refused)]
     assert [finding.code for one in refused for finding in one.findings] in ([], [ErrorCode.UNKNOWN_PATIENT_ID])
     assert len(find(site, ANNA)) == 1 - len(refused)
+
+
+# A patient's key is remembered by the process: whether it still stands for the patient is looked up each time.
+
+
+def test_who_was_merged_away_by_another_process_is_unknown_though_remembered(site: Domain) -> None:
+    site.register(a_submission(patient=BERT))
+    assert site(lambda store: store.remembered_key(BERT)) is not None
+    other = sa.create_engine(site.engine.url)  # nothing that this process does tells the first
+    with other.begin() as connection:
+        patients.merge(connection, site.name, BERT, ANNA)
+    other.dispose()
+    with pytest.raises(Refused) as refused:
+        site.register(a_submission(patient=BERT))
+    assert [finding.code for finding in refused.value.findings] == [ErrorCode.UNKNOWN_PATIENT_ID]
+    site.register(a_submission(patient=ANNA))
+    unmerge(site, BERT)
+    site.register(a_submission(patient=BERT))
+
+
+def test_a_patient_who_was_made_in_a_transaction_that_was_undone_is_made_anew(site: Domain) -> None:
+    emil, fred = (PatientId(name, ANNA.authority) for name in ("emil", "fred"))
+    with site.engine.connect() as connection:
+        site.registry.register(a_submission(patient=emil), SqlRegistry(connection, site.name))
+        connection.rollback()
+    site.register(a_submission(patient=fred))  # who may have the key that emil had
+    mine = site.register(a_submission(patient=emil))
+    assert ids(find(site, emil)) == {entry(mine).entry_uuid}
+    assert len(find(site, fred)) == 1
+
+
+def test_as_many_patients_are_remembered_as_may_be(site: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patients, "REMEMBERED", 3)
+    for one in (ANNA, BERT, CARL, DORA, ANNA):
+        site.register(a_submission(patient=one))
+    assert len(patients._seen[site.engine]) <= 3

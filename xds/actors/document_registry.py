@@ -168,20 +168,7 @@ class DocumentRegistry:
         Raises:
             Refused: with what is wrong beside the findings, or with nothing more than these.
         """
-        patient_key = self._patient(submission, store)
-        if patient_key is None:
-            outside = Outside(submission, store)
-            raise Refused([*_unknown(submission), *identical(submission, store), *outside.findings(None)])
-        uids = [entry.unique_id for entry in submission.document_entries]
-        uids += [folder.unique_id for folder in submission.folders]
-        # With whom the submission is about, whoever has what it points to: that stays until it is registered.
-        ends = ends_outside(submission)
-        others = {key for _, key in store.kinds_of(ends).values()}
-        uids.append(submission.submission_set.unique_id)
-        ids = [*ends, *uids, *(item.entry_uuid for item in submission.objects())]
-        chain = store.alone_with(submission.submission_set.patient_id, {patient_key, *others}, uids, ids)
-        if not chain:  # merged away while we waited
-            raise Refused([*_unknown(submission)])
+        patient_key, chain = self._alone_with_patient(submission, store)
         outside = Outside(submission, store)
         more = [*identical(submission, store), *outside.findings(chain)]
         if more or any(finding.severity is Severity.ERROR for finding in findings):
@@ -192,6 +179,33 @@ class DocumentRegistry:
             raise Refused([unique_id_used(submission.submission_set)]) from None
         outside.take_effect(patient_key)
         return submission
+
+    def _alone_with_patient(self, submission: Submission, store: SqlRegistry) -> tuple[int, Sequence[int]]:
+        """The patient's key, and all that stand for the patient; until the commit nobody changes what they have.
+
+        Raises:
+            Refused: the patient is unknown, or merged away.
+        """
+        patient_id = submission.submission_set.patient_id
+        uids = [entry.unique_id for entry in submission.document_entries]
+        uids += [folder.unique_id for folder in submission.folders]
+        uids.append(submission.submission_set.unique_id)
+        # With whom the submission is about, whoever has what it points to: that stays until it is registered.
+        ends = ends_outside(submission)
+        others = {key for _, key in store.kinds_of(ends).values()}
+        ids = [*ends, *uids, *(item.entry_uuid for item in submission.objects())]
+        remembered = store.remembered_key(patient_id)
+        if remembered is not None:
+            chain = store.alone_with(patient_id, {remembered, *others}, uids, ids)
+            if remembered in chain:
+                return remembered, chain
+            store.forget(patient_id)  # merged away, or made in a transaction that was undone
+        patient_key = self._patient(submission, store)
+        chain = [] if patient_key is None else store.alone_with(patient_id, {patient_key, *others}, uids, ids)
+        if patient_key is None or not chain:  # or merged away while we waited
+            outside = Outside(submission, store)
+            raise Refused([*_unknown(submission), *identical(submission, store), *outside.findings(None)])
+        return patient_key, chain
 
     def update(
         self, objects: rim.RegistryObjectList, store: SqlRegistry, *, restricted: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -56,6 +57,30 @@ _LOCK = Statement(
     sa.select(patient.c.patient_key).where(patient.c.patient_key == sa.bindparam("key", type_=Id)).with_for_update()
 )
 _CHAIN, _SURVIVORS = Statement(_chain_statement()), Statement(_survivors_statement())
+
+
+_seen: WeakKeyDictionary[sa.Engine, dict[tuple[str, PatientId], int]] = WeakKeyDictionary()
+
+REMEMBERED = 20_000
+"""Patients of one database whose keys are remembered: no patient's key ever changes, and none has another's."""
+
+
+def remembered(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:
+    """The key of a patient, if this process has seen it; whether they are active still is not known by that."""
+    return _seen.get(connection.engine, {}).get((domain, patient_id))
+
+
+def forget(connection: sa.Connection, domain: str, patient_id: PatientId) -> None:
+    """Let go of a patient's key."""
+    _seen.get(connection.engine, {}).pop((domain, patient_id), None)
+
+
+def remember(connection: sa.Connection, domain: str, patient_id: PatientId, key: int) -> None:
+    """Keep a patient's key in mind."""
+    seen = _seen.setdefault(connection.engine, {})
+    if len(seen) >= REMEMBERED:
+        seen.clear()
+    seen[domain, patient_id] = key
 
 
 def key_of(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:

@@ -85,7 +85,18 @@ class SqlRegistry(SqlReader):
         asked = [patients.known(self.domain, patient_id), self.places(wanted)]
         *_, known, places = at_once(self.connection, *self._locking(patient_keys, unique_ids), *asked)
         self._looked_up = by_id(wanted, places)
-        return patients.keys_of_known(self.connection, known)
+        keys = patients.keys_of_known(self.connection, known)
+        if keys:
+            patients.remember(self.connection, self.domain, patient_id, keys[0])
+        return keys
+
+    def forget(self, patient_id: PatientId) -> None:
+        """Do not go by what was remembered of a patient any more."""
+        patients.forget(self.connection, self.domain, patient_id)
+
+    def remembered_key(self, patient_id: PatientId) -> int | None:
+        """A patient's key, without asking: whether they are active is known when one is alone with them."""
+        return patients.remembered(self.connection, self.domain, patient_id)
 
     def _locking(self, patient_keys: Iterable[int], unique_ids: Iterable[str]) -> list[Asked]:
         if self.connection.dialect.name == "sqlite":  # it has one writer
