@@ -32,6 +32,8 @@ COMMANDS = {
     "policy": "xds.cli.policy",
     "consent": "xds.cli.consent",
     "pki": "xds.cli.pki",
+    "backup": "xds.cli.backup",
+    "restore": "xds.cli.backup",
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",

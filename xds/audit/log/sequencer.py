@@ -90,6 +90,11 @@ class Sequencer:
             if not same:
                 raise Unusable("the audit log, or the rows it is made from, does not lead to its last checkpoint")
 
+    @property
+    def size(self) -> int:
+        """How many records are sealed."""
+        return self._size
+
     def step(self) -> int:
         """End what dead processes left, number what has no number, and seal it; return how many records."""
         self._end_the_dead()

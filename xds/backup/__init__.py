@@ -1,0 +1,1 @@
+"""How a deployment is copied while it runs, and brought back."""

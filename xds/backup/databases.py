@@ -1,0 +1,165 @@
+"""A database as it is at one moment, in a file; and from such a file again.
+
+SQLite by its own online backup.  PostgreSQL by pg_dump and pg_restore of the server's version or a later one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.backup.layout import CHUNK_BYTES, POSTGRESQL, SQLITE
+from xds.backup.sealing import Recipients, chunks_of
+from xds.errors import Unusable
+from xds.store.audit.records import head
+from xds.store.engine import make_engine, reading
+from xds.store.tables import document
+from xds.system.durable import sync_file
+
+_ROWS = sa.select(document.c.sha256, document.c.size).distinct().order_by(document.c.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A database at one moment: its numbered audit records, its tables' version, and its documents."""
+
+    records: int
+    tables: str
+    connection: sa.Connection
+
+    def documents(self) -> Iterator[tuple[str, int]]:
+        """SHA-256 and size of each, once, in their order."""
+        rows = self.connection.execution_options(stream_results=True, yield_per=1000).execute(_ROWS)
+        yield from ((row.sha256, int(row.size)) for row in rows)
+
+
+def kind_of(url: str) -> str:
+    """The name of the file that a database becomes in a backup."""
+    return SQLITE if url.startswith("sqlite") else POSTGRESQL
+
+
+@contextmanager
+def kept(engine: sa.Engine, recipients: Recipients, folder: Path, workspace: Path) -> Iterator[Moment]:
+    """Write a database into a folder; and what it was at that moment, for as long as is asked.
+
+    ``workspace``: for what is written in clear on the way.
+
+    Raises:
+        Unusable: pg_dump is not there, or does not do it.
+        OSError: it cannot be written.
+    """
+    name = kind_of(str(engine.url))
+    target = folder / recipients.name(name)
+    if name == SQLITE:
+        plain = workspace / ".database"
+        try:
+            _copy_sqlite(str(engine.url.database), plain)
+            recipients.write(chunks_of(plain), target)
+            copied = sa.create_engine(f"sqlite:///{plain}")
+            with copied.connect() as connection:
+                yield _moment(connection)
+            copied.dispose()
+        finally:
+            plain.unlink(missing_ok=True)
+        return
+    with reading(engine) as connection:
+        snapshot = str(connection.scalar(sa.select(sa.func.pg_export_snapshot())))
+        dump = [program("pg_dump"), "--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+        recipients.write(_said(dump, engine.url), target)
+        yield _moment(connection)
+
+
+def _moment(connection: sa.Connection) -> Moment:
+    tables = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return Moment(head(connection), str(tables), connection)
+
+
+def _copy_sqlite(database: str, target: Path) -> None:
+    source = sqlite3.connect(f"file:{database}?mode=rw", uri=True)
+    copy = sqlite3.connect(target)
+    try:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, without what was written ahead
+    finally:
+        copy.close()
+        source.close()
+
+
+def _said(command: list[str], url: sa.URL) -> Iterator[bytes]:
+    """What a program of PostgreSQL's writes, of a database; nobody sees the password among what it is given.
+
+    Raises:
+        Unusable: it ends otherwise than well.
+    """
+    where = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    known = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
+    with subprocess.Popen(
+        [*command, f"--dbname={where}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=known
+    ) as process:
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        while chunk := process.stdout.read(CHUNK_BYTES):
+            yield chunk
+        told = process.stderr.read().decode(errors="replace")
+    if process.returncode:
+        raise Unusable(f"{Path(command[0]).name}: {told.strip().splitlines()[-1] if told.strip() else 'it failed'}")
+
+
+def program(name: str) -> str:
+    """The newest of PostgreSQL's programs of a name.
+
+    Raises:
+        Unusable: there is none.
+    """
+    debians = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda one: float(one.parts[4]))
+    found = str(debians[-1]) if debians else shutil.which(name)
+    if not found:
+        raise Unusable(f"{name} is not installed (Debian's package: postgresql-client)")
+    return found
+
+
+def empty(url: str) -> None:
+    """See that there is no database yet, or nothing in it.
+
+    Raises:
+        Unusable: there is.
+    """
+    if kind_of(url) == SQLITE:
+        path = Path(url.removeprefix("sqlite:///"))
+        if path.exists():
+            raise Unusable(f"{path} is there already: a backup is brought back into an empty database")
+        return
+    engine = make_engine(url, connections=1)
+    try:
+        if sa.inspect(engine).get_table_names():
+            raise Unusable("server.database has tables already: a backup is brought back into an empty database")
+    except sa.exc.SQLAlchemyError as problem:
+        raise Unusable(f"server.database does not answer: {type(problem).__name__}") from None
+    finally:
+        engine.dispose()
+
+
+def put_back(file: Path, url: sa.URL) -> None:
+    """Make a database, which is empty, from such a file.
+
+    Raises:
+        Unusable: pg_restore does not do it.
+    """
+    if kind_of(str(url)) == SQLITE:
+        path = Path(str(url.database))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, path)
+        path.chmod(0o600)
+        sync_file(path)
+        return
+    restore = [program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+    for _ in _said([*restore, str(file)], url):
+        pass

@@ -1,0 +1,159 @@
+"""A deployment from a backup, in an empty folder and database: looked at before, held to its audit log after."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.audit.log.sequencer import Sequencer
+from xds.backup import databases, layout
+from xds.backup.layout import CHUNK_BYTES, SEALED, Manifest
+from xds.backup.sealing import Identities
+from xds.backup.taking import Tell
+from xds.backup.verifying import verify
+from xds.errors import Unusable
+from xds.settings.sections import Loaded
+from xds.store.deployment import with_identity
+from xds.store.documents.object_store import open_blobs
+from xds.store.engine import make_engine
+from xds.system.durable import sync_file
+from xds.wire.spool import Spool
+
+_OURS = ("run", "serve.lock", layout.INCOMPLETE)
+"""What a data folder may hold that a command has made by looking at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was brought back: ``sealed``, the audit log's records under its checkpoints."""
+
+    loaded: Loaded
+    manifest: Manifest
+    documents: int
+    sealed: int
+
+
+def restore(folder: Path, loaded: Loaded, identities: Identities, tell: Tell) -> Restored:
+    """Bring a backup back.
+
+    Raises:
+        Unusable: the backup is not whole or was changed, cannot be read, the folder or the database has something in
+            it already, or the audit log's files and the database do not tell one story.
+    """
+    settings = loaded.settings
+    found = verify(folder, tell, identities=identities)
+    if found.wrong:
+        raise Unusable(f"{folder} is not whole: {found.wrong[0]}" + _more(len(found.wrong)))
+    with tempfile.TemporaryDirectory(prefix="xds-backup-") as workspace:  # who cannot read it touches nothing
+        for file in found.manifest.files:
+            if file.name.startswith("identity"):
+                with identities.opened(folder / file.name, Path(workspace)):
+                    pass
+    if databases.kind_of(settings.database_url) != found.manifest.database:
+        wanted = "postgresql" if found.manifest.database == layout.POSTGRESQL else "sqlite"
+        raise Unusable(f"the backup is of a {wanted} database: server.database must be one")
+    _empty(settings.data)
+    databases.empty(settings.database_url)
+    there_before = settings.data.exists()
+    try:
+        return _Restoring(folder, loaded, found.manifest, identities, tell).restore()
+    except BaseException:
+        _undo(loaded, whole=not there_before)
+        raise
+
+
+def _undo(loaded: Loaded, *, whole: bool) -> None:
+    """Leave nothing of what was half brought back, but what is in a database of PostgreSQL."""
+    data, url = loaded.settings.data, loaded.settings.database_url
+    for path in [data] if whole else data.iterdir():
+        (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).unlink(missing_ok=True)
+
+
+def _more(count: int) -> str:
+    return f", and {count - 1} more; xds backup verify tells all" if count > 1 else ""
+
+
+def _empty(data: Path) -> None:
+    if data.exists() and (there := [one.name for one in data.iterdir() if one.name not in _OURS]):
+        raise Unusable(
+            f"{data} has something in it already ({there[0]}): a backup is brought back into an empty folder"
+        )
+
+
+class _Restoring:
+    """One backup on its way back."""
+
+    def __init__(
+        self, folder: Path, loaded: Loaded, manifest: Manifest, identities: Identities, tell: Tell
+    ) -> None:  # fmt: skip
+        self._folder, self._loaded, self._manifest, self._identities = folder, loaded, manifest, identities
+        self._tell, self._data = tell, loaded.settings.data
+
+    def restore(self) -> Restored:
+        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        workspace = self._data / "run"
+        workspace.mkdir(exist_ok=True, mode=0o700)
+        engine = make_engine(self._loaded.settings.database_url, connections=4)
+        try:
+            self._database(engine, workspace)
+            for file in self._manifest.files:
+                self._file(file.name, workspace)
+            loaded = with_identity(self._loaded)
+            count = self._documents(loaded, engine, workspace)
+            self._tell("audit log", 0, 0)
+            sequencer = Sequencer(engine, loaded)
+            try:
+                sequencer.step()
+                sealed = sequencer.size
+            finally:
+                sequencer.close()
+        finally:
+            engine.dispose()
+        return Restored(loaded, self._manifest, count, sealed)
+
+    def _database(self, engine: sa.Engine, workspace: Path) -> None:
+        self._tell("database", 0, 0)
+        path = self._folder / f"{self._manifest.database}{SEALED if self._manifest.is_sealed else ''}"
+        plain = workspace / "database"
+        try:
+            with self._identities.opened(path, workspace) as file, plain.open("wb") as copy:
+                shutil.copyfileobj(file, copy, CHUNK_BYTES)
+            databases.put_back(plain, engine.url)
+        finally:
+            plain.unlink(missing_ok=True)
+
+    def _file(self, name: str, workspace: Path) -> None:
+        """A file of the deployment's folder; its settings are the operator's, and stay where they are."""
+        plain = name.removesuffix(SEALED)
+        if not plain.startswith(("audit/", "keys/", "identity")):
+            return
+        target = self._data / plain
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._identities.opened(self._folder / name, workspace) as file, target.open("wb") as copy:
+            target.chmod(0o600)
+            shutil.copyfileobj(file, copy, CHUNK_BYTES)
+        sync_file(target)
+
+    def _documents(self, loaded: Loaded, engine: sa.Engine, workspace: Path) -> int:
+        blobs, count = open_blobs(loaded.settings, engine), 0
+        for sha256, _ in layout.listed(iter((self._folder / layout.LIST).read_text("ascii").splitlines())):
+            path = layout.pooled(self._folder.parent, sha256, sealed=self._manifest.is_sealed)
+            with Spool(blobs.staging) as spool, self._identities.opened(path, workspace) as file:
+                writing = spool.new()
+                while chunk := file.read(CHUNK_BYTES):
+                    writing.write(chunk)
+                spooled = writing.finish()
+                if spooled.sha256 != sha256:
+                    raise Unusable(f"document {sha256} is not what was written")
+                blobs.put(spooled)
+            count += 1
+            if count % 100 == 0:
+                self._tell("documents", count, self._manifest.documents)
+        self._tell("documents", count, self._manifest.documents)
+        return count

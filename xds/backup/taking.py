@@ -1,0 +1,190 @@
+"""A backup of a deployment that may be running, at one moment: what was acknowledged before it began is in it.
+
+In this order, so that each has what the one after it names: documents that are there; the audit log's files, whose last
+checkpoint is older than the database then; the database; and the documents that it names beyond the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.audit.log.sequencer import folder as log_folder
+from xds.audit.log.sequencer import signing_key
+from xds.backup import databases, layout
+from xds.backup.layout import File, Manifest
+from xds.backup.sealing import Recipients, chunks_of
+from xds.errors import Unusable
+from xds.settings.sections import Loaded
+from xds.store.deployment import log_id
+from xds.store.documents.folder import Damaged, NotReachable
+from xds.store.documents.object_store import open_blobs
+from xds.store.engine import reading
+from xds.store.interface import Blobs
+from xds.system.durable import sync_folder
+
+Tell = Callable[[str, int, int], None]
+"""Told what is being done, how many of it are done, and of how many."""
+
+# Of the audit log's folder: a checkpoint is copied before what it seals, so that all of that is there.
+_LOG_ORDER = ("checkpoints", "tree")
+_NOT_COPIED = ("lock",)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A backup, and the documents that could not be copied: the SHA-256 of each."""
+
+    folder: Path
+    manifest: Manifest
+    copied: int
+    damaged: tuple[str, ...]
+
+
+def take(
+    loaded: Loaded, engine: sa.Engine, target: Path, recipients: Recipients, tell: Tell, config: Path | None = None
+) -> Taken:  # fmt: skip
+    """Copy a deployment into a folder of backups.
+
+    ``config``: its settings file; the files that this names are not copied.
+
+    Raises:
+        Unusable: the folder cannot be used, the store of documents does not answer, or the database is not copied.
+    """
+    if target.resolve().is_relative_to(loaded.settings.data.resolve()):
+        raise Unusable(f"{target} is within the deployment's own folder")
+    with _alone(target), _workspace(loaded.settings.data) as workspace:
+        try:
+            return _Taking(loaded, engine, target, recipients, tell, workspace).take(config)
+        except OSError as problem:
+            raise Unusable(f"{target}: {problem.strerror or problem}") from None
+        except NotReachable as problem:
+            raise Unusable(f"the store of documents does not answer: {problem}") from None
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Nobody else makes a backup into this folder meanwhile.
+
+    Raises:
+        Unusable: somebody does, or it cannot be written.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (target / "lock").open("w")
+    except OSError as problem:
+        raise Unusable(f"{target}: {problem.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Unusable(f"a backup is being made into {target}") from None
+        shutil.rmtree(target / layout.INCOMPLETE, ignore_errors=True)
+        yield
+
+
+@contextmanager
+def _workspace(data: Path) -> Iterator[Path]:
+    """Where something is in clear on its way: in the deployment's own folder, and nobody else's to read."""
+    folder = data / "run" / f"backup-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Taking:
+    """One backup under way."""
+
+    def __init__(
+        self, loaded: Loaded, engine: sa.Engine, target: Path, recipients: Recipients, tell: Tell, workspace: Path
+    ) -> None:  # fmt: skip
+        self._loaded, self._engine, self._target, self._recipients = loaded, engine, target, recipients
+        self._tell, self._workspace = tell, workspace
+        self._blobs: Blobs = open_blobs(loaded.settings, engine)
+        self._folder = target / layout.INCOMPLETE
+        self._copied, self._damaged = 0, set[str]()
+
+    def take(self, config: Path | None) -> Taken:
+        made = datetime.now(UTC).replace(microsecond=0)
+        self._folder.mkdir(mode=0o700)
+        with reading(self._engine) as connection:
+            self._copy_documents(databases.Moment(0, "", connection).documents())
+        self._copy_files(config)
+        with databases.kept(self._engine, self._recipients, self._folder, self._workspace) as moment:
+            self._damaged.clear()  # what was removed meanwhile is missed by nobody
+            count, size = self._copy_documents(moment.documents(), self._folder / layout.LIST)
+        manifest = Manifest(
+            made, log_id(self._loaded.settings.data), databases.kind_of(str(self._engine.url)), moment.tables,
+            moment.records, count, size, bool(self._recipients), tuple(self._hashed()),
+        )  # fmt: skip
+        text = manifest.text()
+        said = layout.signed(text, manifest.log_id, signing_key(self._loaded))
+        plain = Recipients()
+        plain.write(iter((text,)), self._folder / layout.MANIFEST)
+        plain.write(iter((said,)), self._folder / layout.STATEMENT)
+        folder = self._target / f"{made:%Y-%m-%dT%H%M%SZ}"
+        if folder.exists():
+            raise Unusable(f"{folder} is there already")
+        self._folder.rename(folder)
+        sync_folder(self._target)
+        return Taken(folder, manifest, self._copied, tuple(sorted(self._damaged)))
+
+    def _copy_documents(self, wanted: Iterator[tuple[str, int]], list_: Path | None = None) -> tuple[int, int]:
+        """Copy what is not there yet; how many there are, and their bytes."""
+        count, total = 0, 0
+        with (list_ or self._workspace / "list").open("w", encoding="ascii") as file:
+            for sha256, size in wanted:
+                count, total = count + 1, total + size
+                target = layout.pooled(self._target, sha256, sealed=bool(self._recipients))
+                if not target.exists():
+                    self._copy_document(sha256, size, target)
+                file.write(f"{sha256} {size}\n")
+                if count % 100 == 0:
+                    self._tell("documents", count, 0)
+            file.flush()
+            os.fsync(file.fileno())
+        self._tell("documents", count, count)
+        return count, total
+
+    def _copy_document(self, sha256: str, size: int, target: Path) -> None:
+        try:
+            self._recipients.write(self._blobs.chunks(sha256, size), target)
+            self._copied += 1
+        except Damaged:
+            self._damaged.add(sha256)
+
+    def _copy_files(self, config: Path | None) -> None:
+        data = self._loaded.settings.data
+        for path in self._logs(log_folder(self._loaded)):
+            self._copy(path, f"audit/{path.relative_to(log_folder(self._loaded))}")
+        for path in [*sorted(data.glob("identity*.json")), *sorted((data / "keys").rglob("*"))]:
+            if path.is_file() and path.name not in _NOT_COPIED:
+                self._copy(path, str(path.relative_to(data)))
+        if config is not None:
+            self._copy(config, "xds.toml")
+
+    def _logs(self, folder: Path) -> list[Path]:
+        def order(path: Path) -> tuple[int, str]:
+            first = path.relative_to(folder).parts[0]
+            return (_LOG_ORDER.index(first) if first in _LOG_ORDER else len(_LOG_ORDER), str(path))
+
+        return sorted((one for one in folder.rglob("*") if one.is_file() and one.name not in _NOT_COPIED), key=order)
+
+    def _copy(self, path: Path, name: str) -> None:
+        self._tell(name, 0, 0)
+        self._recipients.write(chunks_of(path), self._folder / self._recipients.name(name))
+
+    def _hashed(self) -> Iterator[File]:
+        for path in sorted(self._folder.rglob("*")):
+            if path.is_file():
+                yield replace(layout.hashed(path), name=str(path.relative_to(self._folder)))
