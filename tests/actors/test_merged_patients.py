@@ -19,6 +19,7 @@ from xds.queries import catalogue
 from xds.queries.catalogue import StoredQuery
 from xds.store.registry import patients
 from xds.store.registry.sql_registry import SqlRegistry
+from xds.store.tables import patient
 
 __all__ = ["domain", "shared_engine"]
 
@@ -205,3 +206,16 @@ def test_as_many_patients_are_remembered_as_may_be(site: Domain, monkeypatch: py
     for one in (ANNA, BERT, CARL, DORA, ANNA):
         site.register(a_submission(patient=one))
     assert len(patients._seen[site.engine]) <= 3
+
+
+def test_a_key_that_has_become_anothers_is_not_taken_for_the_patients(site: Domain) -> None:
+    """As of one who was made in a transaction that was undone, when the other was merged into the patient later."""
+    site.register(a_submission(patient=ANNA))
+    site.register(a_submission(patient=BERT))
+    merge(site, BERT, ANNA)
+    anna, bert = (site.rows(sa.select(patient.c.patient_key).where(
+        patient.c.domain == site.name, patient.c.id == one.id))[0].patient_key for one in (ANNA, BERT))  # fmt: skip
+    with site.engine.connect() as connection:
+        patients.remember(connection, site.name, ANNA, bert)
+    mine = site.register(a_submission(patient=ANNA, entries=[an_entry(patient_id=ANNA)]))
+    assert site(lambda store: store.kinds_of([entry(mine).entry_uuid]))[entry(mine).entry_uuid][1] == anna

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from tests.cli.command import Done, xds
 from tests.conftest import copied
 from tests.hostile.server import Served
-from xds.backup import layout
+from xds.backup import databases, layout
 from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import Unusable
 from xds.store.audit import records
 from xds.store.engine import make_engine
 
@@ -173,6 +174,8 @@ SPOILT: dict[str, Callable[[Path], None]] = {
     "a segment of the log": lambda folder: _flip(_one(folder, "audit/segments/*")),
     "the list": lambda folder: (folder / layout.LIST).write_text(""),
     "a file too many": lambda folder: (folder / "keys" / "another").write_text("x"),
+    "a manifest that nobody has signed": lambda folder: (folder / layout.STATEMENT).unlink(),
+    "a manifest that was signed for another": lambda folder: _said(folder, records=1),
     "a file of another place": lambda folder: _named(folder, "../../outside"),
 }
 
@@ -181,6 +184,11 @@ def _named(folder: Path, name: str) -> None:
     said = json.loads((folder / layout.MANIFEST).read_text())
     said["files"][0]["name"] = name
     (folder / layout.MANIFEST).write_text(json.dumps(said))
+
+
+def _said(folder: Path, **more: object) -> None:
+    said = json.loads((folder / layout.MANIFEST).read_text())
+    (folder / layout.MANIFEST).write_text(json.dumps(said | more))
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -244,7 +252,7 @@ def test_what_cannot_be_is_refused_before_anything_is_touched(served: Served, th
     (there.data / "something").touch()
     done = brought_back(folder, there, "--identity", tmp_path / "right")
     assert "has something in it already" in done.err
-    assert [one.name for one in there.data.iterdir()] == ["something"]
+    assert {one.name for one in there.data.iterdir()} == {"something", "serve.lock"}
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -280,3 +288,79 @@ def test_a_database_that_has_tables_is_left_alone(served: Served, there: Served,
     engine = make_engine(url, connections=1)
     assert sa.inspect(engine).get_table_names()
     engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_who_is_a_recipient_reads_all_of_a_backup_whoever_was_one_before(
+    served: Served, there: Served, tmp_path: Path
+) -> None:
+    kept(served, tmp_path)
+    identities = [pyrage.x25519.Identity.generate() for _ in range(2)]
+    for number, identity in enumerate(identities):
+        folder = made(served, tmp_path / "backups", "--recipient", identity.to_public())
+        folder = folder.rename(folder.with_name(f"2020-01-0{number + 1}T000000Z"))
+    (tmp_path / "second").write_text(f"{identities[1]}\n")
+    assert xds("backup", "verify", folder, "--identity", tmp_path / "second").code == 0
+    assert brought_back(folder, there, "--identity", tmp_path / "second").code == 0
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_what_another_database_has_left_behind_is_not_read_into_the_one_that_comes_back(
+    served: Served, there: Served, tmp_path: Path
+) -> None:
+    folder = made(served, tmp_path / "backups")
+    (tmp_path / "there.sqlite-wal").write_bytes(b"written ahead of another")
+    done = brought_back(folder, there)
+    assert (done.code, "there.sqlite-wal is there already" in done.err) == (1, True)
+    assert not there.data.exists()
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_folder_that_a_server_has_is_left_to_it(served: Served, tmp_path: Path) -> None:
+    folder = made(served, tmp_path / "backups")
+    done = xds("restore", folder, "--config", served.config)
+    assert (done.code, "in use" in done.err or "in it already" in done.err) == (1, True)
+    served.provide(b"it goes on", tmp_path / "spool")
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_document_that_is_cut_off_in_the_pool_is_copied_anew(served: Served, tmp_path: Path) -> None:
+    kept(served, tmp_path)
+    first = made(served, tmp_path / "backups")
+    spoilt = next(one for one in (tmp_path / "backups" / "documents").glob("*/*/*") if one.stat().st_size > 100)
+    spoilt.write_bytes(b"cut off")
+    shutil.move(first, first.with_name("2020-01-01T000000Z"))
+    assert xds("backup", "verify", made(served, tmp_path / "backups")).code == 0
+
+
+def test_streams_that_were_under_way_are_on_record_as_broken_off_where_they_are_no_more(
+    served: Served, there: Served, tmp_path: Path, url: str
+) -> None:
+    engine = make_engine(url, connections=1)
+    broken = records.Recorded(b"<AuditMessage/>", "110106", "ITI-43", 8)
+    with engine.begin() as connection:
+        records.open_stream(connection, "stream", "another-host 1 1", [broken])
+    engine.dispose()
+    folder = made(served, tmp_path / "backups")
+    assert brought_back(folder, there).code == 0
+    engine = make_engine(there.settings.database_url, connections=1)
+    with engine.connect() as connection:
+        assert records.streams(connection) == []
+        assert sum(one.message == broken.message for one in records.all_numbered(connection)) == 1
+    engine.dispose()
+
+
+def test_a_program_that_says_much_on_the_side_is_heard_to_its_end() -> None:
+    said = databases._said(
+        ["sh", "-c", "head -c 300000 /dev/zero >&2; echo out; exit 0"], sa.make_url("postgresql:///d")
+    )
+    assert b"".join(said) == b"out\n"
+    with pytest.raises(Unusable, match="sh: the reason"):
+        list(databases._said(["sh", "-c", "echo the reason >&2; exit 1"], sa.make_url("postgresql:///d")))
+
+
+def test_where_a_database_is_stands_in_no_command_line() -> None:
+    told = databases._told(sa.make_url("postgresql://h1/d?user=u&password=secret&sslmode=verify-full"))
+    assert told == {"PGHOST": "h1", "PGUSER": "u", "PGPASSWORD": "secret", "PGSSLMODE": "verify-full"}
+    told = databases._told(sa.make_url("postgresql://u:secret@/d?host=h1:5432&host=h2:5433"))
+    assert told == {"PGHOST": "h1,h2", "PGPORT": "5432,5433", "PGUSER": "u", "PGPASSWORD": "secret"}

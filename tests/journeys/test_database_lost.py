@@ -179,3 +179,29 @@ def test_a_stream_whose_end_cannot_be_recorded_at_once_is_on_record_later(
     (spooled,) = site.retrieve(entry.unique_id).contents.values()
     assert spooled.path.read_bytes() == b"content"
     assert site.outcomes()[-1] == ("ITI-43", "110106", 0)
+
+
+def test_what_somebody_has_locked_still_is_not_said_to_be_absent(site: Site, way: Cuttable, database_url: str) -> None:
+    """The server may be committing it still, at the other end of the connection that was lost."""
+    holding, held = make_engine(database_url, connections=1), threading.Event()
+    submission = a_submission()
+    name = f"default {submission.submission_set.unique_id}"
+
+    def heard(said: bytes, past: bytes) -> str:
+        if is_commit(said, past) and not held.is_set():
+            held.set()
+            return "lost"
+        return "on"
+
+    with holding.connect() as connection:
+        way.heard = heard
+        taking = threading.Thread(
+            target=lambda: (held.wait(30), connection.exec_driver_sql(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,)))
+        )  # fmt: skip
+        taking.start()
+        with pytest.raises(Faulted, match="whether it was carried out is not known"):
+            registered(site, submission)
+        taking.join()
+        connection.rollback()
+    holding.dispose()

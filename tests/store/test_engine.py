@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ ONE = Statement(sa.select(sa.literal(1).label("one")))
 OWN = Statement(sa.select(sa.func.pg_backend_pid().label("pid")))
 
 
-pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 """SQLite has no server that connections are lost to."""
 
 
@@ -35,6 +36,7 @@ def ended(engine: sa.Engine) -> None:
         other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
 
 
+@only_postgres
 def test_a_connection_that_was_not_used_for_a_while_is_asked_and_made_anew(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_connection_that_was_not_used_for_a_while_is_asked_and_made_anew(
         assert ONE.values(connection) == [1]
 
 
+@only_postgres
 def test_of_connections_that_are_lost_all_are_made_anew_after_the_first_is_noticed(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +60,7 @@ def test_of_connections_that_are_lost_all_are_made_anew_after_the_first_is_notic
             assert ONE.values(connection) == [1]
 
 
+@only_postgres
 def test_one_that_has_just_been_used_is_not_asked(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.dialect, "do_ping", lambda _connection: pytest.fail("it was asked"))
     for _ in range(3):
@@ -64,6 +68,7 @@ def test_one_that_has_just_been_used_is_not_asked(engine: sa.Engine, monkeypatch
             assert ONE.values(connection) == [1]
 
 
+@only_postgres
 @pytest.mark.parametrize(("threshold", "prepared"), [("none", 0), ("0", 1), ("1000", 0)])
 def test_what_is_prepared_is_as_the_url_says(database_url: str, threshold: str, prepared: int) -> None:
     """A pooler that gives each transaction another connection does not know what was prepared on the last."""
@@ -78,7 +83,13 @@ def test_what_is_prepared_is_as_the_url_says(database_url: str, threshold: str, 
         engine.dispose()
 
 
+@only_postgres
 @pytest.mark.parametrize("threshold", ["often", "-1", "1&prepare_threshold=2"])
 def test_a_threshold_that_is_no_number_is_no_setting(database_url: str, threshold: str) -> None:
     with pytest.raises(Unusable, match="prepare_threshold"):
         make_engine(f"{database_url}?prepare_threshold={threshold}")
+
+
+def test_an_error_of_pythons_own_is_not_taken_for_a_database_that_is_away() -> None:
+    problem = sqlite3.ProgrammingError("a fault of ours")
+    assert engines.away(sa.exc.ProgrammingError("", None, problem)) is False

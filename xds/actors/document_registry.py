@@ -197,9 +197,9 @@ class DocumentRegistry:
         remembered = store.remembered_key(patient_id)
         if remembered is not None:
             chain = store.alone_with(patient_id, {remembered, *others}, uids, ids)
-            if remembered in chain:
+            if chain and chain[0] == remembered:
                 return remembered, chain
-            store.forget(patient_id)  # merged away, or made in a transaction that was undone
+            store.forget(patient_id)  # merged away, or made in a transaction that was undone: then it may be another's
         patient_key = self._patient(submission, store)
         chain = [] if patient_key is None else store.alone_with(patient_id, {patient_key, *others}, uids, ids)
         if patient_key is None or not chain:  # or merged away while we waited

@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from xds.errors import Unusable
 from xds.store.audit.records import head
 from xds.store.engine import make_engine, reading
 from xds.store.tables import document
-from xds.system.durable import sync_file
+from xds.system.durable import sync_file, sync_folder
 
 _ROWS = sa.select(document.c.sha256, document.c.size).distinct().order_by(document.c.sha256)
 
@@ -83,7 +84,7 @@ def _moment(connection: sa.Connection) -> Moment:
 
 
 def _copy_sqlite(database: str, target: Path) -> None:
-    source = sqlite3.connect(f"file:{database}?mode=rw", uri=True)
+    source = sqlite3.connect(f"{Path(database).absolute().as_uri()}?mode=rw", uri=True)
     copy = sqlite3.connect(target)
     try:
         source.backup(copy)
@@ -99,18 +100,39 @@ def _said(command: list[str], url: sa.URL) -> Iterator[bytes]:
     Raises:
         Unusable: it ends otherwise than well.
     """
-    where = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-    known = {**os.environ, **({"PGPASSWORD": str(url.password)} if url.password else {})}
-    with subprocess.Popen(
-        [*command, f"--dbname={where}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=known
-    ) as process:
-        assert process.stdout is not None  # noqa: S101
-        assert process.stderr is not None  # noqa: S101
-        while chunk := process.stdout.read(CHUNK_BYTES):
-            yield chunk
-        told = process.stderr.read().decode(errors="replace")
+    with tempfile.TemporaryFile() as told:  # a pipe that nobody reads meanwhile would stop it
+        called, known = [*command, f"--dbname={url.database}"], {**os.environ, **_told(url)}
+        with subprocess.Popen(called, stdout=subprocess.PIPE, stderr=told, env=known) as process:  # nosec B603
+            assert process.stdout is not None  # noqa: S101
+            while chunk := process.stdout.read(CHUNK_BYTES):
+                yield chunk
+        told.seek(0)
+        lines = told.read().decode(errors="replace").strip().splitlines()
     if process.returncode:
-        raise Unusable(f"{Path(command[0]).name}: {told.strip().splitlines()[-1] if told.strip() else 'it failed'}")
+        raise Unusable(f"{Path(command[0]).name}: {lines[-1] if lines else 'it failed'}")
+
+
+_ASKED = {
+    "user": "PGUSER",
+    "password": "PGPASSWORD",  # nosec B105
+    "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY", "connect_timeout": "PGCONNECT_TIMEOUT",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}  # fmt: skip
+"""Parts of a URL's query, and what PostgreSQL's programs call them."""
+
+
+def _told(url: sa.URL) -> dict[str, str]:
+    """Where a database is, and who asks, as PostgreSQL's programs read it from their environment."""
+    more = url.query.get("host", ())
+    hosts = [url.host or ""] if url.host else [*((more,) if isinstance(more, str) else more)]
+    ports = [str(url.port)] if url.port else [port for _, _, port in (one.partition(":") for one in hosts)]
+    said = {
+        "PGHOST": ",".join(one.partition(":")[0] for one in hosts), "PGPORT": ",".join(ports),
+        "PGUSER": url.username or "", "PGPASSWORD": str(url.password or ""),
+        **{name: str(url.query[key]) for key, name in _ASKED.items() if key in url.query},
+    }  # fmt: skip
+    return {name: value for name, value in said.items() if value.strip(",")}
 
 
 def program(name: str) -> str:
@@ -126,6 +148,12 @@ def program(name: str) -> str:
     return found
 
 
+def files_of(url: str) -> list[Path]:
+    """The files that a database of SQLite may have."""
+    path = url.removeprefix("sqlite:///")
+    return [Path(f"{path}{end}") for end in ("", "-wal", "-shm", "-journal")]
+
+
 def empty(url: str) -> None:
     """See that there is no database yet, or nothing in it.
 
@@ -133,9 +161,9 @@ def empty(url: str) -> None:
         Unusable: there is.
     """
     if kind_of(url) == SQLITE:
-        path = Path(url.removeprefix("sqlite:///"))
-        if path.exists():
-            raise Unusable(f"{path} is there already: a backup is brought back into an empty database")
+        for path in files_of(url):  # what was written ahead of another would be read into this one
+            if path.exists():
+                raise Unusable(f"{path} is there already: a backup is brought back into an empty database")
         return
     engine = make_engine(url, connections=1)
     try:
@@ -159,6 +187,7 @@ def put_back(file: Path, url: sa.URL) -> None:
         shutil.copyfile(file, path)
         path.chmod(0o600)
         sync_file(path)
+        sync_folder(path.parent)
         return
     restore = [program("pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
     for _ in _said([*restore, str(file)], url):

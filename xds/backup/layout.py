@@ -1,7 +1,8 @@
 """What a folder of backups holds.
 
 ``documents/`` has every document once, under the SHA-256 of its content, for all backups of the folder: the next backup
-copies what is new.  Beside it each backup has a folder of its own, named by its time, with what differs.
+copies what is new.  What is encrypted has a folder like it for each set of recipients.  Beside them each backup has a
+folder of its own, named by its time, with what differs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +55,7 @@ class Manifest:
     documents: int
     document_bytes: int
     is_sealed: bool
+    pool: str  # the folder of its documents
     files: tuple[File, ...]
 
     def text(self) -> bytes:
@@ -72,7 +75,10 @@ def read(folder: Path) -> Manifest:
         if said.pop("format") != FORMAT:
             raise Unusable(f"{folder}: a backup of a later version of xds")
         files = tuple(File(**one) for one in said.pop("files"))
-        return Manifest(datetime.fromisoformat(said.pop("made")), files=files, **said)
+        found = Manifest(datetime.fromisoformat(said.pop("made")), files=files, **said)
+        if not _POOL.fullmatch(found.pool) or found.database not in (SQLITE, POSTGRESQL):
+            raise ValueError("its manifest is none")
+        return found
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise Unusable(f"{folder} holds no backup: {problem}") from None
 
@@ -80,6 +86,15 @@ def read(folder: Path) -> Manifest:
 def signed(manifest: bytes, log_id: str, key: SigningKey) -> bytes:
     """A statement about a manifest by the audit log's key."""
     return statement.sign(KIND, (log_id, hashlib.sha256(manifest).hexdigest(), datetime.now(UTC).isoformat()), key)
+
+
+def agrees(folder: Path) -> bool:
+    """Whether a backup's manifest is the one that its statement names, whoever has signed that."""
+    try:
+        _, hashed_, _ = statement.values_of(KIND, (folder / STATEMENT).read_bytes())
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest() == hashed_
+    except (OSError, ValueError):
+        return False
 
 
 def believed(folder: Path, certificates: Sequence[x509.Certificate]) -> None:
@@ -103,9 +118,9 @@ def backups(folder: Path) -> list[Path]:
     return sorted(one.parent for one in folder.glob(f"*/{MANIFEST}") if not one.parent.name.startswith("."))
 
 
-def pooled(folder: Path, sha256: str, *, sealed: bool) -> Path:
-    """Where a document lies in a folder of backups."""
-    return folder / POOL / sha256[:2] / sha256[2:4] / f"{sha256}{SEALED if sealed else ''}"
+def pooled(pool: Path, sha256: str, *, sealed: bool) -> Path:
+    """Where a document lies in the documents' folder."""
+    return pool / sha256[:2] / sha256[2:4] / f"{sha256}{SEALED if sealed else ''}"
 
 
 def hashed(path: Path) -> File:
@@ -122,8 +137,29 @@ def hashed(path: Path) -> File:
     return File("", size, digest.hexdigest())
 
 
-def listed(lines: Iterator[str]) -> Iterator[tuple[str, int]]:
-    """Each document's SHA-256 and size, of a backup's list."""
+_LINE, _POOL = re.compile(r"([0-9a-f]{64}) ([0-9]{1,18})\n?"), re.compile(r"documents(-[0-9a-f]{16})?")
+
+
+def listed(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each document's SHA-256 and size, of a backup's list.
+
+    Raises:
+        Unusable: it is no list.
+    """
     for line in lines:
-        sha256, size = line.split()
-        yield sha256, int(size)
+        if (found := _LINE.fullmatch(line)) is None:
+            raise Unusable(f"{LIST} is no list of documents")
+        yield found[1], int(found[2])
+
+
+def list_of(folder: Path) -> Iterator[tuple[str, int]]:
+    """The documents of a backup.
+
+    Raises:
+        Unusable: its list is gone, or is none.
+    """
+    try:
+        with (folder / LIST).open(encoding="ascii") as lines:
+            yield from listed(lines)
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Unusable(f"{folder / LIST}: {problem}") from None

@@ -17,13 +17,15 @@ from xds.backup.taking import Tell
 from xds.backup.verifying import verify
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
+from xds.store.audit import records
 from xds.store.deployment import with_identity
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine
+from xds.system.claims import LOCK, Folder
 from xds.system.durable import sync_file
-from xds.wire.spool import Spool
+from xds.wire.spool import NotKept, Spool
 
-_OURS = ("run", "serve.lock", layout.INCOMPLETE)
+_OURS = ("run", LOCK)
 """What a data folder may hold that a command has made by looking at it."""
 
 
@@ -56,23 +58,41 @@ def restore(folder: Path, loaded: Loaded, identities: Identities, tell: Tell) ->
     if databases.kind_of(settings.database_url) != found.manifest.database:
         wanted = "postgresql" if found.manifest.database == layout.POSTGRESQL else "sqlite"
         raise Unusable(f"the backup is of a {wanted} database: server.database must be one")
-    _empty(settings.data)
-    databases.empty(settings.database_url)
     there_before = settings.data.exists()
+    claim = Folder(settings.data)  # no server takes it meanwhile
     try:
-        return _Restoring(folder, loaded, found.manifest, identities, tell).restore()
-    except BaseException:
-        _undo(loaded, whole=not there_before)
-        raise
+        try:
+            _empty(settings.data)
+            databases.empty(settings.database_url)
+        except Unusable:
+            if not there_before:
+                shutil.rmtree(settings.data)
+            raise
+        try:
+            return _Restoring(folder, loaded, found.manifest, identities, tell).restore()
+        except BaseException as problem:
+            _undo(loaded, whole=not there_before)
+            if isinstance(problem, OSError | NotKept):
+                raise Unusable(f"it cannot be written: {problem}") from None
+            raise
+    finally:
+        claim.done()
 
 
 def _undo(loaded: Loaded, *, whole: bool) -> None:
-    """Leave nothing of what was half brought back, but what is in a database of PostgreSQL."""
+    """Leave nothing of what was half brought back, but what is in a database of PostgreSQL, and documents elsewhere.
+
+    Those the sweep of any server takes, as no row names them.
+    """
     data, url = loaded.settings.data, loaded.settings.database_url
-    for path in [data] if whole else data.iterdir():
-        (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    for path in [data] if whole else [one for one in data.iterdir() if one.name != LOCK]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).unlink(missing_ok=True)
+        for path in databases.files_of(url):
+            path.unlink(missing_ok=True)
 
 
 def _more(count: int) -> str:
@@ -107,6 +127,9 @@ class _Restoring:
             loaded = with_identity(self._loaded)
             count = self._documents(loaded, engine, workspace)
             self._tell("audit log", 0, 0)
+            with engine.begin() as connection:  # what was under way then is under way nowhere
+                for id_, _, if_it_dies in records.streams(connection):
+                    records.close_stream(connection, id_, if_it_dies)
             sequencer = Sequencer(engine, loaded)
             try:
                 sequencer.step()
@@ -142,8 +165,9 @@ class _Restoring:
 
     def _documents(self, loaded: Loaded, engine: sa.Engine, workspace: Path) -> int:
         blobs, count = open_blobs(loaded.settings, engine), 0
-        for sha256, _ in layout.listed(iter((self._folder / layout.LIST).read_text("ascii").splitlines())):
-            path = layout.pooled(self._folder.parent, sha256, sealed=self._manifest.is_sealed)
+        pool = self._folder.parent / self._manifest.pool
+        for sha256, _ in layout.list_of(self._folder):
+            path = layout.pooled(pool, sha256, sealed=self._manifest.is_sealed)
             with Spool(blobs.staging) as spool, self._identities.opened(path, workspace) as file:
                 writing = spool.new()
                 while chunk := file.read(CHUNK_BYTES):

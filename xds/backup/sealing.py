@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import IO, Any
 
 import pyrage
 
-from xds.backup.layout import CHUNK_BYTES, SEALED
+from xds.backup.layout import CHUNK_BYTES, POOL, SEALED
 from xds.errors import Unusable
 from xds.system.durable import sync_folder
 
@@ -29,6 +30,8 @@ class Recipients:
             self._recipients: list[Any] = [pyrage.x25519.Recipient.from_str(one) for one in given]
         except pyrage.RecipientError as problem:
             raise Unusable(f"not an age recipient (age1…): {problem}") from None
+        self.pool = f"{POOL}-{hashlib.sha256(' '.join(sorted(given)).encode()).hexdigest()[:16]}" if given else POOL
+        """The folder of what is encrypted for these: nobody else can read it."""
 
     def __bool__(self) -> bool:
         return bool(self._recipients)
@@ -109,11 +112,12 @@ class Identities:
             raise Unusable("the backup is encrypted: --identity FILE says who can read it")
         plain = workspace / f".opened-{os.getpid()}"
         try:
-            pyrage.decrypt_file(str(path), str(plain), self._identities)
+            try:
+                pyrage.decrypt_file(str(path), str(plain), self._identities)
+            except (pyrage.DecryptError, OSError) as problem:
+                raise Unusable(f"{path} cannot be read with this identity, or was changed: {problem}") from None
             with plain.open("rb") as file:
                 yield file
-        except (pyrage.DecryptError, OSError) as problem:
-            raise Unusable(f"{path} cannot be read with this identity, or was changed: {problem}") from None
         finally:
             plain.unlink(missing_ok=True)
 

@@ -117,15 +117,19 @@ class _Taking:
     def take(self, config: Path | None) -> Taken:
         made = datetime.now(UTC).replace(microsecond=0)
         self._folder.mkdir(mode=0o700)
-        with reading(self._engine) as connection:
-            self._copy_documents(databases.Moment(0, "", connection).documents())
+        first = self._workspace / layout.LIST
+        with reading(self._engine) as connection:  # not for as long as they are copied: others write meanwhile
+            _list(databases.Moment(0, "", connection).documents(), first)
+        self._copy_documents(first)
         self._copy_files(config)
         with databases.kept(self._engine, self._recipients, self._folder, self._workspace) as moment:
-            self._damaged.clear()  # what was removed meanwhile is missed by nobody
-            count, size = self._copy_documents(moment.documents(), self._folder / layout.LIST)
+            count, size = _list(moment.documents(), self._folder / layout.LIST)
+        self._damaged.clear()  # what was removed meanwhile is missed by nobody
+        self._copy_documents(self._folder / layout.LIST)
         manifest = Manifest(
             made, log_id(self._loaded.settings.data), databases.kind_of(str(self._engine.url)), moment.tables,
-            moment.records, count, size, bool(self._recipients), tuple(self._hashed()),
+            moment.records, count, size, bool(self._recipients), self._recipients.pool,
+            tuple(self._hashed()),
         )  # fmt: skip
         text = manifest.text()
         said = layout.signed(text, manifest.log_id, signing_key(self._loaded))
@@ -139,22 +143,17 @@ class _Taking:
         sync_folder(self._target)
         return Taken(folder, manifest, self._copied, tuple(sorted(self._damaged)))
 
-    def _copy_documents(self, wanted: Iterator[tuple[str, int]], list_: Path | None = None) -> tuple[int, int]:
-        """Copy what is not there yet; how many there are, and their bytes."""
-        count, total = 0, 0
-        with (list_ or self._workspace / "list").open("w", encoding="ascii") as file:
-            for sha256, size in wanted:
-                count, total = count + 1, total + size
-                target = layout.pooled(self._target, sha256, sealed=bool(self._recipients))
-                if not target.exists():
+    def _copy_documents(self, list_: Path) -> None:
+        """Copy what is not there yet."""
+        pool, sealed, count = self._target / self._recipients.pool, bool(self._recipients), 0
+        with list_.open(encoding="ascii") as lines:
+            for count, (sha256, size) in enumerate(layout.listed(lines), 1):
+                target = layout.pooled(pool, sha256, sealed=sealed)
+                if not target.exists() or (not sealed and target.stat().st_size != size):
                     self._copy_document(sha256, size, target)
-                file.write(f"{sha256} {size}\n")
                 if count % 100 == 0:
                     self._tell("documents", count, 0)
-            file.flush()
-            os.fsync(file.fileno())
         self._tell("documents", count, count)
-        return count, total
 
     def _copy_document(self, sha256: str, size: int, target: Path) -> None:
         try:
@@ -188,3 +187,15 @@ class _Taking:
         for path in sorted(self._folder.rglob("*")):
             if path.is_file():
                 yield replace(layout.hashed(path), name=str(path.relative_to(self._folder)))
+
+
+def _list(documents: Iterator[tuple[str, int]], file: Path) -> tuple[int, int]:
+    """Write down what documents there are; how many, and their bytes."""
+    count = total = 0
+    with file.open("w", encoding="ascii") as lines:
+        for sha256, size in documents:
+            count, total = count + 1, total + size
+            lines.write(f"{sha256} {size}\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    return count, total

@@ -35,9 +35,8 @@ def verify(
 ) -> Verified:  # fmt: skip
     """Look at every file and every document of a backup.
 
-    ``certificates``: of the audit log's key, kept elsewhere; without them a manifest is held to its statement by the
-    certificate that is in the backup itself, which finds damage and no forger.  ``identities``: without them encrypted
-    documents are only seen to be there.
+    ``certificates``: of the audit log's key, kept elsewhere; without them it is not looked at who has made the backup,
+    which finds damage and no forger.  ``identities``: without them encrypted documents are only seen to be there.
 
     Raises:
         Unusable: it is no backup, or its manifest was changed.
@@ -49,10 +48,12 @@ def verify(
         wrong = list(_files(folder, manifest))
         if certificates:
             layout.believed(folder, certificates)
+        elif not layout.agrees(folder):
+            wrong.append(f"{layout.MANIFEST}: it is not the one that {layout.STATEMENT} is about")
         count = read = 0
-        for sha256, size in layout.listed(iter((folder / layout.LIST).read_text("ascii").splitlines())):
+        for sha256, size in layout.list_of(folder):
             count += 1
-            path = layout.pooled(folder.parent, sha256, sealed=manifest.is_sealed)
+            path = layout.pooled(folder.parent / manifest.pool, sha256, sealed=manifest.is_sealed)
             looked, problem = _document(path, sha256, size, identities, workspace)
             read += looked
             if problem:

@@ -24,6 +24,7 @@ _BROKEN_OFF = ("40001", "40P01")
 # Classes and codes of SQLSTATE: connection exceptions, a server that stops or starts, one that has no place or only
 # reads, as a primary does that is none any more.
 _AWAY = ("08", "57P", "53300", "25006")
+_NO_LOCK = "55P03"
 
 PAUSES = (0.02, 0.1, 0.5)
 """Seconds before a transaction that the database broke off is begun again."""
@@ -218,11 +219,17 @@ def away(problem: BaseException) -> bool:
     if not isinstance(problem, sa.exc.DBAPIError):
         return False
     if isinstance(problem.orig, sqlite3.Error):
-        return problem.orig.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        code = getattr(problem.orig, "sqlite_errorcode", 0)  # Python's own errors have none
+        return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     state = getattr(problem.orig, "sqlstate", None)
     if state is None:  # the driver's own: no connection, or none any more
         return isinstance(problem, sa.exc.OperationalError) or problem.connection_invalidated
     return problem.connection_invalidated or state.startswith(_AWAY)
+
+
+def has_waited(problem: BaseException) -> bool:
+    """Whether somebody else has had a lock for as long as was waited for it."""
+    return getattr(getattr(problem, "orig", None), "sqlstate", None) == _NO_LOCK
 
 
 @contextmanager

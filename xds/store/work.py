@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from xds.metadata.visible import FULL, Access
 from xds.store.documents.folder import DocumentTable
-from xds.store.engine import away, reading
+from xds.store.engine import away, has_waited, reading
 from xds.store.grouping import Batches, Group, Unit
 from xds.store.interface import Blobs
 from xds.store.registry.sql_registry import SqlRegistry, locking
@@ -126,7 +126,8 @@ class Work:
     def _is_settled(self, is_there: Callable[[sa.Connection], bool]) -> bool:
         """Whether what was being committed is there, once nobody can be committing it any more.
 
-        Whoever still is, at the other end of the lost connection, has what this one has locked.
+        Whoever still is, at the other end of the lost connection, has what this one has locked by name.  Of what has
+        locked nothing so it can only be said that it is there.
 
         Raises:
             NotKnown: the database does not say.
@@ -134,14 +135,22 @@ class Work:
         self._connection = None
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
+            left = deadline - time.monotonic()
             try:
                 with self.database.engine.begin() as connection:
-                    at_once(connection, *locking(sorted(self.locked)))
-                    return is_there(connection)
+                    if self.locked:
+                        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(left * 1000))}")
+                        at_once(connection, *locking(sorted(self.locked)))
+                    if is_there(connection):
+                        return True
+                if self.locked:
+                    return False
             except sa.exc.SQLAlchemyError as problem:
-                if not away(problem) or time.monotonic() > deadline:
+                if not (away(problem) or has_waited(problem)):
                     raise NotKnown from None
-                time.sleep(AGAIN_SECONDS)
+            if left <= 0:
+                raise NotKnown
+            time.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
         """Undo what was not committed."""

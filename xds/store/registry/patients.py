@@ -62,7 +62,7 @@ _CHAIN, _SURVIVORS = Statement(_chain_statement()), Statement(_survivors_stateme
 _seen: WeakKeyDictionary[sa.Engine, dict[tuple[str, PatientId], int]] = WeakKeyDictionary()
 
 REMEMBERED = 20_000
-"""Patients of one database whose keys are remembered: no patient's key ever changes, and none has another's."""
+"""Patients of one database whose keys are remembered: of a patient who was committed it never changes."""
 
 
 def remembered(connection: sa.Connection, domain: str, patient_id: PatientId) -> int | None:
