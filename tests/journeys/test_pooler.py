@@ -58,6 +58,8 @@ def pooled(database_url: str) -> Iterator[str]:
     (folder / "users").write_text('"xds" ""\n', "utf-8")
     settings = SETTINGS.format(server=url.port, port=port, folder=folder, connections=CONNECTIONS)
     (folder / "pgbouncer.ini").write_text(settings, "utf-8")
+    for path in (folder / "users", folder / "pgbouncer.ini"):
+        path.chmod(0o644)  # whatever this process lets others read by itself
     user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name  # it refuses to be root
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, folder / "pgbouncer.ini"], stdout=log, stderr=log, user=user, cwd="/")
