@@ -73,14 +73,7 @@ class Server:
             AssertionError: it has ended.
         """
         assert self._process.poll() is None, (self._folder / "log").read_text()
-        engine = _administration(self.url)
-        try:
-            with engine.connect():
-                return True
-        except sa.exc.OperationalError:
-            return False
-        finally:
-            engine.dispose()
+        return answers(f"{self.url}/postgres")
 
     def stop(self) -> None:
         """At once: what it holds is of no use any more."""
@@ -153,6 +146,18 @@ class Databases:
 
 
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
+
+
+def answers(url: str) -> bool:
+    """Whether a database lets somebody in."""
+    engine = make_engine(url, connections=1)
+    try:
+        with engine.connect():
+            return True
+    except sa.exc.OperationalError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def _administration(server: str) -> sa.Engine:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from tests.bench import load
+from tests.bench import in_process, load
 from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.run import Run
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry
@@ -86,13 +84,8 @@ def _asked(site: Application) -> float:
         Broken: the answer is another than it should be.
     """
     body = load.find_body("http://localhost/registry", ANNA).replace("@MESSAGE@", "urn:uuid:1").encode()
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST", "PATH_INFO": "/registry", "CONTENT_TYPE": "application/soap+xml",
-        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "REMOTE_ADDR": ADDRESS,
-        "HTTP_HOST": "localhost", "wsgi.url_scheme": "http",
-    }  # fmt: skip
     started = time.process_time()
-    answer = b"".join(site(environ, lambda *_: None))
+    answer = in_process.asked(site, "/registry", body, ADDRESS)
     taken = (time.process_time() - started) * 1000
     if answer.count(b"<rim:ExtrinsicObject ") != ENTRIES:
         raise Broken(f"FindDocuments gave {answer.count(b'<rim:ExtrinsicObject ')} entries: {answer[:500]!r}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import io
 import json
 import pstats
 import re
@@ -21,7 +20,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tests.bench import load, loading, rows
+from tests.bench import in_process, load, loading, rows
 from tests.bench.documents import asked_for
 from tests.bench.run import POSTGRESQL, SQLITE, Run, Size
 from xds.server.application import Application
@@ -105,12 +104,7 @@ def asking(application: Application, template: str) -> Callable[[], None]:
         marks = {"@MESSAGE@": f"{count:08x}-0000-4000-8000-000000000000", "@DOCUMENT@": f"2.25.1.{count}",
                  "@SET@": f"2.25.2.{count}", "@PATIENT@": f"p{1_000_000 + count % PATIENTS}"}  # fmt: skip
         body = re.sub("@[A-Z]+@", lambda mark: marks[mark[0]], template).encode()
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST", "PATH_INFO": "/registry", "CONTENT_TYPE": "application/soap+xml",
-            "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_HOST": "localhost", "wsgi.url_scheme": "http",
-        }  # fmt: skip
-        answer = b"".join(application(environ, lambda *_: None))
+        answer = in_process.asked(application, "/registry", body)
         assert b"ResponseStatusType:Success" in answer[:4000], answer[:1000]
 
     return ask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from lxml import etree
 
-from tests.bench import load
+from tests.bench import in_process, load
 from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.run import Run
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry
@@ -89,21 +88,12 @@ def _timed(site: Application, asked: Sequence[tuple[str, bytes]], times: int) ->
         for place in range(len(asked)):  # each comes first as often as the others
             number = (turn + place) % len(asked)
             started = time.perf_counter()
-            answer = _asked(site, *asked[number])
+            answer = in_process.asked(site, *asked[number], ADDRESS)
             taken[number].append((time.perf_counter() - started) * 1000)
             answers.add(b"ResponseStatusType:Success" in answer)
         if len(answers) > 1:
             raise Broken("what is withheld was told from what is not there")
     return [one[len(one) // 10 :] for one in taken]
-
-
-def _asked(site: Application, path: str, body: bytes) -> bytes:
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "CONTENT_TYPE": "application/soap+xml",
-        "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body), "REMOTE_ADDR": ADDRESS,
-        "HTTP_HOST": "localhost", "wsgi.url_scheme": "http", "HTTP_ACCEPT": "application/dicom+json",
-    }  # fmt: skip
-    return b"".join(site(environ, lambda *_: None))
 
 
 def _message(path: str, action: str, body: Any) -> tuple[str, bytes]:

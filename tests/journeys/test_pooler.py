@@ -18,11 +18,11 @@ from lxml import etree
 from tests.builders import ANNA, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
 from tests.needs import missing
+from tests.postgres import answers
 from tests.server.test_application import Site, of_bytes, serving
 from xds.demo.site import free_port
 from xds.ebxml import rs
 from xds.errors import Status
-from xds.store.engine import make_engine
 from xds.wire.xml import name
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -65,24 +65,13 @@ def pooled(database_url: str) -> Iterator[str]:
         process = subprocess.Popen([program, folder / "pgbouncer.ini"], stdout=log, stderr=log, user=user, cwd="/")
     through = url.set(port=port).render_as_string(hide_password=False) + "?prepare_threshold=none"
     try:
-        wait_for(lambda: _answers(through) or process.poll() is not None, 20)
+        wait_for(lambda: answers(through) or process.poll() is not None, 20)
         assert process.poll() is None, (folder / "log").read_text()
         yield through
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(folder)
-
-
-def _answers(url: str) -> bool:
-    engine = make_engine(url, connections=1)
-    try:
-        with engine.connect():
-            return True
-    except sa.exc.OperationalError:
-        return False
-    finally:
-        engine.dispose()
 
 
 @pytest.fixture

@@ -30,16 +30,17 @@ _ROWS = sa.select(document.c.sha256, document.c.size).distinct().order_by(docume
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A database at one moment: its numbered audit records, its tables' version, and its documents."""
+    """A database at one moment: its numbered audit records, its tables' version, and where to ask it for more."""
 
     records: int
     tables: str
     connection: sa.Connection
 
-    def documents(self) -> Iterator[tuple[str, int]]:
-        """SHA-256 and size of each, once, in their order."""
-        rows = self.connection.execution_options(stream_results=True, yield_per=1000).execute(_ROWS)
-        yield from ((row.sha256, int(row.size)) for row in rows)
+
+def documents(connection: sa.Connection) -> Iterator[tuple[str, int]]:
+    """SHA-256 and size of each document, once, in their order."""
+    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(_ROWS)
+    yield from ((row.sha256, int(row.size)) for row in rows)
 
 
 def kind_of(url: str) -> str:

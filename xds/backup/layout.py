@@ -11,10 +11,11 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
@@ -88,11 +89,16 @@ def signed(manifest: bytes, log_id: str, key: SigningKey) -> bytes:
     return statement.sign(KIND, (log_id, hashlib.sha256(manifest).hexdigest(), datetime.now(UTC).isoformat()), key)
 
 
+def _hash_said(said: bytes) -> tuple[str, datetime]:
+    """The SHA-256 of the manifest that a statement is about, and when it was made."""
+    _, hashed_, time = statement.values_of(KIND, said)
+    return hashed_, datetime.fromisoformat(time)
+
+
 def agrees(folder: Path) -> bool:
     """Whether a backup's manifest is the one that its statement names, whoever has signed that."""
     try:
-        _, hashed_, _ = statement.values_of(KIND, (folder / STATEMENT).read_bytes())
-        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest() == hashed_
+        return hashed(folder / MANIFEST).sha256 == _hash_said((folder / STATEMENT).read_bytes())[0]
     except (OSError, ValueError):
         return False
 
@@ -105,9 +111,8 @@ def believed(folder: Path, certificates: Sequence[x509.Certificate]) -> None:
     """
     try:
         said = (folder / STATEMENT).read_bytes()
-        _, hashed_, time = statement.values_of(KIND, said)
-        statement.verify(KIND, said, datetime.fromisoformat(time), certificates)
-        if hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest() != hashed_:
+        statement.verify(KIND, said, _hash_said(said)[1], certificates)
+        if not agrees(folder):
             raise BadStatement("the manifest is another one than was signed")
     except (OSError, ValueError) as problem:
         raise Unusable(f"{folder} was changed: {problem}") from None
@@ -129,37 +134,30 @@ def hashed(path: Path) -> File:
     Raises:
         OSError: it cannot be read.
     """
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return File("", size, digest.hexdigest())
+        return digest_of(file)
+
+
+def digest_of(file: Any) -> File:
+    """The size and hash of a file that is open at its beginning."""
+    digest = hashlib.file_digest(file, "sha256")
+    return File("", file.tell(), digest.hexdigest())
 
 
 _LINE, _POOL = re.compile(r"([0-9a-f]{64}) ([0-9]{1,18})\n?"), re.compile(r"documents(-[0-9a-f]{16})?")
 
 
-def listed(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Each document's SHA-256 and size, of a backup's list.
+def listed(file: Path) -> Iterator[tuple[str, int]]:
+    """Each document's SHA-256 and size, of a list of them.
 
     Raises:
-        Unusable: it is no list.
-    """
-    for line in lines:
-        if (found := _LINE.fullmatch(line)) is None:
-            raise Unusable(f"{LIST} is no list of documents")
-        yield found[1], int(found[2])
-
-
-def list_of(folder: Path) -> Iterator[tuple[str, int]]:
-    """The documents of a backup.
-
-    Raises:
-        Unusable: its list is gone, or is none.
+        Unusable: it is gone, or is none.
     """
     try:
-        with (folder / LIST).open(encoding="ascii") as lines:
-            yield from listed(lines)
+        with file.open(encoding="ascii") as lines:
+            for line in lines:
+                if (found := _LINE.fullmatch(line)) is None:
+                    raise Unusable(f"{LIST} is no list of documents")
+                yield found[1], int(found[2])
     except (OSError, UnicodeDecodeError) as problem:
-        raise Unusable(f"{folder / LIST}: {problem}") from None
+        raise Unusable(f"{file}: {problem}") from None

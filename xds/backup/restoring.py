@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
+from cryptography import x509
 
 from xds.audit.log.sequencer import Sequencer
 from xds.backup import databases, layout
@@ -39,15 +41,17 @@ class Restored:
     sealed: int
 
 
-def restore(folder: Path, loaded: Loaded, identities: Identities, tell: Tell) -> Restored:
-    """Bring a backup back.
+def restore(
+    folder: Path, loaded: Loaded, identities: Identities, tell: Tell, certificates: Sequence[x509.Certificate] = ()
+) -> Restored:  # fmt: skip
+    """Bring a backup back; ``certificates`` as in ``verify``.
 
     Raises:
         Unusable: the backup is not whole or was changed, cannot be read, the folder or the database has something in
             it already, or the audit log's files and the database do not tell one story.
     """
     settings = loaded.settings
-    found = verify(folder, tell, identities=identities)
+    found = verify(folder, tell, certificates=certificates, identities=identities)
     if found.wrong:
         raise Unusable(f"{folder} is not whole: {found.wrong[0]}" + _more(len(found.wrong)))
     with tempfile.TemporaryDirectory(prefix="xds-backup-") as workspace:  # who cannot read it touches nothing
@@ -100,7 +104,7 @@ def _more(count: int) -> str:
 
 
 def _empty(data: Path) -> None:
-    if data.exists() and (there := [one.name for one in data.iterdir() if one.name not in _OURS]):
+    if there := [one.name for one in data.iterdir() if one.name not in _OURS]:
         raise Unusable(
             f"{data} has something in it already ({there[0]}): a backup is brought back into an empty folder"
         )
@@ -116,7 +120,6 @@ class _Restoring:
         self._tell, self._data = tell, loaded.settings.data
 
     def restore(self) -> Restored:
-        self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
         workspace = self._data / "run"
         workspace.mkdir(exist_ok=True, mode=0o700)
         engine = make_engine(self._loaded.settings.database_url, connections=4)
@@ -143,13 +146,8 @@ class _Restoring:
     def _database(self, engine: sa.Engine, workspace: Path) -> None:
         self._tell("database", 0, 0)
         path = self._folder / f"{self._manifest.database}{SEALED if self._manifest.is_sealed else ''}"
-        plain = workspace / "database"
-        try:
-            with self._identities.opened(path, workspace) as file, plain.open("wb") as copy:
-                shutil.copyfileobj(file, copy, CHUNK_BYTES)
-            databases.put_back(plain, engine.url)
-        finally:
-            plain.unlink(missing_ok=True)
+        with self._identities.opened(path, workspace) as file:
+            databases.put_back(Path(file.name), engine.url)
 
     def _file(self, name: str, workspace: Path) -> None:
         """A file of the deployment's folder; its settings are the operator's, and stay where they are."""
@@ -166,7 +164,7 @@ class _Restoring:
     def _documents(self, loaded: Loaded, engine: sa.Engine, workspace: Path) -> int:
         blobs, count = open_blobs(loaded.settings, engine), 0
         pool = self._folder.parent / self._manifest.pool
-        for sha256, _ in layout.list_of(self._folder):
+        for sha256, _ in layout.listed(self._folder / layout.LIST):
             path = layout.pooled(pool, sha256, sealed=self._manifest.is_sealed)
             with Spool(blobs.staging) as spool, self._identities.opened(path, workspace) as file:
                 writing = spool.new()

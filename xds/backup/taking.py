@@ -119,11 +119,11 @@ class _Taking:
         self._folder.mkdir(mode=0o700)
         first = self._workspace / layout.LIST
         with reading(self._engine) as connection:  # not for as long as they are copied: others write meanwhile
-            _list(databases.Moment(0, "", connection).documents(), first)
+            _list(databases.documents(connection), first)
         self._copy_documents(first)
         self._copy_files(config)
         with databases.kept(self._engine, self._recipients, self._folder, self._workspace) as moment:
-            count, size = _list(moment.documents(), self._folder / layout.LIST)
+            count, size = _list(databases.documents(moment.connection), self._folder / layout.LIST)
         self._damaged.clear()  # what was removed meanwhile is missed by nobody
         self._copy_documents(self._folder / layout.LIST)
         manifest = Manifest(
@@ -146,13 +146,12 @@ class _Taking:
     def _copy_documents(self, list_: Path) -> None:
         """Copy what is not there yet."""
         pool, sealed, count = self._target / self._recipients.pool, bool(self._recipients), 0
-        with list_.open(encoding="ascii") as lines:
-            for count, (sha256, size) in enumerate(layout.listed(lines), 1):
-                target = layout.pooled(pool, sha256, sealed=sealed)
-                if not target.exists() or (not sealed and target.stat().st_size != size):
-                    self._copy_document(sha256, size, target)
-                if count % 100 == 0:
-                    self._tell("documents", count, 0)
+        for count, (sha256, size) in enumerate(layout.listed(list_), 1):
+            target = layout.pooled(pool, sha256, sealed=sealed)
+            if not target.exists() or (not sealed and target.stat().st_size != size):
+                self._copy_document(sha256, size, target)
+            if count % 100 == 0:
+                self._tell("documents", count, 0)
         self._tell("documents", count, count)
 
     def _copy_document(self, sha256: str, size: int, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,10 @@ from pathlib import Path
 from cryptography import x509
 
 from xds.backup import layout
-from xds.backup.layout import CHUNK_BYTES, SEALED, Manifest
+from xds.backup.layout import SEALED, Manifest
 from xds.backup.sealing import Identities
 from xds.backup.taking import Tell
 from xds.errors import Unusable
-
-SAMPLE = 20
-"""Of what is wrong, how much is told by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ def verify(
         elif not layout.agrees(folder):
             wrong.append(f"{layout.MANIFEST}: it is not the one that {layout.STATEMENT} is about")
         count = read = 0
-        for sha256, size in layout.list_of(folder):
+        for sha256, size in layout.listed(folder / layout.LIST):
             count += 1
             path = layout.pooled(folder.parent / manifest.pool, sha256, sealed=manifest.is_sealed)
             looked, problem = _document(path, sha256, size, identities, workspace)
@@ -91,10 +87,7 @@ def _document(path: Path, sha256: str, size: int, identities: Identities, worksp
         return False, ""
     try:
         with identities.opened(path, workspace) as file:
-            digest, count = hashlib.sha256(), 0
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-                count += len(chunk)
+            found = layout.digest_of(file)
     except Unusable as problem:
         return True, str(problem)
-    return True, "" if (digest.hexdigest(), count) == (sha256, size) else "it is not what was written"
+    return True, "" if (found.sha256, found.size_bytes) == (sha256, size) else "it is not what was written"

@@ -140,16 +140,14 @@ def restore(
     The settings are not brought back: their file stands in the backup as xds.toml.
     """
     from xds.audit.log.keys import load_certificates
-    from xds.backup import layout
     from xds.backup.restoring import restore as bring_back
     from xds.backup.sealing import Identities
 
-    if certificate:
-        layout.believed(folder, load_certificates(certificate))
     loaded = settings(config, data, made=False)
     if not loaded.settings.data.parent.is_dir():
         raise Unusable(f"{loaded.settings.data.parent} is no folder")
-    done = bring_back(folder, loaded, Identities(identity), _tell)
+    certificates = load_certificates(certificate) if certificate else ()
+    done = bring_back(folder, loaded, Identities(identity), _tell, certificates)
     _told()
     made = f"{done.manifest.made:%Y-%m-%d %H:%M:%S}Z"
     with database(done.loaded) as engine, engine.begin() as connection:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy.exc import SQLAlchemyError
+import sqlalchemy as sa
 
 from xds.endpoints.failures import Failures
 from xds.endpoints.soap_refusals import not_known, not_now
@@ -21,6 +21,25 @@ from xds.wire.faults import Fault, FaultCode
 from xds.wire.http import HttpRequest
 
 log = logging.getLogger("xds.endpoints.soap")
+
+
+def end_stream(engine: sa.Engine, stream_id: str, records: Sequence[Recorded]) -> None:
+    """Put on record how a stream has ended; nobody waits for it, so that a lost database is waited for.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: it stays away: the stream is ended by whoever finds its process gone.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            with engine.begin() as connection:
+                close_stream(connection, stream_id, records)  # once, however often it is tried
+            return
+        except sa.exc.SQLAlchemyError as problem:
+            if not away(problem) or time.monotonic() > deadline:
+                raise
+            log.warning("stream.closed_later", extra={"stream": stream_id})
+            time.sleep(AGAIN_SECONDS)
 
 
 class Keeper:
@@ -60,24 +79,6 @@ class Keeper:
                 raise not_now(call.transaction) from None
             raise Fault(FaultCode.RECEIVER, "the request cannot be recorded and was not carried out") from None
         return stream_id
-
-    def close(self, stream_id: str, records: Sequence[Recorded]) -> None:
-        """Put on record how a stream has ended; nobody waits for it, so that a lost database is waited for.
-
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: it stays away: the stream is ended by whoever finds its process gone.
-        """
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            try:
-                with self._database.engine.begin() as connection:
-                    close_stream(connection, stream_id, records)  # once, however often it is tried
-                return
-            except SQLAlchemyError as problem:
-                if not away(problem) or time.monotonic() > deadline:
-                    raise
-                log.warning("stream.closed_later", extra={"stream": stream_id})
-                time.sleep(AGAIN_SECONDS)
 
     def keep_failures(self, call: Call, request: HttpRequest) -> None:
         """Commit the records of a request that was not carried out."""

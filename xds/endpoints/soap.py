@@ -27,7 +27,7 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
-from xds.endpoints.keeping import Keeper
+from xds.endpoints.keeping import Keeper, end_stream
 from xds.endpoints.soap_refusals import (
     cannot_keep,
     code_of,
@@ -363,7 +363,7 @@ class Exchange:
         call.release()
         self._metrics.streamed(call.transaction.number, whole=whole)
         records = call.ended(failed=not whole or reply.failed, findings=reply.findings if whole else ())
-        self._keeper.close(incoming.stream_id, records)
+        end_stream(self._database.engine, incoming.stream_id, records)
 
 
 def _set(incoming: _Incoming) -> tuple[Call, Reply]:

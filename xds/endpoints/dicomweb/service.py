@@ -42,10 +42,11 @@ from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.failures import Failures
+from xds.endpoints.keeping import end_stream
 from xds.endpoints.stream import Stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
-from xds.store.audit.records import close_stream, open_stream, record
+from xds.store.audit.records import open_stream, record
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.metrics import Metrics
 from xds.wire.mtom import new_boundary
@@ -186,8 +187,7 @@ class DicomWeb:
             self._metrics.streamed(event.transaction[0], whole=whole)
             if asked.failed and whole:
                 event.partly_failed(asked.failed)
-            with self._engine.begin() as connection:
-                close_stream(connection, stream_id, event.records())
+            end_stream(self._engine, stream_id, event.records())
 
         return HttpReply(reply.status, reply.headers, Stream(reply.chunks, ended), reply.length)
 
