@@ -25,29 +25,34 @@ UNSAFE = ("fsync=off", "full_page_writes=off")
 
 
 class Server:
-    """A server from Debian's package, in a folder that goes away; nothing of it outlives us.
+    """A server from Debian's package, in a folder that goes away; nothing of it outlives us, unless it is kept.
 
     Raises:
         FileNotFoundError: Debian's postgresql is not installed.
     """
 
-    def __init__(self, folder: Path | None = None, settings: Sequence[str] = UNSAFE) -> None:
-        """``folder``: to be made, where nobody waits for its name; its path is short, for the socket's sake."""
+    def __init__(self, folder: Path | None = None, settings: Sequence[str] = UNSAFE, *, kept: bool = False) -> None:
+        """``folder``: to be made, where nobody waits for its name; its path is short, for the socket's sake.
+
+        ``kept``: it stays after ``stop``, and what was there before is gone on with.
+        """
         bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         if not bins:
             raise FileNotFoundError
         # A server refuses to run as root; the package made a user for it.
         self._user = "postgres" if os.getuid() == 0 else None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="xds-pg-"))
+        self._kept = kept
         self._folder.mkdir(exist_ok=True)
         if self._user:
             shutil.chown(self._folder, self._user)
         self._port = free_port()
         data, log = self._folder / "data", (self._folder / "log").open("wb")
-        subprocess.run(
-            [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
-            check=True, user=self._user, stdout=log, stderr=log, cwd="/",
-        )  # fmt: skip
+        if not data.is_dir():
+            subprocess.run(
+                [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
+                check=True, user=self._user, stdout=log, stderr=log, cwd="/",
+            )  # fmt: skip
         settings = (
             *settings, "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "max_connections=200",
         )  # fmt: skip
@@ -76,10 +81,11 @@ class Server:
         return answers(f"{self.url}/postgres")
 
     def stop(self) -> None:
-        """At once: what it holds is of no use any more."""
-        self._process.send_signal(signal.SIGQUIT)
+        """At once, where what it holds is of no use any more; else in order."""
+        self._process.send_signal(signal.SIGINT if self._kept else signal.SIGQUIT)
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._kept:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Databases:

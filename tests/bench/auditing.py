@@ -16,7 +16,7 @@ from tests.bench import load, loading, registering, rows
 from tests.bench.documents import asked_for
 from tests.bench.figures import Broken, Reach, Result, judged
 from tests.bench.processes import forget_peak, resident, used
-from tests.bench.querying import A_PATIENT
+from tests.bench.province import A_PATIENT
 from tests.bench.registering import Registered
 from tests.bench.run import SQLITE, Run, Server, need
 from tests.builders import ANNA

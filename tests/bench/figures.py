@@ -99,6 +99,24 @@ def judged(
     return Figure(name, unit, figure, floor, ratio, str(reach or ""), reached, server_cpu_ms, memory_mb, note)
 
 
+def medians(rounds: Sequence[Sequence[Result]]) -> list[Result]:
+    """Of each figure the one in the middle of all rounds, with the least and the most; the rest as it was at last."""
+    if len(rounds) == 1:
+        return list(rounds[0])
+    return [_median(one, rounds) if isinstance(one, Figure) else one for one in rounds[-1]]
+
+
+def _median(last: Figure, rounds: Sequence[Sequence[Result]]) -> Figure:
+    def judged_by(one: Figure) -> float:
+        return (one.figure if one.ratio is None else one.ratio) or 0.0
+
+    of_all = [one for results in rounds for one in results if isinstance(one, Figure) and one.name == last.name]
+    listed = sorted(of_all, key=judged_by)
+    middle, least, most = listed[len(listed) // 2], judged_by(listed[0]), judged_by(listed[-1])
+    note = f"median of {len(listed)}, {_number(least)} to {_number(most)}; {middle.note}"
+    return dataclasses.replace(middle, note=note)
+
+
 def _number(value: float | None) -> str:
     """With as many digits as mean something."""
     if value is None:

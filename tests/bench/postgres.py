@@ -10,17 +10,17 @@ from tests.postgres import Databases, Server
 
 
 class Postgres:
-    """A running server; its processes and its folder are gone after ``stop``."""
+    """A running server; its processes are gone after ``stop``, and its folder where it is not kept."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start it.
+    def __init__(self, folder: Path, *, kept: bool = False) -> None:
+        """Start it; one that is kept goes on with what is there.
 
         Raises:
             Missing: PostgreSQL is not installed.
             Broken: it does not start.
         """
         try:
-            self._server = Server(folder, ())
+            self._server = Server(folder, (), kept=kept)
         except FileNotFoundError:
             raise Missing("PostgreSQL is not installed (apt-get install postgresql)") from None
         try:
@@ -37,6 +37,10 @@ class Postgres:
     def new(self) -> str:
         """The URL of a new, empty database."""
         return self._databases.new()
+
+    def url(self, database: str) -> str:
+        """Of one that was made before."""
+        return f"{self._databases.server}/{database}"
 
     def stop(self) -> None:
         self._server.stop()

@@ -5,29 +5,27 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests
 import sqlalchemy as sa
 from psycopg import RawCursor
 
-from tests.bench import load, loading, rows
-from tests.bench.asking import Question, ask, ask_all, of_one_with_many, of_the_asked_for
-from tests.bench.documents import Document, asked_for, of_a_province
+from tests.bench import load, rows
+from tests.bench.asking import Question, ask, ask_all, of_one_with_many
 from tests.bench.figures import Broken, Curve, Reach, Result, Skipped, judged
 from tests.bench.load import Load, latencies
 from tests.bench.processes import Used, used
+from tests.bench.province import A_PATIENT, Filled, Small, filled
 from tests.bench.run import POSTGRESQL, SQLITE, Run, Server, need
 from tests.builders import AUTHORITY
 from xds.actors.document_registry import DocumentRegistry
 from xds.settings.sections import Settings
 from xds.store.engine import make_engine, reading
 from xds.store.registry.sql_registry import SqlRegistry
-
-A_PATIENT = 100
-"""Documents of one patient, all of them in an answer."""
 
 P50 = {SQLITE: Reach("≤", 8.0), POSTGRESQL: Reach("≤", 4.0)}
 """What is within reach; the aim is 3 and 2 (design, section 5)."""
@@ -60,27 +58,6 @@ class Asked:
         return self.used.cpu_seconds / self.load.requests * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A registry that is filled for all rows of a run, and what was measured when it was small.
-
-    ``many``: the documents of the patient who has most; empty where the registry has stayed small.
-    """
-
-    site: Server
-    size: int
-    small_size: int
-    questions: Sequence[Question]
-    small: Asked
-    small_times: Mapping[str, float]
-    many: Sequence[Document]
-
-    @property
-    def patients(self) -> int:
-        """Those who are asked for."""
-        return self.small_size // A_PATIENT
-
-
 def run(bench: Run) -> Iterator[Result]:
     """p50 and p99 on either database."""
     need("wrk", "wrk")
@@ -99,66 +76,53 @@ def big_patient(bench: Run) -> Iterator[Result]:
     yield from bench.each_database("big patient", lambda kind: _of_one_with_many(bench, kind))
 
 
-def _filled(bench: Run, kind: str) -> Filled:
-    """The run's registry on a database, filled when it is first asked for; its server runs on for the other rows."""
-    return bench.once(f"registry on {kind}", lambda: _fill(bench, kind))
+def province_of(bench: Run, kind: str) -> Filled:
+    """The registry that the rows of a run share."""
+    return filled(bench, kind, partial(_small, bench))
 
 
-def _fill(bench: Run, kind: str) -> Filled:
-    site, small_size = bench.new_server(kind), bench.of(10_000, 10_000, 1_000)
-    size = max(small_size, bench.documents)
-    fixed = list(asked_for(small_size // A_PATIENT, A_PATIENT))
-    questions, many = list(of_the_asked_for(fixed, A_PATIENT)), list[Document]()
-    bench.stack.enter_context(bench.serving(site))
-    url = site.settings.database_url
-    loading.load(url, fixed)
-    small = _ask(bench, site, small_size // A_PATIENT)
-    small_times = ask_all(site, questions, bench.of(0.7, 0.3, 0.02))
-    if size > small_size:
-        first = small_size // A_PATIENT
-        more = of_a_province(small_size, size, first_patient=first)
-        loading.load(url, more)
-        many = [one for one in more if one.patient == first]
-    return Filled(site, size, small_size, questions, small, small_times, many)
+def _small(bench: Run, site: Server, questions: Sequence[Question]) -> Small:
+    asked = _ask(bench, site, bench.of(10_000, 10_000, 1_000) // A_PATIENT)
+    return Small(asked.load.p50_ms, asked.pages, ask_all(site, questions, bench.of(0.7, 0.3, 0.02)))
 
 
 def _found(bench: Run, kind: str) -> Iterator[Result]:
-    filled = _filled(bench, kind)
-    asked = _ask(bench, filled.site, filled.patients)
+    registry = province_of(bench, kind)
+    asked = _ask(bench, registry.site, registry.patients)
     mb = asked.load.bytes / asked.load.requests / 1e6
-    note = f"{filled.size:,} documents, 1 client, {mb:.2f} MB an answer, {asked.load.rate:.0f}/s"
+    note = f"{registry.size:,} documents, 1 client, {mb:.2f} MB an answer, {asked.load.rate:.0f}/s"
     yield judged(
         f"ITI-18 {kind}: p50", "ms", asked.load.p50_ms, asked.sql_p50_ms, P50[kind],
         server_cpu_ms=asked.cpu_ms, memory_mb=asked.used.growth_mb, note=note,
     )  # fmt: skip
     note = f"floor: its own p50; the SQL's p99 {asked.sql_p99_ms:.2f} ms"
     yield judged(f"ITI-18 {kind}: p99", "ms", asked.load.p99_ms, asked.load.p50_ms, TAIL, note=note)
-    packed = _loaded(bench, filled.site, filled.patients, clients=1, encoding="gzip")
+    packed = _loaded(bench, registry.site, registry.patients, clients=1, encoding="gzip")
     note = f"Accept-Encoding: gzip, {packed.bytes / packed.requests / 1e6:.2f} MB an answer; floor: as it is"
     yield judged(f"ITI-18 {kind}: p50, gzip", "ms", packed.p50_ms, asked.load.p50_ms, None, note=note)
-    many = _loaded(bench, filled.site, filled.patients, clients=CLIENTS)
+    many = _loaded(bench, registry.site, registry.patients, clients=CLIENTS)
     note = f"{CLIENTS} clients; p50 {many.p50_ms:.1f}, p99 {many.p99_ms:.1f} ms"
     yield judged(f"ITI-18 {kind}: throughput", "1/s", many.rate, None, RATE[kind], note=note)
     yield latencies(f"ITI-18 {kind}", asked.load)
 
 
 def _growth(bench: Run, kind: str) -> Iterator[Result]:
-    filled = _filled(bench, kind)
-    small, size, small_size = filled.small, filled.size, filled.small_size
+    registry = province_of(bench, kind)
+    small, size, small_size = registry.small, registry.size, registry.small_size
     if size == small_size:
         yield Skipped(f"growth {kind}", f"there are {size:,} documents only (--documents N)")
         return
-    asked = _ask(bench, filled.site, filled.patients)
-    times = ask_all(filled.site, filled.questions, bench.of(0.7, 0.3, 0.02))
-    note = f"{small_size:,} to {size:,} documents, warm, the same {filled.patients} patients"
-    p50s = (small.load.p50_ms, asked.load.p50_ms)
+    asked = _ask(bench, registry.site, registry.patients)
+    times = ask_all(registry.site, registry.questions, bench.of(0.7, 0.3, 0.02))
+    note = f"{small_size:,} to {size:,} documents, warm, the same {registry.patients} patients"
+    p50s = (small.p50_ms, asked.load.p50_ms)
     yield judged(f"growth {kind}: ITI-18 p50", "ms", p50s[1], p50s[0], GROWTH, note=note)
     curves = {"FindDocuments of 100": [(small_size, p50s[0]), (size, p50s[1])]}
     if asked.pages and small.pages:
         pages = "EXPLAIN (ANALYZE, BUFFERS), mean"
         yield judged(f"growth {kind}: pages of ITI-18", "pages", asked.pages, small.pages, GROWTH, note=pages)
-    for question in filled.questions:
-        before, after = filled.small_times[question.name], times[question.name]
+    for question in registry.questions:
+        before, after = small.times[question.name], times[question.name]
         note = f"an answer of {question.objects}; floor: at {small_size:,} documents"
         yield judged(f"growth {kind}: {question.name}", "ms", after, before, GROWTH, note=note)
         curves[question.name] = [(small_size, before), (size, after)]
@@ -167,18 +131,18 @@ def _growth(bench: Run, kind: str) -> Iterator[Result]:
 
 
 def _of_one_with_many(bench: Run, kind: str) -> Iterator[Result]:
-    filled = _filled(bench, kind)
-    if not filled.many:
-        yield Skipped(f"big patient {kind}", f"there are {filled.size:,} documents only (--documents N)")
+    registry = province_of(bench, kind)
+    if not registry.many:
+        yield Skipped(f"big patient {kind}", f"there are {registry.size:,} documents only (--documents N)")
         return
-    questions = list(of_one_with_many(filled.many, filled.size, MOST))
+    questions = list(of_one_with_many(registry.many, registry.size, MOST))
     for question in questions:
-        milliseconds = ask(filled.site, question, bench.of(2.0, 0.5, 0.02))
-        note = f"a patient with {len(filled.many):,} documents"
+        milliseconds = ask(registry.site, question, bench.of(2.0, 0.5, 0.02))
+        note = f"a patient with {len(registry.many):,} documents"
         note += "" if question.objects is None else f", an answer of {question.objects}"
         yield judged(f"big patient {kind}: {question.name}", "ms", milliseconds, None, QUICK, note=note)
     if all(question.objects is not None for question in questions) and not bench.smoke:
-        reason = f"{len(filled.many):,} documents of one patient are not too many (--documents N)"
+        reason = f"{len(registry.many):,} documents of one patient are not too many (--documents N)"
         yield Skipped(f"big patient {kind}: too many results", reason)
 
 

@@ -20,6 +20,8 @@ from tests.bench.figures import Missing, Result, Skipped
 from tests.bench.postgres import Postgres
 from tests.builders import AUTHORITY, REPOSITORY
 from xds.demo.site import Site, free_port
+from xds.store.deployment import migrate
+from xds.store.engine import make_engine
 from xds.system.parent import ends_with_us
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,7 @@ class Run:
     documents: int
     stack: ExitStack
     records: int = 0
+    kept: Path | None = None  # where the PostgreSQL of large rows stays from run to run
     _postgres: Postgres | None = field(default=None, init=False)
     _kept: dict[str, Any] = field(default_factory=dict, init=False)
 
@@ -107,7 +110,7 @@ class Run:
             Missing: it is not installed.
         """
         if self._postgres is None:
-            self._postgres = Postgres(self.folder / "postgres")
+            self._postgres = Postgres((self.kept or self.folder) / "postgres", kept=self.kept is not None)
             self.stack.callback(self._postgres.stop)
         return self._postgres
 
@@ -117,16 +120,31 @@ class Run:
             return self.postgres().new()
         return f"sqlite:///{self.new_folder('floor')}/floor.sqlite"
 
-    def new_server(self, kind: str = SQLITE, **sections: dict[str, Any]) -> Server:
-        """A server on a new database, not started yet: a web process a core on PostgreSQL, one on SQLite."""
-        site = Server("bench", self.new_folder("site"), free_port())
+    def migrated(self, kind: str) -> str:
+        """The URL of a new database with our tables."""
+        url = self.new_database(kind)
+        engine = make_engine(url)
+        with engine.begin() as connection:
+            migrate(connection)
+        engine.dispose()
+        return url
+
+    def new_server(
+        self, kind: str = SQLITE, *, folder: Path | None = None, database: str = "", **sections: dict[str, Any]
+    ) -> Server:
+        """A server on a new database, not started yet: a web process a core on PostgreSQL, one on SQLite.
+
+        ``folder`` and ``database``: of one that was here before.
+        """
+        site = Server("bench", folder or self.new_folder("site"), free_port())
         site.sections = {
             "domain": {"assigning_authorities": [AUTHORITY], "patients": "open"},
             "repository": {"unique_id": REPOSITORY},
             **sections,
         }
         if kind == POSTGRESQL:
-            site.sections["server"] = {"database": self.postgres().new(), "workers": os.cpu_count() or 1}
+            url = self.postgres().url(database) if database else self.postgres().new()
+            site.sections["server"] = {"database": url, "workers": os.cpu_count() or 1}
             site.beside = (self.postgres().pid,)
         site.write_config()
         return site

@@ -99,6 +99,30 @@ def test_a_row_in_quiet_is_measured_once_and_not_marked(monkeypatch: pytest.Monk
     assert found.noisy is None
 
 
+def test_of_several_rounds_the_median_is_told_with_the_least_and_the_most(
+    monkeypatch: pytest.MonkeyPatch, a_run: Run
+) -> None:
+    rounds = iter((100.0, 300.0, 200.0, 400.0, 240.0))
+    monkeypatch.setattr(bench, "Noise", lambda: type("", (), {"others": lambda _: 0.0})())
+    monkeypatch.setattr(bench, "measured", lambda *_: [a_figure(figure=next(rounds)), Skipped("x", "y")])
+    a_run.size = Size.QUICK
+    figure, skipped = quietly(a_run, "one", 5)
+    assert isinstance(figure, Figure)
+    assert figure.figure == 240.0
+    assert figure.note.startswith("median of 5, 0.250 to 1.00")
+    assert skipped == Skipped("x", "y")
+
+
+def test_rounds_that_others_disturb_give_way_to_quiet_ones(monkeypatch: pytest.MonkeyPatch, a_run: Run) -> None:
+    shares, rounds = iter((0.5, 0.0, 0.0, 0.0)), iter((1.0, 100.0, 200.0, 300.0))
+    monkeypatch.setattr(bench, "Noise", lambda: type("", (), {"others": lambda _: next(shares)})())
+    monkeypatch.setattr(bench, "measured", lambda *_: [a_figure(figure=next(rounds))])
+    a_run.size = Size.QUICK
+    (found,) = quietly(a_run, "one", 3)
+    assert isinstance(found, Figure)
+    assert (found.figure, found.noisy) == (200.0, None)
+
+
 def test_what_breaks_in_the_midst_keeps_what_it_gave(monkeypatch: pytest.MonkeyPatch, a_run: Run) -> None:
     gives(monkeypatch, a_figure(), Broken("it went away"))
     assert [type(one) for one in measured(a_run, "one")] == [Figure, Skipped]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from lxml import etree
 
@@ -51,6 +53,32 @@ def test_what_is_loaded_is_what_must_hold_of_a_registry(engine: sa.Engine) -> No
         counted = Counter(connection.scalars(sa.select(document_entry.c.status)))
     assert counted["Deprecated"] == sum(one.deprecated for one in documents) > 0
     assert counted.total() == 240
+
+
+def test_a_load_that_was_stopped_goes_on_behind_its_last_commit(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents, url = of_a_province(0, 100, first_patient=0), engine.url.render_as_string(hide_password=False)
+    monkeypatch.setattr(loading, "BATCH", 20)
+
+    def stopped(batches: list[loading.Batch]) -> Iterator[loading.Rows]:
+        for number, batch in enumerate(batches):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield loading._build(batch)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(loading, "_built", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            loading.load(url, documents)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(document_entry)) == 40
+    loaded = loading.load(url, documents)
+    assert (loaded.documents, loaded.seconds > loaded.writing_seconds > 0) == (100, True)
+    holds(Domain(engine, name=DOMAIN))
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(document_entry)) == 100
+    assert not sa.inspect(engine).has_table("bench_progress")
 
 
 def test_what_is_loaded_is_what_the_registry_would_have_written(tmp_path: Path) -> None:
