@@ -137,11 +137,12 @@ def _conditions(search: _Search, table: sa.Table, of: Of) -> list[Any]:
         where.append(having(table, values, of, attribute, sa.or_(*likes)))
     for place, (attribute, from_, to) in enumerate(search.ranges):
         column = table.c[attribute]
-        # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).
-        if from_:
-            where.append(sa.or_(column.is_(None), column >= sa.bindparam(f"from_{place}")))
-        if to:
-            where.append(sa.or_(column.is_(None), column < sa.bindparam(f"to_{place}")))
+        within = [column >= sa.bindparam(f"from_{place}")] if from_ else []
+        within += [column < sa.bindparam(f"to_{place}")] if to else []
+        # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).  Both ends stand beside
+        # each other, so that an index by time serves either half.
+        if within:
+            where.append(sa.or_(sa.and_(*within), column.is_(None)))
     for place, attribute in enumerate(search.without):
         where.append(sa.not_(having(table, values, of, attribute, among(values.c.value, f"without_{place}"))))
     return where

@@ -76,6 +76,9 @@ document_entry = sa.Table(
     sa.Column("hash", sa.String(40)),
     sa.Column("size", Id),
     sa.Column("ebxml", sa.LargeBinary, nullable=False),
+    # A week of a patient who has very many.
+    sa.Index("document_entry_by_creation", "patient_key", "creation_time"),
+    sa.Index("document_entry_by_service", "patient_key", "service_start_time"),
     postgresql_partition_by=BY_PATIENT,
 )
 
