@@ -99,7 +99,10 @@ def _fill(bench: Run, kind: str, measure: Callable[[Server, Sequence[Question]],
     else:
         loading.load(url, fixed)
         small = measure(site, questions)
-        _keep(bench, kind, {"size": size, "small": asdict(small), "server": site.sections["server"]})
+        if kind == POSTGRESQL and bench.kept is not None:
+            database = url.rpartition("/")[2]  # its port is another each time
+            noted = {"size": size, "small": asdict(small), "database": database}
+            (bench.kept / "noted.json").write_text(json.dumps(noted))
     if size > small_size:
         first = small_size // A_PATIENT
         more = of_a_province(small_size, size, first_patient=first)
@@ -116,15 +119,9 @@ def _site(bench: Run, kind: str) -> tuple[Server, dict[str, Any]]:
     noted = bench.kept / "noted.json"
     if noted.is_file():
         told = json.loads(noted.read_text())
-        return bench.new_server(kind, folder=folder, database=told["server"]["database"]), told
+        return bench.new_server(kind, folder=folder, database=told["database"]), told
     shutil.rmtree(folder, ignore_errors=True)
     return bench.new_server(kind, folder=folder), {}
-
-
-def _keep(bench: Run, kind: str, told: dict[str, Any]) -> None:
-    if kind == POSTGRESQL and bench.kept is not None:
-        told["server"]["database"] = told["server"]["database"].rpartition("/")[2]  # its port is another each time
-        (bench.kept / "noted.json").write_text(json.dumps(told))
 
 
 def _as_many_as_fit(bench: Run, wanted: int) -> tuple[int, str]:
