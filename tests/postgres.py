@@ -36,32 +36,38 @@ class Server:
 
         ``kept``: it stays after ``stop``, and what was there before is gone on with.
         """
-        bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        if not bins:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        if not found:
             raise FileNotFoundError
+        self.bins = found[-1]
         # A server refuses to run as root; the package made a user for it.
-        self._user = "postgres" if os.getuid() == 0 else None
+        self.user = "postgres" if os.getuid() == 0 else None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="xds-pg-"))
         self._kept = kept
         self._folder.mkdir(exist_ok=True)
-        if self._user:
-            shutil.chown(self._folder, self._user)
+        if self.user:
+            shutil.chown(self._folder, self.user)
         self._port = free_port()
         data, log = self._folder / "data", (self._folder / "log").open("wb")
         if not data.is_dir():
             subprocess.run(
-                [bins[-1] / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
-                check=True, user=self._user, stdout=log, stderr=log, cwd="/",
+                [self.bins / "initdb", "-D", data, "-A", "trust", "-U", "xds", "-E", "UTF8", "--no-sync"],
+                check=True, user=self.user, stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
-        settings = (
+        self._settings = (
             *settings, "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}", "max_connections=200",
         )  # fmt: skip
-        command: list[str | Path] = [bins[-1] / "postgres", "-D", data, "-p", str(self._port)]
-        self._process = subprocess.Popen(
-            [*command, *(part for one in settings for part in ("-c", one))],
-            user=self._user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
-        )  # fmt: skip
         log.close()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again where it was stopped and kept."""
+        command: list[str | Path] = [self.bins / "postgres", "-D", self._folder / "data", "-p", str(self._port)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *(part for one in self._settings for part in ("-c", one))],
+                user=self.user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:
@@ -145,7 +151,7 @@ class Databases:
         self._free.append(url)
 
     def _do(self, statement: str) -> None:
-        engine = _administration(self.server)
+        engine = administration(self.server)
         with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text(statement))
         engine.dispose()
@@ -166,5 +172,6 @@ def answers(url: str) -> bool:
         engine.dispose()
 
 
-def _administration(server: str) -> sa.Engine:
+def administration(server: str) -> sa.Engine:
+    """Of what is done to a server itself."""
     return sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:") + "/postgres")

@@ -43,7 +43,7 @@ class Studies:
         if access.everything:
             return set()
         whose = self._patients_of(study_instance_uids)  # before: it may ask an archive, and the database itself
-        with self._database.work(access).reading() as (registry, _):
+        with self._database.work(access).asking() as (registry, _):
             return {uid for uid, cx in whose.items() if not self._shown(registry, access, uid, cx)}
 
     def _shown(self, registry: SqlReader, access: Access, uid: str, cx: str) -> bool:

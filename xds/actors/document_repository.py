@@ -209,7 +209,7 @@ class DocumentRepository:
         Raises:
             Refused: the document store does not answer.
         """
-        with work.reading() as (registry, table):
+        with work.asking() as (registry, table):
             found = [self._known(request, table) for request in requests]
             found = self._seen(found, requests, registry)
         kept = [one for one in found if isinstance(one, Kept)]

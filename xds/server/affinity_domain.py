@@ -60,6 +60,7 @@ from xds.store import study_patients
 from xds.store.engine import reading
 from xds.store.grouping import Batches, Group
 from xds.store.interface import Blobs
+from xds.store.replicas import Replicas
 from xds.store.work import Database
 from xds.system.disk import Reserve
 from xds.transactions import (
@@ -87,13 +88,14 @@ class AffinityDomain:
 
     def __init__(
         self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate, quotas: Quotas,
-        shared: Group | Batches | None = None,
+        shared: Group | Batches | None = None, replicas: Replicas | None = None, *, counts: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.name, self.gate, self._quotas = settings, name, gate, quotas
         self.counted = Counted(gate, quotas)
         self.own = settings.affinity_domains[name]
         self.path = "" if name == DEFAULT_DOMAIN else f"/{name}"
-        self.database = Database(engine, blobs, name, self.own.repository_unique_id, shared)
+        own = self.own.repository_unique_id
+        self.database = Database(engine, blobs, name, own, shared, replicas, counts=counts)
         self.events = Events(settings, self.path, engine, gate)
         self.glass = Glass(engine, self.events.node, gate, settings.policy.override_hours)
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)

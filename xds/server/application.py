@@ -50,6 +50,7 @@ from xds.store.peer_use import seconds_left
 from xds.store.registry import patients
 from xds.store.registry.sql_reader import NOBODY
 from xds.store.registry.standing import Standing, elsewhere, standing
+from xds.store.replicas import are_used, replicas_of
 from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
 from xds.wire.gauges import gauge
@@ -87,8 +88,10 @@ class Application:
         if settings.server.group_commit:
             is_sqlite = self.engine.dialect.name == "sqlite"
             shared = Group(self.engine) if is_sqlite else Batches(self.engine)
+        self.replicas = replicas_of(settings, self.engine)
+        counts = self.replicas is not None or are_used(self.engine)
         self.domains = {
-            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared)
+            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared, self.replicas, counts=counts)
             for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database
@@ -164,6 +167,8 @@ class Application:
     def close(self) -> None:
         """End what this process has open; what it has counted is kept."""
         self.quotas.close()
+        if self.replicas is not None:
+            self.replicas.close()
         self.engine.dispose()
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -28,6 +28,7 @@ from xds.initiating import audit_forwarder
 from xds.server import leftovers, web, workers
 from xds.settings.addresses import stands_alone
 from xds.settings.sections import Loaded
+from xds.store import replicas
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
 from xds.store.engine import make_engine
@@ -94,6 +95,7 @@ class Supervisor:
         leftovers.swept(self._loaded.settings)
         engine = make_engine(self._loaded.settings.database_url)
         prepare(engine, self._loaded)
+        replicas.check(engine, self._loaded.settings.server.replicas)
         engine.dispose()
         if stands_alone(self._loaded.settings):
             log.info("access.stands_alone", extra={"peer": "this-machine", "roles": "all"})

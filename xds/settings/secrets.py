@@ -25,5 +25,5 @@ def shown(name: str, value: Any) -> Any:
         return value
     if name in SECRET or name.rpartition(".")[2].endswith(("secret", "password")):
         return "(set)"
-    value = (_DATABASE if name == "server.database" else _USERINFO).sub(rf"\1:{MASKED}@", value)
+    value = (_DATABASE if name in ("server.database", "server.replicas") else _USERINFO).sub(rf"\1:{MASKED}@", value)
     return _PARAMETER.sub(rf"\1={MASKED}", value)

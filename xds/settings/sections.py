@@ -49,6 +49,9 @@ class Server:
     cors_origins: tuple[str, ...] = ()  # origins whose pages may read /dicomweb and /wado, as https://HOST:PORT, or "*"
     data: str = "xds-data"  # folder of everything that this deployment keeps
     database: str = ""  # SQLAlchemy URL; empty: SQLite in the data folder
+    replicas: tuple[str, ...] = ()  # PostgreSQL URLs of read replicas, the same on every node; queries go there
+    replica_wait_seconds: float = 0.1  # for one that lacks what a peer was acknowledged, before the primary is asked
+    replica_seconds: float = 10.0  # no query is answered from a state older than this
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xds.store.acknowledged import concerns_everybody
 from xds.store.audit.records import now_microseconds
 from xds.store.statements import Statement, among
 from xds.store.tables import directive, override, patient
@@ -109,6 +110,7 @@ def keep(connection: sa.Connection, patient_key: int, text: str, who: str, id_: 
         mine = (directive.c.patient_key == patient_key, directive.c.id == id_)
         before = int(connection.scalar(sa.select(sa.func.max(directive.c.version)).where(*mine)) or 0)
         connection.execute(sa.update(directive).where(*mine).values(latest=False))
+    concerns_everybody(connection)
     kept = Kept(patient_key, id_ or str(uuid.uuid4()), before + 1, text, now_microseconds(), who)
     connection.execute(sa.insert(directive).values(
         patient_key=patient_key, id=kept.id, version=kept.version, latest=True, directive=text,
@@ -137,6 +139,7 @@ class Broken:
 def break_glass(connection: sa.Connection, broken: Broken) -> int:
     """Keep that somebody has broken the glass; return its number."""
     values = {name: getattr(broken, name) for name in Broken.__slots__ if name != "id"}
+    concerns_everybody(connection)
     result = connection.execute(sa.insert(override).values(**values))
     key = result.inserted_primary_key
     assert key is not None  # noqa: S101  of a single row there is one

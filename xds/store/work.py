@@ -9,12 +9,15 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from xds.metadata.visible import FULL, Access
+from xds.store.acknowledged import counting
 from xds.store.documents.folder import DocumentTable
 from xds.store.engine import away, has_waited, reading
 from xds.store.grouping import Batches, Group, Unit
 from xds.store.interface import Blobs
 from xds.store.registry.sql_registry import SqlRegistry, locking
+from xds.store.replicas import Replicas
 from xds.store.statements import Asked, at_once, commit_with
+from xds.wire.peers import served
 
 SETTLE_SECONDS, AGAIN_SECONDS = 20.0, 0.2
 """How long a database that was lost at a commit is waited for, and between two tries."""
@@ -29,13 +32,18 @@ class Database:
 
     def __init__(
         self, engine: sa.Engine, blobs: Blobs, domain: str, repository_unique_id: str,
-        shared: Group | Batches | None = None,
+        shared: Group | Batches | None = None, replicas: Replicas | None = None, *, counts: bool = False,
     ) -> None:  # fmt: skip
-        """``shared``: units of work share commits, or those that only record something do; each has its own without."""
+        """``shared``: units of work share commits, or those that only record something do; each has its own without.
+
+        ``replicas`` answer what peers ask, where these or other nodes' do: it is counted (``counts``) what peers are
+        acknowledged.
+        """
         self.engine, self.blobs = engine, blobs
         self.group = shared if isinstance(shared, Group) else None
         self.batches = shared if isinstance(shared, Batches) else None
         self.domain, self.repository_unique_id = domain, repository_unique_id
+        self.replicas, self.counts = replicas, counts
 
     def work(self, access: Access = FULL) -> Work:
         """A unit of work, in which the registry has what somebody may see and change."""
@@ -85,10 +93,24 @@ class Work:
     def reading(self) -> Iterator[tuple[SqlRegistry, DocumentTable]]:
         """Registry and repository as they are now, to be read only."""
         with reading(self.database.engine) as connection:
-            yield (
-                SqlRegistry(connection, self.database.domain, seen=self.access, access=self.access),
-                DocumentTable(connection, self.database.repository_unique_id),
-            )
+            yield self._read(connection)
+
+    @contextmanager
+    def asking(self) -> Iterator[tuple[SqlRegistry, DocumentTable]]:
+        """The same for a query: as they were when the peer that asks was last acknowledged something, or later."""
+        replicas = self.database.replicas
+        if replicas is None:
+            with self.reading() as both:
+                yield both
+            return
+        with replicas.reading(served()) as connection:
+            yield self._read(connection)
+
+    def _read(self, connection: sa.Connection) -> tuple[SqlRegistry, DocumentTable]:
+        return (
+            SqlRegistry(connection, self.database.domain, seen=self.access, access=self.access),
+            DocumentTable(connection, self.database.repository_unique_id),
+        )
 
     @contextmanager
     def apart(self) -> Iterator[DocumentTable]:
@@ -109,6 +131,8 @@ class Work:
             sqlalchemy.exc.SQLAlchemyError: it is not, and nothing of it is there.
             NotKnown: the database has not come back for long enough to say.
         """
+        if self._connection is not None and self.database.counts:
+            last = (counting(), *last)
         connection = self.connection if last else self._connection
         if self._unit is not None:
             at_once(self._unit.connection, *last)

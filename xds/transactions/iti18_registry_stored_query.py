@@ -21,7 +21,7 @@ from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 def respond(call: Call) -> Reply:
     sent = query.read_request(call.body)
     call.event.about_query(sent, etree.tostring(call.body))
-    with call.work.reading() as (registry, _):
+    with call.work.asking() as (registry, _):
         found = call.actor.registry.query(sent, registry)
         told = withheld(call, registry, found, call.actor.registry.query, sent)
     return Reply((query.join_response(Status.SUCCESS, told, found.fragments),), told)

@@ -19,7 +19,7 @@ def respond(call: Call) -> Reply:
     sent = query.read_request(call.body)
     call.event.about_query(sent, etree.tostring(call.body))
     call.event.about_patient("")  # several may be asked about; those of the answer are recorded (3.51.5.1)
-    with call.work.reading() as (registry, _):
+    with call.work.asking() as (registry, _):
         found = call.actor.registry.query_multi_patient(sent, registry)
         patient_ids = registry.patient_ids(found.patient_keys)
         told = iti18.withheld(call, registry, found, call.actor.registry.query_multi_patient, sent)

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import sqlalchemy as sa
 
 from xds.metadata.identifiers import Oid, PatientId
+from xds.store.acknowledged import concerns_everybody
 from xds.store.interface import Survivor
 from xds.store.statements import Asked, Statement, among, at_once, insert_ignoring
 from xds.store.tables import patient
@@ -172,6 +173,7 @@ def merge(connection: sa.Connection, domain: str, subsumed: PatientId, surviving
         if key is None or before is None:
             raise NotMerged(f"the {which} patient is unknown, or merged away already")
     connection.execute(sa.update(patient).where(patient.c.patient_key == keys[0]).values(merged_into=keys[1]))
+    concerns_everybody(connection)  # what either wants is asked of both
 
 
 def unmerge(connection: sa.Connection, domain: str, subsumed: PatientId) -> PatientId:
@@ -185,6 +187,7 @@ def unmerge(connection: sa.Connection, domain: str, subsumed: PatientId) -> Pati
         raise NotMerged("the patient is unknown, or not merged away")
     other = connection.execute(sa.select(patient).where(patient.c.patient_key == row.merged_into)).one()
     connection.execute(sa.update(patient).where(patient.c.patient_key == row.patient_key).values(merged_into=None))
+    concerns_everybody(connection)
     return PatientId(other.id, Oid(other.authority))
 
 

@@ -7,6 +7,7 @@ query names it; look-ups by an id alone go through ``locator``.
 from __future__ import annotations
 
 from xds.store.tables.access import consent_document, directive, override, peer, peer_use
+from xds.store.tables.acknowledged import acknowledged
 from xds.store.tables.apart import apart
 from xds.store.tables.audit import (
     audit_access,
@@ -48,6 +49,7 @@ __all__ = [
     "BY_PATIENT",
     "PARTITIONS",
     "account",
+    "acknowledged",
     "apart",
     "association",
     "audit_access",

@@ -1,0 +1,197 @@
+"""Queries go to a read replica: who was acknowledged something sees it there, also by another node, or is not sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from lxml import etree
+
+from tests.builders import ANNA, a_submission, an_entry, symbolic
+from tests.conftest import wait_for
+from tests.postgres import Server
+from tests.replication import caught_up, paused, replicated, resumed
+from tests.server.test_application import Site, of_bytes, serving
+from xds.access.consent import Directive
+from xds.access.directives import set_directive
+from xds.ebxml import rs
+from xds.errors import Status, Unusable
+from xds.settings.sections import DEFAULT_DOMAIN
+from xds.store import replicas
+from xds.store.engine import make_engine
+from xds.store.registry.patients import key_of
+from xds.store.tables import acknowledged
+
+CONTENT = b"a document"
+
+
+class Region:
+    """A primary, a replica, and nodes that ask it."""
+
+    def __init__(self, primary: Server, replica: Server, folder: Path) -> None:
+        self.primary, self.replica, self.folder = primary, replica, folder
+        self.url = f"{primary.url}/xds"
+
+    @contextmanager
+    def node(self, name: str, **given: str) -> Iterator[Site]:
+        settings = {"replicas": f'["{self.replica.url}/xds"]', "replica_wait_seconds": "0.05"} | given
+        text = "[server]\n" + "\n".join(f"{key} = {value}" for key, value in settings.items())
+        folder = self.folder / name
+        folder.mkdir()
+        with serving(self.url, folder, text + REPOSITORY) as site:
+            yield site
+
+    def caught_up(self) -> None:
+        caught_up(self.primary, self.replica)
+
+    def wrote_nothing(self) -> None:
+        """Let it have been somebody else who was acknowledged everything so far."""
+        engine = make_engine(self.url)
+        with engine.begin() as connection:
+            connection.execute(sa.update(acknowledged).values(peer="another"))
+        engine.dispose()
+
+
+REPOSITORY = '\n[repository]\nunique_id = "1.2.3.4.5"\n[imaging_source]\nretrieve_location_uid = "1.2.3.4.6"\n'
+
+
+@pytest.fixture
+def region(tmp_path: Path) -> Iterator[Region]:
+    with replicated() as (primary, replica):
+        yield Region(primary, replica, tmp_path)
+
+
+def put(site: Site) -> str:
+    """Let a peer submit a document; return its uniqueId."""
+    entry = an_entry(**of_bytes(CONTENT))
+    answer = site.provide(symbolic(a_submission(entries=[entry])), [CONTENT])
+    assert rs.read_response(answer.body) == (Status.SUCCESS, ())
+    return str(entry.unique_id)
+
+
+def sees(site: Site, unique_id: str) -> bool:
+    return unique_id.encode() in etree.tostring(site.find().body)
+
+
+def by_replica(site: Site) -> int:
+    """How many questions the replica has answered."""
+    assert site.application.replicas is not None
+    return sum(site.application.replicas.asked.values())
+
+
+def passed_over(site: Site) -> int:
+    """How many the primary has, because no replica could."""
+    assert site.application.replicas is not None
+    return site.application.replicas.passed_over
+
+
+def test_a_replica_that_has_everything_answers(region: Region) -> None:
+    with region.node("a") as site:
+        first = put(site)
+        region.caught_up()
+        assert sees(site, first)
+        assert by_replica(site) == 1
+        site.retrieve(first)
+        assert by_replica(site) == 2
+        assert passed_over(site) == 0
+
+
+def test_who_wrote_at_one_node_sees_it_at_the_other_while_the_replica_lags(region: Region) -> None:
+    with region.node("a") as one, region.node("b") as other:
+        put(one)
+        region.caught_up()
+        paused(region.replica)
+        before = by_replica(other)
+        second = put(one)
+        assert sees(other, second)
+        assert by_replica(other) == before  # so the primary has answered
+        resumed(region.replica)
+        region.caught_up()
+        assert sees(other, second)
+        assert by_replica(other) == before + 1
+
+
+def test_a_replica_that_catches_up_in_time_is_waited_for(region: Region) -> None:
+    with region.node("a", replica_wait_seconds="20.0") as site:
+        put(site)
+        region.caught_up()
+        paused(region.replica)
+        second = put(site)
+        resuming = threading.Timer(0.2, lambda: resumed(region.replica))
+        resuming.start()
+        assert sees(site, second)
+        assert by_replica(site) == 1
+        resuming.join()
+
+
+def test_who_wrote_nothing_is_answered_by_a_replica_that_lags_a_little(region: Region) -> None:
+    with region.node("a") as one, region.node("b") as other:
+        first = put(one)
+        region.caught_up()
+        paused(region.replica)
+        region.wrote_nothing()
+        assert sees(other, first)
+        assert by_replica(other) == 1
+
+
+def test_a_replica_that_is_too_far_behind_is_not_asked(region: Region) -> None:
+    with region.node("a", replica_seconds="0.2") as site:
+        first = put(site)
+        region.caught_up()
+        paused(region.replica)
+        region.wrote_nothing()
+        wait_for(lambda: sees(site, first) and passed_over(site) > 0)
+
+
+def test_what_a_patient_wants_holds_at_once_for_everybody(region: Region) -> None:
+    with region.node("a") as site:
+        first = put(site)
+        region.caught_up()
+        assert sees(site, first)
+        paused(region.replica)
+        region.wrote_nothing()
+        with site.application.engine.begin() as connection:
+            key = key_of(connection, DEFAULT_DOMAIN, ANNA)
+            assert key is not None
+            set_directive(connection, key, Directive(permit=False), "her")
+        before = by_replica(site)
+        assert sees(site, first)  # on loopback everybody may see everything
+        assert by_replica(site) == before
+
+
+def test_without_its_replica_a_node_asks_the_primary_and_comes_back_to_it(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "AWAY_SECONDS", 0.2)
+    with region.node("a") as site:
+        first = put(site)
+        region.caught_up()
+        assert sees(site, first)
+        region.replica.stop()
+        assert sees(site, first)
+        assert by_replica(site) == 1
+        region.replica.start()
+        wait_for(region.replica.answers)
+        wait_for(lambda: sees(site, first) and by_replica(site) > 1)
+
+
+def test_a_replica_of_another_database_is_refused_and_never_asked(region: Region) -> None:
+    with replicated() as (stranger, _):
+        url = f"{stranger.url}/xds"
+        engine = make_engine(region.url)
+        with pytest.raises(Unusable, match="is no copy of"):
+            replicas.check(engine, [url])
+        engine.dispose()
+        with region.node("a", replicas=f'["{url}"]') as site:
+            assert sees(site, put(site))
+            assert by_replica(site) == 0
+
+
+def test_sqlite_has_no_replicas() -> None:
+    engine = make_engine("sqlite:///:memory:")
+    with pytest.raises(Unusable, match="SQLite has none"):
+        replicas.check(engine, ["postgresql://x"])
