@@ -36,7 +36,7 @@ from xds.store.audit import records as store
 from xds.store.audit import search
 from xds.store.audit.records import Recorded
 from xds.store.deployment import with_identity
-from xds.store.tables import audit_checkpoint, audit_head, audit_record
+from xds.store.tables import audit_checkpoint, audit_head, audit_node, audit_record
 
 
 @pytest.fixture
@@ -229,6 +229,22 @@ def test_streams_of_dead_processes_become_failures_and_those_of_living_ones_do_n
     with engine.connect() as connection:
         assert {id_ for id_, _, _ in store.streams(connection)} == {"living", "elsewhere"}
     assert running.step() == 0
+
+
+def test_streams_of_a_host_that_is_gone_become_failures_when_it_was_not_there_for_long(
+    engine: sa.Engine, running: Sequencer, loaded: Loaded
+) -> None:
+    a_stream(engine, "of one that is gone", "gone-host 1 1", a_row(1, outcome=8))
+    a_stream(engine, "of one that is slow", "slow-host 1 1", a_row(2, outcome=8))
+    now = store.now_microseconds()
+    with engine.begin() as connection:
+        for host, seconds in (("gone-host", sequencer.GONE_SECONDS + 1), ("slow-host", sequencer.GONE_SECONDS - 60)):
+            connection.execute(sa.insert(audit_node).values(host=host, seen=now - round(seconds * 1e6)))
+    assert running.step() == 1
+    assert messages(loaded) == [a_row(1, outcome=8).message]
+    with engine.connect() as connection:
+        assert [id_ for id_, _, _ in store.streams(connection)] == ["of one that is slow"]
+        assert {*connection.scalars(sa.select(audit_node.c.host))} == {"gone-host", "slow-host", socket.gethostname()}
 
 
 def test_a_process_lives_if_number_and_start_are_its_own() -> None:

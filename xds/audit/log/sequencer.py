@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -43,6 +44,10 @@ SHORT = 100
 """Records of one transaction that writes: those who record others wait for it."""
 
 
+GONE_SECONDS, SAID_SECONDS = 300.0, 20.0
+"""After which a host is taken to be gone, with all that was under way there; and how often a node says that it is."""
+
+
 def folder(loaded: Loaded) -> Path:
     """Where the log's files are."""
     return loaded.settings.data / "audit"
@@ -63,7 +68,7 @@ class Sequencer:
 
     def __init__(self, engine: sa.Engine, loaded: Loaded) -> None:
         self._engine, self._watcher = engine, Watcher(loaded.settings.review)
-        self._node = source_of(loaded.settings)
+        self._node, self._said = source_of(loaded.settings), float("-inf")
         self._writer = LogWriter(folder(loaded), signing_key(loaded), log_id(loaded.settings.data))
         try:
             self._size = self._writer.open()
@@ -115,12 +120,21 @@ class Sequencer:
 
     def _end_the_dead(self) -> None:
         """Streams of processes that are no more become the failure records that were kept for this."""
+        self._say_that_we_are_here()
         with reading(self._engine) as connection:
-            dead = [(id_, records) for id_, owner, records in store.streams(connection) if not alive(owner)]
+            gone = store.hosts_gone(connection, GONE_SECONDS)
+            dead = [(id_, records) for id_, owner, records in store.streams(connection) if not alive(owner, gone)]
         for id_, records in dead:
             log.warning("stream.interrupted", extra={"stream": id_})
             with self._engine.begin() as connection:
                 store.close_stream(connection, id_, records)
+
+    def _say_that_we_are_here(self) -> None:
+        if time.monotonic() - self._said < SAID_SECONDS:
+            return
+        with self._engine.begin() as connection:
+            store.here(connection, socket.gethostname())
+        self._said = time.monotonic()
 
     def _number(self) -> int:
         with self._engine.begin() as connection:
@@ -191,11 +205,11 @@ class Sequencer:
         self._writer.close()
 
 
-def alive(owner: str) -> bool:
-    """Whether the process that wrote ``owner`` (host, pid, start) lives; those of other hosts are taken to."""
+def alive(owner: str, gone: Collection[str] = ()) -> bool:
+    """Whether the process that wrote ``owner`` (host, pid, start) lives; of other hosts those do that are not gone."""
     host, pid, started = owner.split(" ")
     if host != socket.gethostname():
-        return True
+        return host not in gone
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

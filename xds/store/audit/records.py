@@ -22,6 +22,7 @@ from xds.store.tables import (
     audit_checkpoint,
     audit_cursor,
     audit_head,
+    audit_node,
     audit_open,
     audit_record,
     document,
@@ -275,6 +276,19 @@ def oldest_unnumbered_seconds(connection: sa.Connection) -> float:
         sa.select(sa.func.min(audit_record.c.recorded)).where(audit_record.c.leaf_number.is_(None))
     )
     return 0.0 if oldest is None else (now_microseconds() - oldest) / 1e6
+
+
+def here(connection: sa.Connection, host: str) -> None:
+    """Note that a node of this host is there."""
+    now = now_microseconds()
+    if not insert_ignoring(connection, audit_node, host=host, seen=now):
+        connection.execute(sa.update(audit_node).where(audit_node.c.host == host).values(seen=now))
+
+
+def hosts_gone(connection: sa.Connection, seconds: float) -> set[str]:
+    """Hosts of which no node was there for so long."""
+    before = now_microseconds() - round(seconds * 1e6)
+    return {*connection.scalars(sa.select(audit_node.c.host).where(audit_node.c.seen < before))}
 
 
 def keep_checkpoint(connection: sa.Connection, size: int, signed: bytes) -> None:

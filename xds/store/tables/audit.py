@@ -71,6 +71,14 @@ audit_checkpoint = sa.Table(
     sa.Column("signed", sa.LargeBinary, nullable=False),
 )
 
+# When each host that a node runs on was last there: streams of one that is not any more are ended by others.
+audit_node = sa.Table(
+    "audit_node",
+    metadata,
+    sa.Column("host", sa.String(255), primary_key=True),
+    sa.Column("seen", sa.BigInteger, nullable=False),  # microseconds since 1970, UTC
+)
+
 # Streams under way: what becomes of the record if the process dies.
 audit_open = sa.Table(
     "audit_open",

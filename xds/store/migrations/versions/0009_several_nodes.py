@@ -1,4 +1,4 @@
-"""What each peer was last acknowledged.
+"""Several nodes of one deployment: what each peer was last acknowledged, and when each node was last there.
 
 Revision: 0009, after 0008.
 """
@@ -21,7 +21,14 @@ def upgrade() -> None:
         sa.Column("day", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("peer", "backend"),
     )
+    op.create_table(
+        "audit_node",
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("seen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("host"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("audit_node")
     op.drop_table("acknowledged")
