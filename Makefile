@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers wheel sbom lock clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -54,6 +54,11 @@ pictures: $(READY)
 # Other people's clients, IPF's, against a server of ours: needs Java and Maven, and Maven Central the first time.
 peers: $(READY)
 	$(BIN)/python -m tests.peers
+
+# A cluster to look at: PostgreSQL twice under Patroni, etcd, HAProxy, PgBouncer, two nodes.  CLUSTER="--kills 20" kills
+# its primary under load so often, and holds what must hold.
+cluster: $(READY)
+	$(BIN)/python -m tests.cluster $(CLUSTER)
 
 # The wheel, and beside it what it needs as an SBOM (CycloneDX): the same from the same source.
 wheel: $(READY)
