@@ -19,11 +19,11 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--kills", metavar="N", type=int, default=0, help="kill the primary N times under load")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the first kill; each has the next (1)")
     options = parser.parse_args(given)
-    with tempfile.TemporaryDirectory(prefix="xds-") as folder, region(Path(folder)) as made:
+    with tempfile.TemporaryDirectory(prefix="xds-") as folder, region(Path(folder)) as (engines, made):
         print("nodes        " + "  ".join(node.url for node in made.nodes))
-        print(f"database     {made.engines.database}")
-        print(f"replica      {made.engines.replica}")
-        for member in made.engines.members:
+        print(f"database     {engines.database}")
+        print(f"replica      {engines.replica}")
+        for member in engines.members:
             print(f"{member.name:12} {member.url}  {member.role()}, Patroni at http://127.0.0.1:{member.api}")
         sys.stdout.flush()
         if not options.kills:
@@ -33,7 +33,7 @@ def main(given: list[str] | None = None) -> int:
             print("Ctrl-C ends it")
             stopping.wait()
             return 0
-        done = [fail_over(made, options.seed + number) for number in range(options.kills)]
+        done = [fail_over(engines, made, options.seed + number) for number in range(options.kills)]
         hold(made)
         for what in sorted({one.what for one in done}):
             seconds = sorted(one.outage_seconds for one in done if one.what == what)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.cluster.engines import Engines
 from tests.cluster.region import Region
 from tests.conftest import wait_for
 from xds.audit.log.keys import log_certificates
@@ -22,9 +23,9 @@ class Failover:
     outage_seconds: float
 
 
-def fail_over(region: Region, seed: int, tell: Callable[[str], None] = print) -> Failover:
+def fail_over(engines: Engines, region: Region, seed: int, tell: Callable[[str], None] = print) -> Failover:
     """Kill the primary at a moment that the seed says, by kill -9: PostgreSQL alone, or with its Patroni."""
-    chance, engines = random.Random(seed), region.engines  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311
     machine = chance.random() < 0.5
     with region.under_load():
         acknowledged = len(region.acknowledged)

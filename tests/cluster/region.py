@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
@@ -18,6 +18,7 @@ from tests.bench.load import find_body, patient, register_body
 from tests.builders import AUTHORITY
 from tests.cluster.engines import Engines, running
 from xds.demo.site import Site, free_port
+from xds.store.engine import make_engine
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 
@@ -35,9 +36,9 @@ _numbers = count(1)
 
 @dataclass(slots=True)
 class Region:
-    """The nodes, and what was submitted to them."""
+    """The nodes, and what was submitted to them; ``direct``: the URL of the server that writes, just now."""
 
-    engines: Engines
+    direct: Callable[[], str]
     nodes: list[Site]
     acknowledged: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -110,9 +111,7 @@ class Region:
 
     def kept(self) -> Counter[str]:
         """How often each document is in the registry."""
-        primary = self.engines.primary()
-        assert primary is not None
-        engine = sa.create_engine(f"{primary.url}/xds".replace("postgresql:", "postgresql+psycopg:"))
+        engine = make_engine(self.direct(), connections=1)
         with engine.connect() as connection:
             found = Counter(connection.scalars(sa.text("SELECT unique_id FROM document_entry")))
         engine.dispose()
@@ -124,7 +123,7 @@ def _headers(action: str) -> dict[str, str]:
 
 
 @contextmanager
-def region(folder: Path) -> Iterator[Region]:
+def region(folder: Path) -> Iterator[tuple[Engines, Region]]:
     """The engines with two nodes on them."""
     with ExitStack() as stack:
         engines = stack.enter_context(running(folder))
@@ -141,4 +140,10 @@ def region(folder: Path) -> Iterator[Region]:
             stack.callback(node.stop)
             node.wait()
             nodes.append(node)
-        yield Region(engines, nodes)
+
+        def writing() -> str:
+            primary = engines.primary()
+            assert primary is not None
+            return f"{primary.url}/xds"
+
+        yield engines, Region(writing, nodes)

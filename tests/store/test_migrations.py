@@ -44,6 +44,30 @@ def stepped(connection: sa.Connection, version: str, *, down: bool = False) -> N
     (alembic.command.downgrade if down else alembic.command.upgrade)(config, version)
 
 
+def test_tables_go_back_to_the_version_before_and_forward_again(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        deployment.go_back(connection, "0007")
+        assert deployment.version(connection) == "0007"
+        assert not sa.inspect(connection).has_table("acknowledged")
+        migrate(connection)
+        assert deployment.version(connection) == deployment.VERSION
+
+
+@pytest.mark.parametrize("to", ["0006", "0001", "base", "", "9999", "+1", deployment.VERSION + "0"])
+def test_tables_do_not_go_back_further_nor_elsewhere(engine: sa.Engine, to: str) -> None:
+    with engine.begin() as connection:
+        with pytest.raises(Unusable, match="as far as 0007"):
+            deployment.go_back(connection, to)
+        assert deployment.version(connection) == deployment.VERSION
+
+
+def test_tables_of_another_version_are_not_taken_back(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(Unusable, match="of version 9999"):
+            deployment.go_back(connection, "0007")
+
+
 def test_a_database_that_is_up_to_date_is_left_alone(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         migrate(connection)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from xds.cli.common import database, deployment, settings
+from xds.cli.common import as_json, database, deployment, existing, print_json, settings
 
 
 @click.group()
@@ -17,6 +17,43 @@ def db() -> None:
 @db.command(epilog="Example: xds db upgrade --config xds.toml")
 @deployment
 def upgrade(config: Path | None, data: str | None) -> None:
-    """Bring the tables up to this version."""
+    """Bring the tables up to this version; nodes of the version before go on beside it."""
     with database(settings(config, data)):
         click.echo("the database is up to date")
+
+
+@db.command(epilog="Example: xds db status --config xds.toml")
+@deployment
+@as_json
+def status(config: Path | None, data: str | None, *, json_: bool) -> None:
+    """Say which version the tables are of, and which this program wants; nothing is changed."""
+    from xds.store.deployment import VERSION, version
+    from xds.store.engine import make_engine, reading
+
+    engine = make_engine(existing(config, data).settings.database_url, connections=1)
+    with reading(engine) as connection:
+        found = version(connection)
+    engine.dispose()
+    if json_:
+        print_json({"tables": found, "wanted": VERSION})
+    else:
+        state = "up to date" if found == VERSION else "xds db upgrade brings them there"
+        click.echo(f"the tables are of version {found or 'none'}; this program wants {VERSION}: {state}")
+
+
+@db.command(epilog="Example: xds db back 0007 --config xds.toml")
+@deployment
+@click.argument("to", metavar="VERSION")
+def back(config: Path | None, data: str | None, to: str) -> None:
+    """Take the tables back to an earlier version, so that the program of that version starts again.
+
+    Stop the nodes of this version first.  What only this version keeps goes away; what peers have sent stays.
+    """
+    from xds.store.deployment import go_back
+    from xds.store.engine import make_engine
+
+    engine = make_engine(existing(config, data).settings.database_url, connections=1)
+    with engine.begin() as connection:
+        go_back(connection, to)
+    engine.dispose()
+    click.echo(f"the tables are of version {to}")

@@ -9,12 +9,14 @@ import secrets
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.metadata.identifiers import new_oid
 from xds.settings.sections import Loaded, Settings, flat
+from xds.store import indexes
 from xds.store.statements import insert_ignoring
 from xds.store.tables import deployment
 
@@ -160,23 +162,53 @@ def migrate(connection: sa.Connection) -> None:
     Raises:
         Unusable: they are of a later version.
     """
-    if _version(connection) == VERSION:
+    if version(connection) == VERSION:
         return
     # Imported late: most starts find everything up to date.
     import alembic.command
-    import alembic.config
     from alembic.util import CommandError
+
+    try:
+        alembic.command.upgrade(_steps(connection), VERSION)
+    except CommandError:
+        raise Unusable(
+            "the database is of a later version of xds than this one; that one's xds db back takes it back"
+        ) from None
+
+
+GOES_BACK_TO = "0007"
+"""The version before this one's first step: what is further back has been given up."""
+
+
+def go_back(connection: sa.Connection, to: str) -> None:
+    """Take the tables back to an earlier version, in the connection's transaction.
+
+    Raises:
+        Unusable: it is none that they can be taken back to, or they are of another version than this one's.
+    """
+    import alembic.command
+
+    found = version(connection)
+    if found == to:
+        return
+    if not (to.isdecimal() and len(to) == len(VERSION) and GOES_BACK_TO <= to < VERSION):
+        raise Unusable(f"the tables can be taken back as far as {GOES_BACK_TO}, from {VERSION}")
+    if found != VERSION:
+        raise Unusable(f"the tables are of version {found or 'none'}, not of {VERSION}, which this program knows")
+    alembic.command.downgrade(_steps(connection), to)
+
+
+def _steps(connection: sa.Connection) -> Any:
+    import alembic.config
 
     config = alembic.config.Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
-    try:
-        alembic.command.upgrade(config, VERSION)
-    except CommandError:
-        raise Unusable("the database is of a later version of xds than this one") from None
+    return config
 
 
-def _version(connection: sa.Connection) -> str:
+def version(connection: sa.Connection) -> str:
+    """Which the tables are of; empty where there are none."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return ""
     return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")) or "")
@@ -201,5 +233,6 @@ def prepare(engine: sa.Engine, loaded: Loaded) -> None:
                 found = connection.scalar(sa.select(deployment.c.value).where(deployment.c.name == name))
                 if found != value:
                     raise Unusable(f"the database belongs to another deployment: its {name} is {found}, not {value}")
+        indexes.build(engine)
     except sa.exc.DatabaseError as problem:
         raise Unusable(f"the database cannot be used: {type(problem.orig).__name__}") from None
