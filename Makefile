@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster wheel sbom lock clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -59,6 +59,10 @@ peers: $(READY)
 # its primary under load so often, and holds what must hold.
 cluster: $(READY)
 	$(BIN)/python -m tests.cluster $(CLUSTER)
+
+# Histories of faults by their seeds, and what they found: make histories N=10000 SEED=1.
+histories: $(READY)
+	$(BIN)/python -m tests.faults --histories $(or $(N),200) --seed $(or $(SEED),1)
 
 # The wheel, and beside it what it needs as an SBOM (CycloneDX): the same from the same source.
 wheel: $(READY)

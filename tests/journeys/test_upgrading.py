@@ -55,7 +55,7 @@ class Node(Site):
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the program of the version before."""
-    packed = subprocess.run(["git", "archive", BEFORE, "xds"], cwd=ROOT, capture_output=True)
+    packed = subprocess.run(["git", "archive", BEFORE, "xds", "schemas", "wsdl"], cwd=ROOT, capture_output=True)
     if packed.returncode:
         pytest.skip("the version before is in the history of the repository, which is not here")
     folder = tmp_path_factory.mktemp("before")
