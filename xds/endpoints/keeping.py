@@ -42,6 +42,10 @@ def end_stream(engine: sa.Engine, stream_id: str, records: Sequence[Recorded]) -
             time.sleep(AGAIN_SECONDS)
 
 
+class NotCommitted(Exception):
+    """The database was lost, and nothing of the request is there: it may be begun anew."""
+
+
 class Keeper:
     """Commits what requests of one process have done."""
 
@@ -49,10 +53,11 @@ class Keeper:
         """``owner``: the process, of streams under way; ``failures``: how many records of these a peer brings about."""
         self._database, self._owner, self._failures = database, owner, failures
 
-    def keep(self, call: Call, reply: Reply, request: HttpRequest) -> str:
+    def keep(self, call: Call, reply: Reply, request: HttpRequest, *, once_more: bool = False) -> str:
         """Commit; return the id of the stream that is on record as under way, if there is one.
 
         Raises:
+            NotCommitted: with ``once_more``, where that is so.
             Fault: the audit log cannot be written, and so nothing was done; or it is not known whether it was.
         """
         last: Sequence[Asked] = ()
@@ -70,6 +75,8 @@ class Keeper:
                     return ""
             call.work.commit(*last, is_there=partial(is_there, recording_=last) if last else None)
         except Exception as problem:
+            if once_more and last and not call.sent and away(problem) and not isinstance(problem, NotKnown):
+                raise NotCommitted from None
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
             call.work.close()
             call.release()

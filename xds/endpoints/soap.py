@@ -27,7 +27,7 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
-from xds.endpoints.keeping import Keeper, end_stream
+from xds.endpoints.keeping import Keeper, NotCommitted, end_stream
 from xds.endpoints.soap_refusals import (
     cannot_keep,
     code_of,
@@ -207,19 +207,42 @@ class Exchange:
             raise
 
     def _performed(self, transaction: Transaction, message: Message, incoming: _Incoming) -> Reply:
-        """Effect and audit records in one commit; or nothing but the failure's record."""
+        """Effect and audit records in one commit; or nothing but the failure's record.
+
+        Where the database was lost at the commit, and nothing is there, it is all done once more.
+        """
         event = self._new_event(transaction, Side.RESPONDER, incoming.request, message)
-        work = self._database.work()
-        call = incoming.call = Call(transaction, message.body, message, self._actor, work, event)
+        call = incoming.call = Call(transaction, message.body, message, self._actor, self._database.work(), event)
+        reply = self._answered(call, incoming, self._first)
         try:
-            self._permitted(call, incoming.peer)
-            bounds.check(call, self._bounds)
-            self._has_room(call)
-            call.contents = taken_out(transaction, message.body, incoming.attachments, incoming.spool)
-            call.let_pass = self._checked(transaction, message.body, incoming)
-            self._speaks_for_itself(call)
-            reply = self._responded(call, incoming)
+            incoming.stream_id = self._keeper.keep(call, reply, incoming.request, once_more=True)
+        except NotCommitted:
+            self._begun_anew(call, incoming)
+            reply = self._answered(call, incoming, self._responded)
+            incoming.stream_id = self._keeper.keep(call, reply, incoming.request)
+        return reply
+
+    def _first(self, call: Call, incoming: _Incoming) -> Reply:
+        """What is looked at before a request is carried out, and what the transaction answers."""
+        self._permitted(call, incoming.peer)
+        bounds.check(call, self._bounds)
+        self._has_room(call)
+        call.contents = taken_out(call.transaction, call.body, incoming.attachments, incoming.spool)
+        call.let_pass = self._checked(call.transaction, call.body, incoming)
+        self._speaks_for_itself(call)
+        return self._responded(call, incoming)
+
+    def _answered(self, call: Call, incoming: _Incoming, do: Callable[[Call, _Incoming], Reply]) -> Reply:
+        """What a request is answered; where it is not carried out, why.
+
+        Raises:
+            Fault: it is no such request, or nothing can be recorded just now.
+        """
+        transaction, work = call.transaction, call.work
+        try:
+            reply = do(call, incoming)
             self._broken(call)
+            return reply
         except NotKept:
             log.exception("spool.not_written")
             work.close()
@@ -231,12 +254,12 @@ class Exchange:
             call.release()
             if any(finding.code is ErrorCode.REPOSITORY_BUSY for finding in refused.findings):
                 self._metrics.refused.labels(Reason.STREAMS).inc()
-            reply = transaction.refuse(call, refused.findings)
+            return transaction.refuse(call, refused.findings)
         except NotPermitted as denied:
             work.close()
             call.release()
-            reply = transaction.refuse(call, [Finding(code_of(transaction), f"{denied} ({_DECIDED})")])
             call.event.refused(str(denied))
+            return transaction.refuse(call, [Finding(code_of(transaction), f"{denied} ({_DECIDED})")])
         except Fault:
             work.close()
             call.release()
@@ -251,10 +274,7 @@ class Exchange:
                 raise not_now(transaction) from None
             # What was let pass of a tolerant schema, and could not be read after all, is refused as from anybody.
             reply = transaction.refuse(call, call.let_pass or [internal(transaction)])
-            if not call.let_pass:
-                reply = replace(reply, findings=())  # ours, and so a serious failure on record
-        incoming.stream_id = self._keeper.keep(call, reply, incoming.request)
-        return reply
+            return reply if call.let_pass else replace(reply, findings=())  # ours, and so a serious failure on record
 
     def _permitted(self, call: Call, peer: Peer) -> None:
         """Ask whether it may be done, and hold the unit of work to the answer.
@@ -309,12 +329,16 @@ class Exchange:
             except Exception as problem:
                 if call.sent or not broken_off(problem, or_lost=True):
                     raise
-                log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
-            anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
-            anew.notes = call.event.notes
-            call.begin_anew(anew)
+            self._begun_anew(call, incoming)
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  so that two do not meet  # nosec B311
         return self._carried_out(call)
+
+    def _begun_anew(self, call: Call, incoming: _Incoming) -> None:
+        """Nothing is done, nor on record, as if the request came now."""
+        log.warning("transaction.begun_anew", extra={"transaction": call.transaction.number})
+        anew = self._new_event(call.transaction, Side.RESPONDER, incoming.request, call.message)
+        anew.notes = call.event.notes
+        call.begin_anew(anew)
 
     def _carried_out(self, call: Call) -> Reply:
         """What the transaction answers; consent documents that it has brought or ended have had their effect."""
