@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories wheel sbom lock clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories release wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -63,6 +63,10 @@ cluster: $(READY)
 # Histories of faults by their seeds, and what they found: make histories N=10000 SEED=1.
 histories: $(READY)
 	$(BIN)/python -m tests.faults --histories $(or $(N),200) --seed $(or $(SEED),1)
+
+# A release in dist/: wheel, source, SBOM, and what every Python that is here made of them; which were not, it says.
+release: $(READY)
+	$(BIN)/python deploy/release.py dist
 
 # The wheel, and beside it what it needs as an SBOM (CycloneDX): the same from the same source.
 wheel: $(READY)

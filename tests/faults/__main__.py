@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
@@ -20,7 +21,7 @@ def _one(seed: int) -> tuple[int, str, Counter[str], list[str]]:
         done = run(seed, server, Databases(server.url))
         return seed, "", done.told.counted, done.faults
     except AssertionError as problem:
-        return seed, str(problem) or "an assertion", Counter(), []
+        return seed, f"seed {seed}: {problem or traceback.format_exc()}", Counter(), []
     finally:
         server.stop()
 
