@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from xds.access.vouching import Voucher
 from xds.actors.remote_registry import RemoteRegistry
@@ -14,6 +15,12 @@ from xds.transactions import (
 )
 from xds.wire.client import Client, LocalClient
 from xds.wire.http import HttpReply, HttpRequest
+
+
+def called(settings: Settings) -> dict[str, str]:
+    """What others are called, by host and port."""
+    tables = (settings.repositories, settings.imaging_sources)
+    return {urlsplit(one.url).netloc: one.name for table in tables for one in table.values() if one.name}
 
 
 def client(settings: Settings, url: str, voucher: Voucher | None = None) -> Client:

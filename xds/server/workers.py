@@ -110,7 +110,9 @@ def mllp(loaded: Loaded, name: str) -> None:
     passed = application.metrics.passed_over.labels("mllp").inc
     at = address(domain.own.mllp_listen)
     refusals = Refusals("mllp", application.metrics.refused_connection)
-    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
+    listener = Listener(
+        *at, domain.feeding(application.metrics).answer, context, domain.events.stranger, passed, refusals
+    )
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.close()
 
@@ -137,6 +139,7 @@ def cstore(loaded: Loaded) -> None:
         sender=senders.sender,
         rejects=senders.reason,
         counted=domain.counted,
+        answered=application.metrics.answered,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass

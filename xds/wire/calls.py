@@ -1,0 +1,51 @@
+"""Requests to other nodes by HTTP: each is counted, by whom it asks, and part of the trace of what it is sent for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import urllib3
+
+from xds.wire import tracing
+
+Count: TypeAlias = Callable[[str, str, float], None]
+"""Told the name of who was asked, what became of it, and the seconds until the answer began."""
+
+_names: Mapping[str, str] = {}
+_count: Count | None = None
+
+
+def count(by: Count, names: Mapping[str, str]) -> None:
+    """Count requests of this process from now on; ``names``: what others are called, by host and port."""
+    global _count, _names
+    _count, _names = by, dict(names)
+
+
+def called(url: str) -> str:
+    """What somebody is called: by the settings, else by host and port."""
+    try:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "?"
+    return _names.get(host, host)[:64]
+
+
+class Pool(urllib3.PoolManager):
+    """Connections to other nodes."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **named: Any) -> Any:  # type: ignore[override]
+        """One request; see ``urllib3.PoolManager``."""
+        peer, started, outcome = called(url), time.monotonic(), "no answer"
+        try:
+            with tracing.calling(peer) as more:
+                if more:
+                    named["headers"] = {**(named.get("headers") or self.headers), **more}
+                response = super().urlopen(method, url, redirect, **named)
+            outcome = "answered" if response.status < 400 else "refused" if response.status < 500 else "failed"
+            return response
+        finally:
+            if _count is not None:
+                _count(peer, outcome, time.monotonic() - started)
