@@ -214,6 +214,9 @@ class Application:
 
     def reply(self, request: HttpRequest) -> HttpReply | None:
         """The answer of a SOAP or DICOMweb address, as part of the trace; None when the request is for none."""
+        path = request.path.rstrip("/")
+        if path not in self._endpoints and not request.path.startswith(("/dicomweb/", "/wado")):
+            return None
         with tracing.answering(request.traceparent, request.tracestate, lambda: bool(self._name(request))):
             return self._answered(request)
 
@@ -221,11 +224,11 @@ class Application:
         return self.gate.peer(request.certificate, request.remote_address, ours=request.ours).name
 
     def _answered(self, request: HttpRequest) -> HttpReply | None:
-        exchange = self._endpoints.get(request.path.rstrip("/"))
+        exchange = self._endpoints.get(path := request.path.rstrip("/"))
         if exchange is not None:
             if request.method == "POST":
                 return exchange.answer(request)
-            return served(request.path.rstrip("/").rpartition("/")[2], request.query, request.url).http()
+            return served(path.rpartition("/")[2], request.query, request.url).http()
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._over_quota(request) or self._dicomweb.answer(request)
         return None

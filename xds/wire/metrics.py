@@ -11,6 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from xds.wire import tracing
+
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -137,10 +139,11 @@ class Metrics:
         )  # fmt: skip
 
     def answered(self, transaction: str, outcome: str, peer: str, seconds: float) -> None:
-        """Count a transaction of a peer by its name in the settings; all without one are one."""
+        """Count a transaction of a peer by its name in the settings, all without one as one; its trace says so, too."""
         self.transactions.labels(transaction, outcome).inc()
         self.seconds.labels(transaction).observe(seconds)
         self._peers.labels(self._bounded("peer", peer or "unnamed"), outcome).inc()
+        tracing.note(transaction, outcome, peer)
 
     def asked(self, peer: str, outcome: str, seconds: float) -> None:
         """Count a request to another node."""
