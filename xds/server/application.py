@@ -78,6 +78,7 @@ class Application:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
         self.metrics = Metrics()
+        self.metrics.begin(Reason)
         calls.count(self.metrics.asked, called(settings))
         tracing.start(settings.tracing, settings.audit.source_id, self.metrics.traced)
         blobs = Timed(open_blobs(settings, self.engine), self.metrics.store_took)

@@ -116,11 +116,11 @@ def publications(engine: sa.Engine) -> str:
     statement = sa.select(table.state, sa.func.count(), sa.func.min(table.seen)).group_by(table.state)
     with reading(engine) as connection:
         found = {str(state): (int(count), int(seen)) for state, count, seen in connection.execute(statement)}
-    waits = [found[state][1] for state in ("waiting", "sending", "moving", "refused") if state in found]
+    waits = [found[state][1] for state in ("waiting", "sending", "moving") if state in found]
     return gauge(
         "xds_publications", "Studies of the archive by what became of them.",
         [({"state": state}, found.get(state, (0, 0))[0]) for state in _STATES],
-    ) + _age("xds_publications_oldest_seconds", "How long the oldest that is not has waited.", waits)  # fmt: skip
+    ) + _age("xds_publications_oldest_seconds", "How long the oldest that is to be has waited.", waits)  # fmt: skip
 
 
 def forwarding(engine: sa.Engine, urls: Sequence[str]) -> str:

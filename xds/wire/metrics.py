@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from xds.wire import tracing
@@ -168,6 +169,13 @@ class Metrics:
             named.add(name)
             return name
         return "others"
+
+    def begin(self, refusals: Iterable[str]) -> None:
+        """Count from 0 what is seldom: a count that begins with 1 is not seen to rise."""
+        for reason in refusals:
+            self.refused.labels(reason).inc(0)
+        for operation in ("put", "read", "look"):
+            self.documents_failures.labels(operation).inc(0)
 
     def refused_connection(self, listener: str, reason: str) -> None:
         """Count a connection that a listener refuses."""
