@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import sqlalchemy as sa
@@ -14,15 +21,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.builders import a_submission, an_entry
 from tests.conftest import wait_for
 from tests.cutting import cuttable
-from tests.postgres import Databases
+from tests.needs import missing
+from tests.postgres import Databases, Server
 from tests.server.test_application import Site, of_bytes, serving
 from xds.audit.messages.events import AuditEvent, source_of
+from xds.demo.site import free_port
 from xds.server import counted, queues
 from xds.server.counted import Aside, Counted
-from xds.settings.sections import ImagingSource, Server, Settings
+from xds.settings.sections import ImagingSource, Settings
+from xds.settings.sections import Server as ServerSettings
 from xds.store import publications
 from xds.store.audit.records import now_microseconds, record
+from xds.store.engine import make_engine
 from xds.store.tables import document
+from xds.system.parent import ends_with_us
 from xds.wire.client import NoReply
 from xds.wire.metrics import NAMES, Metrics
 
@@ -115,7 +127,7 @@ def test_of_peers_so_many_are_told_apart_and_the_others_are_one() -> None:
 
 
 def test_while_the_database_is_away_the_rest_is_told_and_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(server=Server(data=str(tmp_path)))
+    settings = Settings(server=ServerSettings(data=str(tmp_path)))
     there = Counted(settings)
     monkeypatch.setattr(counted, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(there, "_database", Aside(lambda: time.sleep(3) or "late 1\n"))  # type: ignore[func-returns-value]
@@ -136,7 +148,7 @@ def test_a_database_that_comes_back_is_told_of(tmp_path: Path, postgres_database
         with cuttable(place.port) as way:
             behind = url.replace(f":{place.port}", f":{way.port}")
             settings = site.application.settings
-            there = Counted(Settings(server=Server(data=settings.server.data, database=behind)))
+            there = Counted(Settings(server=ServerSettings(data=settings.server.data, database=behind)))
             up = lambda: values(there.text(), "xds_database_up")[""]  # noqa: E731
             assert up() == 1
             way.go_away()
@@ -144,6 +156,55 @@ def test_a_database_that_comes_back_is_told_of(tmp_path: Path, postgres_database
             way.away = False
             wait_for(lambda: up() == 1)
             there.close()
+
+
+AS_MANY = ("max_connections=200",)
+"""A copy must have room for what the primary has room for."""
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[Server]:
+    """A PostgreSQL with a copy that follows it."""
+    try:
+        primary = Server()
+    except FileNotFoundError:
+        missing("PostgreSQL", "postgresql")
+    try:
+        wait_for(primary.answers)
+        place = sa.make_url(primary.url)
+        bins = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        user = "postgres" if os.getuid() == 0 else None
+        with TemporaryDirectory(prefix="xds-pg-copy-") as folder, ExitStack() as stack:
+            if user:
+                shutil.chown(folder, user)
+            data, log = f"{folder}/data", stack.enter_context(Path(folder, "log").open("wb"))
+            way = ["-h", "127.0.0.1", "-p", str(place.port), "-U", "xds"]
+            begin = [bins / "pg_basebackup", "-D", data, "-R", "-c", "fast", *way]
+            subprocess.run(begin, check=True, user=user, stdout=log, stderr=log, cwd="/")
+            settings = (
+                f"port={free_port()}",
+                "listen_addresses=127.0.0.1",
+                f"unix_socket_directories={folder}",
+                *AS_MANY,
+            )
+            copy = subprocess.Popen(
+                [bins / "postgres", "-D", data, *(part for one in settings for part in ("-c", one))],
+                user=user, stdout=log, stderr=log, cwd="/", preexec_fn=partial(ends_with_us, signal.SIGQUIT),
+            )  # fmt: skip
+            yield primary
+            copy.send_signal(signal.SIGQUIT)
+            copy.wait(20)
+    finally:
+        primary.stop()
+
+
+def test_a_copy_of_the_database_is_told_with_how_far_it_is_behind(copied: Server) -> None:
+    engine = make_engine(f"{copied.url}/postgres", connections=1)
+    lag = lambda: values(queues.database(engine), "xds_database_replica_lag_seconds")  # noqa: E731
+    wait_for(lag)
+    assert lag().keys() == {"walreceiver"}
+    assert 0 <= lag()["walreceiver"] < 60
+    engine.dispose()
 
 
 def test_nothing_that_is_told_names_a_patient_or_a_document(site: Site) -> None:

@@ -25,6 +25,7 @@ from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
 from xds.system.disk import LOW, Reserve
 from xds.transactions import iti8_patient_identity_feed as iti8
+from xds.wire import tracing
 from xds.wire.http import certificate_of
 from xds.wire.metrics import Metrics
 from xds.wire.peers import key_of
@@ -82,7 +83,7 @@ class Feeding:
         """
         if self._counted is None:
             return self._answered(data, address, peer_der)
-        with self._counted.serving(address, peer_der):
+        with tracing.answering("", "", lambda: False), self._counted.serving(address, peer_der):
             over = self._counted.over(address, peer_der)
             if over:  # without a record, of which it has too many
                 return acknowledgement(_head_of(data), NotAFeed(over, rejected=True))

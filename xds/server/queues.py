@@ -22,10 +22,10 @@ from xds.wire.gauges import gauge
 _STATES = ("waiting", "sending", "published", "refused", "moving", "withdrawn")
 
 _LAG = sa.text(
-    "SELECT application_name, EXTRACT(EPOCH FROM replay_lag) FROM pg_stat_replication "
-    "WHERE replay_lag IS NOT NULL ORDER BY 1 LIMIT 20"
+    "SELECT application_name, COALESCE(EXTRACT(EPOCH FROM replay_lag), 0) FROM pg_stat_replication "
+    "WHERE state IN ('streaming', 'catchup') ORDER BY 1 LIMIT 20"
 )
-"""Of each copy; seen by a role that is a member of pg_monitor only."""
+"""Of each copy, as far as it has said; the state is told to members of pg_monitor only."""
 
 
 def parts(settings: Settings) -> Sequence[Callable[[sa.Engine], str]]:

@@ -1,9 +1,11 @@
-"""Requests to other nodes by HTTP: each is counted, by whom it asks, and part of the trace of what it is sent for."""
+"""Requests to other nodes: each is counted, by whom it asks, and part of the trace of what it is sent for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -33,19 +35,37 @@ def called(url: str) -> str:
     return _names.get(host, host)[:64]
 
 
+@dataclass(slots=True)
+class Asking:
+    """A request under way: what goes along with it, and what became of it."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    outcome: str = "answered"
+
+
+@contextmanager
+def asking(peer: str) -> Iterator[Asking]:
+    """What is done inside asks another node and gets its answer; when it raises, there was none."""
+    one, started = Asking(), time.monotonic()
+    try:
+        with tracing.calling(peer) as one.headers:
+            yield one
+    except Exception:
+        one.outcome = "no answer"
+        raise
+    finally:
+        if _count is not None:
+            _count(peer, one.outcome, time.monotonic() - started)
+
+
 class Pool(urllib3.PoolManager):
     """Connections to other nodes."""
 
     def urlopen(self, method: str, url: str, redirect: bool = True, **named: Any) -> Any:  # type: ignore[override]
         """One request; see ``urllib3.PoolManager``."""
-        peer, started, outcome = called(url), time.monotonic(), "no answer"
-        try:
-            with tracing.calling(peer) as more:
-                if more:
-                    named["headers"] = {**(named.get("headers") or self.headers), **more}
-                response = super().urlopen(method, url, redirect, **named)
-            outcome = "answered" if response.status < 400 else "refused" if response.status < 500 else "failed"
+        with asking(called(url)) as one:
+            if one.headers:
+                named["headers"] = {**(named.get("headers") or self.headers), **one.headers}
+            response = super().urlopen(method, url, redirect, **named)
+            one.outcome = "answered" if response.status < 400 else "refused" if response.status < 500 else "failed"
             return response
-        finally:
-            if _count is not None:
-                _count(peer, outcome, time.monotonic() - started)
