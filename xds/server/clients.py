@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from xds.access.vouching import Voucher
 from xds.actors.remote_registry import RemoteRegistry
@@ -13,6 +12,7 @@ from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
 )
+from xds.wire.calls import host_of
 from xds.wire.client import Client, LocalClient
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -20,7 +20,7 @@ from xds.wire.http import HttpReply, HttpRequest
 def called(settings: Settings) -> dict[str, str]:
     """What others are called, by host and port."""
     tables = (settings.repositories, settings.imaging_sources)
-    return {urlsplit(one.url).netloc: one.name for table in tables for one in table.values() if one.name}
+    return {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
 
 
 def client(settings: Settings, url: str, voucher: Voucher | None = None) -> Client:

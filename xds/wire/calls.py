@@ -28,11 +28,16 @@ def count(by: Count, names: Mapping[str, str]) -> None:
 
 def called(url: str) -> str:
     """What somebody is called: by the settings, else by host and port."""
+    host = host_of(url)
+    return _names.get(host, host)[:64]
+
+
+def host_of(url: str) -> str:
+    """Host and port of an address, without who signs in there; of what is none a question mark."""
     try:
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        return urlsplit(url).netloc.rpartition("@")[2]
     except ValueError:
         return "?"
-    return _names.get(host, host)[:64]
 
 
 @dataclass(slots=True)
