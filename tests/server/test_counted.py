@@ -139,6 +139,30 @@ def test_while_the_database_is_away_the_rest_is_told_and_soon(tmp_path: Path, mo
     assert "late" not in text
 
 
+def test_a_queue_that_takes_long_to_count_does_not_say_that_the_database_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Counted(site.application.settings)
+    monkeypatch.setattr(counted, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(there, "_queues", Aside(lambda: time.sleep(4) or ""))  # type: ignore[func-returns-value]
+    wait_for(lambda: values(there.text(), "xds_database_up") == {"": 1})
+    there.close()
+
+
+def test_what_takes_long_is_asked_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted, "KEPT_SECONDS", 0.0)
+    asked = list[float]()
+
+    def ask() -> str:
+        asked.append(time.monotonic())
+        time.sleep(0.5)
+        return "said"
+
+    aside = Aside(ask)
+    assert [aside.text() for _ in range(20)] == ["said"] * 20
+    assert len(asked) == 1
+
+
 def test_a_database_that_comes_back_is_told_of(tmp_path: Path, postgres_databases: Databases) -> None:
     """PostgreSQL, behind a way that is cut."""
     url = postgres_databases.new()

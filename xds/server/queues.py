@@ -29,8 +29,8 @@ _LAG = sa.text(
 
 
 def parts(settings: Settings) -> Sequence[Callable[[sa.Engine], str]]:
-    """What there is to tell of a deployment, each by a transaction of its own."""
-    found = [database, sealing, unsettled, streams, reviews, used.metrics]
+    """What there is to tell of a deployment, each by a transaction of its own, beside ``database``."""
+    found = [sealing, unsettled, streams, reviews, used.metrics]
     if settings.audit.forward_to:
         found.append(lambda engine: forwarding(engine, settings.audit.forward_to))
     if settings.consent.documents:
