@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.builders import a_submission, an_entry
 from tests.conftest import wait_for
 from tests.cutting import cuttable
+from tests.hostile.server import Served
 from tests.needs import missing
 from tests.postgres import Databases, Server
 from tests.server.test_application import Site, of_bytes, serving
@@ -229,6 +232,23 @@ def test_a_copy_of_the_database_is_told_with_how_far_it_is_behind(copied: Server
     assert lag().keys() == {"walreceiver"}
     assert 0 <= lag()["walreceiver"] < 60
     engine.dispose()
+
+
+def test_a_worker_that_dies_is_counted_and_what_it_had_is_told_no_more(tmp_path: Path) -> None:
+    node = Served(tmp_path / "node").start()
+
+    def told(name: str) -> dict[str, float]:
+        with contextlib.suppress(OSError), urlopen(f"{node.url}/metrics", timeout=10) as reply:  # noqa: S310
+            return values(reply.read().decode(), name)
+        return {}
+
+    assert {"supervisor", "sequencer", "sweeper", "images", "web"} == set(told("xds_processes"))
+    wait_for(lambda: "short total" in told("xds_places"))
+    before = told("xds_places")["short total"]
+    os.kill(node.web_worker(), signal.SIGKILL)
+    wait_for(lambda: told("xds_process_deaths_total").get("web") == 1)
+    wait_for(lambda: told("xds_places").get("short total") == before)
+    assert node.stop() == 0
 
 
 def test_nothing_that_is_told_names_a_patient_or_a_document(site: Site) -> None:
