@@ -104,7 +104,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
 def _ended(arbiter: Any, _worker: Any) -> None:
     """Count a worker that has ended although nobody stops: another is started."""
     if arbiter.LISTENERS:
-        Metrics().deaths.labels("web").inc()
+        Metrics().deaths.labels("images" if arbiter.app.pace.takes_handed else "web").inc()
 
 
 def _pace(loaded: Loaded) -> Pace:
