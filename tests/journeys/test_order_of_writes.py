@@ -24,7 +24,7 @@ from xds.metadata import to_ebxml
 from xds.server.application import Application
 from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents.folder import SWEEP_SECONDS
+from xds.store.documents.folder import SWEEP_SECONDS, BlobStore
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record, document, document_entry, locator
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
@@ -59,7 +59,7 @@ def application(database_url: str, tmp_path: Path) -> Iterator[Application]:
     engine.dispose()
     application = Application(loaded)
     # The folders of one blob are made once; here only what belongs to a submission counts.
-    application.database.blobs.path(SHA256).parent.mkdir(parents=True)
+    BlobStore(application.settings.documents_folder).path(SHA256).parent.mkdir(parents=True)
     yield application
     application.close()
 
@@ -183,7 +183,7 @@ def test_a_submission_whose_reply_is_lost_is_there(application: Application, ste
     with pytest.raises(OSError, match="reply"):
         send(application, steps, a_message())
     assert [count(application, table) for table in (document, document_entry)] == [1, 1]
-    assert application.database.blobs.path(SHA256).read_bytes() == CONTENT
+    assert BlobStore(application.settings.documents_folder).path(SHA256).read_bytes() == CONTENT
     assert count(application, audit_record) == 3
 
 

@@ -367,8 +367,7 @@ def test_damaged_bytes_break_the_connection_and_are_audited_as_failed(site: Site
     content = b"y" * 100_000
     entry = an_entry(**of_bytes(content))
     site.provide(a_submission(entries=[entry]), [content])
-    blobs = site.application.database.blobs
-    path = blobs.path(hashlib.sha256(content).hexdigest())
+    (path,) = (site.application.settings.data / "documents").rglob(hashlib.sha256(content).hexdigest())
     path.write_bytes(b"z" + content[1:])
     with pytest.raises(Exception, match=r"."):
         site.retrieve(entry.unique_id)

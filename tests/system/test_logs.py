@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from xds.errors import Unusable
 from xds.settings.configuration import load
-from xds.system.logs import EventFormatter
+from xds.system.logs import EventFormatter, JsonFormatter
 
 SECRET = "Müller^Anna"
 
@@ -68,3 +70,28 @@ def test_the_systems_own_word_and_our_places_are_told(written: io.StringIO) -> N
 def test_what_a_peer_sends_cannot_begin_a_line_of_its_own(written: io.StringIO) -> None:
     log.error("peer.said %s", "x\n2026-01-01 ERROR forged")
     assert written.getvalue().count("\n") == 1
+
+
+def test_in_json_a_line_is_one_object_whatever_its_values_say() -> None:
+    record = logging.makeLogRecord({
+        "name": "xds.test", "levelname": "WARNING", "msg": "document.damaged", "document": '2.25.1"}\n{"x',
+        "size_bytes": 3, "time": "never",
+    })  # fmt: skip
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    found = json.loads(text)
+    assert found.pop("time").endswith("Z")
+    assert found == {
+        "level": "WARNING", "logger": "xds.test", "event": "document.damaged", "document": '2.25.1"}?{"x',
+        "size_bytes": 3,
+    }  # fmt: skip
+
+
+def test_in_json_an_exception_is_told_without_its_message() -> None:
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        record = logging.LogRecord("xds.test", logging.ERROR, "", 0, "it.failed", (), sys.exc_info())
+    text = JsonFormatter().format(record)
+    assert SECRET not in text
+    assert json.loads(text)["error"] == "ValueError"

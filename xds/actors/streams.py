@@ -14,7 +14,7 @@ class Streams:
 
     def __init__(self, most: int, share: float) -> None:
         """``most``: that a peer may have which is alone; ``share``: the part of all that this is."""
-        self._places = Places.alone(most, share)
+        self.places = Places.alone(most, share)
 
     def enter(self) -> Callable[[], None]:
         """Take a place; return what gives it back.
@@ -23,7 +23,7 @@ class Streams:
             Refused: all that the peer may have are taken (ITI TF-3: Table 4.2.4.1-2, XDSRepositoryBusy).
         """
         peer = served()
-        if not self._places.enter(peer):
+        if not self.places.enter(peer):
             rule = "as many documents as are given at once are under way; try again"
             raise Refused([Finding(ErrorCode.REPOSITORY_BUSY, rule)])
-        return lambda: self._places.leave(peer)
+        return lambda: self.places.leave(peer)

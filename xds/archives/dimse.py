@@ -31,6 +31,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from xds.archives.contents import Member, Members
 from xds.archives.interface import Gone, NotAnswering
 from xds.errors import Unusable
+from xds.wire import calls
 
 # Its messages quote what peers send.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -181,12 +182,13 @@ class DimseWay:
     @contextlib.contextmanager
     def _association(self, entity: AE, role: Any = None, taking: _Taking | None = None) -> Iterator[Any]:
         handlers: list[Any] = [(evt.EVT_C_STORE, taking.take)] if taking else []
-        association = entity.associate(
-            self._peer.host, self._peer.port, ae_title=self._peer.title, ext_neg=[role] if role else [],
-            evt_handlers=handlers,
-        )  # fmt: skip
-        if not association.is_established:
-            raise NotAnswering("the archive does not answer, or refuses the association")
+        with calls.asking(f"{self._peer.title}@{self._peer.host}:{self._peer.port}"):
+            association = entity.associate(
+                self._peer.host, self._peer.port, ae_title=self._peer.title, ext_neg=[role] if role else [],
+                evt_handlers=handlers,
+            )  # fmt: skip
+            if not association.is_established:
+                raise NotAnswering("the archive does not answer, or refuses the association")
         try:
             yield association
         finally:

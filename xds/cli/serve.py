@@ -23,10 +23,13 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     gc.disable()  # imports leave nothing that it would find; the supervisor enables it
     from xds.system.claims import Folder
     from xds.system.logs import to_stderr
+    from xds.wire import tracing
     from xds.wire.metrics import prepare
 
     to_stderr()
     loaded = settings(config, data, listen=listen)
+    to_stderr(loaded.settings.server.log)
+    tracing.check(loaded.settings.tracing)
     folder = Folder(loaded.settings.data)
     prepare(loaded.settings.data / "run" / "metrics")  # that of a server that runs would lose its counts
     from xds.server.listening import check_free_addresses, check_listen

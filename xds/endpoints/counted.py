@@ -22,7 +22,10 @@ class Counted:
         """What is done inside is done for this peer, and counted as its."""
         return serving(key_of(der, address), self.quotas.spend)
 
+    def name(self, address: str, der: bytes) -> str:
+        """What it is called in the settings; empty: nothing."""
+        return self.gate.peer(certificate_of(der), address).name
+
     def over(self, address: str, der: bytes) -> str:
         """Why nothing more is taken from it today; empty: it is."""
-        name = self.gate.peer(certificate_of(der), address).name
-        return self.quotas.over(key_of(der, address), name, keeps=True)
+        return self.quotas.over(key_of(der, address), self.name(address, der), keeps=True)

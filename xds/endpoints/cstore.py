@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,7 @@ class StorageScp:
         sender: Callable[[str, str, bytes], Sender] | None = None,
         rejects: Callable[[str, str, bytes], int] | None = None,
         counted: Counted | None = None,
+        answered: Callable[[str, str, str, float], None] | None = None,
     ) -> None:
         """Start to listen; ``senders`` are the AE titles that may send, all where there are none.
 
@@ -78,7 +80,7 @@ class StorageScp:
             OSError: the address cannot be listened on.
         """
         self._intake, self._recording, self._sender = intake, recording, sender or sender_of
-        self._counted = counted
+        self._counted, self._answered = counted, answered
         self._lock, self._under_way = Lock(), dict[Any, _Association]()
         # Private SOP classes, and those of editions to come, are taken as STOW-RS takes them: in any transfer syntax,
         # since instances are stored as they come.  The switches are the process's.
@@ -108,7 +110,19 @@ class StorageScp:
             self._end(association)
 
     def _store(self, event: Any) -> Any:
-        """What pynetdicom calls with an instance; returns a C-STORE status (PS3.4: B.2.3), and why where it failed."""
+        """What pynetdicom calls with an instance: see ``_stored``; it is counted by its sender."""
+        started, outcome = time.monotonic(), "fault"
+        try:
+            status = self._stored(event)
+            outcome = "done" if status == SUCCESS else "refused"
+            return status
+        finally:
+            if self._answered is not None and self._counted is not None:
+                who = event.assoc.requestor.address, self._associations.certificate(event.assoc)
+                self._answered("C-STORE", outcome, self._counted.name(*who), time.monotonic() - started)
+
+    def _stored(self, event: Any) -> Any:
+        """Take an instance; returns a C-STORE status (PS3.4: B.2.3), and why where it failed."""
         self._associations.busy(event.assoc, True)
         try:
             revocation.refuse(event.assoc.dul.socket.socket)

@@ -25,7 +25,9 @@ from xds.store.engine import PAUSES, broken_off
 from xds.store.work import Database, Work
 from xds.system.disk import LOW, Reserve
 from xds.transactions import iti8_patient_identity_feed as iti8
+from xds.wire import tracing
 from xds.wire.http import certificate_of
+from xds.wire.metrics import Metrics
 from xds.wire.peers import key_of
 
 log = logging.getLogger("xds.endpoints.mllp")
@@ -67,7 +69,9 @@ class Feeding:
         failures: Failures | None = None,
         disk: Reserve | None = None,
         counted: Counted | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics
         self._failures, self._disk, self._counted = failures, disk, counted
         self._registry, self._database, self._gate = registry, database, gate
         self._authorities, self._new_event = authorities, new_event
@@ -79,14 +83,25 @@ class Feeding:
         """
         if self._counted is None:
             return self._answered(data, address, peer_der)
-        with self._counted.serving(address, peer_der):
+        with tracing.answering("", "", lambda: False), self._counted.serving(address, peer_der):
             over = self._counted.over(address, peer_der)
             if over:  # without a record, of which it has too many
                 return acknowledgement(_head_of(data), NotAFeed(over, rejected=True))
             return self._answered(data, address, peer_der)
 
     def _answered(self, data: bytes, address: str, peer_der: bytes) -> bytes:
-        peer = _Calling(address, peer_der)
+        peer, started = _Calling(address, peer_der), time.monotonic()
+        outcome = "fault"
+        try:
+            reply, outcome = self._tried(data, peer)
+            return reply
+        finally:
+            if self._metrics is not None:
+                name = self._gate.peer(certificate_of(peer_der), address).name
+                self._metrics.answered(iti8.NUMBER, outcome, name, time.monotonic() - started)
+
+    def _tried(self, data: bytes, peer: _Calling) -> tuple[bytes, str]:
+        """The acknowledgement, and the outcome as it is counted."""
         head, feed = Header(), None
         try:
             head = v2.header(legible(data))  # so that a refusal names the message, whatever it is written in
@@ -99,11 +114,11 @@ class Feeding:
                 raise NotAFeed(LOW, rejected=True)
             self._performed(feed, head, peer)
         except NotAFeed as problem:
-            return self._failed(head, peer, problem, feed)
+            return self._failed(head, peer, problem, feed), "refused"
         except Exception:
             log.exception("feed.failed")
-            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed)
-        return acknowledgement(head)
+            return self._failed(head, peer, NotAFeed("an internal error; nothing was changed"), feed), "fault"
+        return acknowledgement(head), "done"
 
     def _permitted(self, head: Header, peer: _Calling) -> None:
         """Ask whether who is calling may feed at all, and calls itself what it is.

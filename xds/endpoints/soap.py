@@ -171,8 +171,8 @@ class Exchange:
                     incoming.reply = self._performed(transaction, message, incoming)
                 outcome = "refused" if incoming.reply.failed else "done"
             finally:
-                self._metrics.transactions.labels(transaction.number, outcome).inc()
-                self._metrics.seconds.labels(transaction.number).observe(time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._metrics.answered(transaction.number, outcome, incoming.peer.name, seconds)
             return "sent"
 
         return operation

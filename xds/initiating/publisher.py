@@ -38,6 +38,7 @@ from xds.store.publications import Publication
 from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti57_update_document_set import TRANSACTION as ITI_57
 from xds.transactions.transaction import Transaction
+from xds.wire import tracing
 from xds.wire.client import Client, Faulted, NoReply
 from xds.wire.spool import Spool
 
@@ -190,6 +191,11 @@ class Publisher:
         return replace(one, **message)
 
     def _send(self, one: Publication) -> None:
+        """Send a message, which begins a trace; see ``_sent``."""
+        with tracing.beginning("publish"):
+            self._sent(one)
+
+    def _sent(self, one: Publication) -> None:
         """Send a message as it was kept; a repository that has it already says so by its uniqueId."""
         parts = [(one.sending_entry, MIME_TYPE, Content.of(one.content or b""))]
         event = self._new_event(RAD_68, self._where.repository.url)
@@ -231,6 +237,11 @@ class Publisher:
         self._later(one, f"refused: {codes}", _REFUSED, state="refused", **_NOTHING_SENT)
 
     def _withdraw(self, one: Publication) -> None:
+        """Deprecate the entry of a study of which nothing is left, which begins a trace."""
+        with tracing.beginning("withdraw"):
+            self._withdrawn(one)
+
+    def _withdrawn(self, one: Publication) -> None:
         """Deprecate the entry of a study of which nothing is left."""
         if not one.entry_uuid or one.state == "withdrawn":
             self._change(one, state="withdrawn", reason="", published=one.fingerprint, entry_uuid="")

@@ -194,7 +194,7 @@ class AffinityDomain:
         age = self.settings.repository.registry_seconds * 2
         return self.actors.repository.settle(holds, age, self.database.work())
 
-    def feeding(self) -> Feeding:
+    def feeding(self, metrics: Metrics | None = None) -> Feeding:
         """The registry's side of ITI-8.
 
         Raises:
@@ -202,8 +202,9 @@ class AffinityDomain:
         """
         names = _namespaces(self.settings, self.own)
         return Feeding(
-            self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk, self.counted
-        )
+            self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk, self.counted,
+            metrics,
+        )  # fmt: skip
 
     def _fed(self, head: Header, peer: str, peer_der: bytes = b"") -> AuditEvent:
         return self.events.fed(head, peer, self.own.mllp_listen, peer_der)

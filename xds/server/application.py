@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from xds.access.migrating import only_authority
 from xds.access.quotas import Quota, Quotas
 from xds.access.vouching import own_key, visitor
 from xds.audit.messages.people import asked_by, asking
-from xds.endpoints import apart, console
+from xds.endpoints import console
 from xds.endpoints.console import (
     auditing,
     consents,
@@ -30,20 +30,22 @@ from xds.endpoints.console import (
     signing_in,
 )  # fmt: skip
 from xds.endpoints.console.desk import AuditDesk, Desk
-from xds.endpoints.console.region import Knows, Places
+from xds.endpoints.console.region import Knows
+from xds.endpoints.console.region import Places as Locations
 from xds.endpoints.console.region import pages as region_pages
 from xds.endpoints.console.sealing import Sealer
 from xds.endpoints.fhir import search
 from xds.initiating import witnesses
-from xds.initiating.audit_forwarder import waiting
 from xds.metadata.identifiers import PatientId
-from xds.server import expiry, used
+from xds.server import expiry
 from xds.server.affinity_domain import AffinityDomain
+from xds.server.clients import called
+from xds.server.counted import Counted
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
-from xds.store import consent_documents
 from xds.store.deployment import console_key
 from xds.store.documents.object_store import open_blobs
+from xds.store.documents.timed import Timed
 from xds.store.engine import make_engine, reading
 from xds.store.grouping import Batches, Group
 from xds.store.peer_use import seconds_left
@@ -51,9 +53,9 @@ from xds.store.registry import patients
 from xds.store.registry.sql_reader import NOBODY
 from xds.store.registry.standing import Standing, elsewhere, standing
 from xds.store.replicas import are_used, replicas_of
+from xds.wire import calls, tracing
 from xds.wire.bearer import NotBelieved
 from xds.wire.cors import Cors
-from xds.wire.gauges import gauge
 from xds.wire.guarded import guarded
 from xds.wire.hosts import Hosts
 from xds.wire.http import HttpReply, HttpRequest, TextReply
@@ -61,6 +63,7 @@ from xds.wire.memory import Memory
 from xds.wire.metrics import Metrics
 from xds.wire.peers import KEY, serving
 from xds.wire.peers import served as served_peer
+from xds.wire.places import Places
 from xds.wire.proxied import NotForwarded, Proxies
 from xds.wire.refusals import Reason
 from xds.wire.strangers import Strangers
@@ -75,7 +78,11 @@ class Application:
     def __init__(self, loaded: Loaded) -> None:
         settings = self.settings = loaded.settings
         self.engine = make_engine(settings.database_url)
-        blobs = open_blobs(settings, self.engine)
+        self.metrics = Metrics()
+        self.metrics.begin(Reason)
+        calls.count(self.metrics.asked, called(settings))
+        tracing.start(settings.tracing, settings.audit.source_id, self.metrics.traced)
+        blobs = Timed(open_blobs(settings, self.engine), self.metrics.store_took)
         self.gate = gate = Gate(settings, self.engine)
         quota = Quota(settings.server.peer_records, settings.server.peer_bytes)
         self.quotas = quotas = Quotas(
@@ -95,10 +102,9 @@ class Application:
             for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database
-        self.metrics = Metrics()
         self._cors, self._hosts = Cors(settings.server.cors_origins), Hosts.of(settings)
         self._proxies = Proxies.of(settings)
-        memory = Memory(settings.server.body_bytes, settings.server.share)
+        memory = self._memory = Memory(settings.server.body_bytes, settings.server.share)
         events = self.domains[DEFAULT_DOMAIN].events
         self._strangers = Strangers(events.stranger)
         self._bearers = Bearers(settings, self.engine, events.node, events.record)
@@ -136,7 +142,7 @@ class Application:
         if settings.imaging_source.folder:
             blueprints.append(setting_apart.pages(default.apart))
         if consumer.peers.registry is not None:
-            places = Places(settings_names(settings), settings.imaging_source.retrieve_location_uid)
+            places = Locations(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine, gate)
             blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
         if settings.oidc.issuer:
@@ -150,7 +156,7 @@ class Application:
             reads = partial(_may_read, gate, settings.audit.readers, settings.tls.trusted)
             blueprints.append(search.pages(reads, audit_desk.page, audit_desk.one, default.events.audit_searched))
         readiness = Readiness(settings, self.database, default.disk, gate.wrong)
-        counted = lambda: metrics_text(self.engine, settings)  # noqa: E731
+        self._counted = Counted(settings)
         warned = lambda: expiry.warnings(settings)  # noqa: E731
         self._pages: Any = console.make(
             settings,
@@ -160,16 +166,24 @@ class Application:
             ask,
             default.actors.imaging_source,
             blueprints,
-            counted,
+            self._counted.text,
             warned,
         )
 
     def close(self) -> None:
         """End what this process has open; what it has counted is kept."""
+        tracing.stop()
+        self._counted.close()
         self.quotas.close()
         if self.replicas is not None:
             self.replicas.close()
         self.engine.dispose()
+
+    def places(self) -> Iterator[tuple[str, Places]]:
+        """What peers share in this process, beside its threads: bytes of bodies, and replies under way."""
+        yield "body-bytes", self._memory.places
+        yield "repository-streams", self.domains[DEFAULT_DOMAIN].actors.repository.streams.places
+        yield "image-streams", self.domains[DEFAULT_DOMAIN].actors.imaging_source.streams.places
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response = guarded(start_response, secure=self._secure)
@@ -205,12 +219,22 @@ class Application:
         return reply.wsgi(start_response)
 
     def reply(self, request: HttpRequest) -> HttpReply | None:
-        """The answer of a SOAP address; None when the request is for none."""
-        exchange = self._endpoints.get(request.path.rstrip("/"))
+        """The answer of a SOAP or DICOMweb address, as part of the trace; None when the request is for none."""
+        path = request.path.rstrip("/")
+        if path not in self._endpoints and not request.path.startswith(("/dicomweb/", "/wado")):
+            return None
+        with tracing.answering(request.traceparent, request.tracestate, lambda: bool(self._name(request))):
+            return self._answered(request)
+
+    def _name(self, request: HttpRequest) -> str:
+        return self.gate.peer(request.certificate, request.remote_address, ours=request.ours).name
+
+    def _answered(self, request: HttpRequest) -> HttpReply | None:
+        exchange = self._endpoints.get(path := request.path.rstrip("/"))
         if exchange is not None:
             if request.method == "POST":
                 return exchange.answer(request)
-            return served(request.path.rstrip("/").rpartition("/")[2], request.query, request.url).http()
+            return served(path.rpartition("/")[2], request.query, request.url).http()
         if self._dicomweb is not None and (request.path == "/wado" or request.path.startswith("/dicomweb/")):
             return self._over_quota(request) or self._dicomweb.answer(request)
         return None
@@ -259,50 +283,6 @@ def _known(loaded: Loaded, engine: sa.Engine, gate: Gate) -> tuple[Sequence[str]
             return (found, survivor) if told or found is Standing.FOREIGN else (Standing.UNKNOWN, "")
 
     return authorities, knows
-
-
-def metrics_text(engine: sa.Engine, settings: Settings) -> str:
-    """What is counted in no process, in the text format of ``/metrics``: it is the deployment's.
-
-    Without what the database would say while it does not answer, which ``/readyz`` says.
-    """
-    parts: list[Callable[[], str]] = [lambda: used.metrics(engine)]
-    if settings.audit.forward_to:
-        parts.append(lambda: forwarding_text(engine, settings))
-    if settings.consent.documents:
-        parts.append(lambda: consents_text(engine))
-    if settings.imaging_source.folder:
-        parts.append(lambda: apart.metrics(engine))
-    text = expiry.metrics(settings)
-    for part in parts:
-        try:
-            text += part()
-        except sa.exc.SQLAlchemyError:
-            log.warning("database.unreachable")
-    return text
-
-
-def forwarding_text(engine: sa.Engine, settings: Settings) -> str:
-    """What waits to be sent on to other audit repositories."""
-    with reading(engine) as connection:
-        found = {url: waiting(connection, url) for url in settings.audit.forward_to}
-    return "".join(
-        gauge(name, meaning, [({"to": url}, counts[place]) for url, counts in found.items()])
-        for place, (name, meaning) in enumerate((
-            ("xds_audit_forwarding_waiting", "Audit records that wait to be sent on."),
-            ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
-        ))
-    )  # fmt: skip
-
-
-def consents_text(engine: sa.Engine) -> str:
-    """What consent documents are not acted upon."""
-    with reading(engine) as connection:
-        waiting_, refused = consent_documents.counted(connection)
-    return gauge(
-        "xds_consent_documents", "Registered consent documents that are not acted upon.",
-        [({"state": "waiting"}, waiting_), ({"state": "refused"}, refused)],
-    )  # fmt: skip
 
 
 def settings_names(settings: Settings) -> dict[str, str]:

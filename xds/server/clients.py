@@ -12,8 +12,15 @@ from xds.transactions import (
     iti18_registry_stored_query,
     iti42_register_document_set_b,
 )
+from xds.wire.calls import host_of
 from xds.wire.client import Client, LocalClient
 from xds.wire.http import HttpReply, HttpRequest
+
+
+def called(settings: Settings) -> dict[str, str]:
+    """What others are called, by host and port."""
+    tables = (settings.repositories, settings.imaging_sources)
+    return {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
 
 
 def client(settings: Settings, url: str, voucher: Voucher | None = None) -> Client:

@@ -32,9 +32,11 @@ from xds.store import replicas
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
 from xds.store.engine import make_engine
+from xds.system import processes
 from xds.system.parent import ends_with_us
 from xds.system.private import private
 from xds.wire import revocation
+from xds.wire.metrics import Metrics
 
 log = logging.getLogger("xds.server.processes")
 
@@ -51,6 +53,7 @@ class Supervisor:
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded, self._stopping = loaded, False
+        self._deaths = Metrics().deaths
         revocation.watch(loaded.settings)
         images = "imaging-source" in loaded.settings.server.actors
         # Not in the data folder: the kernel's limit for socket names is 108 bytes.
@@ -91,6 +94,9 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop; return the exit code."""
         private()
+        processes.supervise()
+        for child in self._children:  # a count that begins with 0 is seen to rise
+            self._deaths.labels(child.title.split()[0]).inc(0)
         leftovers.warn_of_wider(self._loaded.settings)
         leftovers.swept(self._loaded.settings)
         engine = make_engine(self._loaded.settings.database_url)
@@ -150,6 +156,7 @@ class Supervisor:
             ends_with_us()
             if os.getppid() != supervisor:
                 return  # it was killed before that was asked for, and nobody will tell
+            processes.call(child.title)
             child.run()
             code = 0
         except SystemExit as stop:
@@ -169,6 +176,7 @@ class Supervisor:
         for child in self._children:
             if child.pid == pid and not self._stopping:
                 log.error("child.died", extra={"child": child.title})
+                self._deaths.labels(child.title.split()[0]).inc()
                 time.sleep(0.5)
                 self._start(child)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from xds.server.actors import busy_codes
 from xds.server.application import Application
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.wire.contexts import server_context
+from xds.wire.metrics import Metrics
 from xds.wire.pace import Pace
 from xds.wire.shares import Shares
-from xds.wire.worker import Worker
+from xds.wire.telling_worker import TellingWorker, Used
 
 
 class ToRoot(Logger):  # type: ignore[misc]
@@ -59,11 +61,23 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         """Count what was refused before it was a request."""
         self._application.metrics.refused.labels(reason).inc()
 
+    def note_places(self, lanes: Iterable[Used]) -> None:
+        """Tell of what peers share in this process, as it is just now."""
+        application, metrics = self._application, self._application.metrics
+        others = ((name, one.total - one.free, one.total, 0) for name, one in application.places())
+        for name, used, total, waiting in (*lanes, *others):
+            of = f"images-{name}" if self.pace.takes_handed else name
+            for state, count in (("used", used), ("total", total), ("waiting", waiting)):
+                metrics.places.labels(of, state).set(count)
+        pool: Any = application.engine.pool
+        metrics.connections.labels("used").set(pool.checkedout())
+        metrics.connections.labels("total").set(pool.size())
+
 
 def _options(loaded: Loaded) -> dict[str, Any]:
     settings = loaded.settings
     options: dict[str, Any] = {
-        "worker_class": Worker,
+        "worker_class": TellingWorker,
         "threads": settings.server.threads,
         "keepalive": 15,
         "timeout": 120,
@@ -75,6 +89,7 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
+        "child_exit": _ended,
         "worker_exit": lambda arbiter, _worker: arbiter.app.close(),
     }
     if settings.tls.certificate:
@@ -84,6 +99,12 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         context = server_context(settings.tls.certificate, settings.tls.key, settings.tls.trusted)
         options["ssl_context"] = lambda _settings, _default: context  # gunicorn would read the files at each connection
     return options
+
+
+def _ended(arbiter: Any, _worker: Any) -> None:
+    """Count a worker that has ended although nobody stops: another is started."""
+    if arbiter.LISTENERS:
+        Metrics().deaths.labels("images" if arbiter.app.pace.takes_handed else "web").inc()
 
 
 def _pace(loaded: Loaded) -> Pace:

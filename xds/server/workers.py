@@ -31,6 +31,7 @@ from xds.initiating.audit_forwarder import Forwarder
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive
+from xds.server.clients import called
 from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import acknowledged
@@ -39,6 +40,7 @@ from xds.store.documents.folder import NotReachable
 from xds.store.documents.object_store import open_blobs
 from xds.store.engine import make_engine
 from xds.system.clock import Checked
+from xds.wire import calls
 from xds.wire.client import client_context
 from xds.wire.contexts import server_context
 from xds.wire.listener_places import Refusals
@@ -111,7 +113,9 @@ def mllp(loaded: Loaded, name: str) -> None:
     passed = application.metrics.passed_over.labels("mllp").inc
     at = address(domain.own.mllp_listen)
     refusals = Refusals("mllp", application.metrics.refused_connection)
-    listener = Listener(*at, domain.feeding().answer, context, domain.events.stranger, passed, refusals)
+    listener = Listener(
+        *at, domain.feeding(application.metrics).answer, context, domain.events.stranger, passed, refusals
+    )
     listener.serve(lambda: not stopping.is_set() and os.getppid() == parent)
     application.close()
 
@@ -138,6 +142,7 @@ def cstore(loaded: Loaded) -> None:
         sender=senders.sender,
         rejects=senders.reason,
         counted=domain.counted,
+        answered=application.metrics.answered,
     )
     while os.getppid() == parent and not stopping.wait(0.5):
         pass
@@ -212,6 +217,7 @@ def tell_of_overrides(loaded: Loaded) -> None:
     """Tell of broken glass at once, until told to stop."""
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
     engine = make_engine(settings.database_url, connections=1)
+    calls.count(Metrics().asked, called(settings))
     alerts = Alerts(engine, settings.policy, settings.tls)
     alerts.run(lambda seconds: os.getppid() == parent and not stopping.wait(seconds))
     engine.dispose()
@@ -221,6 +227,7 @@ def show(loaded: Loaded, where: str) -> None:
     """Show a witness the audit log's checkpoints until told to stop."""
     stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
     engine = make_engine(settings.database_url, connections=1)
+    calls.count(Metrics().asked, called(settings))
     witness = witness_at(where, settings.tls, lambda: log_certificates(settings))
     showing = Witnessing(engine, settings.data / "audit", where, witness, source_of(settings))
     going_on = lambda seconds: os.getppid() == parent and not stopping.wait(seconds)  # noqa: E731

@@ -71,6 +71,7 @@ class Server:
     root_part_bytes: int = 32 * 1024 * 1024  # SOAP envelope, inline base64 included
     part_bytes: int = 16 * 1024 * 1024 * 1024  # one attachment
     parts: int = 10_000  # attachments in a message
+    log: Literal["text", "json"] = "text"  # the form of log lines; json: one object a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,16 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """OpenTelemetry's traces of transactions, with the extra ``xds[tracing]``; never of whom, nor what was said."""
+
+    endpoint: str = ""  # URL of a collector's OTLP over HTTP, as http://127.0.0.1:4318/v1/traces; empty: off
+    trusted: str = ""  # PEM file of what its certificate must come from; empty: the system's authorities
+    ratio: float = 0.1  # of requests that is sent, unless a peer of [peers] has chosen
+    most_per_second: int = 50  # requests that spans are sent of, a process; what is over it is counted
+
+
+@dataclass(frozen=True, slots=True)
 class Console:
     """The pages."""
 
@@ -281,6 +292,7 @@ class Settings:
     capture: Capture = field(default_factory=Capture)
     syslog: Syslog = field(default_factory=Syslog)
     mllp: Mllp = field(default_factory=Mllp)
+    tracing: Tracing = field(default_factory=Tracing)
     console: Console = field(default_factory=Console)
     policy: PolicySettings = field(default_factory=PolicySettings)
     consent: ConsentSettings = field(default_factory=ConsentSettings)

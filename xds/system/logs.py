@@ -6,12 +6,14 @@ names the values of the row, and patient data belongs into the audit log only.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parents[1]
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -22,6 +24,12 @@ class EventFormatter(logging.Formatter):
     """``time LEVEL logger event key=value …``, times in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
+        time_, level, logger, event, fields = self.told(record)
+        said = "".join(f" {key}={_quoted(str(value))}" for key, value in fields.items())
+        return _line(f"{time_} {level} {logger} {event}{said}")
+
+    def told(self, record: logging.LogRecord) -> tuple[str, str, str, str, dict[str, Any]]:
+        """Time, level, logger, event and identifiers of a record."""
         failed = record.exc_info is not None and record.exc_info[1] is not None
         # A library's message about an exception may hold what a peer has sent; its template does not.
         event = str(record.msg) if failed else record.getMessage()
@@ -29,8 +37,17 @@ class EventFormatter(logging.Formatter):
         fields = {key: value for key, value in vars(record).items() if key not in _USUAL}
         if failed and record.exc_info is not None and record.exc_info[1] is not None:
             fields |= dict(_told(record.exc_info[1]))
-        said = "".join(f" {key}={_quoted(str(value))}" for key, value in fields.items())
-        return _line(f"{stamp} {record.levelname} {record.name} {event}{said}")
+        return stamp, record.levelname, record.name, event, fields
+
+
+class JsonFormatter(EventFormatter):
+    """One object a line: ``time``, ``level``, ``logger``, ``event``, and the identifiers by their names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time_, level, logger, event, fields = self.told(record)
+        own = {"time": time_, "level": level, "logger": logger, "event": _line(event)}
+        plain = {key: value if isinstance(value, int | float) else _line(str(value)) for key, value in fields.items()}
+        return json.dumps({**plain, **own}, ensure_ascii=False)
 
 
 def _told(problem: BaseException) -> Iterator[tuple[str, str]]:
@@ -60,10 +77,10 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def to_stderr() -> None:
-    """Send this process' log to standard error, as the server does."""
+def to_stderr(form: str = "text") -> None:
+    """Send this process' log to standard error, as the server does: as ``text`` or ``json``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(EventFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    handler.setFormatter(JsonFormatter() if form == "json" else EventFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("alembic", "spyne"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -12,6 +12,7 @@ from typing import Any
 import urllib3
 
 from xds.wire import revocation
+from xds.wire.calls import Pool
 from xds.wire.followed import stamp
 
 log = logging.getLogger("xds.wire.contexts")
@@ -107,7 +108,7 @@ class _Pool(urllib3.HTTPSConnectionPool):
 
 def pool(context: ssl.SSLContext | None, **named: Any) -> urllib3.PoolManager:
     """Connections to other nodes; nothing is tried twice, and no redirect is followed."""
-    return held(urllib3.PoolManager(retries=False, ssl_context=context, **named))
+    return held(Pool(retries=False, ssl_context=context, **named))
 
 
 def held(manager: urllib3.PoolManager) -> urllib3.PoolManager:

@@ -45,6 +45,8 @@ class HttpRequest:
     accept_encoding: str = ""  # the Accept-Encoding header
     authorization: str = field(default="", repr=False)  # the Authorization header
     ours: bool = False  # this node asks itself, for somebody at its pages
+    traceparent: str = ""  # the header, and the next
+    tracestate: str = ""
     turned_away: bool = False  # its peer has its share: it is to be told so, and nothing done
 
     @property
@@ -74,6 +76,8 @@ class HttpRequest:
             environ.get("HTTP_ACCEPT", ""),
             environ.get("HTTP_ACCEPT_ENCODING", ""),
             environ.get("HTTP_AUTHORIZATION", ""),
+            traceparent=environ.get("HTTP_TRACEPARENT", ""),
+            tracestate=environ.get("HTTP_TRACESTATE", ""),
             turned_away=bool(environ.get(TURNED_AWAY)),
         )
 

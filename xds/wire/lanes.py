@@ -29,11 +29,16 @@ class Lane(Generic[T]):
 
     def __init__(self, name: str, threads: int, share: float, waiting: Places) -> None:
         """``threads``: as many as a peer may keep busy that is alone; ``waiting``: places to wait, of several lanes."""
-        self.places = Places.alone(threads, share)
+        self.name, self.places = name, Places.alone(threads, share)
         self.pool = ThreadPoolExecutor(self.places.total, name)
         self.pressed = False  # somebody has waited for long
         self._places_to_wait = waiting
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not started."""
+        return sum(map(len, self._waiting.values()))
 
     def enter(self, peer: str, who: T, start: Callable[[], None]) -> bool:
         """Start a request now, or when a place is the peer's; False when it may not even wait."""

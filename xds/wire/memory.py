@@ -16,7 +16,7 @@ class Memory:
     """Safe with threads."""
 
     def __init__(self, most_bytes: int, share: float) -> None:
-        self._places = Places(most_bytes, share)
+        self.places = Places(most_bytes, share)
 
     def take(self, size_bytes: int) -> Callable[[], None]:
         """Take bytes for the peer that is served; return what gives them back.
@@ -25,6 +25,6 @@ class Memory:
             Overfull: there are not so many for it.
         """
         peer = served()
-        if not self._places.enter(peer, size_bytes):
+        if not self.places.enter(peer, size_bytes):
             raise Overfull
-        return lambda: self._places.leave(peer, size_bytes)
+        return lambda: self.places.leave(peer, size_bytes)

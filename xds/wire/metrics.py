@@ -1,4 +1,4 @@
-"""What ``/metrics`` counts: transactions by outcome, how long they took, and what was tolerated of whom.
+"""What ``/metrics`` counts: transactions by outcome and peer, how long they took, and what others were asked.
 
 With several processes the values are kept in files of ``PROMETHEUS_MULTIPROC_DIR``, which ``xds serve`` sets.
 """
@@ -9,13 +9,23 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+
+from xds.wire import tracing
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108  Linux's own; what is made there is ours alone  # nosec B108
 _PREFIX = "xds-metrics-"
+
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Of all times, in seconds."""
+
+NAMES = 200
+"""Peers that are told apart; however many a deployment has, ``/metrics`` stays readable."""
 
 
 def prepare(folder: Path) -> None:
@@ -41,12 +51,19 @@ def _removed(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _forget_the_dead(folder: Path) -> None:
+    """What a process has just now ends with it; what it has counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        if not Path("/proc", file.stem.rpartition("_")[2]).exists():
+            file.unlink(missing_ok=True)
+
+
 class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
         # Imported late: the library looks for the folder when it is imported.
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._registry = CollectorRegistry()
         self.transactions = Counter(
@@ -57,9 +74,41 @@ class Metrics:
             "Seconds from the envelope read to the effect committed.",
             ("transaction",),
             registry=self._registry,
-            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            buckets=BUCKETS,
         )
-
+        self._peers = Counter(
+            "xds_peer_requests", "Transactions answered, by who asked.", ("peer", "outcome"), registry=self._registry
+        )
+        self._outgoing = Counter(
+            "xds_outgoing_requests", "Requests to other nodes, by what became of them.", ("peer", "outcome"),
+            registry=self._registry,
+        )  # fmt: skip
+        self._outgoing_seconds = Histogram(
+            "xds_outgoing_seconds", "Seconds until another node's answer began.", ("peer",), registry=self._registry,
+            buckets=BUCKETS,
+        )  # fmt: skip
+        self._named = {"peer": set[str](), "outgoing": set[str]()}
+        self.documents_seconds = Histogram(
+            "xds_documents_seconds", "Seconds that the store of documents took.", ("operation",),
+            registry=self._registry, buckets=BUCKETS,
+        )  # fmt: skip
+        self.documents_failures = Counter(
+            "xds_documents_failures", "What the store of documents did not do.", ("operation",),
+            registry=self._registry,
+        )  # fmt: skip
+        self.places = Gauge(
+            "xds_places", "Bounded places: those taken, all there are, and who waits for one.", ("of", "state"),
+            registry=self._registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.connections = Gauge(
+            "xds_database_connections", "Connections to the database: in use, and the most that may be.", ("state",),
+            registry=self._registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.deaths = Counter(
+            "xds_process_deaths", "Processes that ended unasked, and were started again.", ("process",),
+            registry=self._registry,
+        )  # fmt: skip
+        self.spans = Counter("xds_trace_spans", "Spans by what became of them.", ("outcome",), registry=self._registry)
         self.streams = Counter(
             "xds_streams", "Replies with documents or images, whole or broken off.", ("transaction", "outcome"),
             registry=self._registry,
@@ -90,6 +139,44 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
 
+    def answered(self, transaction: str, outcome: str, peer: str, seconds: float) -> None:
+        """Count a transaction of a peer by its name in the settings, all without one as one; its trace says so, too."""
+        self.transactions.labels(transaction, outcome).inc()
+        self.seconds.labels(transaction).observe(seconds)
+        self._peers.labels(self._bounded("peer", peer or "unnamed"), outcome).inc()
+        tracing.note(transaction, outcome, peer)
+
+    def asked(self, peer: str, outcome: str, seconds: float) -> None:
+        """Count a request to another node."""
+        name = self._bounded("outgoing", peer)
+        self._outgoing.labels(name, outcome).inc()
+        self._outgoing_seconds.labels(name).observe(seconds)
+
+    def traced(self, outcome: str, count: int) -> None:
+        """Count spans by what became of them."""
+        self.spans.labels(outcome).inc(count)
+
+    def store_took(self, operation: str, seconds: float, done: bool) -> None:
+        """Count what the store of documents was asked to do."""
+        self.documents_seconds.labels(operation).observe(seconds)
+        if not done:
+            self.documents_failures.labels(operation).inc()
+
+    def _bounded(self, kind: str, name: str) -> str:
+        """A label's value: the first so many have their own."""
+        named = self._named[kind]
+        if name in named or len(named) < NAMES:
+            named.add(name)
+            return name
+        return "others"
+
+    def begin(self, refusals: Iterable[str]) -> None:
+        """Count from 0 what is seldom: a count that begins with 1 is not seen to rise."""
+        for reason in refusals:
+            self.refused.labels(reason).inc(0)
+        for operation in ("put", "read", "look"):
+            self.documents_failures.labels(operation).inc(0)
+
     def refused_connection(self, listener: str, reason: str) -> None:
         """Count a connection that a listener refuses."""
         self.connections_refused.labels(listener, reason).inc()
@@ -109,6 +196,7 @@ class Metrics:
 
         if VARIABLE not in os.environ:
             return generate_latest(self._registry)
+        _forget_the_dead(Path(os.environ[VARIABLE]))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

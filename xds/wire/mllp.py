@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from xds.wire import revocation
+from xds.wire import calls, revocation
 from xds.wire.attended import Attended
 from xds.wire.contexts import server_context as server_context  # beside the listener that it is for
 from xds.wire.http import der_of
@@ -232,7 +232,9 @@ def send(host: str, port: int, message: bytes, seconds: float = 10.0, context: s
         OSError: no answer came.
         Malformed: what came is no framed message.
     """
-    with socket.create_connection((host, port), seconds) as plain, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(calls.asking(f"{host}:{port}"))
+        plain = stack.enter_context(socket.create_connection((host, port), seconds))
         stream = plain if context is None else stack.enter_context(context.wrap_socket(plain, server_hostname=host))
         stream.sendall(BEGIN + message + END)
         frames, deadline = Frames(), time.monotonic() + seconds

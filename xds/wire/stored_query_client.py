@@ -22,6 +22,7 @@ import zeep
 from lxml import etree
 from requests.adapters import HTTPAdapter
 
+from xds.wire import tracing
 from xds.wire.addressing import ANONYMOUS
 from xds.wire.client import NoReply, answer_of, client_context, kind_of
 from xds.wire.contexts import held
@@ -48,6 +49,7 @@ class _Addressing(zeep.Plugin):
         etree.SubElement(reply_to, name("wsa:Address")).text = ANONYMOUS
         header.extend(copy.deepcopy(list(self._header_blocks)))
         http_headers.pop("SOAPAction", None)
+        http_headers.update(tracing.headers())
         return envelope, http_headers
 
 

@@ -74,7 +74,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share, waiting)
         self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share, waiting)
         self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share, Places(SPARE, pace.share))
-        self.turning_away = Lane[Connection]("turning away", 1, pace.share, Places(self.worker_connections, pace.share))
+        self.turning_away = Lane[Connection]("turning-away", 1, pace.share, Places(self.worker_connections, pace.share))
         self.lanes = (self.short, self.uploads, self.carriers, self.health, self.turning_away)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None

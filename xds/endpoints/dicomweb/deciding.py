@@ -41,6 +41,10 @@ class Deciding:
             event.noted(granted.note)
         return granted.access
 
+    def name(self, request: HttpRequest) -> str:
+        """What who asks is called in the settings; empty: nothing."""
+        return self.gate.peer(request.certificate, request.remote_address, ours=request.ours).name
+
     def withheld(self, access: Access, study_instance_uids: Collection[str]) -> set[str]:
         """See ``Studies``."""
         return self.studies.withheld(access, study_instance_uids)

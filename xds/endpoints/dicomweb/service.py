@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -111,12 +112,12 @@ class DicomWeb:
             asked.access = self._deciding.ask(request, number[0], asked.event, searches=searches)
         except NotPermitted as denied:
             asked.event.refused(str(denied))
-            self._metrics.transactions.labels(number[0], "refused").inc()
+            self._metrics.answered(number[0], "refused", self._deciding.name(request), 0.0)
             return self._recorded(asked, replies.text(403, "this is not permitted"))
         return self._recorded(asked, self._answered(asked, number[0]))
 
     def _answered(self, asked: Asked, number: str) -> HttpReply:
-        outcome = "fault"
+        outcome, started = "fault", time.monotonic()
         try:
             reply = self._answers[asked.what](asked)
             outcome = "done"
@@ -133,14 +134,14 @@ class DicomWeb:
         except Exception:
             log.exception("dicomweb.failed", extra={"transaction": number})
             reply = replies.text(500, "an internal error")
-        self._metrics.transactions.labels(number, outcome).inc()
+        self._metrics.answered(number, outcome, self._deciding.name(asked.request), time.monotonic() - started)
         return reply
 
     def _stored(self, request: HttpRequest, study: str) -> HttpReply:
         """STOW-RS: its records are in the log before its answer, and stand as failures if the process dies."""
         if self._storing is None:
             return replies.text(405, "nothing is taken here: imaging_source.stow_rs is off")
-        outcome = "fault"
+        outcome, started = "fault", time.monotonic()
         try:
             event = self._new_event(store.RAD_108, request)
             self._deciding.ask(request, store.RAD_108[0], event)
@@ -160,7 +161,7 @@ class DicomWeb:
             log.exception("dicomweb.failed", extra={"transaction": "RAD-108"})
             return replies.text(500, "an internal error")
         finally:
-            self._metrics.transactions.labels("RAD-108", outcome).inc()
+            self._metrics.answered("RAD-108", outcome, self._deciding.name(request), time.monotonic() - started)
 
     def _recorded(self, asked: Asked, reply: HttpReply) -> HttpReply:
         """With the audit record written, and closed after the last byte; else the request is refused."""
