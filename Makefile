@@ -6,7 +6,7 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories release wheel sbom lock clean
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories image release wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -68,6 +68,10 @@ histories: $(READY)
 release: $(READY)
 	$(BIN)/python deploy/release.py dist
 
+# The container's image, on bases made by mmdebstrap, as root; .image keeps these: without it they are made anew.
+image:
+	deploy/image.sh .image
+
 # The wheel, and beside it what it needs as an SBOM (CycloneDX): the same from the same source.
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -87,4 +91,4 @@ $(READY): pyproject.toml constraints.txt constraints-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/peers/*/target
+	rm -rf $(VENV) .image .image.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* tests/peers/*/target

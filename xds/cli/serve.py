@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -20,6 +23,7 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
 
     Without any file: SQLite and folders under ./xds-data, on loopback.
     """
+    signal.signal(signal.SIGTERM, _told_to_stop)  # the first process of a container is not ended by it otherwise
     gc.disable()  # imports leave nothing that it would find; the supervisor enables it
     from xds.system.claims import Folder
     from xds.system.logs import to_stderr
@@ -44,6 +48,11 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     code = Supervisor(loaded).run()
     folder.done()
     sys.exit(code)
+
+
+def _told_to_stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Nothing is served yet: what has been begun is undone as at any end."""
+    sys.exit(0)
 
 
 def _any_account(loaded: Loaded) -> bool:

@@ -195,7 +195,7 @@ def _modes(loaded: Loaded) -> Check:
 def _root(_loaded: Loaded) -> Check:
     if os.geteuid() == 0:
         return Check(
-            "account", "", "this is run as root", "Give the service an account of its own (deploy/xds.service)."
+            "account", "", "this is run as root", "Give the service an account of its own (deploy/systemd/xds.service)."
         )
     return Check("account", "not root")
 
