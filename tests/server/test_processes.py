@@ -402,3 +402,20 @@ def test_an_actor_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Pa
     (tmp_path / "xds.toml").write_text(f"[server]\nactors = {actors}\n")
     with pytest.raises(Unusable, match=r"there is no actor .*; there are registry, repository, imaging-source"):
         check_listen(load(tmp_path / "xds.toml", {}))
+
+
+def test_a_container_s_first_process_ends_when_it_is_told_to_before_it_serves(tmp_path: Path) -> None:
+    """The kernel gives process 1 nothing of which it has not said what it does with it; as if it were ignored."""
+    listen = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "xds", "serve", "--data", str(tmp_path / "data"), "--listen", listen]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    )  # fmt: skip
+
+    def ends() -> bool:
+        process.terminate()
+        return process.poll() is not None
+
+    wait_for(ends, 20)
+    assert process.returncode == 0
