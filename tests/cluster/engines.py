@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
+from typing import Any
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import sqlalchemy as sa
@@ -161,12 +162,10 @@ class Member:
 
     def role(self) -> str:
         """What Patroni says that it is: primary, replica; empty where it says nothing, or it does not run."""
-        try:
-            with urlopen(f"http://127.0.0.1:{self.api}/patroni", timeout=2) as answer:
-                told = json.load(answer)
-        except (URLError, OSError, ValueError):
+        told = _told(f"http://127.0.0.1:{self.api}/patroni")
+        if told is None or told.get("state") != "running":
             return ""
-        return {"master": "primary"}.get(told["role"], told["role"]) if told.get("state") == "running" else ""
+        return {"master": "primary"}.get(told["role"], told["role"])
 
     def crash(self, *, machine: bool) -> None:
         """Kill PostgreSQL; with all of its ``machine`` Patroni too, which then does not start it again."""
@@ -216,20 +215,12 @@ class Engines:
         return next((one for one in self.members if one.role() == "primary"), None)
 
     def is_whole(self) -> bool:
-        """Whether one writes, and the other follows it synchronously."""
+        """Whether one writes, and Patroni lets the other take its place: it has been synchronous for long enough."""
         primary = self.primary()
-        if primary is None or sorted(one.role() for one in self.members) not in (
-            ["primary", "replica"], ["primary", "sync_standby"]
-        ):  # fmt: skip
+        if primary is None:
             return False
-        try:
-            engine = administration(primary.url)
-            with engine.connect() as connection:
-                state = connection.scalar(sa.text("SELECT sync_state FROM pg_stat_replication WHERE state='streaming'"))
-            engine.dispose()
-        except sa.exc.SQLAlchemyError:
-            return False
-        return state == "sync"
+        told = _told(f"http://127.0.0.1:{primary.api}/cluster") or {}
+        return sorted(one["role"] for one in told.get("members", ())) == ["leader", "sync_standby"]
 
 
 @contextmanager
@@ -302,6 +293,21 @@ def _started(stack: ExitStack, folder: Path, name: str, command: list[str]) -> E
     engine.start()
     stack.callback(engine.kill)
     return engine
+
+
+def _told(url: str) -> dict[str, Any] | None:
+    """What Patroni says there; None where it says nothing."""
+    try:
+        with urlopen(url, timeout=2) as answer:
+            told: dict[str, Any] = json.load(answer)
+    except HTTPError as refused:  # a replica's /patroni, of a member that is starting
+        try:
+            told = json.load(refused)
+        except ValueError:
+            return None
+    except (URLError, OSError, ValueError):
+        return None
+    return told
 
 
 def _answers(url: str) -> bool:

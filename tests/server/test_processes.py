@@ -413,9 +413,6 @@ def test_a_container_s_first_process_ends_when_it_is_told_to_before_it_serves(tm
         preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     )  # fmt: skip
 
-    def ends() -> bool:
-        process.terminate()
-        return process.poll() is not None
-
-    wait_for(ends, 20)
-    assert process.returncode == 0
+    wait_for(lambda: (tmp_path / "data" / "identity.json").exists(), 20)
+    process.terminate()
+    assert process.wait(20) == 0
