@@ -298,7 +298,7 @@ def _started(stack: ExitStack, folder: Path, name: str, command: list[str]) -> E
 def _told(url: str) -> dict[str, Any] | None:
     """What Patroni says there; None where it says nothing."""
     try:
-        with urlopen(url, timeout=2) as answer:
+        with urlopen(url, timeout=2) as answer:  # noqa: S310  Patroni of our own
             told: dict[str, Any] = json.load(answer)
     except HTTPError as refused:  # a replica's /patroni, of a member that is starting
         try:
