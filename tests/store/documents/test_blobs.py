@@ -20,7 +20,8 @@ from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings
 from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept, NotReachable
-from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key, open_blobs
+from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
+from xds.store.documents.stores import open_blobs
 from xds.store.interface import Blobs
 from xds.wire.spool import CHUNK_BYTES, NotKept, Spool, Spooled
 
