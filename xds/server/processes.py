@@ -30,7 +30,9 @@ from xds.settings.addresses import stands_alone
 from xds.settings.sections import Loaded
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
+from xds.store.documents import checking
 from xds.store.engine import make_engine
+from xds.system.aside import aside
 from xds.system.parent import ends_with_us
 from xds.system.private import private
 from xds.wire import revocation
@@ -95,6 +97,8 @@ class Supervisor:
         engine = make_engine(self._loaded.settings.database_url)
         prepare(engine, self._loaded)
         engine.dispose()
+        if "repository" in self._loaded.settings.server.actors:
+            aside(lambda: checking.check(self._loaded.settings))
         if stands_alone(self._loaded.settings):
             log.info("access.stands_alone", extra={"peer": "this-machine", "roles": "all"})
         self._record(starts=True)

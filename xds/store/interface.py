@@ -142,6 +142,14 @@ class Blobs(Protocol):
         """
         ...
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """The same, and when it was put, in seconds since 1970.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
+
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove what was staged or put an hour ago and no row names; return how many.
 

@@ -69,6 +69,10 @@ class Both:
         yield from self.first.names()
         yield from self.also.names()
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        yield from self.first.listed()
+        yield from self.also.listed()
+
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         try:
             removed = self.first.sweep(engine, now)

@@ -132,6 +132,14 @@ class BlobStore:
         """The SHA-256 of everything that is kept."""
         return (path.name for path in self._folder.glob(_BLOBS))
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """The same, and when it was put."""
+        for path in self._folder.glob(_BLOBS):
+            try:
+                yield path.name, path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove staged files and blobs that no row names, once they are old; return how many."""
         limit = (time.time() if now is None else now) - SWEEP_SECONDS
@@ -178,6 +186,12 @@ def sizes(engine: sa.Engine, sha256s: Collection[str]) -> dict[str, int]:
     rows = sa.select(document.c.sha256, document.c.size).where(document.c.sha256.in_(sha256s)).distinct()
     with reading(engine) as connection:
         return {row.sha256: int(row.size) for row in connection.execute(rows)}
+
+
+def count(engine: sa.Engine) -> int:
+    """How many contents rows name."""
+    with reading(engine) as connection:
+        return int(connection.scalar(sa.select(sa.func.count(sa.distinct(document.c.sha256)))) or 0)
 
 
 def batches(names: Iterable[str]) -> Iterator[set[str]]:

@@ -6,6 +6,7 @@ Parts are staged in a folder of this node, hashed on the way in, and uploaded be
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,14 +40,20 @@ log = logging.getLogger("xds.store.documents.object_store")
 RANGE_BYTES = 8 * 1024 * 1024
 """Read, and uploaded, at once: each is a request with a time limit of its own."""
 
+OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}")
+"""The names of objects that are documents."""
+
 _PARALLEL = 16
 """Objects looked up at once."""
 
 _TRIES = 3
 """Of a part whose connection breaks off in the middle."""
 
-_NO_VERSION = (None, "", "null")
+NO_VERSION = (None, "", "null")
 """What a store says of an object that has no version of its own."""
+
+VERSIONS_RIGHT = "a lifecycle rule of the bucket that ends older versions after a day"
+"""What to do where they stay."""
 
 Lock: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
@@ -139,7 +146,7 @@ class ObjectStore:
             with ThreadPoolExecutor(_PARALLEL) as pool:
                 found = list(pool.map(lambda one: self._holds(*one), wanted))
         if not all(found):  # of a bucket that is gone, too, a store says only that there is no such object
-            next(self._listed("none"), None)
+            next(self.listed("none"), None)
         return found
 
     def _holds(self, sha256: str, size_bytes: int) -> bool:
@@ -156,14 +163,19 @@ class ObjectStore:
         Raises:
             NotReachable: the store does not answer.
         """
-        return (sha256 for sha256, _ in self._listed())
+        return (sha256 for sha256, _ in self.listed())
 
-    def _listed(self, below: str | None = None) -> Iterator[tuple[str, float]]:
-        """What is kept, and when it was put; by the thousand, however much it is."""
+    def listed(self, below: str | None = None) -> Iterator[tuple[str, float]]:
+        """What is kept, and when it was put: by the thousand, however much it is; what others put there is not.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
         try:
             for batch in obstore.list(self._store, below):
                 for item in batch:
-                    yield item["path"].rpartition("/")[2], item["last_modified"].timestamp()
+                    if OURS.fullmatch(item["path"]):
+                        yield item["path"].rpartition("/")[2], item["last_modified"].timestamp()
         except (BaseError, OSError):
             raise NotReachable from None
 
@@ -171,7 +183,7 @@ class ObjectStore:
         """Remove staged files and objects that no row names, once they are old; return how many."""
         limit = (time.time() if now is None else now) - SWEEP_SECONDS
         removed = sum(remove_old(path, limit) for path in self.staging.iterdir() if path.is_file())
-        for some in batches(sha256 for sha256, modified in self._listed() if modified < limit):
+        for some in batches(sha256 for sha256, modified in self.listed() if modified < limit):
             for sha256 in some - sizes(engine, some).keys():
                 with self._lock(sha256):
                     removed += self._removed(engine, sha256, limit)
@@ -207,12 +219,9 @@ class ObjectStore:
 
     def _warn(self, version: str | None) -> None:
         """Say once that what was removed is there as an older version, where the bucket keeps these."""
-        if version not in _NO_VERSION and not self._warned:
+        if version not in NO_VERSION and not self._warned:
             self._warned = True
             log.warning("documents.versions_stay", extra={"right": VERSIONS_RIGHT})
-
-
-VERSIONS_RIGHT = "a lifecycle rule of the bucket that ends older versions after a day"
 
 
 def _key(sha256: str) -> str:
