@@ -10,6 +10,7 @@ from typing import Any
 
 import obstore
 import pytest
+import sqlalchemy as sa
 
 from tests.cli.command import Done, xds
 from tests.hostile.server import Served
