@@ -18,6 +18,7 @@ from tests.store.documents.test_blobs import kept
 from tests.store.object_stores import Server, s3_server
 from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
+from xds.store.documents.both import Both
 from xds.store.documents.folder import DocumentTable, Kept
 from xds.store.documents.stores import places
 from xds.store.engine import make_engine
@@ -35,7 +36,7 @@ class Site:
 
     def __init__(self, folder: Path, old: str, new: str, endpoint: str = "") -> None:
         server = {"documents": new, "documents_also": old}
-        s3 = {"endpoint": endpoint, "seconds": 2.0} if endpoint else {}
+        s3 = {"endpoint": endpoint, "seconds": 20.0} if endpoint else {}
         self.served = Served(folder / "site", {"server": server, "s3": s3})
         self.served.write_config()
         self.config = self.served.config
@@ -62,6 +63,11 @@ class Site:
         done = self.move("--json", *more)
         assert (done.code, done.err) == (0, ""), done.out
         return done.json
+
+    def read(self) -> dict[str, bytes]:
+        """Each document as a server would read it."""
+        both = Both(self.new, self.old)
+        return {name: b"".join(both.chunks(name, len(content))) for name, content in self.names.items()}
 
     def contents(self, blobs: Blobs) -> dict[str, bytes]:
         known = {sha256: len(content) for sha256, content in self.names.items()}

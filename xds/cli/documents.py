@@ -73,6 +73,8 @@ def _tell(moved: Moved, going: Move, *, finish: bool, dry_run: bool) -> None:
         click.echo(f"damaged, and only there: document {one}", err=True)
     if finish:
         click.echo(f"{moved.removed} {would}removed from {going.source}")
+        if going.keeps_versions():
+            click.echo("its bucket keeps older versions: what was removed stays there until a lifecycle rule ends it")
     if dry_run:
         return
     if not finish:

@@ -46,7 +46,7 @@ def way(s3_server: Server) -> Iterator[Faulty]:
 def given(way: Faulty, s3_server: Server, tmp_path: Path) -> Settings:
     """A store that is asked over the faulty way."""
     given = settings(tmp_path, documents=f"s3://{s3_server.bucket()}/xds")
-    return replace(given, s3=S3(endpoint=way.url, seconds=1.0))
+    return replace(given, s3=S3(endpoint=way.url, seconds=20.0))
 
 
 @pytest.fixture
@@ -63,7 +63,11 @@ def not_kept(blobs: ObjectStore, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_of_a_store_that_fails_nothing_is_kept_and_later_it_is(blobs: ObjectStore, way: Faulty, fault: str) -> None:
+def test_of_a_store_that_fails_nothing_is_kept_and_later_it_is(
+    given: Settings, way: Faulty, shared_engine: sa.Engine, fault: str
+) -> None:
+    blobs = open_blobs(replace(given, s3=replace(given.s3, seconds=1.0)), shared_engine)
+    assert isinstance(blobs, ObjectStore)
     one = kept(blobs, b"before")
     way.says = lambda _: FAULTS[fault]
     not_kept(blobs, b"meanwhile")
@@ -121,6 +125,14 @@ def test_an_upload_that_arrives_otherwise_than_it_was_sent_is_not_kept(
     way.without = ("content-md5", "x-amz-content-sha256")
     way.says = lambda asked: Fault(lost=True) if asked.method == "PUT" else None
     not_kept(blobs, content)
+
+
+def test_an_upload_that_arrives_otherwise_once_is_sent_again(blobs: ObjectStore, way: Faulty) -> None:
+    """What was there before under its name is not lost by it."""
+    one = kept(blobs, b"here before")
+    way.says = first(1, Fault(lost=True), "PUT")
+    kept(blobs, b"here before")
+    assert read(blobs, one) == b"here before"
 
 
 def test_an_upload_that_is_acknowledged_and_not_there_is_not_kept(blobs: ObjectStore, way: Faulty) -> None:

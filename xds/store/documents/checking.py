@@ -11,7 +11,6 @@ from itertools import islice
 import obstore
 import sqlalchemy as sa
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
@@ -49,18 +48,20 @@ def check(settings: Settings) -> None:
         for place in places(settings):
             try:
                 look(place)
-                unknown = _unknown(place, engine)
+                unknown, versions = _unknown(place, engine), keeps_versions(place)
             except NotReachable:
                 log.warning("documents.not_reachable", extra={"setting": place.setting})
                 continue
             if unknown >= MANY:
                 raise Unusable(_not_ours(place))
+            if versions:
+                log.warning("documents.versions_stay", extra={"setting": place.setting, "right": VERSIONS_RIGHT})
     finally:
         engine.dispose()
 
 
 def look(place: Place) -> list[str]:
-    """What lies at the top of a store; and say so where its bucket keeps older versions.
+    """What lies at the top of a store.
 
     Raises:
         Unusable: there is no such bucket, or its keys are not taken.
@@ -71,7 +72,6 @@ def look(place: Place) -> list[str]:
     bucket = place.bucket()
     try:
         found = obstore.list_with_delimiter(bucket)
-        _tell_of_versions(place, bucket)
     except (BaseError, OSError) as problem:
         raise _refusal(place, str(problem)) from None
     within = f"{bucket.prefix}/" if bucket.prefix else ""
@@ -131,14 +131,19 @@ def _refusal(place: Place, said: str) -> Exception:
     return NotReachable(where)
 
 
-def _tell_of_versions(place: Place, bucket: S3Store) -> None:
-    """Where the bucket keeps older versions, what is removed is not gone: ITI-86 promises that it is."""
-    first = next((one["path"] for batch in islice(obstore.list(bucket), 1) for one in batch), None)
-    if first is None:
-        return
+def keeps_versions(place: Place) -> bool:
+    """Whether it shows that the bucket keeps older versions: then what is removed is not gone, as ITI-86 promises.
+
+    Raises:
+        NotReachable: it does not answer.
+    """
+    if not place.is_bucket:
+        return False
     try:
-        version = obstore.head(bucket, first)["version"]
-    except FileNotFoundError:
-        return
-    if version not in NO_VERSION:
-        log.warning("documents.versions_stay", extra={"setting": place.setting, "right": VERSIONS_RIGHT})
+        bucket = place.bucket()
+        first = next((one["path"] for batch in islice(obstore.list(bucket), 1) for one in batch), None)
+        return first is not None and obstore.head(bucket, first)["version"] not in NO_VERSION
+    except FileNotFoundError:  # it has just been removed
+        return False
+    except (BaseError, OSError):
+        raise NotReachable from None

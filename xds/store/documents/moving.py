@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
-from xds.store.documents.checking import look, owned
+from xds.store.documents.checking import keeps_versions, look, owned
 from xds.store.documents.folder import Damaged, NotReachable, Unread, batches, named, sizes
 from xds.store.documents.stores import ALSO, Place, places
 from xds.system.disk import Reserve
@@ -113,6 +113,15 @@ class Move:
             if needed > free:
                 raise Unusable(f"{self.target}: {needed} bytes are needed, and {free} are free")
 
+    def keeps_versions(self) -> bool:
+        """Whether what is removed from the old store stays there as an older version.
+
+        Raises:
+            Unusable: it does not answer.
+        """
+        with _answering(self.source):
+            return keeps_versions(self.source)
+
     def would(self, *, finish: bool) -> Moved:
         """What would be done: nothing is.
 
@@ -197,6 +206,7 @@ class Move:
                 self._new.remove(sha256)  # a folder would take it for what it seems to be
             self._new.put(writing.finish())
             if not self._is_whole(sha256, size):
+                self._new.remove(sha256)  # who reads goes on finding it in the old one
                 raise Unusable(f"{self.target} gives back something else than was sent: document {sha256}")
         return _Outcome.COPIED
 

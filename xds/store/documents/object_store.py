@@ -75,22 +75,34 @@ class ObjectStore:
         Raises:
             NotKept: the store does not take it, or holds something else than was sent.
         """
-        key = _key(spooled.sha256)
         try:
             with self._lock(spooled.sha256):
-                obstore.put(self._store, key, spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2)
-                if self._read_back:
-                    for _ in self.chunks(spooled.sha256, spooled.size_bytes):
-                        pass
-                elif obstore.head(self._store, key)["size"] != spooled.size_bytes:
-                    raise Damaged(spooled.sha256)
+                for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
+                    obstore.put(
+                        self._store, _key(spooled.sha256), spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2
+                    )
+                    if self._has(spooled):
+                        break
+                else:
+                    raise NotKept("the object store holds something else than was sent")
         except (BaseError, OSError) as problem:
             raise NotKept(type(problem).__name__) from None
         except Unread:
             raise NotKept("the object store does not give back what was sent") from None
-        except Damaged:
-            raise NotKept("the object store holds something else than was sent") from None
         spooled.path.unlink(missing_ok=True)
+
+    def _has(self, spooled: Spooled) -> bool:
+        """Whether the store has what was just put: all of it is read, unless the settings say otherwise."""
+        if not self._read_back:
+            return bool(obstore.head(self._store, _key(spooled.sha256))["size"] == spooled.size_bytes)
+        try:
+            for _ in self.chunks(spooled.sha256, spooled.size_bytes):
+                pass
+        except Unread:
+            raise
+        except Damaged:
+            return False
+        return True
 
     def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
         """The bytes, checked on the way: the last chunk comes only if all of them are right.
