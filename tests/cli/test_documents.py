@@ -219,3 +219,13 @@ def test_a_store_that_does_not_answer_is_said_so(tmp_path: Path) -> None:
     done = site.move()
     assert (done.code, done.out, done.err) == (1, "", "xds: s3://there does not answer: run this again\n")
     site.engine.dispose()
+
+
+def test_a_server_does_not_start_on_a_bucket_that_is_not_there(tmp_path: Path, s3_server: Server) -> None:
+    s3 = {"endpoint": s3_server.url, "seconds": 20.0}
+    served = Served(tmp_path, {"server": {"documents": "s3://none/xds"}, "s3": s3})
+    served.launch()
+    assert served.process is not None
+    assert served.process.wait(60) == 1
+    assert "xds: server.documents: s3://none/xds: there is no such bucket" in served.log
+    assert not (served.data / "documents" / "staging").exists() or served.staged() == []

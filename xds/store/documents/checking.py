@@ -27,9 +27,9 @@ SAMPLE, MANY = 1000, 100
 _PART = re.compile(r"[0-9a-f]{2}")
 _OURS = ("staging", "locks")
 
-# What a store says of whom it does not let in: the status, and codes of S3.
+# What a store says of whom it does not let in: the status, and codes of S3; versitygw says 404 of an unknown key.
 _NOT_LET_IN = re.compile(
-    r"\b(401|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken)\b"
+    r"\b(?:401|403|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|XAdminUserNotFound)\b"
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|\b404\b")
 
