@@ -24,12 +24,8 @@ from xds.store.interface import Blobs
 
 DOCUMENTS, ALSO = "server.documents", "server.documents_also"
 
-# Whose keys an object store is asked with: what obstore calls them, and their variables.
-_KEYS = {
-    "access_key_id": "AWS_ACCESS_KEY_ID",
-    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
-    "session_token": "AWS_SESSION_TOKEN",
-}
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
+"""Whose keys an object store is asked with, as obstore calls them; their variables are called so, after AWS_."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +101,7 @@ def places(settings: Settings) -> list[Place]:
     is_bucket = server.documents_also.startswith("s3://")
     folder = settings.data / "documents" if is_bucket else folder_of(ALSO, server.documents_also)
     s3 = settings.s3 if settings.s3_also == S3() else settings.s3_also
-    keys = {key: os.environ.get(f"ALSO_{variable}", "") for key, variable in _KEYS.items()}
+    keys = {key: os.environ.get(f"ALSO_AWS_{key.upper()}", "") for key in _KEYS}
     also = Place(ALSO, server.documents_also, folder, s3, keys)
     if _same(first, also):
         raise Unusable(f"{ALSO} is where {DOCUMENTS} is already: {also}")
