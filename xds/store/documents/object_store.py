@@ -46,8 +46,8 @@ OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}")
 _PARALLEL = 16
 """Objects looked up at once."""
 
-_TRIES = 3
-"""Of a part whose connection breaks off in the middle."""
+_TRIES, _AGAIN_SECONDS = 3, 10.0
+"""Of what breaks off in the middle, or arrives damaged; and how long after the first a try may be begun."""
 
 NO_VERSION = (None, "", "null")
 """What a store says of an object that has no version of its own."""
@@ -75,16 +75,15 @@ class ObjectStore:
         Raises:
             NotKept: the store does not take it, or holds something else than was sent.
         """
+        key = _key(spooled.sha256)
         try:
-            with self._lock(spooled.sha256):
-                for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
-                    obstore.put(
-                        self._store, _key(spooled.sha256), spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2
-                    )
-                    if self._has(spooled):
-                        break
-                else:
-                    raise NotKept("the object store holds something else than was sent")
+            for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
+                with self._lock(spooled.sha256):
+                    obstore.put(self._store, key, spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2)
+                if self._has(spooled):
+                    break
+            else:
+                raise NotKept("the object store holds something else than was sent")
         except (BaseError, OSError) as problem:
             raise NotKept(type(problem).__name__) from None
         except Unread:
@@ -126,7 +125,9 @@ class ObjectStore:
         """What comes from a place on, of an object that has so many bytes."""
         length = min(RANGE_BYTES, size_bytes - start)
         asked: GetOptions = {"range": (start, start + length)} if length else {}
-        for _ in range(_TRIES):
+        tries, began = 0, time.monotonic()
+        while tries < _TRIES and time.monotonic() - began < _AGAIN_SECONDS:
+            tries += 1
             try:
                 found = obstore.get(self._store, _key(sha256), options=asked)
                 if found.meta["size"] != size_bytes:
