@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
 import pytest
@@ -50,16 +51,23 @@ class Server:
         self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[Server]:
-    """Of the session; its package comes with the tests."""
-    server = Server()
+@contextmanager
+def keys_in_the_environment() -> Iterator[None]:
+    """What we ask it with."""
     before = {key: os.environ.get(key) for key in KEYS}
     os.environ.update(KEYS)
-    yield server
-    server.stop()
+    yield
     for key, value in before.items():
         if value is None:
             del os.environ[key]
         else:
             os.environ[key] = value
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """Of the session; its package comes with the tests."""
+    server = Server()
+    with keys_in_the_environment():
+        yield server
+    server.stop()

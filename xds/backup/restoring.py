@@ -21,7 +21,7 @@ from xds.errors import Unusable
 from xds.settings.sections import Loaded
 from xds.store.audit import records
 from xds.store.deployment import with_identity
-from xds.store.documents.object_store import open_blobs
+from xds.store.documents.stores import open_blobs
 from xds.store.engine import make_engine
 from xds.system.claims import LOCK, Folder
 from xds.system.durable import sync_file

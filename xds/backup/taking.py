@@ -26,7 +26,7 @@ from xds.errors import Unusable
 from xds.settings.sections import Loaded
 from xds.store.deployment import log_id
 from xds.store.documents.folder import Damaged, NotReachable
-from xds.store.documents.object_store import open_blobs
+from xds.store.documents.stores import open_blobs
 from xds.store.engine import reading
 from xds.store.interface import Blobs
 from xds.system.durable import sync_folder

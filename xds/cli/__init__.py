@@ -34,6 +34,7 @@ COMMANDS = {
     "pki": "xds.cli.pki",
     "backup": "xds.cli.backup",
     "restore": "xds.cli.backup",
+    "documents": "xds.cli.documents",
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",

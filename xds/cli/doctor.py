@@ -83,7 +83,7 @@ def submission(file: Path, config: Path | None, data: str | None, domain: str, s
 def documents(config: Path | None, data: str | None, domain: str, reads: bool, json_: bool) -> None:
     """Look for documents of the repository that are missing or changed; exit code 1 if there are any."""
     from xds.store.documents.folder import NotReachable
-    from xds.store.documents.object_store import open_blobs
+    from xds.store.documents.stores import open_blobs
 
     loaded = settings(config, data)
     own = affinity_domain(loaded, domain)

@@ -44,7 +44,7 @@ from xds.server.counted import Counted
 from xds.server.readiness import Readiness
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store.deployment import console_key
-from xds.store.documents.object_store import open_blobs
+from xds.store.documents.stores import open_blobs
 from xds.store.documents.timed import Timed
 from xds.store.engine import make_engine, reading
 from xds.store.grouping import Batches, Group

@@ -31,8 +31,10 @@ from xds.settings.sections import Loaded
 from xds.store import replicas
 from xds.store.audit.records import record
 from xds.store.deployment import changed_settings, prepare
+from xds.store.documents import checking
 from xds.store.engine import make_engine
 from xds.system import processes
+from xds.system.aside import aside
 from xds.system.parent import ends_with_us
 from xds.system.private import private
 from xds.wire import revocation
@@ -103,6 +105,8 @@ class Supervisor:
         prepare(engine, self._loaded)
         replicas.check(engine, self._loaded.settings.server.replicas)
         engine.dispose()
+        if "repository" in self._loaded.settings.server.actors:
+            aside(lambda: checking.check(self._loaded.settings))
         if stands_alone(self._loaded.settings):
             log.info("access.stands_alone", extra={"peer": "this-machine", "roles": "all"})
         self._record(starts=True)

@@ -37,7 +37,7 @@ from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
 from xds.store import acknowledged
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
-from xds.store.documents.object_store import open_blobs
+from xds.store.documents.stores import open_blobs
 from xds.store.engine import make_engine
 from xds.system.clock import Checked
 from xds.wire import calls

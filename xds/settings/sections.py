@@ -53,6 +53,7 @@ class Server:
     replica_wait_seconds: float = 0.1  # for one that lacks what a peer was acknowledged, before the primary is asked
     replica_seconds: float = 10.0  # no query is answered from a state older than this
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
+    documents_also: str = ""  # where they are read from, too, while they move (xds documents move); empty: nowhere
     actors: tuple[str, ...] = ACTORS  # which it plays
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     group_commit: bool = True  # what comes at once shares a commit; each is answered after it
@@ -76,12 +77,19 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """The object store of ``server.documents``; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    """The object store of ``server.documents``; its keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
+    ``[s3_also]`` is that of ``server.documents_also``: as ``[s3]`` where nothing is said.  Its keys come from
+    ALSO_AWS_ACCESS_KEY_ID and ALSO_AWS_SECRET_ACCESS_KEY, or else from the same variables.
+    """
 
     endpoint: str = ""  # URL; empty: Amazon's
     region: str = ""  # empty: AWS_REGION, or us-east-1
     path_style: bool = True  # the bucket in the path, not in the host name
     seconds: float = 30.0  # the longest that one request may take; documents are read and written 8 MiB at a time
+    read_back: bool = True  # what was uploaded is read again, and its SHA-256 compared, before it is acknowledged
+    encryption: Literal["", "AES256", "aws:kms"] = ""  # by the store, of what is uploaded; empty: as the bucket says
+    encryption_key: str = ""  # of aws:kms, the key's id; empty: the store's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +287,7 @@ class Settings:
 
     server: Server = field(default_factory=Server)
     s3: S3 = field(default_factory=S3)
+    s3_also: S3 = field(default_factory=S3)
     tls: Tls = field(default_factory=Tls)
     domain: Domain = field(default_factory=Domain)
     xua: Xua = field(default_factory=Xua)
@@ -327,9 +336,18 @@ class Settings:
         """
         if not self.server.documents or self.server.documents.startswith("s3://"):
             return self.data / "documents"
-        if not self.server.documents.startswith("file:"):
-            raise Unusable("server.documents: only file: and s3:// stores are known")
-        return Path(self.server.documents.removeprefix("file:").removeprefix("//"))
+        return folder_of("server.documents", self.server.documents)
+
+
+def folder_of(name: str, url: str) -> Path:
+    """The folder that a setting's URL is of.
+
+    Raises:
+        Unusable: it is of none.
+    """
+    if not url.startswith("file:"):
+        raise Unusable(f"{name}: only file: and s3:// stores are known")
+    return Path(url.removeprefix("file:").removeprefix("//"))
 
 
 # Tables whose keys the operator chooses, and what each entry is; all else is a section.

@@ -117,6 +117,15 @@ class Blobs(Protocol):
         """
         ...
 
+    def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
+        """The bytes from a place on; nobody has looked whether they are right.
+
+        Raises:
+            Damaged: they are gone, or of another size.
+            Unread: which is Damaged, too: the store does not answer.
+        """
+        ...
+
     def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
         """Whether each of the bytes seem to be there, by SHA-256 and size: looked up, not read.
 
@@ -133,8 +142,24 @@ class Blobs(Protocol):
         """
         ...
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """The same, and when it was put, in seconds since 1970.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
+
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove what was staged or put an hour ago and no row names; return how many.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        ...
+
+    def remove(self, sha256: str) -> None:
+        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone.
 
         Raises:
             NotReachable: the store does not answer.

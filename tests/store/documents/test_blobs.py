@@ -1,4 +1,4 @@
-"""What every store of documents promises, held against a folder and against an S3 server."""
+"""What every store of documents promises, held against a folder and against S3 servers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ import obstore
 import pytest
 import sqlalchemy as sa
 
+from tests import extent
 from tests.store.databases import at_once, shared_engine
+from tests.store.engines import NAMES, Engine, engines
 from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings
 from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept, NotReachable
-from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key, open_blobs
+from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
+from xds.store.documents.stores import open_blobs
 from xds.store.interface import Blobs
 from xds.wire.spool import CHUNK_BYTES, NotKept, Spool, Spooled
 
-__all__ = ["s3_server", "shared_engine"]
+__all__ = ["engines", "s3_server", "shared_engine"]
 
 LONG = bytes(range(256)) * (CHUNK_BYTES // 256) * 2 + b"the end"
+LONG_OBJECT = LONG * (RANGE_BYTES // len(LONG) + 1)
+"""Of an object store it needs more than one request."""
 
 
 @dataclass
@@ -53,9 +58,9 @@ def _written(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def of_bucket(folder: Path, engine: sa.Engine, server: Server) -> Kind:
+def of_bucket(folder: Path, engine: sa.Engine, server: Server | Engine, seconds: float = 2.0) -> Kind:
     given = settings(folder, documents=f"s3://{server.bucket()}/some/prefix")
-    store = open_blobs(replace(given, s3=S3(endpoint=server.url, seconds=2.0)), engine)
+    store = open_blobs(replace(given, s3=S3(endpoint=server.url, seconds=seconds)), engine)
     assert isinstance(store, ObjectStore)
     bucket = store._store
 
@@ -65,10 +70,16 @@ def of_bucket(folder: Path, engine: sa.Engine, server: Server) -> Kind:
     return Kind(store, overwrite, lambda sha: obstore.delete(bucket, _key(sha)))
 
 
-@pytest.fixture(params=["folder", "s3"])
+KINDS = [pytest.param(name, marks=pytest.mark.large) if extent.LONG else name for name in ("folder", "s3", *NAMES)]
+
+
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path: Path, shared_engine: sa.Engine) -> Kind:
     if request.param == "folder":
         return of_folder(tmp_path, shared_engine)
+    if request.param in NAMES:
+        server = request.getfixturevalue("engines")[request.param]
+        return of_bucket(tmp_path, shared_engine, server, seconds=30.0)
     return of_bucket(tmp_path, shared_engine, request.getfixturevalue("s3_server"))
 
 
@@ -111,6 +122,28 @@ def test_what_was_put_is_held_and_comes_back(blobs: Blobs, data: bytes) -> None:
     assert there(blobs, one)
     assert list(blobs.names()) == [one.sha256]
     assert [path for path in blobs.staging.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("start", [1, CHUNK_BYTES, len(LONG_OBJECT) - 1])
+def test_what_was_put_is_read_from_any_place_on(blobs: Blobs, start: int) -> None:
+    one = kept(blobs, LONG_OBJECT)
+    assert b"".join(blobs.unchecked(one.sha256, one.size_bytes, start)) == LONG_OBJECT[start:]
+
+
+def test_what_was_removed_is_gone_and_may_come_again(blobs: Blobs) -> None:
+    one, other = kept(blobs, LONG), kept(blobs, b"other")
+    blobs.remove(one.sha256)
+    blobs.remove(one.sha256)
+    assert not there(blobs, one)
+    assert list(blobs.names()) == [other.sha256]
+    assert read(blobs, kept(blobs, LONG)) == LONG
+
+
+def test_it_is_listed_when_it_was_put(blobs: Blobs) -> None:
+    before, one, other = time.time(), kept(blobs, b"one"), kept(blobs, b"other")
+    listed = dict(blobs.listed())
+    assert listed.keys() == {one.sha256, other.sha256}
+    assert all(before - 2 < put < time.time() + 2 for put in listed.values())
 
 
 def test_of_many_each_is_looked_up(blobs: Blobs) -> None:

@@ -9,9 +9,10 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ _BLOBS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"
 SWEEP_SECONDS = 3600
 """A blob younger than this may still be waiting for its row."""
 
+AT_ONCE = 500
+"""Blobs of which the database is asked at once."""
+
 
 class Damaged(Exception):
     """Bytes kept are not those that were stored, or are gone."""
@@ -36,6 +40,10 @@ class Damaged(Exception):
 
 class NotReachable(Exception):
     """The store of documents does not answer; later it may."""
+
+
+class Unread(Damaged):
+    """Bytes could not be read now: the store of documents does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,14 @@ class BlobStore:
         Raises:
             Damaged: gone, of another size, or of other content.
         """
+        return verified(self.unchecked(sha256, size_bytes), sha256)
+
+    def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
+        """The bytes from a place on; nobody has looked whether they are right.
+
+        Raises:
+            Damaged: gone, or of another size.
+        """
         try:
             file = self.path(sha256).open("rb", buffering=0)
         except OSError:
@@ -98,7 +114,8 @@ class BlobStore:
         with file:
             if os.fstat(file.fileno()).st_size != size_bytes:
                 raise Damaged(sha256)
-            yield from verified(iter(lambda: file.read(CHUNK_BYTES), b""), sha256)
+            file.seek(start)
+            yield from iter(lambda: file.read(CHUNK_BYTES), b"")
 
     def holds(self, sha256: str, size_bytes: int) -> bool:
         """Whether the bytes seem to be there: looked up, not read."""
@@ -115,18 +132,29 @@ class BlobStore:
         """The SHA-256 of everything that is kept."""
         return (path.name for path in self._folder.glob(_BLOBS))
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """The same, and when it was put."""
+        for path in self._folder.glob(_BLOBS):
+            try:
+                yield path.name, path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove staged files and blobs that no row names, once they are old; return how many."""
         limit = (time.time() if now is None else now) - SWEEP_SECONDS
-        removed = 0
-        for path in [*self.staging.iterdir(), *self._folder.glob(_BLOBS)]:
-            if path.parent == self.staging:
-                removed += remove_old(path, limit)
-                continue
-            with self.locked(path.name):
-                if not named(engine, path.name):
-                    removed += remove_old(path, limit)
+        removed = sum(remove_old(path, limit) for path in self.staging.iterdir())
+        for some in batches(self.names()):
+            for sha256 in some - sizes(engine, some).keys():
+                with self.locked(sha256):
+                    if not named(engine, sha256):
+                        removed += remove_old(self.path(sha256), limit)
         return removed
+
+    def remove(self, sha256: str) -> None:
+        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone."""
+        with self.locked(sha256):
+            self.path(sha256).unlink(missing_ok=True)
 
 
 def verified(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
@@ -151,6 +179,26 @@ def named(engine: sa.Engine, sha256: str) -> bool:
     """Whether any row names the bytes."""
     with reading(engine) as connection:
         return connection.scalar(sa.select(sa.literal(1)).where(document.c.sha256 == sha256).limit(1)) is not None
+
+
+def sizes(engine: sa.Engine, sha256s: Collection[str]) -> dict[str, int]:
+    """Of these, what rows name, and how many bytes each has."""
+    rows = sa.select(document.c.sha256, document.c.size).where(document.c.sha256.in_(sha256s)).distinct()
+    with reading(engine) as connection:
+        return {row.sha256: int(row.size) for row in connection.execute(rows)}
+
+
+def count(engine: sa.Engine) -> int:
+    """How many contents rows name."""
+    with reading(engine) as connection:
+        return int(connection.scalar(sa.select(sa.func.count(sa.distinct(document.c.sha256)))) or 0)
+
+
+def batches(names: Iterable[str]) -> Iterator[set[str]]:
+    """So many at once as the database is asked of, until there are no more."""
+    iterator = iter(names)
+    while some := set(islice(iterator, AT_ONCE)):
+        yield some
 
 
 def remove_old(path: Path, limit: float) -> bool:

@@ -5,31 +5,55 @@ Parts are staged in a folder of this node, hashed on the way in, and uploaded be
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeAlias
 
 import obstore
 import sqlalchemy as sa
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from xds.errors import Unusable
-from xds.settings.sections import S3, Settings
-from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, NotReachable, named, remove_old, verified
-from xds.store.interface import Blobs
+from xds.store.documents.folder import (
+    SWEEP_SECONDS,
+    Damaged,
+    NotReachable,
+    Unread,
+    batches,
+    named,
+    remove_old,
+    sizes,
+    verified,
+)
 from xds.wire.spool import NotKept, Spooled
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
+log = logging.getLogger("xds.store.documents.object_store")
 
 RANGE_BYTES = 8 * 1024 * 1024
 """Read, and uploaded, at once: each is a request with a time limit of its own."""
 
+OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}")
+"""The names of objects that are documents."""
+
 _PARALLEL = 16
 """Objects looked up at once."""
+
+_TRIES, _AGAIN_SECONDS = 3, 10.0
+"""Of what breaks off in the middle, or arrives damaged; and how long after the first a try may be begun."""
+
+NO_VERSION = (None, "", "null")
+"""What a store says of an object that has no version of its own."""
+
+VERSIONS_RIGHT = "a lifecycle rule of the bucket that ends older versions after a day"
+"""What to do where they stay."""
 
 Lock: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
@@ -37,26 +61,47 @@ Lock: TypeAlias = Callable[[str], AbstractContextManager[None]]
 class ObjectStore:
     """Bytes by their SHA-256, whole or not at all, in a bucket."""
 
-    def __init__(self, store: S3Store, staging: Path, lock: Lock) -> None:
-        self._store, self.staging, self._lock = store, staging, lock
+    def __init__(self, store: S3Store, staging: Path, lock: Lock, *, read_back: bool = True) -> None:
+        """``read_back``: what was uploaded is read again before it is said to be kept."""
+        self._store, self.staging, self._lock, self._read_back = store, staging, lock, read_back
+        self._warned = False
         staging.mkdir(parents=True, exist_ok=True)
 
     def put(self, spooled: Spooled) -> None:
         """Upload a staged file under its content's name, whether it is there or not: it is young again.
 
+        Nothing is asked of the store that some do not keep: no condition, no checksum of its own.
+
         Raises:
-            NotKept: the store does not take it.
+            NotKept: the store does not take it, or holds something else than was sent.
         """
         key = _key(spooled.sha256)
         try:
-            with self._lock(spooled.sha256):
-                obstore.put(self._store, key, spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2)
-                found = obstore.head(self._store, key)
+            for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
+                with self._lock(spooled.sha256):
+                    obstore.put(self._store, key, spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2)
+                if self._has(spooled):
+                    break
+            else:
+                raise NotKept("the object store holds something else than was sent")
         except (BaseError, OSError) as problem:
             raise NotKept(type(problem).__name__) from None
-        if found["size"] != spooled.size_bytes:
-            raise NotKept("the object store holds another size than was sent")
+        except Unread:
+            raise NotKept("the object store does not give back what was sent") from None
         spooled.path.unlink(missing_ok=True)
+
+    def _has(self, spooled: Spooled) -> bool:
+        """Whether the store has what was just put: all of it is read, unless the settings say otherwise."""
+        if not self._read_back:
+            return bool(obstore.head(self._store, _key(spooled.sha256))["size"] == spooled.size_bytes)
+        try:
+            for _ in self.chunks(spooled.sha256, spooled.size_bytes):
+                pass
+        except Unread:
+            raise
+        except Damaged:
+            return False
+        return True
 
     def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
         """The bytes, checked on the way: the last chunk comes only if all of them are right.
@@ -64,18 +109,43 @@ class ObjectStore:
         Raises:
             Damaged: gone, out of reach, of another size, or of other content.
         """
-        return verified(self._ranges(sha256, size_bytes), sha256)
+        return verified(self.unchecked(sha256, size_bytes), sha256)
 
-    def _ranges(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
-        for start in range(0, size_bytes, RANGE_BYTES):
-            length = min(RANGE_BYTES, size_bytes - start)
+    def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
+        """The bytes from a place on; nobody has looked whether they are right.
+
+        Raises:
+            Damaged: gone, or of another size.
+            Unread: the store does not answer.
+        """
+        for first in range(start, size_bytes, RANGE_BYTES) if size_bytes else (0,):
+            yield self._range(sha256, size_bytes, first)
+
+    def _range(self, sha256: str, size_bytes: int, start: int) -> bytes:
+        """What comes from a place on, of an object that has so many bytes."""
+        length = min(RANGE_BYTES, size_bytes - start)
+        asked: GetOptions = {"range": (start, start + length)} if length else {}
+        tries, began = 0, time.monotonic()
+        while tries < _TRIES and time.monotonic() - began < _AGAIN_SECONDS:
+            tries += 1
             try:
-                chunk = bytes(obstore.get_range(self._store, _key(sha256), start=start, length=length))
-            except (BaseError, OSError):
+                found = obstore.get(self._store, _key(sha256), options=asked)
+                if found.meta["size"] != size_bytes:
+                    raise Damaged(sha256)
+                chunk = bytes(found.bytes())
+            except FileNotFoundError:
                 raise Damaged(sha256) from None
-            if len(chunk) != length:
-                raise Damaged(sha256)
-            yield chunk
+            except (BaseError, OSError):  # it may be that the connection broke off in the middle
+                continue
+            if len(chunk) == length:
+                return chunk
+        raise self._problem(sha256, size_bytes)
+
+    def _problem(self, sha256: str, size_bytes: int) -> Damaged:
+        try:
+            return Unread(sha256) if self._holds(sha256, size_bytes) else Damaged(sha256)
+        except NotReachable:
+            return Unread(sha256)
 
     def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
         """Whether each of the bytes seem to be there, by SHA-256 and size: looked up, not read.
@@ -84,9 +154,13 @@ class ObjectStore:
             NotReachable: the store does not answer.
         """
         if len(wanted) == 1:
-            return [self._holds(*wanted[0])]
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(lambda one: self._holds(*one), wanted))
+            found = [self._holds(*wanted[0])]
+        else:
+            with ThreadPoolExecutor(_PARALLEL) as pool:
+                found = list(pool.map(lambda one: self._holds(*one), wanted))
+        if not all(found):  # of a bucket that is gone, too, a store says only that there is no such object
+            next(self.listed("none"), None)
+        return found
 
     def _holds(self, sha256: str, size_bytes: int) -> bool:
         try:
@@ -102,14 +176,19 @@ class ObjectStore:
         Raises:
             NotReachable: the store does not answer.
         """
-        return (sha256 for sha256, _ in self._listed())
+        return (sha256 for sha256, _ in self.listed())
 
-    def _listed(self) -> Iterator[tuple[str, float]]:
-        """What is kept, and when it was put."""
+    def listed(self, below: str | None = None) -> Iterator[tuple[str, float]]:
+        """What is kept, and when it was put: by the thousand, however much it is; what others put there is not.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
         try:
-            for batch in obstore.list(self._store):
+            for batch in obstore.list(self._store, below):
                 for item in batch:
-                    yield item["path"].rpartition("/")[2], item["last_modified"].timestamp()
+                    if OURS.fullmatch(item["path"]):
+                        yield item["path"].rpartition("/")[2], item["last_modified"].timestamp()
         except (BaseError, OSError):
             raise NotReachable from None
 
@@ -117,8 +196,8 @@ class ObjectStore:
         """Remove staged files and objects that no row names, once they are old; return how many."""
         limit = (time.time() if now is None else now) - SWEEP_SECONDS
         removed = sum(remove_old(path, limit) for path in self.staging.iterdir() if path.is_file())
-        for sha256, modified in self._listed():
-            if modified < limit and not named(engine, sha256):
+        for some in batches(sha256 for sha256, modified in self.listed() if modified < limit):
+            for sha256 in some - sizes(engine, some).keys():
                 with self._lock(sha256):
                     removed += self._removed(engine, sha256, limit)
         return removed
@@ -126,61 +205,37 @@ class ObjectStore:
     def _removed(self, engine: sa.Engine, sha256: str, limit: float) -> bool:
         """Look again, now that nobody puts it; whether it was removed."""
         try:
-            modified = obstore.head(self._store, _key(sha256))["last_modified"].timestamp()
-            if modified >= limit or named(engine, sha256):
+            found = obstore.head(self._store, _key(sha256))
+            if found["last_modified"].timestamp() >= limit or named(engine, sha256):
                 return False
             obstore.delete(self._store, _key(sha256))
         except FileNotFoundError:  # another process was first
             return False
         except (BaseError, OSError):
             raise NotReachable from None
+        self._warn(found["version"])
         return True
+
+    def remove(self, sha256: str) -> None:
+        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone.
+
+        Raises:
+            NotReachable: the store does not answer.
+        """
+        try:
+            with self._lock(sha256):
+                obstore.delete(self._store, _key(sha256))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError):
+            raise NotReachable from None
+
+    def _warn(self, version: str | None) -> None:
+        """Say once that what was removed is there as an older version, where the bucket keeps these."""
+        if version not in NO_VERSION and not self._warned:
+            self._warned = True
+            log.warning("documents.versions_stay", extra={"right": VERSIONS_RIGHT})
 
 
 def _key(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
-
-
-def open_blobs(settings: Settings, engine: sa.Engine) -> Blobs:
-    """The document store of a deployment.
-
-    Raises:
-        Unusable: ``server.documents`` names none that is known.
-    """
-    folder = BlobStore(settings.documents_folder)
-    if not settings.server.documents.startswith("s3:"):
-        return folder
-    lock = folder.locked if engine.dialect.name == "sqlite" else _database_lock(engine)
-    return ObjectStore(_bucket(settings.server.documents, settings.s3), folder.staging, lock)
-
-
-def _bucket(url: str, settings: S3) -> S3Store:
-    parts = urlsplit(url)
-    if not parts.netloc:
-        raise Unusable("server.documents: an object store is s3://BUCKET or s3://BUCKET/PREFIX")
-    given: dict[str, Any] = {key: value for key in ("endpoint", "region") if (value := getattr(settings, key))}
-    limits: Any = {
-        "timeout": f"{settings.seconds:g}s", "connect_timeout": f"{min(settings.seconds, 10.0):g}s",
-        "allow_http": settings.endpoint.startswith("http://"),
-    }  # fmt: skip
-    return S3Store(
-        parts.netloc,
-        prefix=parts.path.strip("/") or None,
-        virtual_hosted_style_request=not settings.path_style,
-        client_options=limits,
-        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=settings.seconds)},
-        **given,
-    )
-
-
-def _database_lock(engine: sa.Engine) -> Lock:
-    """A lock that every node of a deployment sees: of a transaction, so that a pooler may stand between."""
-
-    @contextmanager
-    def locked(sha256: str) -> Iterator[None]:
-        number = sa.func.hashtextextended(f"blob {sha256[:2]}", 0)
-        with engine.begin() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
-            yield
-
-    return locked

@@ -32,8 +32,13 @@ class Timed:
             self._blobs.put(spooled)
 
     def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
+        return self._read(self._blobs.chunks(sha256, size_bytes))
+
+    def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
+        return self._read(self._blobs.unchecked(sha256, size_bytes, start))
+
+    def _read(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """The bytes; the time is that until the first come, since the rest goes as fast as they are taken."""
-        chunks = self._blobs.chunks(sha256, size_bytes)
         with self._timed("read"):
             first = next(chunks, None)
         if first is None:
@@ -52,6 +57,13 @@ class Timed:
 
     def names(self) -> Iterator[str]:
         return self._blobs.names()
+
+    def listed(self) -> Iterator[tuple[str, float]]:
+        return self._blobs.listed()
+
+    def remove(self, sha256: str) -> None:
+        with self._timed("remove"):
+            self._blobs.remove(sha256)
 
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         with self._timed("sweep"):

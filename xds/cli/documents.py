@@ -1,0 +1,103 @@
+"""``xds documents``."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xds.cli.common import alerted, as_json, counted, database, deployment, existing, print_json
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from xds.store.documents.moving import Move, Moved
+
+_DONE = "110141"  # Local Service Operation Started
+
+SAMPLE = 20
+"""Of what is damaged, how much is told line by line."""
+
+
+@click.group()
+def documents() -> None:
+    """The documents of the repository, wherever they are kept."""
+
+
+@documents.command(epilog="Example: xds documents move --config xds.toml --bytes-per-second 20000000")
+@deployment
+@click.option("--finish", is_flag=True, help="Remove from the old store what the new one gives back.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--bytes-per-second", type=click.IntRange(min=0), default=0, metavar="N", help="At most; 0: any number.")
+@as_json
+def move(
+    config: Path | None, data: str | None, *, finish: bool, dry_run: bool, bytes_per_second: int, json_: bool
+) -> None:
+    """Copy documents from server.documents_also to server.documents, while servers run.
+
+    Each is read back. It may be broken off, and run again. Nothing is removed until it is run with --finish.
+    """
+    from xds.store.documents.moving import Move, Pace
+
+    loaded = existing(config, data)
+    with database(loaded) as engine, _bar(engine) as tell:
+        going = Move(loaded.settings, engine, Pace(bytes_per_second), tell)
+        going.check()
+        if dry_run:
+            moved = going.would(finish=finish)
+        else:
+            what = "are moved" if finish else "are copied"
+            with engine.begin() as connection:
+                text = f"documents {what} from {going.source} to {going.target}"
+                alerted(connection, loaded, getpass.getuser(), _DONE, "urn:xds:documents:move", text)
+            moved = going.run(finish=finish)
+    if json_:
+        print_json(asdict(moved) | {"from": str(going.source), "to": str(going.target), "dry_run": dry_run})
+    else:
+        _tell(moved, going, finish=finish, dry_run=dry_run)
+    sys.exit(1 if moved.damaged else 0)
+
+
+def _tell(moved: Moved, going: Move, *, finish: bool, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    said = f"{counted(moved.documents, 'document')} of {going.source}: {moved.copied} {would}copied to {going.target}"
+    took = "" if dry_run else f" in {moved.seconds:.1f} s"
+    click.echo(f"{said} ({counted(moved.copied_bytes, 'byte')}){took}")
+    for one in moved.damaged[:SAMPLE]:
+        click.echo(f"damaged, and only there: document {one}", err=True)
+    if finish:
+        click.echo(f"{moved.removed} {would}removed from {going.source}")
+        if going.keeps_versions():
+            click.echo("its bucket keeps older versions: what was removed stays there until a lifecycle rule ends it")
+    if dry_run:
+        return
+    if not finish:
+        click.echo("nothing was removed: look whether all is well, then run this with --finish")
+    elif moved.left:
+        click.echo(f"{counted(moved.left, 'document')} left there: run this again in an hour")
+    else:
+        click.echo("nothing is left there: take server.documents_also out of the settings, and restart each node")
+
+
+@contextmanager
+def _bar(engine: sa.Engine) -> Iterator[Callable[[int, int], None]]:
+    """How far it is, on a terminal."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import Progress
+
+    from xds.store.documents.folder import count
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("documents", total=count(engine))
+
+        def tell(done: int, size: int) -> None:
+            progress.update(task, completed=done, description=f"documents, {decimal(size)} copied")
+
+        yield tell

@@ -1,0 +1,85 @@
+"""Two stores of documents as one, while documents move from one to the other (``moving.py``).
+
+What is put goes into the first.  A document is in either, or in both: its name is its content, so it is the same.
+Every node of a deployment knows both before any of them writes into the new one: ``server.documents_also``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from xds.store.documents.folder import Damaged, NotReachable, Unread, verified
+from xds.store.interface import Blobs
+from xds.wire.spool import Spooled
+
+
+class Both:
+    """The store that is written into, and the one that is read from beside it."""
+
+    def __init__(self, first: Blobs, also: Blobs) -> None:
+        self.first, self.also = first, also
+
+    @property
+    def staging(self) -> Path:
+        return self.first.staging
+
+    def put(self, spooled: Spooled) -> None:
+        self.first.put(spooled)
+
+    def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
+        return verified(self.unchecked(sha256, size_bytes), sha256)
+
+    def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
+        """The bytes from whichever store has them; where one of them ends too early the other goes on.
+
+        The first is looked into again at the end: the document may have been moved meanwhile.
+        """
+        problems = list[Damaged]()
+        for store in (self.first, self.also, self.first):
+            try:
+                for chunk in store.unchecked(sha256, size_bytes, start):
+                    start += len(chunk)
+                    yield chunk
+            except Damaged as problem:
+                problems.append(problem)
+            else:
+                return
+        raise next((one for one in problems if isinstance(one, Unread)), problems[0])
+
+    def holding(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
+        found, unreachable = [False] * len(wanted), False
+        for store in (self.first, self.also, self.first):
+            absent = [number for number, there in enumerate(found) if not there]
+            if not absent:
+                break
+            try:
+                for number, there in zip(absent, store.holding([wanted[number] for number in absent]), strict=True):
+                    found[number] = there
+            except NotReachable:
+                unreachable = True
+        if unreachable and not all(found):
+            raise NotReachable
+        return found
+
+    def names(self) -> Iterator[str]:
+        """Of what is in both, twice: who moves millions does not keep them in memory."""
+        yield from self.first.names()
+        yield from self.also.names()
+
+    def listed(self) -> Iterator[tuple[str, float]]:
+        yield from self.first.listed()
+        yield from self.also.listed()
+
+    def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
+        try:
+            removed = self.first.sweep(engine, now)
+        finally:
+            also = self.also.sweep(engine, now)
+        return removed + also
+
+    def remove(self, sha256: str) -> None:
+        self.first.remove(sha256)
+        self.also.remove(sha256)

@@ -1,0 +1,137 @@
+"""The stores of a deployment's documents, as its settings name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from xds.errors import Unusable
+from xds.settings.sections import S3, Settings, folder_of
+from xds.store.documents.both import Both
+from xds.store.documents.folder import BlobStore
+from xds.store.documents.object_store import Lock, ObjectStore
+from xds.store.interface import Blobs
+
+DOCUMENTS, ALSO = "server.documents", "server.documents_also"
+
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
+"""Whose keys an object store is asked with, as obstore calls them; their variables are called so, after AWS_."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where documents are: the setting that says so, its URL, or the folder, and the bucket's own settings."""
+
+    setting: str
+    url: str
+    folder: Path
+    s3: S3
+    keys: Mapping[str, str]
+
+    @property
+    def is_bucket(self) -> bool:
+        return self.url.startswith("s3:")
+
+    def __str__(self) -> str:
+        return self.url if self.is_bucket else f"file:{self.folder}"
+
+    def bucket(self) -> S3Store:
+        """The bucket; nothing is asked of it yet.
+
+        Raises:
+            Unusable: the URL names none, or its settings and keys do not fit each other.
+        """
+        parts = urlsplit(self.url)
+        if not parts.netloc:
+            raise Unusable(f"{self.setting}: an object store is s3://BUCKET or s3://BUCKET/PREFIX")
+        given: dict[str, Any] = {
+            "endpoint": self.s3.endpoint, "region": self.s3.region,
+            "server_side_encryption": self.s3.encryption, "sse_kms_key_id": self.s3.encryption_key, **self.keys,
+        }  # fmt: skip
+        limits: Any = {
+            "timeout": f"{self.s3.seconds:g}s", "connect_timeout": f"{min(self.s3.seconds, 10.0):g}s",
+            "allow_http": self.s3.endpoint.startswith("http://"),
+        }  # fmt: skip
+        try:
+            return S3Store(
+                parts.netloc,
+                prefix=parts.path.strip("/") or None,
+                virtual_hosted_style_request=not self.s3.path_style,
+                client_options=limits,
+                retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=self.s3.seconds)},
+                **{key: value for key, value in given.items() if value},
+            )
+        except BaseError as problem:
+            raise Unusable(f"{self.setting}: {str(problem).splitlines()[0]}") from None
+
+    def open(self, engine: sa.Engine, *, read_back: bool | None = None) -> Blobs:
+        """The store; ``read_back``: other than its settings say.
+
+        Raises:
+            Unusable: the URL names none.
+        """
+        folder = BlobStore(self.folder)
+        if not self.is_bucket:
+            return folder
+        lock = folder.locked if engine.dialect.name == "sqlite" else _database_lock(engine)
+        reads = self.s3.read_back if read_back is None else read_back
+        return ObjectStore(self.bucket(), folder.staging, lock, read_back=reads)
+
+
+def places(settings: Settings) -> list[Place]:
+    """Where documents are kept, and where they are read from beside that, if anywhere.
+
+    Raises:
+        Unusable: a setting names no store that is known, or both name one.
+    """
+    server = settings.server
+    first = Place(DOCUMENTS, server.documents, settings.documents_folder, settings.s3, {})
+    if not server.documents_also:
+        return [first]
+    is_bucket = server.documents_also.startswith("s3://")
+    folder = settings.data / "documents" if is_bucket else folder_of(ALSO, server.documents_also)
+    s3 = settings.s3 if settings.s3_also == S3() else settings.s3_also
+    keys = {key: os.environ.get(f"ALSO_AWS_{key.upper()}", "") for key in _KEYS}
+    also = Place(ALSO, server.documents_also, folder, s3, keys)
+    if _same(first, also):
+        raise Unusable(f"{ALSO} is where {DOCUMENTS} is already: {also}")
+    return [first, also]
+
+
+def _same(one: Place, other: Place) -> bool:
+    if one.is_bucket and other.is_bucket:
+        return (one.url.strip("/"), one.s3.endpoint) == (other.url.strip("/"), other.s3.endpoint)
+    return one.is_bucket == other.is_bucket and one.folder.resolve() == other.folder.resolve()
+
+
+def open_blobs(settings: Settings, engine: sa.Engine) -> Blobs:
+    """The documents of a deployment, wherever they are.
+
+    Raises:
+        Unusable: as ``places`` and ``Place.open``.
+    """
+    first, *also = (place.open(engine) for place in places(settings))
+    return Both(first, also[0]) if also else first
+
+
+def _database_lock(engine: sa.Engine) -> Lock:
+    """A lock that every node of a deployment sees: of a transaction, so that a pooler may stand between."""
+
+    @contextmanager
+    def locked(sha256: str) -> Iterator[None]:
+        number = sa.func.hashtextextended(f"blob {sha256[:2]}", 0)
+        with engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+            yield
+
+    return locked
