@@ -16,13 +16,16 @@ from tests.bench import loading
 from tests.bench.asking import Question, of_the_asked_for
 from tests.bench.documents import Document, asked_for, of_a_province
 from tests.bench.loading import Loaded
-from tests.bench.run import POSTGRESQL, Run, Server
+from tests.bench.run import POSTGRESQL, SQLITE, Run, Server
 
 A_PATIENT = 100
 """Documents of one patient who is asked for."""
 
 TRIED, WITHOUT_ASKING, INSTEAD = 20_000, 1_000_000, 3_000_000
 """Documents that a large load is reckoned from; up to how many none is; and how many are loaded instead of too many."""
+
+MOST_ON_SQLITE = 1_000_000
+"""Documents: a province has PostgreSQL."""
 
 HOUR, OF_THE_DISK = 3600.0, 0.8
 """What a load may take."""
@@ -88,6 +91,7 @@ def _fill(bench: Run, kind: str, measure: Callable[[Server, Sequence[Question]],
     small_size, reckoned = bench.of(10_000, 10_000, 1_000), ""
     site, kept = _site(bench, kind)
     size = kept.get("size") or max(small_size, bench.documents)
+    size = min(size, MOST_ON_SQLITE) if kind == SQLITE else size
     if kind == POSTGRESQL and size > WITHOUT_ASKING and not kept:
         size, reckoned = _as_many_as_fit(bench, size)
     fixed = list(asked_for(small_size // A_PATIENT, A_PATIENT))
