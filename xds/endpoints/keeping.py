@@ -61,7 +61,7 @@ class Keeper:
             Fault: the audit log cannot be written, and so nothing was done; or it is not known whether it was.
         """
         last: Sequence[Asked] = ()
-        stream_id = ""
+        stream_id, can_be_looked_up = "", False
         try:
             if reply.attachments:
                 stream_id = mtom.new_boundary()
@@ -73,9 +73,12 @@ class Keeper:
                 if self._database.batches is not None and not call.work.has_begun:
                     self._database.batches.add(last)
                     return ""
-            call.work.commit(*last, is_there=partial(is_there, recording_=last) if last else None)
+                can_be_looked_up = True
+            there = partial(is_there, recording_=last) if can_be_looked_up else None
+            call.work.commit(*last, is_there=there, counts=not stream_id)
         except Exception as problem:
-            if once_more and last and not call.sent and away(problem) and not isinstance(problem, NotKnown):
+            surely_not = can_be_looked_up and away(problem) and not isinstance(problem, NotKnown)
+            if once_more and surely_not and not call.sent:
                 raise NotCommitted from None
             log.exception("audit.not_recorded", extra={"transaction": call.transaction.number})
             call.work.close()

@@ -215,7 +215,7 @@ class Exchange:
         call = incoming.call = Call(transaction, message.body, message, self._actor, self._database.work(), event)
         reply = self._answered(call, incoming, self._first)
         try:
-            incoming.stream_id = self._keeper.keep(call, reply, incoming.request, once_more=True)
+            incoming.stream_id = self._keeper.keep(call, reply, incoming.request, once_more=not reply.failed)
         except NotCommitted:
             self._begun_anew(call, incoming)
             reply = self._answered(call, incoming, self._responded)

@@ -7,6 +7,7 @@ every partition has its own.  What was interrupted is made anew.
 from __future__ import annotations
 
 import logging
+import time
 
 import sqlalchemy as sa
 
@@ -15,7 +16,10 @@ log = logging.getLogger("xds.store.indexes")
 SMALL = 10_000
 """Rows up to which an index is made at once, with its table locked: that takes no time either."""
 
-_GUARD = sa.text("SELECT pg_advisory_xact_lock(7802)")
+_GUARD = sa.text("SELECT pg_try_advisory_xact_lock(7802)")
+"""Tried, and not waited for: who makes an index waits for every statement that runs, and so for one that waits."""
+
+AGAIN_SECONDS = 0.5
 
 _UNFINISHED = sa.text("""
 SELECT parent.relname AS name, pg_get_indexdef(parent.oid) AS definition, owner.relname AS owner
@@ -60,8 +64,10 @@ def build(engine: sa.Engine) -> int:
         if not connection.execute(_UNFINISHED).all():
             return 0
     made = 0
-    with engine.begin() as guard:
-        guard.execute(_GUARD)  # or two nodes that start wait for each other's
+    with engine.connect() as guard:
+        while not guard.scalar(_GUARD):  # another node that starts makes them
+            guard.rollback()
+            time.sleep(AGAIN_SECONDS)
         with engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
             for name, definition, owner in alone.execute(_UNFINISHED).all():

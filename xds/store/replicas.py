@@ -10,8 +10,9 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +22,7 @@ from xds.store.acknowledged import Counts, as_counts, counted, has_all
 from xds.store.deployment import note, noted
 from xds.store.engine import away, make_engine, reading
 from xds.store.statements import Statement, at_once
+from xds.store.watch import Watch
 
 log = logging.getLogger("xds.store.replicas")
 
@@ -33,41 +35,64 @@ AGAIN_SECONDS = 0.005
 CONNECTIONS = 16
 """To each replica, of one process."""
 
-_WHO = sa.text("SELECT system_identifier FROM pg_control_system()")
-"""Of a cluster and all its copies: the same as long as it lives."""
+HANG_SECONDS, QUERY_SECONDS = 1.0, 30.0
+"""How long one may take to say how far it is, beside being waited for, and then to answer: its connection is cut."""
 
+_CONNECTING = {"connect_timeout": "1", "keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3",
+               "tcp_user_timeout": "10000"}  # fmt: skip
+"""Unless a URL says otherwise: one that is gone is not waited for as the primary is."""
 
 _USED = "replicas"
 """What is noted of a deployment that has any."""
 
 
+def _identity() -> tuple[Any, Any]:
+    """What a database and all its copies share, as long as they live: its cluster's number, and its own in it."""
+    control = sa.func.pg_control_system().table_valued("system_identifier")
+    database = sa.table("pg_database", sa.column("oid"), sa.column("datname"))
+    own = sa.select(database.c.oid).where(database.c.datname == sa.func.current_database())
+    cluster = sa.select(control.c.system_identifier)
+    return (
+        sa.cast(cluster.scalar_subquery(), sa.Text).label("cluster"), sa.cast(own.scalar_subquery(), sa.Text).label("own")
+    )  # fmt: skip
+
+
+def _at(place: Any) -> Any:
+    return sa.cast(place - sa.text("pg_lsn '0/0'"), sa.BigInteger)
+
+
 def _lag() -> Statement:
-    """How old the last replayed transaction is, and up to where; NULL of a server that replays nothing."""
+    """Whose copy a server is, whether it replays, how old the last replayed transaction is, and up to where."""
     behind = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.pg_last_xact_replay_timestamp())
     return Statement(
         sa.select(
+            *_identity(),
+            sa.cast(sa.func.pg_is_in_recovery(), sa.Integer).label("replays"),
             sa.cast(behind * 1000, sa.BigInteger).label("milliseconds"),
-            sa.cast(sa.func.pg_last_wal_replay_lsn() - sa.text("pg_lsn '0/0'"), sa.BigInteger).label("replayed"),
+            _at(sa.func.pg_last_wal_replay_lsn()).label("replayed"),
         )
     )
 
 
-_LAG = _lag()
-_WRITTEN = Statement(
-    sa.select(sa.cast(sa.func.pg_current_wal_lsn() - sa.text("pg_lsn '0/0'"), sa.BigInteger).label("written"))
-)
+def _written() -> Statement:
+    """Whose primary a server is, and up to where it has written; NULL of one that writes nothing just now."""
+    place = sa.case((sa.func.pg_is_in_recovery(), sa.null()), else_=_at(sa.func.pg_current_wal_lsn()))
+    return Statement(sa.select(*_identity(), sa.cast(place, sa.BigInteger).label("written")))
+
+
+_LAG, _WRITTEN = _lag(), _written()
 
 
 @dataclass(slots=True)
 class _Replica:
     name: str
     engine: sa.Engine
-    is_ours: bool = False
+    was_told: bool = False  # in the log, that it is left alone
     again: float = field(default=float("-inf"))  # when it may be asked again
 
 
 class Stranger(Exception):
-    """A replica is of another database than ours."""
+    """A replica is of another database than ours, or a copy no more."""
 
 
 class Replicas:
@@ -76,68 +101,80 @@ class Replicas:
     def __init__(self, primary: sa.Engine, urls: Sequence[str], *, wait_seconds: float, most_seconds: float) -> None:
         """``wait_seconds``: for one that is behind; ``most_seconds``: no answer is of a state older than that."""
         self._primary, self._wait, self._most = primary, wait_seconds, most_seconds
-        self._replicas = [_Replica(named(url), make_engine(url, connections=CONNECTIONS)) for url in urls]
-        self._turn = itertools.count()
-        self._ours = ""
+        self._replicas = [_Replica(named(url), _engine(url, CONNECTIONS)) for url in urls]
+        self._turn, self._watch = itertools.count(), Watch()
         self.asked: dict[str, int] = {one.name: 0 for one in self._replicas}
         self.passed_over = 0
 
     def close(self) -> None:
+        self._watch.close()
         for one in self._replicas:
             one.engine.dispose()
 
     @contextmanager
     def reading(self, peer: str) -> Iterator[sa.Connection]:
         """A transaction that only reads, in which everything is that ``peer`` was acknowledged."""
-        with ExitStack() as stack:
-            connection = self._caught_up(stack, peer)
-            if connection is None:
-                self.passed_over += 1
-                connection = stack.enter_context(reading(self._primary))
-            yield connection
-
-    def _caught_up(self, stack: ExitStack, peer: str) -> sa.Connection | None:
-        """A replica's transaction that has what the peer was acknowledged; None where none has it in time."""
-        wanted, written = self._acknowledged(peer)
+        wanted, primary = self._acknowledged(peer)
         deadline = time.monotonic() + self._wait
         for one in self._in_turn():
-            while True:
-                attempt = ExitStack()
+            with ExitStack() as stack:
+                connection = self._caught_up(one, stack, peer, wanted, primary, deadline)
+                if connection is None:
+                    continue
+                self.asked[one.name] += 1
                 try:
-                    connection = attempt.enter_context(reading(one.engine))
-                    self._hold_to_ours(one, connection)
-                    has_it = self._has(connection, peer, wanted, written)
-                except (sa.exc.SQLAlchemyError, Stranger) as problem:
-                    with suppress(sa.exc.SQLAlchemyError):
-                        attempt.close()
+                    with self._watch.cut_after(connection, QUERY_SECONDS):
+                        yield connection
+                except sa.exc.SQLAlchemyError as problem:
                     self._leave_alone(one, problem)
-                    break
-                if has_it:
-                    stack.enter_context(attempt)
-                    self.asked[one.name] += 1
-                    return connection
-                attempt.close()
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(AGAIN_SECONDS)
-        return None
+                    raise
+                return
+        self.passed_over += 1
+        with reading(self._primary) as connection:
+            yield connection
 
-    def _acknowledged(self, peer: str) -> tuple[Counts, int]:
-        """What the peer is to see, and how far the primary has written: asked of the primary, in one round trip."""
+    def _acknowledged(self, peer: str) -> tuple[Counts, Any]:
+        """What the peer is to see, and whose primary it is: asked of the primary, in one round trip."""
         with self._primary.connect() as connection:
-            rows, ((written,),) = at_once(connection, counted(peer), (_WRITTEN, {}))
-            if not self._ours:
-                self._ours = str(connection.scalar(_WHO))
-        return as_counts(rows), written
+            rows, (primary,) = at_once(connection, counted(peer), (_WRITTEN, {}))
+        return as_counts(rows), primary
 
-    def _has(self, connection: sa.Connection, peer: str, wanted: Counts, written: int) -> bool:
-        rows, ((milliseconds, replayed),) = at_once(connection, counted(peer), (_LAG, {}))
+    def _caught_up(
+        self, one: _Replica, stack: ExitStack, peer: str, wanted: Counts, primary: Any, deadline: float
+    ) -> sa.Connection | None:
+        """Its transaction that has what the peer was acknowledged; None where it does not have it in time."""
+        while True:
+            try:
+                with ExitStack() as attempt:
+                    connection = attempt.enter_context(reading(one.engine))
+                    left = max(0.0, deadline - time.monotonic())
+                    with self._watch.cut_after(connection, left + HANG_SECONDS):
+                        has_it = self._has(connection, peer, wanted, primary)
+                    if has_it:
+                        stack.enter_context(attempt.pop_all())
+                        one.was_told = False
+                        return connection
+            except (sa.exc.SQLAlchemyError, Stranger) as problem:
+                self._leave_alone(one, problem)
+                return None
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(AGAIN_SECONDS)
+
+    def _has(self, connection: sa.Connection, peer: str, wanted: Counts, primary: Any) -> bool:
+        """Whether it has what is wanted, and is not too far behind.
+
+        Raises:
+            Stranger: it is no copy of the primary, or follows nobody.
+        """
+        rows, (its,) = at_once(connection, counted(peer), (_LAG, {}))
+        if (its.cluster, its.own) != (primary.cluster, primary.own) or not its.replays:
+            raise Stranger
         if not has_all(as_counts(rows), wanted):
             return False
-        # A server that replays nothing writes itself; one that has replayed everything is behind nobody.
-        return (
-            replayed is None or replayed >= written or (milliseconds is not None and milliseconds <= self._most * 1000)
-        )
+        if primary.written is not None and its.replayed >= primary.written:
+            return True  # however long ago that was
+        return its.milliseconds is not None and its.milliseconds <= self._most * 1000
 
     def _in_turn(self) -> list[_Replica]:
         """All that may be asked now, another one first each time."""
@@ -145,24 +182,32 @@ class Replicas:
         known = [one for one in self._replicas if one.again <= now]
         return [known[(first + place) % len(known)] for place in range(len(known))]
 
-    def _hold_to_ours(self, one: _Replica, connection: sa.Connection) -> None:
-        """Hold it, the first time, to being a copy of the primary.
-
-        Raises:
-            Stranger: it is not.
-        """
-        if not one.is_ours:
-            if str(connection.scalar(_WHO)) != self._ours:
-                raise Stranger
-            one.is_ours = True
-
     def _leave_alone(self, one: _Replica, problem: Exception) -> None:
         if not isinstance(problem, Stranger) and not away(problem):
             log.exception("replica.not_read", extra={"replica": one.name, "reason": type(problem).__name__})
-        elif one.is_ours or one.again == float("-inf"):
-            reason = "of another database" if isinstance(problem, Stranger) else "does not answer"
+        elif not one.was_told:
+            reason = "no copy of our database" if isinstance(problem, Stranger) else "does not answer"
             log.warning("replica.left_alone", extra={"replica": one.name, "reason": reason})
-        one.is_ours, one.again = False, time.monotonic() + AWAY_SECONDS  # another server may come back in its place
+        one.was_told, one.again = True, time.monotonic() + AWAY_SECONDS
+
+
+def _engine(url: str, connections: int) -> sa.Engine:
+    """An engine for one of them.
+
+    Raises:
+        Unusable: the URL is of none of PostgreSQL's.
+    """
+    try:
+        where = sa.make_url(url)
+        given = {name: value for name, value in _CONNECTING.items() if name not in where.query}
+        engine = make_engine(
+            where.update_query_dict(given).render_as_string(hide_password=False), connections=connections
+        )
+    except (ValueError, sa.exc.ArgumentError, Unusable):
+        raise Unusable("server.replicas: each must be a postgresql:// URL") from None
+    if engine.dialect.name == "sqlite":
+        raise Unusable("server.replicas: each must be a postgresql:// URL")
+    return engine
 
 
 def named(url: str) -> str:
@@ -198,23 +243,21 @@ def check(primary: sa.Engine, urls: Sequence[str]) -> None:
     if primary.dialect.name == "sqlite":
         raise Unusable("server.replicas: SQLite has none; they are of a database of PostgreSQL (server.database)")
     with primary.connect() as connection:
-        ours = str(connection.scalar(_WHO))
+        ours = _WRITTEN.first(connection)
     for url in urls:
-        engine = make_engine(url, connections=1)
-        if engine.dialect.name == "sqlite":
-            raise Unusable("server.replicas: each must be a postgresql:// URL")
+        engine = _engine(url, 1)
         try:
             with engine.connect() as connection:
-                theirs = str(connection.scalar(_WHO))
+                theirs = _LAG.first(connection)
         except sa.exc.SQLAlchemyError:
             log.warning("replica.left_alone", extra={"replica": named(url), "reason": "does not answer"})
             continue
         finally:
             engine.dispose()
-        if theirs != ours:
+        if (theirs.cluster, theirs.own) != (ours.cluster, ours.own):
             raise Unusable(
-                f"server.replicas: {named(url)} is no copy of server.database: its system identifier is {theirs}, "
-                f"not {ours}; take it out, or make it anew by pg_basebackup"
+                f"server.replicas: {named(url)} is no copy of server.database: it is of cluster {theirs.cluster}, database "
+                f"{theirs.own}, not {ours.cluster}, {ours.own}; take it out, or make it anew by pg_basebackup"
             )
     with primary.begin() as connection:
         note(connection, _USED, "yes")

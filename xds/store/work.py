@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from xds.metadata.visible import FULL, Access
-from xds.store.acknowledged import counting
+from xds.store.acknowledged import EVERYBODY, counting
 from xds.store.documents.folder import DocumentTable
 from xds.store.engine import away, has_waited, reading
 from xds.store.grouping import Batches, Group, Unit
@@ -121,18 +121,24 @@ class Work:
         assert self._connection is None  # noqa: S101  a fault of ours, found by any test
         with self.database.engine.begin() as connection:
             yield DocumentTable(connection, self.database.repository_unique_id)
+            if self.database.counts:
+                at_once(connection, counting())
 
-    def commit(self, *last: Asked, is_there: Callable[[sa.Connection], bool] | None = None) -> None:
+    def commit(
+        self, *last: Asked, is_there: Callable[[sa.Connection], bool] | None = None, counts: bool = True
+    ) -> None:  # fmt: skip
         """Write the last of it, and make it durable.
 
-        ``is_there``: looks whether it is, when the connection was lost meanwhile and nobody knows.
+        ``is_there``: looks whether it is, when the connection was lost meanwhile and nobody knows; ``counts``: it is
+        something that the peer may look for.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: it is not, and nothing of it is there.
             NotKnown: the database has not come back for long enough to say.
         """
-        if self._connection is not None and self.database.counts:
-            last = (counting(), *last)
+        if self._connection is not None and self.database.counts and counts:
+            everybody = (counting(EVERYBODY),) if self.touched else ()  # what was withdrawn is seen by nobody
+            last = (counting(), *everybody, *last)
         connection = self.connection if last else self._connection
         if self._unit is not None:
             at_once(self._unit.connection, *last)
