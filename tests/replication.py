@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from tests.bench.processes import tree
 from tests.conftest import wait_for
 from tests.needs import missing
 from tests.postgres import UNSAFE, Server, administration
@@ -26,7 +29,7 @@ def replicated() -> Iterator[tuple[Server, Server]]:
     folder = Path(tempfile.mkdtemp(prefix="xds-replica-"))
     try:
         wait_for(primary.answers)
-        _do(primary, "CREATE DATABASE xds")
+        do(primary, "CREATE DATABASE xds")
         replica = copied(primary, folder)
         try:
             wait_for(replica.answers)
@@ -53,12 +56,31 @@ def copied(primary: Server, folder: Path) -> Server:
 
 def paused(replica: Server) -> None:
     """Let it replay nothing any more, until ``resumed``."""
-    _do(replica, "SELECT pg_wal_replay_pause()")
+    do(replica, "SELECT pg_wal_replay_pause()")
     wait_for(lambda: _asked(replica, "SELECT pg_get_wal_replay_pause_state()") == "paused")
 
 
+def promoted(replica: Server) -> None:
+    """Let it be a copy no more, as a restore or a failed primary is none."""
+    do(replica, "SELECT pg_promote()")
+    wait_for(lambda: not _asked(replica, "SELECT pg_is_in_recovery()"))
+
+
+@contextmanager
+def hanging(server: Server) -> Iterator[None]:
+    """It neither answers nor is gone."""
+    stopped = tree(server.pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
 def resumed(replica: Server) -> None:
-    _do(replica, "SELECT pg_wal_replay_resume()")
+    do(replica, "SELECT pg_wal_replay_resume()")
 
 
 def caught_up(primary: Server, replica: Server) -> None:
@@ -67,7 +89,8 @@ def caught_up(primary: Server, replica: Server) -> None:
     wait_for(lambda: _asked(replica, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
 
 
-def _do(server: Server, statement: str) -> None:
+def do(server: Server, statement: str) -> None:
+    """Have it do something, outside of a transaction."""
     engine = administration(server.url)
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text(statement))

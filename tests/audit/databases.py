@@ -16,7 +16,7 @@ USED = [
     table
     for table in metadata.sorted_tables
     if table.name.startswith("audit_")
-    or table.name in ("document", "publication", "study_patient", "locator", "patient")
+    or table.name in ("document", "publication", "study_patient", "locator", "patient", "acknowledged")
 ]
 
 

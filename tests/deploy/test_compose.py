@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 import json
 import re
 from collections.abc import Iterator
@@ -64,6 +65,13 @@ def test_only_the_proxy_is_believed_and_reached_from_elsewhere() -> None:
     assert settings("node1").server.proxies == (services["proxy"]["networks"]["front"]["ipv4_address"],)
     assert {name for name, one in services.items() if one.get("ports")} == {"proxy", "grafana"}
     assert all(port.startswith("127.0.0.1:") for port in services["grafana"]["ports"])
+
+
+def test_no_other_container_is_given_the_address_of_the_proxy() -> None:
+    (pool,) = COMPOSE["networks"]["front"]["ipam"]["config"]
+    proxy = ipaddress.ip_address(COMPOSE["services"]["proxy"]["networks"]["front"]["ipv4_address"])
+    assert proxy in ipaddress.ip_network(pool["subnet"])
+    assert proxy not in ipaddress.ip_network(pool["ip_range"])
 
 
 def mounted() -> Iterator[str]:

@@ -151,7 +151,10 @@ def test_metrics_are_not_handed_out(site: Site) -> None:
     own = site.authority.signed("reader")
     peer = urllib3.PoolManager(ca_certs=site.authority.trusted, cert_file=own.certificate, key_file=own.key)
     assert peer.request("GET", f"{site.url}/readyz").status == 200
-    assert peer.request("GET", f"{site.url}/metrics").status == 404
+    for path in ("/metrics", "/%6detrics", "/%6Detrics/", "/./metrics", "//metrics"):
+        answer = peer.urlopen("GET", f"{site.url}{path}", assert_same_host=False)
+        assert answer.status in (400, 404), path
+        assert b"xds_" not in answer.data
     peer.clear()
 
 

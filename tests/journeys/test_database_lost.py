@@ -15,6 +15,7 @@ from lxml import etree
 from tests.builders import ANNA, a_submission, an_entry, symbolic
 from tests.cutting import Cuttable, cuttable
 from tests.server.test_application import Site, of_bytes, serving
+from xds.access.gate import NotPermitted
 from xds.ebxml import lcm, rs
 from xds.errors import Status
 from xds.metadata import to_ebxml
@@ -127,6 +128,36 @@ def test_a_commit_that_never_arrives_is_refused_and_can_be_sent_again(
     way.heard = lambda *_: "on"
     assert registered(site, submission) is Status.SUCCESS
     assert kept(database_url) == [count + 1 for count in before]
+
+
+def test_what_is_refused_is_not_carried_out_when_the_record_of_its_refusal_is_lost(
+    site: Site, way: Cuttable, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denies(*_: object, **__: object) -> None:
+        raise NotPermitted("you may not")
+
+    monkeypatch.setattr(site.application.gate, "ask", denies)
+    before = kept(database_url)
+    assert registered(site, a_submission()) is Status.FAILURE
+    cut = cuts_the_first_commit(way, "lost")
+    with pytest.raises(Faulted, match="nothing was changed"):
+        registered(site, a_submission())
+    assert cut.is_set()
+    assert kept(database_url) == before
+
+
+@pytest.mark.parametrize("becomes", ["lost", "unanswered"])
+def test_a_query_is_on_record_once_at_most(site: Site, way: Cuttable, database_url: str, becomes: str) -> None:
+    site.find()
+    cut = cuts_the_first_commit(way, becomes)
+    with pytest.raises(Faulted, match="XDSRegistryBusy"):
+        site.find()
+    assert cut.is_set()
+    engine = make_engine(database_url, connections=1)
+    with engine.connect() as connection:
+        asked = sa.select(sa.func.count()).select_from(audit_record).where(audit_record.c.transaction == "ITI-18")
+        assert connection.scalar(asked) == (1 if becomes == "lost" else 2)
+    engine.dispose()
 
 
 def test_a_document_whose_commit_is_cut_off_is_acknowledged_only_if_it_can_be_fetched(

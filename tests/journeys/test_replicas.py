@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from lxml import etree
 from tests.builders import ANNA, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
 from tests.postgres import Server
-from tests.replication import caught_up, paused, replicated, resumed
+from tests.replication import caught_up, do, hanging, paused, promoted, replicated, resumed
 from tests.server.test_application import Site, of_bytes, serving
 from xds.access.consent import Directive
 from xds.access.directives import set_directive
@@ -25,6 +26,7 @@ from xds.store import replicas
 from xds.store.engine import make_engine
 from xds.store.registry.patients import key_of
 from xds.store.tables import acknowledged
+from xds.wire.peers import serving as serving_peer
 
 CONTENT = b"a document"
 
@@ -47,6 +49,14 @@ class Region:
 
     def caught_up(self) -> None:
         caught_up(self.primary, self.replica)
+
+    def acknowledged(self) -> int:
+        """How often anybody was acknowledged anything."""
+        engine = make_engine(self.url)
+        with engine.connect() as connection:
+            found = connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(acknowledged.c.count), 0)))
+        engine.dispose()
+        return int(found or 0)
 
     def wrote_nothing(self) -> None:
         """Let it have been somebody else who was acknowledged everything so far."""
@@ -179,16 +189,88 @@ def test_without_its_replica_a_node_asks_the_primary_and_comes_back_to_it(
         wait_for(lambda: sees(site, first) and by_replica(site) > 1)
 
 
-def test_a_replica_of_another_database_is_refused_and_never_asked(region: Region) -> None:
-    with replicated() as (stranger, _):
-        url = f"{stranger.url}/xds"
-        engine = make_engine(region.url)
-        with pytest.raises(Unusable, match="is no copy of"):
-            replicas.check(engine, [url])
-        engine.dispose()
-        with region.node("a", replicas=f'["{url}"]') as site:
-            assert sees(site, put(site))
-            assert by_replica(site) == 0
+def test_a_replica_that_hangs_is_not_waited_for_for_long(region: Region) -> None:
+    with region.node("a") as site:
+        first = put(site)
+        region.caught_up()
+        assert sees(site, first)
+        with hanging(region.replica):
+            asked = time.monotonic()
+            assert sees(site, first)
+            assert time.monotonic() - asked < 20  # TCP itself would wait for a quarter of an hour
+        assert by_replica(site) == 1
+
+
+def test_a_document_that_is_removed_by_one_peer_is_given_to_no_other(region: Region) -> None:
+    with region.node("a") as site:
+        first = put(site)
+        region.caught_up()
+        paused(region.replica)
+        region.wrote_nothing()
+        with serving_peer("another"):
+            work = site.application.database.work()
+            assert work.documents.remove(first)
+            work.commit()
+        answer = site.retrieve(first)
+        assert not answer.contents
+        assert by_replica(site) == 0
+
+
+def test_who_fetches_is_not_taken_to_have_written(region: Region) -> None:
+    with region.node("a") as site:
+        first = put(site)
+        before = region.acknowledged()
+        site.retrieve(first)
+        site.outcomes()
+        assert region.acknowledged() == before
+
+
+def test_what_a_repository_keeps_by_itself_is_seen_by_who_sent_it(region: Region) -> None:
+    with region.node("a") as site:
+        before = region.acknowledged()
+        with site.application.database.work().apart():
+            pass
+        assert region.acknowledged() == before + 1
+
+
+def test_a_replica_of_another_cluster_is_refused_and_never_asked(region: Region) -> None:
+    with replicated() as (_, stranger):
+        refused_and_never_asked(region, f"{stranger.url}/xds")
+
+
+def test_another_database_of_the_same_cluster_is_refused_and_never_asked(region: Region) -> None:
+    do(region.primary, "CREATE DATABASE another")
+    region.caught_up()
+    refused_and_never_asked(region, f"{region.replica.url}/another")
+
+
+def refused_and_never_asked(region: Region, url: str) -> None:
+    engine = make_engine(region.url)
+    with pytest.raises(Unusable, match="is no copy of"):
+        replicas.check(engine, [url])
+    engine.dispose()
+    with region.node("a", replicas=f'["{url}"]') as site:
+        assert sees(site, put(site))
+        assert by_replica(site) == 0
+
+
+def test_a_copy_that_follows_nobody_any_more_is_not_asked(region: Region) -> None:
+    with region.node("a", replica_seconds="1000.0") as site:
+        first = put(site)
+        region.caught_up()
+        assert sees(site, first)
+        promoted(region.replica)
+        region.wrote_nothing()
+        assert sees(site, first)
+        assert by_replica(site) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://h:abc/x", "postgresql://[::1/x", "postgresql:nonsense", "http://x", "sqlite:///x"]
+)
+def test_what_is_no_url_of_postgresql_is_refused_by_the_name_of_its_setting(url: str) -> None:
+    with pytest.raises(Unusable, match=r"server\.replicas"):
+        replicas._engine(url, 1)
 
 
 def test_sqlite_has_no_replicas() -> None:

@@ -98,6 +98,8 @@ def test_two_versions_serve_side_by_side_and_the_first_goes_on_alone(
             assert tables_of(database_url) == GOES_BACK_TO
             with node("new", tmp_path, database_url, ROOT) as new:
                 assert tables_of(database_url) == VERSION
+                with pytest.raises(AssertionError, match="nodes of this version run"):
+                    new.run("db", "back", GOES_BACK_TO)
                 beside = Region(lambda: database_url, [new, old])
                 with beside.under_load(2):
                     wait_for(lambda: beside.replies["acknowledged"] > 40)

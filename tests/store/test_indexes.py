@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 
 from tests.bench import loading
 from tests.bench.documents import of_a_province
+from tests.store.databases import at_once
 from tests.store.test_migrations import stepped
 from xds.store import indexes, tables
 from xds.store.deployment import migrate
@@ -68,6 +69,12 @@ def test_others_write_while_an_index_is_made(large: sa.Engine) -> None:
             another.execute(sa.text("INSERT INTO document_entry_value VALUES (1, 'a', 'b', 'c')"))
             another.execute(sa.text("LOCK TABLE document_entry IN ROW EXCLUSIVE MODE"))
     building.join()
+    assert serves(large)
+
+
+def test_two_nodes_that_start_at_once_make_an_index_between_them(large: sa.Engine) -> None:
+    made = at_once([lambda: indexes.build(large)] * 2, threads=2)
+    assert sorted(made) == [0, 2 * tables.PARTITIONS]  # type: ignore[type-var]
     assert serves(large)
 
 

@@ -16,6 +16,7 @@ from tests.queries.desks import questions
 from xds.errors import Unusable
 from xds.store import accounts, deployment, tables
 from xds.store.accounts import Account
+from xds.store.audit import records
 from xds.store.deployment import migrate
 
 
@@ -59,6 +60,18 @@ def test_tables_do_not_go_back_further_nor_elsewhere(engine: sa.Engine, to: str)
         with pytest.raises(Unusable, match="as far as 0007"):
             deployment.go_back(connection, to)
         assert deployment.version(connection) == deployment.VERSION
+
+
+def test_tables_are_not_taken_back_from_under_a_node_that_runs_unless_told_to(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        records.here(connection, "a-host")
+        with pytest.raises(Unusable, match="nodes of this version run"):
+            deployment.go_back(connection, "0007")
+        records.not_here(connection, "a-host")
+        deployment.go_back(connection, "0007")
+        migrate(connection)
+        records.here(connection, "a-host")
+        deployment.go_back(connection, "0007", even_so=True)
 
 
 def test_tables_of_another_version_are_not_taken_back(engine: sa.Engine) -> None:

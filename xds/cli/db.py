@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from xds.cli.common import as_json, database, deployment, existing, print_json, settings
+from xds.errors import Unusable
+from xds.settings.sections import Loaded
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 @click.group()
@@ -28,12 +36,10 @@ def upgrade(config: Path | None, data: str | None) -> None:
 def status(config: Path | None, data: str | None, *, json_: bool) -> None:
     """Say which version the tables are of, and which this program wants; nothing is changed."""
     from xds.store.deployment import VERSION, version
-    from xds.store.engine import make_engine, reading
+    from xds.store.engine import reading
 
-    engine = make_engine(existing(config, data).settings.database_url, connections=1)
-    with reading(engine) as connection:
+    with _as_it_is(existing(config, data)) as engine, reading(engine) as connection:
         found = version(connection)
-    engine.dispose()
     if json_:
         print_json({"tables": found, "wanted": VERSION})
     else:
@@ -44,16 +50,34 @@ def status(config: Path | None, data: str | None, *, json_: bool) -> None:
 @db.command(epilog="Example: xds db back 0007 --config xds.toml")
 @deployment
 @click.argument("to", metavar="VERSION")
-def back(config: Path | None, data: str | None, to: str) -> None:
+@click.option("--even-so", is_flag=True, help="Although nodes of this version run, which cannot go on then.")
+def back(config: Path | None, data: str | None, to: str, *, even_so: bool) -> None:
     """Take the tables back to an earlier version, so that the program of that version starts again.
 
     Stop the nodes of this version first.  What only this version keeps goes away; what peers have sent stays.
     """
     from xds.store.deployment import go_back
+
+    with _as_it_is(existing(config, data)) as engine, engine.begin() as connection:
+        go_back(connection, to, even_so=even_so)
+    click.echo(f"the tables are of version {to}")
+
+
+@contextmanager
+def _as_it_is(loaded: Loaded) -> Iterator[sa.Engine]:
+    """The deployment's database, of whatever version.
+
+    Raises:
+        Unusable: it cannot be reached.
+    """
+    from sqlalchemy.exc import DatabaseError
+
     from xds.store.engine import make_engine
 
-    engine = make_engine(existing(config, data).settings.database_url, connections=1)
-    with engine.begin() as connection:
-        go_back(connection, to)
-    engine.dispose()
-    click.echo(f"the tables are of version {to}")
+    engine = make_engine(loaded.settings.database_url, connections=1)
+    try:
+        yield engine
+    except DatabaseError as problem:
+        raise Unusable(f"the database cannot be used: {type(problem.orig).__name__}") from None
+    finally:
+        engine.dispose()

@@ -34,7 +34,6 @@ from xds.server.archives import archive
 from xds.server.clients import called
 from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
-from xds.store import acknowledged
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
 from xds.store.documents.stores import open_blobs
@@ -287,8 +286,6 @@ def sweep(loaded: Loaded) -> None:
         if not swept or time.monotonic() - swept > SWEEP_EVERY_SECONDS:
             swept = time.monotonic()
             try:
-                with engine.begin() as connection:
-                    acknowledged.forget(connection)
                 removed = blobs.sweep(engine)
                 if removed:
                     log.info("documents.swept", extra={"removed": removed})

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -180,14 +181,25 @@ GOES_BACK_TO = "0007"
 """The version before this one's first step: what is further back has been given up."""
 
 
-def go_back(connection: sa.Connection, to: str) -> None:
+NODE_SECONDS = 60
+"""After which a node that was killed is taken to be stopped; one that is told to stop says so."""
+
+_NODES = sa.text("SELECT count(*) FROM audit_node WHERE seen > :since")
+
+
+def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> None:
     """Take the tables back to an earlier version, in the connection's transaction.
 
+    ``even_so``: whatever nodes of this version run; they cannot go on then.
+
     Raises:
-        Unusable: it is none that they can be taken back to, or they are of another version than this one's.
+        Unusable: it is none that they can be taken back to, they are of another version than this one's, or a node of
+            this version runs.
     """
     import alembic.command
 
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
     found = version(connection)
     if found == to:
         return
@@ -195,6 +207,11 @@ def go_back(connection: sa.Connection, to: str) -> None:
         raise Unusable(f"the tables can be taken back as far as {GOES_BACK_TO}, from {VERSION}")
     if found != VERSION:
         raise Unusable(f"the tables are of version {found or 'none'}, not of {VERSION}, which this program knows")
+    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
+    if connection.scalar(_NODES, {"since": since}) and not even_so:
+        raise Unusable(
+            f"nodes of this version run, or were killed within the last {NODE_SECONDS} s; stop them, or say --even-so"
+        )
     alembic.command.downgrade(_steps(connection), to)
 
 

@@ -42,19 +42,20 @@ _CONNECTING = {"connect_timeout": "1", "keepalives_idle": "5", "keepalives_inter
                "tcp_user_timeout": "10000"}  # fmt: skip
 """Unless a URL says otherwise: one that is gone is not waited for as the primary is."""
 
+_NO_URL = "server.replicas: each must be a postgresql:// URL"
+
 _USED = "replicas"
 """What is noted of a deployment that has any."""
 
 
-def _identity() -> tuple[Any, Any]:
+def _identity() -> tuple[Any, ...]:
     """What a database and all its copies share, as long as they live: its cluster's number, and its own in it."""
     control = sa.func.pg_control_system().table_valued("system_identifier")
     database = sa.table("pg_database", sa.column("oid"), sa.column("datname"))
     own = sa.select(database.c.oid).where(database.c.datname == sa.func.current_database())
     cluster = sa.select(control.c.system_identifier)
-    return (
-        sa.cast(cluster.scalar_subquery(), sa.Text).label("cluster"), sa.cast(own.scalar_subquery(), sa.Text).label("own")
-    )  # fmt: skip
+    both = {"cluster": cluster, "own": own}
+    return tuple(sa.cast(one.scalar_subquery(), sa.Text).label(name) for name, one in both.items())
 
 
 def _at(place: Any) -> Any:
@@ -197,6 +198,8 @@ def _engine(url: str, connections: int) -> sa.Engine:
     Raises:
         Unusable: the URL is of none of PostgreSQL's.
     """
+    if not url.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+        raise Unusable(_NO_URL)
     try:
         where = sa.make_url(url)
         given = {name: value for name, value in _CONNECTING.items() if name not in where.query}
@@ -204,9 +207,7 @@ def _engine(url: str, connections: int) -> sa.Engine:
             where.update_query_dict(given).render_as_string(hide_password=False), connections=connections
         )
     except (ValueError, sa.exc.ArgumentError, Unusable):
-        raise Unusable("server.replicas: each must be a postgresql:// URL") from None
-    if engine.dialect.name == "sqlite":
-        raise Unusable("server.replicas: each must be a postgresql:// URL")
+        raise Unusable(_NO_URL) from None
     return engine
 
 
@@ -256,8 +257,8 @@ def check(primary: sa.Engine, urls: Sequence[str]) -> None:
             engine.dispose()
         if (theirs.cluster, theirs.own) != (ours.cluster, ours.own):
             raise Unusable(
-                f"server.replicas: {named(url)} is no copy of server.database: it is of cluster {theirs.cluster}, database "
-                f"{theirs.own}, not {ours.cluster}, {ours.own}; take it out, or make it anew by pg_basebackup"
+                f"server.replicas: {named(url)} is no copy of server.database: it is of cluster {theirs.cluster}, "
+                f"database {theirs.own}, not {ours.cluster}, {ours.own}; take it out, or make it anew by pg_basebackup"
             )
     with primary.begin() as connection:
         note(connection, _USED, "yes")

@@ -28,6 +28,7 @@ from xds.audit.search.indexing import Indexed, indexed
 from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
+from xds.store import acknowledged
 from xds.store.audit import records as store
 from xds.store.audit.records import Recorded
 from xds.store.audit.search import INDEX
@@ -134,7 +135,13 @@ class Sequencer:
             return
         with self._engine.begin() as connection:
             store.here(connection, socket.gethostname())
+            acknowledged.forget(connection)
         self._said = time.monotonic()
+
+    def say_goodbye(self) -> None:
+        """Note that nothing is under way here any more."""
+        with self._engine.begin() as connection:
+            store.not_here(connection, socket.gethostname())
 
     def _number(self) -> int:
         with self._engine.begin() as connection:
@@ -240,5 +247,6 @@ def run(loaded: Loaded) -> None:
             if not stopping:
                 time.sleep(0.05)
     sequencer.step()
+    sequencer.say_goodbye()
     sequencer.close()
     engine.dispose()

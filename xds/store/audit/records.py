@@ -278,17 +278,37 @@ def oldest_unnumbered_seconds(connection: sa.Connection) -> float:
     return 0.0 if oldest is None else (now_microseconds() - oldest) / 1e6
 
 
+FORGOTTEN_SECONDS = 86_400
+"""After which nobody asks for a host any more of which nothing is under way."""
+
+
 def here(connection: sa.Connection, host: str) -> None:
     """Note that a node of this host is there."""
-    now = now_microseconds()
+    now = _of_the_database(connection)
     if not insert_ignoring(connection, audit_node, host=host, seen=now):
         connection.execute(sa.update(audit_node).where(audit_node.c.host == host).values(seen=now))
+    known_by = sa.select(sa.literal(1)).where(audit_open.c.owner.startswith(audit_node.c.host + " "))
+    long_gone = audit_node.c.seen < now - FORGOTTEN_SECONDS * 1_000_000
+    connection.execute(sa.delete(audit_node).where(long_gone, ~known_by.exists()))
+
+
+def not_here(connection: sa.Connection, host: str) -> None:
+    """Note that a node of this host ends in order; another of it says at once again that it is there."""
+    connection.execute(sa.delete(audit_node).where(audit_node.c.host == host))
 
 
 def hosts_gone(connection: sa.Connection, seconds: float) -> set[str]:
     """Hosts of which no node was there for so long."""
-    before = now_microseconds() - round(seconds * 1e6)
+    before = _of_the_database(connection) - round(seconds * 1e6)
     return {*connection.scalars(sa.select(audit_node.c.host).where(audit_node.c.seen < before))}
+
+
+def _of_the_database(connection: sa.Connection) -> int:
+    """Microseconds since 1970 by one clock for all nodes: PostgreSQL's, or this machine's where SQLite is."""
+    if connection.dialect.name == "sqlite":
+        return now_microseconds()
+    seconds = sa.func.extract("epoch", sa.func.clock_timestamp())
+    return int(connection.scalar(sa.select(sa.cast(seconds * 1_000_000, sa.BigInteger))) or 0)
 
 
 def keep_checkpoint(connection: sa.Connection, size: int, signed: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.metadata.visible import NO_FACTS, Facts
+from xds.store.acknowledged import concerns_everybody
 from xds.store.engine import reading
 from xds.store.statements import Statement, insert_ignoring
 from xds.store.tables import document
@@ -257,6 +258,7 @@ class DocumentTable:
             document.c.document_unique_id == document_unique_id,
             document.c.state == "registered",
         )
+        concerns_everybody(self._connection)
         return self._connection.execute(sa.delete(document).where(mine)).rowcount == 1
 
     def settle(self, submission: str) -> None:
