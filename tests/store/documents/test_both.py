@@ -141,11 +141,13 @@ def test_the_sweep_goes_through_both(both: Both, shared_engine: sa.Engine) -> No
     [
         ("", "file:{data}/documents"),
         ("file:{data}/there", "file:///{data}/there"),
+        ("file:{data}/..", "file:{data}/../{name}/.."),
         ("s3://bucket/prefix", "s3://bucket/prefix/"),
     ],
 )
 def test_a_store_is_not_both(tmp_path: Path, documents: str, also: str) -> None:
-    given = settings(tmp_path, documents=documents.format(data=tmp_path), documents_also=also.format(data=tmp_path))
+    documents, also = (url.format(data=tmp_path, name=tmp_path.name) for url in (documents, also))
+    given = settings(tmp_path, documents=documents, documents_also=also)
     with pytest.raises(Unusable, match=r"server\.documents_also is where server\.documents is already"):
         places(given)
 
@@ -162,6 +164,13 @@ def test_the_same_bucket_of_another_service_is_another(tmp_path: Path) -> None:
         places(given)
     first, also = places(replace(given, s3_also=S3(endpoint="http://127.0.0.1:9")))
     assert (first.s3.endpoint, also.s3.endpoint) == ("", "http://127.0.0.1:9")
+
+
+def test_a_slash_at_the_end_makes_no_other_service(tmp_path: Path) -> None:
+    given = settings(tmp_path, documents="s3://bucket", documents_also="s3://bucket")
+    given = replace(given, s3=S3(endpoint="http://127.0.0.1:9"), s3_also=S3(endpoint="http://127.0.0.1:9/"))
+    with pytest.raises(Unusable, match="is already"):
+        places(given)
 
 
 def test_the_other_service_has_keys_of_its_own_where_they_are_given(

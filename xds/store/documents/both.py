@@ -7,6 +7,7 @@ Every node of a deployment knows both before any of them writes into the new one
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -80,6 +81,6 @@ class Both:
             also = self.also.sweep(engine, now)
         return removed + also
 
-    def remove(self, sha256: str) -> None:
-        self.first.remove(sha256)
-        self.also.remove(sha256)
+    def remove(self, sha256: str, before: float = inf) -> bool:
+        gone = self.first.remove(sha256, before)
+        return self.also.remove(sha256, before) and gone

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import obstore
@@ -23,6 +25,9 @@ log = logging.getLogger("xds.store.documents.checking")
 
 SAMPLE, MANY = 1000, 100
 """Of a store's documents, how many are looked up; and how many that nobody knows keep a server from starting."""
+
+_MARK = "staging/move-"
+"""Begins the name of what shows whether two stores are one: no document's, and in a folder the sweep takes it."""
 
 _PART = re.compile(r"[0-9a-f]{2}")
 _OURS = ("staging", "locks")
@@ -97,6 +102,50 @@ def owned(place: Place, engine: sa.Engine) -> None:
         raise Unusable(f"{place.setting}: {place} holds {strangers[0]}, which is not ours: {rule}")
     if _unknown(place, engine):
         raise Unusable(_not_ours(place))
+
+
+def are_one(place: Place, other: Place) -> bool:
+    """Whether two stores are one under two names: what is put into the first shows in the other.
+
+    Raises:
+        Unusable: one of them cannot be used so.
+        NotReachable: it does not answer.
+    """
+    name = _MARK + secrets.token_hex(16)
+    try:
+        with _refusing(place):
+            if place.is_bucket:
+                obstore.put(place.bucket(), name, b"xds documents move")
+            else:
+                (place.folder / name).touch()
+        with _refusing(other):
+            return _shows(other, name)
+    finally:
+        with _refusing(place), contextlib.suppress(FileNotFoundError):
+            if place.is_bucket:
+                obstore.delete(place.bucket(), name)
+            else:
+                (place.folder / name).unlink()
+
+
+def _shows(place: Place, name: str) -> bool:
+    if not place.is_bucket:
+        return (place.folder / name).exists()
+    try:
+        obstore.head(place.bucket(), name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _refusing(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as problem:
+        if not place.is_bucket:
+            raise Unusable(f"{place.setting}: {place}: {getattr(problem, 'strerror', None)}") from None
+        raise _refusal(place, str(problem)) from None
 
 
 def _unknown(place: Place, engine: sa.Engine) -> int:
