@@ -74,6 +74,19 @@ def test_what_was_cut_off_in_the_first_is_read_from_the_other(both: Both) -> Non
     assert read(both, one) == LONG
 
 
+@pytest.mark.parametrize("content", [b"short", LONG], ids=["short", "long"])
+def test_what_is_damaged_in_the_first_is_read_from_the_other(both: Both, content: bytes) -> None:
+    """Of the right size: only who reads it to its end sees that."""
+    one = kept(both.also, content)
+    kept(both.first, content)
+    assert isinstance(both.first, BlobStore)
+    both.first.path(one.sha256).write_bytes(bytes(len(content)))
+    assert read(both, one) == content
+    both.also.remove(one.sha256)
+    with pytest.raises(Damaged):
+        read(both, one)
+
+
 def test_what_is_moved_while_it_is_read_is_read_to_its_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old store loses it in the middle: the new one, which had it not when it was looked for, goes on."""
     one = kept(both.also, LONG)
