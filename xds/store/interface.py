@@ -159,6 +159,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def answers(self) -> tuple[bool, ...]:
+        """Whether each store that documents are in answers; first the one that is written into."""
+        ...
+
     def remove(self, sha256: str, before: float = inf) -> bool:
         """Remove bytes that are kept elsewhere by now, unless they were put since ``before``; whether they are gone.
 

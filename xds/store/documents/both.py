@@ -111,6 +111,9 @@ class Both:
             also = self.also.sweep(engine, now)
         return removed + also
 
+    def answers(self) -> tuple[bool, ...]:
+        return (*self.first.answers(), *self.also.answers())
+
     def remove(self, sha256: str, before: float = inf) -> bool:
         gone = self.first.remove(sha256, before)
         return self.also.remove(sha256, before) and gone

@@ -62,6 +62,12 @@ class Timed:
     def listed(self) -> Iterator[tuple[str, float]]:
         return self._blobs.listed()
 
+    def answers(self) -> tuple[bool, ...]:
+        started = time.monotonic()
+        found = self._blobs.answers()
+        self._told("look", time.monotonic() - started, all(found))
+        return found
+
     def remove(self, sha256: str, before: float = inf) -> bool:
         with self._timed("remove"):
             return self._blobs.remove(sha256, before)
