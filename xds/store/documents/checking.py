@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import re
 import secrets
@@ -16,10 +17,11 @@ from obstore.exceptions import BaseError
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
+from xds.store.deployment import note, noted
 from xds.store.documents.folder import SWEEP_SECONDS, NotReachable, batches, sizes
 from xds.store.documents.object_store import NO_VERSION, VERSIONS_RIGHT
 from xds.store.documents.stores import Place, places
-from xds.store.engine import make_engine
+from xds.store.engine import make_engine, reading
 
 log = logging.getLogger("xds.store.documents.checking")
 
@@ -59,6 +61,8 @@ def check(settings: Settings) -> None:
                 continue
             if unknown >= MANY:
                 raise Unusable(_not_ours(place))
+            with engine.begin() as connection:
+                note(connection, _name(place), str(place))
             if versions:
                 log.warning("documents.versions_stay", extra={"setting": place.setting, "right": VERSIONS_RIGHT})
     finally:
@@ -149,10 +153,13 @@ def _refusing(place: Place) -> Iterator[None]:
 
 
 def _unknown(place: Place, engine: sa.Engine) -> int:
-    """How many documents, of some, the database does not know; none where it knows any of them.
+    """How many documents, of some, the database does not know; none where it knows any of them, or the store.
 
-    Those of a deployment that has removed all that it had are gone with the next sweep.
+    Of a deployment that has removed all that it had, they are gone with the next sweep.
     """
+    with reading(engine) as connection:
+        if noted(connection, _name(place)):
+            return 0
     limit, found = time.time() - SWEEP_SECONDS, 0
     old = (sha256 for sha256, modified in islice(place.open(engine).listed(), SAMPLE) if modified < limit)
     for some in batches(old):
@@ -160,6 +167,12 @@ def _unknown(place: Place, engine: sa.Engine) -> int:
             return 0
         found += len(some)
     return found
+
+
+def _name(place: Place) -> str:
+    """What it is noted by that the deployment has used a store."""
+    said = f"{place} {place.s3.endpoint.rstrip('/') if place.is_bucket else ''}"
+    return f"documents {hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
 
 def _not_ours(place: Place) -> str:
