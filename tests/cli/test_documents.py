@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tests.cli.command import Done, xds
 from tests.hostile.server import Served
 from tests.store.documents.test_blobs import kept
 from tests.store.object_stores import Server, s3_server
+from xds.errors import Unusable
 from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
+from xds.store.documents import moving
 from xds.store.documents.both import Both
 from xds.store.documents.folder import DocumentTable, Kept
 from xds.store.documents.stores import places
@@ -76,6 +79,11 @@ class Site:
 
 def a_store(name: str, kind: str, folder: Path, server: Server | None) -> str:
     return f"file:{folder / name}" if kind == "folder" or server is None else f"s3://{server.bucket()}/{name}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "SWEEP_SECONDS", -60)
 
 
 @pytest.fixture(params=WAYS)
@@ -145,6 +153,16 @@ def test_what_the_old_store_has_damaged_is_named_and_stays(folders: Site) -> Non
     assert name not in set(folders.new.names())
 
 
+def test_what_was_put_within_the_last_hour_is_left(folders: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "SWEEP_SECONDS", 3600)
+    name = hashlib.sha256(b"the first").hexdigest()
+    os.utime(folders.old.path(name), (0, 0))  # type: ignore[attr-defined]
+    done = folders.move("--finish")
+    assert "1 removed" in done.out
+    assert "3 documents left there: run this again in an hour" in done.out
+    assert folders.contents(folders.old) == {key: value for key, value in folders.names.items() if key != name}
+
+
 def test_what_no_row_names_is_left_to_the_sweep(folders: Site) -> None:
     young = folders.has(b"young", row=False)
     old = folders.has(b"old", row=False)
@@ -198,6 +216,43 @@ def test_a_store_with_documents_that_nobody_knows_is_refused(folders: Site) -> N
     another = folders.has(b"another deployment's", where=folders.new, row=False)
     os.utime(folders.new.path(another), (0, 0))  # type: ignore[attr-defined]
     assert "the database knows none of them" in refused(folders)
+
+
+def test_a_store_under_another_name_is_refused(site: Site) -> None:
+    """Here a link that is made when the settings have been read, or another name of the same service."""
+    new, old = places(site.served.settings)
+    if old.is_bucket:
+        site.served.sections["server"] |= {"documents": f"{old}", "documents_also": f"{old}"}  # type: ignore[operator]
+        endpoint = old.s3.endpoint.replace("127.0.0.1", "localhost")
+        site.served.sections["s3_also"] = site.served.sections["s3"] | {"endpoint": endpoint}  # type: ignore[operator]
+        site.served.write_config()
+        assert "under another name" in refused(site, "--finish")
+        assert site.contents(site.old) == site.names
+        return
+    going = moving.Move(site.served.settings, site.engine, moving.Pace(0))
+    if new.is_bucket:
+        pytest.skip("a folder is no bucket")
+    shutil.rmtree(new.folder)
+    new.folder.symlink_to(old.folder)
+    with pytest.raises(Unusable, match="under another name"):
+        going.check()
+    assert [one.name for one in (old.folder / "staging").iterdir()] == []
+
+
+def test_a_bucket_is_left_without_what_shows_whether_it_is_another(site: Site) -> None:
+    site.moved()
+    for place in places(site.served.settings):
+        if place.is_bucket:
+            names = [one["path"] for batch in obstore.list(place.bucket()) for one in batch]
+            assert [name for name in names if name.startswith("staging")] == []
+        else:
+            assert list((place.folder / "staging").iterdir()) == []
+
+
+def test_another_user_than_the_service_is_refused(folders: Site) -> None:
+    """What root makes the service cannot read."""
+    os.chown(folders.served.settings.data / "identity.json", 65534, -1)
+    assert "sudo -u 'nobody'" in refused(folders)
 
 
 def test_a_bucket_that_is_not_there_is_refused(tmp_path: Path, s3_server: Server) -> None:

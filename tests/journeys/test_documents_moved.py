@@ -32,6 +32,14 @@ SLOWLY = "--bytes-per-second", "400000"
 """So that it lasts for some seconds."""
 
 
+_NOTHING_IS_YOUNG = """
+from xds.cli import main
+from xds.store.documents import moving
+moving.SWEEP_SECONDS = -60
+main()
+"""
+
+
 class Load:
     """Documents that are sent, and all that were acknowledged being fetched, one after another."""
 
@@ -85,7 +93,7 @@ class Load:
 
 
 def mover(served: Served, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "xds", "documents", "move", "--config", str(served.config), *more]
+    command = [sys.executable, "-c", _NOTHING_IS_YOUNG, "documents", "move", "--config", str(served.config), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -86,3 +86,27 @@ def test_a_peer_is_not_tried_for_everybody_who_asks(tmp_path: Path, monkeypatch:
         for _ in range(5):
             assert got(site, "/readyz")[0] == 200
     assert len(tried) == 1
+
+
+AWAY = '[s3]\nendpoint = "http://127.0.0.1:1"\nseconds = 1.0\n'
+
+
+def test_a_node_serves_on_without_the_store_that_documents_move_out_of(tmp_path: Path) -> None:
+    status, lines = ready(tmp_path, f'[server]\ndocuments_also = "s3://old"\n{AWAY}')
+    assert (status, lines) == (
+        200,
+        [
+            "partly ready",
+            "documents_also: the object store does not answer",
+            "database: ok",
+            "audit: ok",
+            "documents: ok",
+        ],
+    )
+
+
+def test_a_node_is_not_ready_without_the_store_that_documents_move_into(tmp_path: Path) -> None:
+    text = f'[server]\ndocuments = "s3://new"\ndocuments_also = "file:{tmp_path}/old"\n{AWAY}'
+    status, lines = ready(tmp_path, text)
+    assert (status, lines[0]) == (503, "documents: the object store does not answer")
+    assert "documents_also: ok" in lines

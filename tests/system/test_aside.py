@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 import pytest
@@ -29,3 +30,13 @@ def test_what_fails_is_told_here(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Unusable, match="its log says why"):
         aside(lambda: 1 / 0)
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_what_is_killed_has_not_passed() -> None:
+    with pytest.raises(Unusable, match="it was killed by signal 9"):
+        aside(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_what_ends_in_silence_and_not_well_has_not_passed() -> None:
+    with pytest.raises(Unusable, match="it ended with 3"):
+        aside(lambda: os._exit(3))

@@ -20,7 +20,6 @@ from xds.errors import Unusable
 from xds.server import expiry
 from xds.settings.sections import Location, Settings
 from xds.store.audit import records as audit_store
-from xds.store.documents.folder import NotReachable
 from xds.store.engine import reading
 from xds.store.work import Database
 from xds.system.disk import Reserve
@@ -36,6 +35,8 @@ PATIENCE_SECONDS = 1.0
 
 AT_ONCE = 16
 """Peers that are tried at once."""
+
+_AWAY = "the object store does not answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +99,18 @@ def own(database: Database, disk: Reserve) -> Iterator[Dependency]:
         unreadable = "cannot be read"
     yield Dependency("database", unreadable)
     yield Dependency("audit", late or (unreadable and "the database cannot be read"))
-    yield Dependency("documents", _documents(database, disk))
+    answers, *others = database.blobs.answers()
+    yield Dependency("documents", _documents(database, disk, answers=answers))
+    for is_there in others:  # documents move out of it: what is in the first is served
+        yield Dependency("documents_also", "" if is_there else _AWAY, is_needed=False)
 
 
-def _documents(database: Database, disk: Reserve) -> str:
+def _documents(database: Database, disk: Reserve, *, answers: bool) -> str:
     if not os.access(database.blobs.staging, os.W_OK):
         return "cannot be written"
     if disk.is_low(anew=True):
         return f"nothing is taken in: less than {disk.least_bytes // 2**20} MiB of the disk are left"
-    try:
-        database.blobs.holding([("0" * 64, 0)])
-    except NotReachable:
-        return "the object store does not answer"
-    return ""
+    return "" if answers else _AWAY
 
 
 def peers(settings: Settings) -> Iterator[tuple[str, Location]]:

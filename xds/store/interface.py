@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -158,8 +159,12 @@ class Blobs(Protocol):
         """
         ...
 
-    def remove(self, sha256: str) -> None:
-        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone.
+    def answers(self) -> tuple[bool, ...]:
+        """Whether each store that documents are in answers; first the one that is written into."""
+        ...
+
+    def remove(self, sha256: str, before: float = inf) -> bool:
+        """Remove bytes that are kept elsewhere by now, unless they were put since ``before``; whether they are gone.
 
         Raises:
             NotReachable: the store does not answer.

@@ -13,7 +13,7 @@ def aside(what: Callable[[], object]) -> None:
     """Do it in a child process, and wait for it.
 
     Raises:
-        Unusable: what the child raises.
+        Unusable: what the child raises; or it was killed.
     """
     reads, writes = os.pipe()
     child = os.fork()
@@ -33,6 +33,7 @@ def aside(what: Callable[[], object]) -> None:
     os.close(writes)
     with os.fdopen(reads, "rb") as pipe:
         said = pipe.read().decode()
-    os.waitpid(child, 0)
-    if said:
-        raise Unusable(said)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if said or code:
+        raise Unusable(said or (f"it was killed by signal {-code}" if code < 0 else f"it ended with {code}"))

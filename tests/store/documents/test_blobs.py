@@ -20,10 +20,12 @@ from tests.store.databases import at_once, shared_engine
 from tests.store.engines import NAMES, Engine, engines
 from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
-from xds.settings.sections import S3, Settings
+from xds.settings.sections import S3, Loaded, Settings
+from xds.store.deployment import prepare, with_identity
 from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept, NotReachable
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
 from xds.store.documents.stores import open_blobs
+from xds.store.engine import make_engine
 from xds.store.interface import Blobs
 from xds.wire.spool import CHUNK_BYTES, NotKept, Spool, Spooled
 
@@ -46,6 +48,14 @@ class Kind:
 def settings(folder: Path, **server: str) -> Settings:
     bare = Settings()
     return replace(bare, server=replace(bare.server, data=str(folder), **server))
+
+
+def with_tables(given: Settings) -> Settings:
+    """The same settings; the database that they name has our tables."""
+    engine = make_engine(given.database_url, connections=1)
+    prepare(engine, with_identity(Loaded(given, {})))
+    engine.dispose()
+    return given
 
 
 def of_folder(folder: Path, engine: sa.Engine) -> Kind:

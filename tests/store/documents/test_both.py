@@ -74,6 +74,19 @@ def test_what_was_cut_off_in_the_first_is_read_from_the_other(both: Both) -> Non
     assert read(both, one) == LONG
 
 
+@pytest.mark.parametrize("content", [b"short", LONG], ids=["short", "long"])
+def test_what_is_damaged_in_the_first_is_read_from_the_other(both: Both, content: bytes) -> None:
+    """Of the right size: only who reads it to its end sees that."""
+    one = kept(both.also, content)
+    kept(both.first, content)
+    assert isinstance(both.first, BlobStore)
+    both.first.path(one.sha256).write_bytes(bytes(len(content)))
+    assert read(both, one) == content
+    both.also.remove(one.sha256)
+    with pytest.raises(Damaged):
+        read(both, one)
+
+
 def test_what_is_moved_while_it_is_read_is_read_to_its_end(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old store loses it in the middle: the new one, which had it not when it was looked for, goes on."""
     one = kept(both.also, LONG)
@@ -141,11 +154,13 @@ def test_the_sweep_goes_through_both(both: Both, shared_engine: sa.Engine) -> No
     [
         ("", "file:{data}/documents"),
         ("file:{data}/there", "file:///{data}/there"),
+        ("file:{data}/..", "file:{data}/../{name}/.."),
         ("s3://bucket/prefix", "s3://bucket/prefix/"),
     ],
 )
 def test_a_store_is_not_both(tmp_path: Path, documents: str, also: str) -> None:
-    given = settings(tmp_path, documents=documents.format(data=tmp_path), documents_also=also.format(data=tmp_path))
+    documents, also = (url.format(data=tmp_path, name=tmp_path.name) for url in (documents, also))
+    given = settings(tmp_path, documents=documents, documents_also=also)
     with pytest.raises(Unusable, match=r"server\.documents_also is where server\.documents is already"):
         places(given)
 
@@ -162,6 +177,13 @@ def test_the_same_bucket_of_another_service_is_another(tmp_path: Path) -> None:
         places(given)
     first, also = places(replace(given, s3_also=S3(endpoint="http://127.0.0.1:9")))
     assert (first.s3.endpoint, also.s3.endpoint) == ("", "http://127.0.0.1:9")
+
+
+def test_a_slash_at_the_end_makes_no_other_service(tmp_path: Path) -> None:
+    given = settings(tmp_path, documents="s3://bucket", documents_also="s3://bucket")
+    given = replace(given, s3=S3(endpoint="http://127.0.0.1:9"), s3_also=S3(endpoint="http://127.0.0.1:9/"))
+    with pytest.raises(Unusable, match="is already"):
+        places(given)
 
 
 def test_the_other_service_has_keys_of_its_own_where_they_are_given(

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.extent import LONG, size
 from tests.store.databases import shared_engine
-from tests.store.documents.test_blobs import kept, read, settings, there
+from tests.store.documents.test_blobs import kept, read, settings, there, with_tables
 from tests.store.engines import NAMES, Engine, engines
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings
@@ -30,6 +30,7 @@ from xds.store.documents import checking
 from xds.store.documents.folder import SWEEP_SECONDS
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
 from xds.store.documents.stores import open_blobs, places
+from xds.store.engine import make_engine
 
 __all__ = ["engines", "shared_engine"]
 
@@ -46,7 +47,7 @@ def server(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture
 def given(server: Engine, tmp_path: Path) -> Settings:
     given = settings(tmp_path, documents=f"s3://{server.bucket()}/xds")
-    return replace(given, s3=S3(endpoint=server.url, seconds=30.0))
+    return with_tables(replace(given, s3=S3(endpoint=server.url, seconds=30.0)))
 
 
 @pytest.fixture
@@ -87,18 +88,25 @@ def test_documents_that_nobody_knows_keep_a_server_from_starting(
     """Its sweep would remove them."""
     monkeypatch.setattr(checking, "MANY", 3)
     monkeypatch.setattr(checking, "SWEEP_SECONDS", -60)
-    kept(blobs, b"one"), kept(blobs, b"two")
-    from xds.settings.sections import Loaded
-    from xds.store.deployment import prepare, with_identity  # a database of its own
-    from xds.store.engine import make_engine
-
-    engine = make_engine(given.database_url, connections=1)
-    prepare(engine, with_identity(Loaded(given, {})))
-    engine.dispose()
-    checking.check(given)
-    kept(blobs, b"three")
+    kept(blobs, b"one"), kept(blobs, b"two"), kept(blobs, b"three")
     with pytest.raises(Unusable, match="the database knows none of them"):
         checking.check(given)
+    blobs.remove(hashlib.sha256(b"three").hexdigest())
+    checking.check(given)
+
+
+def test_documents_that_were_all_removed_do_not_keep_a_server_from_starting(
+    given: Settings, blobs: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the next sweep they are there, and no row names them: the deployment has used this store before."""
+    monkeypatch.setattr(checking, "MANY", 3)
+    monkeypatch.setattr(checking, "SWEEP_SECONDS", -60)
+    checking.check(given)
+    kept(blobs, b"one"), kept(blobs, b"two"), kept(blobs, b"three")
+    checking.check(given)
+    engine = make_engine(given.database_url, connections=1)
+    checking.owned(places(given)[0], engine)  # nor another move into it
+    engine.dispose()
 
 
 # What is kept.

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from tests.cli.test_documents import CONTENTS, Site
+from tests.cli.test_documents import CONTENTS, Site, nothing_is_young
+from tests.store.documents.test_blobs import settings
 from tests.store.faulty import Fault, Faulty, after, faulty
 from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
+from xds.store.documents import moving
+from xds.store.documents.folder import BlobStore
 from xds.store.documents.moving import Move, Pace
+from xds.store.tables import document
 
-__all__ = ["s3_server"]
+__all__ = ["nothing_is_young", "s3_server"]
 
 
 class Time:
@@ -124,5 +129,95 @@ def test_what_another_has_moved_meanwhile_is_no_fault(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Move, "_found", slowly)
     told = mine.run(finish=True)
     assert (told.copied, told.left, told.damaged) == (0, 0, ())
+    assert site.contents(site.new) == site.names
+    site.engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_two_nodes_of_a_deployment_do_not_move_them_at_once(tmp_path: Path, database_url: str) -> None:
+    """Each has a data folder of its own: the lock is in the database."""
+    one, other = (settings(tmp_path / name, database=database_url) for name in ("one", "other"))
+    with moving._alone(one) as still:
+        with pytest.raises(Unusable, match="are being moved by another process"), moving._alone(other):
+            pass
+        still()
+    with moving._alone(other):
+        pass
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_mover_that_has_lost_its_lock_goes_no_further(tmp_path: Path, database_url: str, engine: sa.Engine) -> None:
+    with moving._alone(settings(tmp_path, database=database_url)) as still:
+        with engine.begin() as connection:
+            others = (
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid != pg_backend_pid()"
+            )
+            database = " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            connection.execute(sa.text(others + database))
+        with pytest.raises(Unusable, match="the database does not answer"):
+            still()
+
+
+def test_what_a_node_with_the_old_settings_puts_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row was removed, the sweep has taken the new store's copy, and the same content came again."""
+    monkeypatch.setattr(moving, "SWEEP_SECONDS", 3600)
+    site = Site(tmp_path, f"file:{tmp_path / 'old'}", f"file:{tmp_path / 'new'}")
+    assert isinstance(site.old, BlobStore)
+    assert isinstance(site.new, BlobStore)
+    move(site).run(finish=False)
+    for store in (site.old, site.new):
+        for name in list(store.names()):
+            os.utime(store.path(name), (0, 0))
+    content = b"the second"
+    sha256, is_whole = hashlib.sha256(content).hexdigest(), Move._is_whole
+
+    def and_then(self: Move, name: str, size: int, *, in_old: bool = False) -> bool:
+        found = is_whole(self, name, size, in_old=in_old)
+        if name == sha256:
+            with site.engine.begin() as connection:
+                connection.execute(sa.delete(document).where(document.c.sha256 == sha256))
+            assert site.new.sweep(site.engine) == 1
+            site.has(content)
+        return found
+
+    monkeypatch.setattr(Move, "_is_whole", and_then)
+    told = move(site).run(finish=True)
+    assert (told.removed, told.left) == (len(CONTENTS) - 1, 1)
+    assert list(site.old.names()) == [sha256]
+    assert site.read() == site.names
+    site.engine.dispose()
+
+
+def test_what_may_be_the_only_copy_is_not_removed_after_a_bad_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another has moved it to its end meanwhile; from then on each read of the new store arrives damaged."""
+    site = Site(tmp_path, f"file:{tmp_path / 'old'}", f"file:{tmp_path / 'new'}")
+    is_whole = Move._is_whole
+
+    def damaged(self: Move, name: str, size: int, *, in_old: bool = False) -> bool:
+        if not in_old:
+            site.old.remove(name)
+            return False
+        return is_whole(self, name, size, in_old=in_old)
+
+    monkeypatch.setattr(Move, "_is_whole", damaged)
+    move(site).run(finish=False)
+    assert site.read() == site.names
+    site.engine.dispose()
+
+
+def test_a_copy_that_was_read_back_damaged_once_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path, f"file:{tmp_path / 'old'}", f"file:{tmp_path / 'new'}")
+    is_whole, said = Move._is_whole, set[str]()
+
+    def once(self: Move, name: str, size: int, *, in_old: bool = False) -> bool:
+        if name in said:
+            return is_whole(self, name, size, in_old=in_old)
+        said.add(name)
+        return False
+
+    monkeypatch.setattr(Move, "_is_whole", once)
+    assert move(site).run(finish=False).copied == len(CONTENTS)
     assert site.contents(site.new) == site.names
     site.engine.dispose()

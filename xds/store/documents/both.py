@@ -7,13 +7,14 @@ Every node of a deployment knows both before any of them writes into the new one
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from xds.store.documents.folder import Damaged, NotReachable, Unread, verified
 from xds.store.interface import Blobs
-from xds.wire.spool import Spooled
+from xds.wire.spool import CHUNK_BYTES, Spooled
 
 
 class Both:
@@ -30,7 +31,37 @@ class Both:
         self.first.put(spooled)
 
     def chunks(self, sha256: str, size_bytes: int) -> Iterator[bytes]:
-        return verified(self.unchecked(sha256, size_bytes), sha256)
+        """The bytes, checked on the way; where the first store has them damaged they are the other one's.
+
+        Of what is long and in both, some would have been given out before that is seen: it is read twice.
+        """
+        other, given = Both(self.also, self.first), False
+        if size_bytes > CHUNK_BYTES and self._is_damaged_in_first(sha256, size_bytes):
+            yield from verified(other.unchecked(sha256, size_bytes), sha256)
+            return
+        try:
+            for chunk in verified(self.unchecked(sha256, size_bytes), sha256):
+                given = True
+                yield chunk
+        except Unread:
+            raise
+        except Damaged:
+            if given:
+                raise
+            yield from verified(other.unchecked(sha256, size_bytes), sha256)
+
+    def _is_damaged_in_first(self, sha256: str, size_bytes: int) -> bool:
+        """Whether both seem to have it, and the first gives back something else."""
+        try:
+            if not all(store.holding([(sha256, size_bytes)]) == [True] for store in (self.first, self.also)):
+                return False
+            for _ in self.first.chunks(sha256, size_bytes):
+                pass
+        except NotReachable:
+            return False
+        except Damaged:
+            return True
+        return False
 
     def unchecked(self, sha256: str, size_bytes: int, start: int = 0) -> Iterator[bytes]:
         """The bytes from whichever store has them; where one of them ends too early the other goes on.
@@ -80,6 +111,9 @@ class Both:
             also = self.also.sweep(engine, now)
         return removed + also
 
-    def remove(self, sha256: str) -> None:
-        self.first.remove(sha256)
-        self.also.remove(sha256)
+    def answers(self) -> tuple[bool, ...]:
+        return (*self.first.answers(), *self.also.answers())
+
+    def remove(self, sha256: str, before: float = inf) -> bool:
+        gone = self.first.remove(sha256, before)
+        return self.also.remove(sha256, before) and gone

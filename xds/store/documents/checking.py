@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import re
+import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import obstore
@@ -14,15 +17,19 @@ from obstore.exceptions import BaseError
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
+from xds.store.deployment import note, noted
 from xds.store.documents.folder import SWEEP_SECONDS, NotReachable, batches, sizes
 from xds.store.documents.object_store import NO_VERSION, VERSIONS_RIGHT
 from xds.store.documents.stores import Place, places
-from xds.store.engine import make_engine
+from xds.store.engine import make_engine, reading
 
 log = logging.getLogger("xds.store.documents.checking")
 
 SAMPLE, MANY = 1000, 100
 """Of a store's documents, how many are looked up; and how many that nobody knows keep a server from starting."""
+
+_MARK = "staging/move-"
+"""Begins the name of what shows whether two stores are one: no document's, and in a folder the sweep takes it."""
 
 _PART = re.compile(r"[0-9a-f]{2}")
 _OURS = ("staging", "locks")
@@ -54,6 +61,8 @@ def check(settings: Settings) -> None:
                 continue
             if unknown >= MANY:
                 raise Unusable(_not_ours(place))
+            with engine.begin() as connection:
+                note(connection, _name(place), str(place))
             if versions:
                 log.warning("documents.versions_stay", extra={"setting": place.setting, "right": VERSIONS_RIGHT})
     finally:
@@ -99,11 +108,58 @@ def owned(place: Place, engine: sa.Engine) -> None:
         raise Unusable(_not_ours(place))
 
 
-def _unknown(place: Place, engine: sa.Engine) -> int:
-    """How many documents, of some, the database does not know; none where it knows any of them.
+def are_one(place: Place, other: Place) -> bool:
+    """Whether two stores are one under two names: what is put into the first shows in the other.
 
-    Those of a deployment that has removed all that it had are gone with the next sweep.
+    Raises:
+        Unusable: one of them cannot be used so.
+        NotReachable: it does not answer.
     """
+    name = _MARK + secrets.token_hex(16)
+    try:
+        with _refusing(place):
+            if place.is_bucket:
+                obstore.put(place.bucket(), name, b"xds documents move")
+            else:
+                (place.folder / name).touch()
+        with _refusing(other):
+            return _shows(other, name)
+    finally:
+        with _refusing(place), contextlib.suppress(FileNotFoundError):
+            if place.is_bucket:
+                obstore.delete(place.bucket(), name)
+            else:
+                (place.folder / name).unlink()
+
+
+def _shows(place: Place, name: str) -> bool:
+    if not place.is_bucket:
+        return (place.folder / name).exists()
+    try:
+        obstore.head(place.bucket(), name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _refusing(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as problem:
+        if not place.is_bucket:
+            raise Unusable(f"{place.setting}: {place}: {getattr(problem, 'strerror', None)}") from None
+        raise _refusal(place, str(problem)) from None
+
+
+def _unknown(place: Place, engine: sa.Engine) -> int:
+    """How many documents, of some, the database does not know; none where it knows any of them, or the store.
+
+    Of a deployment that has removed all that it had, they are gone with the next sweep.
+    """
+    with reading(engine) as connection:
+        if noted(connection, _name(place)):
+            return 0
     limit, found = time.time() - SWEEP_SECONDS, 0
     old = (sha256 for sha256, modified in islice(place.open(engine).listed(), SAMPLE) if modified < limit)
     for some in batches(old):
@@ -111,6 +167,12 @@ def _unknown(place: Place, engine: sa.Engine) -> int:
             return 0
         found += len(some)
     return found
+
+
+def _name(place: Place) -> str:
+    """What it is noted by that the deployment has used a store."""
+    said = f"{place} {place.s3.endpoint.rstrip('/') if place.is_bucket else ''}"
+    return f"documents {hashlib.sha256(said.encode()).hexdigest()[:32]}"
 
 
 def _not_ours(place: Place) -> str:

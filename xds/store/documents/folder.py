@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,13 @@ class BlobStore:
                         removed += remove_old(self.path(sha256), limit)
         return removed
 
-    def remove(self, sha256: str) -> None:
-        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone."""
+    def answers(self) -> tuple[bool, ...]:
+        return (True,)
+
+    def remove(self, sha256: str, before: float = inf) -> bool:
+        """Remove bytes that are kept elsewhere by now, unless they were put since; whether they are gone."""
         with self.locked(sha256):
-            self.path(sha256).unlink(missing_ok=True)
+            return remove_old(self.path(sha256), before) or not self.path(sha256).exists()
 
 
 def verified(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:

@@ -1,13 +1,16 @@
 """Documents on their way from one store to another, while servers read from both (``both.py``).
 
 First they are copied, and nothing is removed: the old store stays whole, and there is a way back.  Then, at the end,
-each is removed from the old store once the new one has given its bytes back.  Either may be broken off anywhere, and
-be begun again: what is there is not copied again.
+each is removed from the old store once the new one has given its bytes back, unless it was put within the last hour: a
+node that still has the old settings may have done so.  Either may be broken off anywhere, and be begun again: what is
+there is not copied again.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
+import pwd
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +25,10 @@ import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
-from xds.store.documents.checking import keeps_versions, look, owned
-from xds.store.documents.folder import Damaged, NotReachable, Unread, batches, named, sizes
-from xds.store.documents.stores import ALSO, Place, places
+from xds.store.documents.checking import are_one, keeps_versions, look, owned
+from xds.store.documents.folder import SWEEP_SECONDS, Damaged, NotReachable, Unread, batches, named, sizes
+from xds.store.documents.stores import ALSO, DOCUMENTS, Place, places
+from xds.store.engine import make_engine
 from xds.system.disk import Reserve
 from xds.wire.spool import NotKept, Spool
 
@@ -33,6 +37,9 @@ PREFIX = "move-"
 
 _PARALLEL = 4
 """Documents under way at once."""
+
+_TRIES = 3
+"""Of a copy that is read back otherwise than it was sent."""
 
 Tell = Callable[[int, int], None]
 """Told after each document how many have been looked at, and how many bytes were copied."""
@@ -103,10 +110,14 @@ class Move:
         Raises:
             Unusable: they cannot, or there is none.
         """
-        with _answering(self.target):
-            owned(self.target, self._engine)
+        _as_the_service(self._settings.data)
         with _answering(self.source):
             look(self.source)
+        with _answering(self.target):
+            look(self.target)
+            if are_one(self.target, self.source):
+                raise Unusable(f"{ALSO} is where {DOCUMENTS} is already, under another name: {self.source}")
+            owned(self.target, self._engine)
         if not self.target.is_bucket:
             needed = self.would(finish=False).copied_bytes + self._settings.server.least_free_bytes
             free = disk_usage(self.target.folder).free
@@ -145,11 +156,12 @@ class Move:
                 done.
         """
         moved, damaged, began = Moved(), list[str](), time.monotonic()
-        with _alone(self._settings.data / "run" / "move.lock"), ThreadPoolExecutor(_PARALLEL) as pool:
+        with _alone(self._settings) as still, ThreadPoolExecutor(_PARALLEL) as pool:
             for some in self._found(moved):
-                for sha256, size, outcome in pool.map(lambda one: self._one(*one, finish=finish), some):
+                still()
+                for sha256, size, outcome, is_removed in pool.map(lambda one: self._one(*one, finish=finish), some):
                     moved.documents += outcome is not _Outcome.GONE
-                    moved.removed += finish and outcome in (_Outcome.COPIED, _Outcome.THERE)
+                    moved.removed += is_removed
                     if outcome is _Outcome.COPIED:
                         moved.copied, moved.copied_bytes = moved.copied + 1, moved.copied_bytes + size
                     elif outcome is _Outcome.DAMAGED:
@@ -176,14 +188,15 @@ class Move:
                     there = self._new.holding(wanted)
                 yield [(*one, is_there) for one, is_there in zip(wanted, there, strict=True)]
 
-    def _one(self, sha256: str, size: int, is_there: bool, *, finish: bool) -> tuple[str, int, _Outcome]:
-        outcome = _Outcome.THERE
+    def _one(self, sha256: str, size: int, is_there: bool, *, finish: bool) -> tuple[str, int, _Outcome, bool]:
+        """Copy a document if need be, and at the end remove it; what became of it, and whether it was removed."""
+        outcome, is_removed = _Outcome.THERE, False
         if not is_there or (finish and not self._is_whole(sha256, size)):
             outcome = self._copied(sha256, size)
         if finish and outcome in (_Outcome.COPIED, _Outcome.THERE):
-            with _answering(self.source):
-                self._old.remove(sha256)
-        return sha256, size, outcome
+            with _answering(self.source):  # what is younger stays: its row, and the new store's copy, may be others
+                is_removed = self._old.remove(sha256, before=time.time() - SWEEP_SECONDS)
+        return sha256, size, outcome, is_removed
 
     def _copied(self, sha256: str, size: int) -> _Outcome:
         """Copy a document, and read it back; or say why it cannot be.
@@ -191,6 +204,17 @@ class Move:
         Raises:
             Unusable: a store does not answer, does not take it, or gives back something else.
         """
+        for _ in range(_TRIES):
+            outcome = self._tried(sha256, size)
+            if outcome is not None:
+                return outcome
+        if self._is_whole(sha256, size, in_old=True):  # who reads goes on finding it there
+            with _answering(self.target):
+                self._new.remove(sha256)
+        raise Unusable(f"{self.target} gives back something else than was sent: document {sha256}")
+
+    def _tried(self, sha256: str, size: int) -> _Outcome | None:
+        """The same once; None: it was read back otherwise than it was sent."""
         with Spool(self._new.staging, PREFIX, self._disk) as spool, _answering(self.target):
             writing = spool.new()
             try:
@@ -203,24 +227,24 @@ class Move:
                     return _Outcome.THERE
                 return _Outcome.DAMAGED if named(self._engine, sha256) else _Outcome.GONE
             if self._new.holding([(sha256, size)]) == [True] and not self._is_whole(sha256, size):
-                self._new.remove(sha256)  # a folder would take it for what it seems to be
+                self._new.remove(
+                    sha256
+                )  # a folder would take it for what it seems to be; the old one has just given it
             self._new.put(writing.finish())
-            if not self._is_whole(sha256, size):
-                self._new.remove(sha256)  # who reads goes on finding it in the old one
-                raise Unusable(f"{self.target} gives back something else than was sent: document {sha256}")
-        return _Outcome.COPIED
+        return _Outcome.COPIED if self._is_whole(sha256, size) else None
 
-    def _is_whole(self, sha256: str, size: int) -> bool:
-        """Whether the new store gives the bytes back: all of them are read.
+    def _is_whole(self, sha256: str, size: int, *, in_old: bool = False) -> bool:
+        """Whether the new store, or the old one, gives the bytes back: all of them are read.
 
         Raises:
             Unusable: it does not answer.
         """
+        place, store = (self.source, self._old) if in_old else (self.target, self._new)
         try:
-            for _ in self._pace.through(self._new.chunks(sha256, size)):
+            for _ in self._pace.through(store.chunks(sha256, size)):
                 pass
         except Unread:
-            raise Unusable(f"{self.target} does not answer: run this again") from None
+            raise Unusable(f"{place} does not answer: run this again") from None
         except Damaged:
             return False
         return True
@@ -240,17 +264,66 @@ def _answering(place: Place) -> Iterator[None]:
         raise Unusable(f"{place} does not take a document: {problem}") from None
 
 
+def _as_the_service(data: Path) -> None:
+    """See that what is made here can be read by the service, which has made what shows whose it is at its first start.
+
+    Raises:
+        Unusable: this is another user.
+    """
+    identity = data / "identity.json"  # where a group may write in a volume, the folder itself is another's
+    owner = (identity if identity.exists() else data).stat().st_uid
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise Unusable(f"{data} is of the user {name}, who could not read what is made here: sudo -u '{name}' xds …")
+
+
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Nobody else on this machine moves them meanwhile: they would do it twice.
+def _alone(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Nobody else moves them meanwhile, on this machine or at the same PostgreSQL: they would do it twice.
+
+    What it gives sees that this is so still.
 
     Raises:
         Unusable: somebody does.
     """
+    path = settings.data / "run" / "move.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Unusable("documents are being moved by another process") from None
-        yield
+    engine = make_engine(settings.database_url, connections=1)  # the lock needs a connection for as long as it lasts
+    try:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Unusable("documents are being moved by another process") from None
+            if engine.dialect.name == "sqlite":
+                yield lambda: None
+            else:
+                with engine.connect() as connection:
+                    _take(connection)
+                    yield lambda: _see(connection)
+    finally:
+        engine.dispose()
+
+
+def _take(connection: sa.Connection) -> None:
+    """A lock that every node of a deployment sees: of a transaction, so that a pooler may stand between."""
+    number = sa.func.hashtextextended("documents move", 0)
+    _see(connection)
+    connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(number))):
+        raise Unusable("documents are being moved by another process, maybe on another node")
+
+
+def _see(connection: sa.Connection) -> None:
+    """
+    Raises:
+        Unusable: the connection is gone, and the lock with it.
+    """
+    try:
+        connection.execute(sa.select(1))
+    except sa.exc.DatabaseError:
+        raise Unusable("the database does not answer: run this again") from None

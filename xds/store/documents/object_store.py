@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -216,19 +217,30 @@ class ObjectStore:
         self._warn(found["version"])
         return True
 
-    def remove(self, sha256: str) -> None:
-        """Remove bytes that are kept elsewhere by now; it is no fault if they are gone.
+    def answers(self) -> tuple[bool, ...]:
+        """Asked is for a document that is never there."""
+        try:
+            self.holding([("0" * 64, 0)])
+        except NotReachable:
+            return (False,)
+        return (True,)
+
+    def remove(self, sha256: str, before: float = inf) -> bool:
+        """Remove bytes that are kept elsewhere by now, unless they were put since; whether they are gone.
 
         Raises:
             NotReachable: the store does not answer.
         """
         try:
             with self._lock(sha256):
+                if before < inf and obstore.head(self._store, _key(sha256))["last_modified"].timestamp() >= before:
+                    return False
                 obstore.delete(self._store, _key(sha256))
         except FileNotFoundError:
-            return
+            return True
         except (BaseError, OSError):
             raise NotReachable from None
+        return True
 
     def _warn(self, version: str | None) -> None:
         """Say once that what was removed is there as an older version, where the bucket keeps these."""

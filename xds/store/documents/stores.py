@@ -109,9 +109,15 @@ def places(settings: Settings) -> list[Place]:
 
 
 def _same(one: Place, other: Place) -> bool:
+    """By their names only: ``checking.are_one`` looks."""
     if one.is_bucket and other.is_bucket:
-        return (one.url.strip("/"), one.s3.endpoint) == (other.url.strip("/"), other.s3.endpoint)
-    return one.is_bucket == other.is_bucket and one.folder.resolve() == other.folder.resolve()
+        first, second = ((place.url.strip("/"), place.s3.endpoint.rstrip("/")) for place in (one, other))
+        return first == second
+    if one.is_bucket or other.is_bucket:
+        return False
+    if one.folder.exists() and other.folder.exists():
+        return one.folder.samefile(other.folder)
+    return one.folder.resolve() == other.folder.resolve()
 
 
 def open_blobs(settings: Settings, engine: sa.Engine) -> Blobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import TypeAlias
 
@@ -61,9 +62,15 @@ class Timed:
     def listed(self) -> Iterator[tuple[str, float]]:
         return self._blobs.listed()
 
-    def remove(self, sha256: str) -> None:
+    def answers(self) -> tuple[bool, ...]:
+        started = time.monotonic()
+        found = self._blobs.answers()
+        self._told("look", time.monotonic() - started, all(found))
+        return found
+
+    def remove(self, sha256: str, before: float = inf) -> bool:
         with self._timed("remove"):
-            self._blobs.remove(sha256)
+            return self._blobs.remove(sha256, before)
 
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         with self._timed("sweep"):
