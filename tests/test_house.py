@@ -49,7 +49,19 @@ def test_the_page_is_a_screen_and_what_it_names_is_there() -> None:
 
 def test_the_tests_mirror_the_package() -> None:
     """A room with tests of its own has them under its own name."""
-    beside = {"bench", "conformance", "deploy", "fuzz", "hostile", "journeys", "peers", "schemas", "wsdl"}
+    beside = {
+        "bench",
+        "cluster",
+        "conformance",
+        "deploy",
+        "faults",
+        "fuzz",
+        "hostile",
+        "journeys",
+        "peers",
+        "schemas",
+        "wsdl",
+    }
     ours = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     assert ours - beside <= folders()
 

@@ -41,8 +41,7 @@ def main(given: list[str] | None = None) -> int:
             if problem:
                 failed.append(seed)
                 print(problem, flush=True)
-            elif sys.stderr.isatty():
-                print(f"\r{seed}", end="", file=sys.stderr, flush=True)
+            print(f"\r{seed - options.seed + 1} of {options.histories}", end="", file=sys.stderr, flush=True)
     print(f"{options.histories} histories from seed {options.seed} in {time.monotonic() - began:.0f} s: "
           f"{', '.join(f'{count:,} {number}' for number, count in sorted(counted.items()))} done")  # fmt: skip
     print(f"faults: {', '.join(f'{count} × {what}' for what, count in faults.most_common())}")

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.server.test_application import Site, of_bytes
 from xds.audit.log.keys import log_certificates
 from xds.audit.log.verify import verify
 from xds.ebxml import rs, xdsb
-from xds.errors import Status
+from xds.errors import Status, Unusable
 from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import streams
 from xds.store.engine import make_engine, reading
@@ -42,6 +42,7 @@ PATIENTS = [PatientId(name, AUTHORITY) for name in ("anna", "bert", "carl", "dor
 NOTHING_DONE = ("nothing was changed", "was not carried out", "nothing was done")
 """What a fault says of something that is not done."""
 ANSWERED_SECONDS = 60.0
+STARTS = 5
 
 
 @dataclass(slots=True)
@@ -113,8 +114,12 @@ class History:
     def _well_again(self) -> None:
         self._node.nothing_fails()
         self._node.free_disk()
-        if not self._node.lives():
-            self._node.start()
+        for _ in range(STARTS):  # as a service's manager does, where it ends while it starts
+            if not self._node.lives():
+                self._node.start()
+            with suppress(Unusable):
+                self._node.wait()
+                return
         self._node.wait()
 
     # What peers do.

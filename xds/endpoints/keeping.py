@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from functools import partial
 
-import sqlalchemy as sa
-
 from xds.endpoints.failures import Failures
 from xds.endpoints.soap_refusals import not_known, not_now
-from xds.store.audit.records import Recorded, close_stream, is_there, open_stream, record, recording
+from xds.store.audit.records import Recorded, is_there, open_stream, record, recording
 from xds.store.engine import away
 from xds.store.statements import Asked
-from xds.store.work import AGAIN_SECONDS, SETTLE_SECONDS, Database, NotKnown
+from xds.store.work import Database, NotKnown
 from xds.transactions.transaction import Call, Reply
 from xds.wire import mtom
 from xds.wire.faults import Fault, FaultCode
 from xds.wire.http import HttpRequest
 
 log = logging.getLogger("xds.endpoints.soap")
-
-
-def end_stream(engine: sa.Engine, stream_id: str, records: Sequence[Recorded]) -> None:
-    """Put on record how a stream has ended; nobody waits for it, so that a lost database is waited for.
-
-    Raises:
-        sqlalchemy.exc.SQLAlchemyError: it stays away: the stream is ended by whoever finds its process gone.
-    """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        try:
-            with engine.begin() as connection:
-                close_stream(connection, stream_id, records)  # once, however often it is tried
-            return
-        except sa.exc.SQLAlchemyError as problem:
-            if not away(problem) or time.monotonic() > deadline:
-                raise
-            log.warning("stream.closed_later", extra={"stream": stream_id})
-            time.sleep(AGAIN_SECONDS)
 
 
 class NotCommitted(Exception):

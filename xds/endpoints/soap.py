@@ -27,7 +27,7 @@ from xds.audit.messages.parties import Side
 from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.captures import Captures
 from xds.endpoints.failures import Failures
-from xds.endpoints.keeping import Keeper, NotCommitted, end_stream
+from xds.endpoints.keeping import Keeper, NotCommitted
 from xds.endpoints.soap_refusals import (
     cannot_keep,
     code_of,
@@ -38,6 +38,7 @@ from xds.endpoints.soap_refusals import (
     not_now,
 )
 from xds.endpoints.stream import Stream
+from xds.endpoints.stream_ends import end_stream
 from xds.errors import ErrorCode, Finding, Refused
 from xds.rules import tolerances
 from xds.store.audit.records import record

@@ -43,8 +43,8 @@ from xds.endpoints.dicomweb.deciding import Deciding
 from xds.endpoints.dicomweb.documents import PDF
 from xds.endpoints.dicomweb.views import not_done, uri_view, view
 from xds.endpoints.failures import Failures
-from xds.endpoints.keeping import end_stream
 from xds.endpoints.stream import Stream
+from xds.endpoints.stream_ends import end_stream
 from xds.errors import Refused
 from xds.imaging.part10 import EXPLICIT_LITTLE
 from xds.store.audit.records import open_stream, record
