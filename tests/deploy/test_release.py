@@ -31,6 +31,7 @@ def test_a_release_is_installed_and_started_by_every_python_that_is_here(
     assert "Python 3.11" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not LONG, reason="it makes a virtual environment, ten seconds: make test-long")
 def test_what_does_not_install_is_said(tmp_path: Path) -> None:
     (tmp_path / "xds-0.1.0-py3-none-any.whl").write_bytes(b"no wheel")
     assert "wheel" in release.tried(sys.executable, tmp_path / "xds-0.1.0-py3-none-any.whl", tmp_path).lower()

@@ -21,6 +21,7 @@ from lxml import etree
 
 from tests.builders import AUTHORITY, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
+from tests.extent import size
 from tests.faults.deployment import Deployment
 from tests.hl7.test_v3 import ii, interaction
 from tests.server.test_application import Site, of_bytes
@@ -37,7 +38,11 @@ from xds.transactions.iti44_patient_identity_feed_hl7v3 import TRANSACTIONS as I
 from xds.wire.client import Faulted, NoReply
 from xds.wire.spool import Spool
 
-PEERS, STEPS = 3, 6
+PEERS, STEPS = 3, size(4, 8)
+
+BETWEEN_SECONDS = 0.05
+"""At most, between what a peer is answered and what it asks next: other tests run beside."""
+
 PATIENTS = [PatientId(name, AUTHORITY) for name in ("anna", "bert", "carl", "dora")]
 NOTHING_DONE = ("nothing was changed", "was not carried out", "nothing was done")
 """What a fault says of something that is not done."""
@@ -128,7 +133,7 @@ class History:
         chance = random.Random(f"{self._seed} {number}")  # noqa: S311
         with Spool(self._node.folder / f"peer-{number}") as spool:
             site = Site(self._node.url, None, spool)  # type: ignore[arg-type]  # the node is another process
-            while not stopping.is_set():
+            while not stopping.wait(chance.uniform(0, BETWEEN_SECONDS)):
                 do = chance.choice([self._provide, self._provide, self._fetch, self._find, self._remove, self._feed])
                 try:
                     do(site, chance)

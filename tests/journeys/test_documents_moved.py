@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.command import xds
 from tests.conftest import copied, wait_for
+from tests.extent import size
 from tests.hostile.server import Served
 from tests.store.object_stores import Server, s3_server
 from xds.ebxml.xdsb import DocumentRequest
@@ -108,7 +109,7 @@ def done(process: subprocess.Popen[str]) -> str:
     return out
 
 
-@pytest.mark.parametrize(("to", "database"), [("s3", "sqlite"), ("folder", "postgres")])
+@pytest.mark.parametrize(("to", "database"), [("s3", "sqlite"), ("folder", "postgres")][: size(1, 2)])
 def test_documents_move_under_load_and_the_mover_is_killed(
     request: pytest.FixtureRequest, tmp_path: Path, s3_server: Server, to: str, database: str
 ) -> None:
