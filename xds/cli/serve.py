@@ -45,13 +45,20 @@ def serve(config: Path | None, data: str | None, listen: str | None) -> None:
     if not loaded.settings.oidc.issuer and not _any_account(loaded):
         where = f"--config {config}" if config else f"--data {loaded.settings.data}"
         click.echo(f"its console is closed until there is an account: xds user add NAME --role administrator {where}")
-    code = Supervisor(loaded).run()
+    code = Supervisor(loaded, lambda: bool(_told)).run()
     folder.done()
     sys.exit(code)
 
 
-def _told_to_stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Nothing is served yet: what has been begun is undone as at any end."""
+_told = list[int]()
+
+
+def _told_to_stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """Nothing is served yet: what has been begun is undone as at any end.
+
+    It is noted, too: where it comes in the middle of what Python does not let an exception out of, it is lost.
+    """
+    _told.append(number)
     sys.exit(0)
 
 

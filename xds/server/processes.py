@@ -53,8 +53,9 @@ class _Child:
 class Supervisor:
     """Starts the processes, starts again what dies, and stops them in order: web, images, sequencer."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self._loaded, self._stopping = loaded, False
+    def __init__(self, loaded: Loaded, was_told: Callable[[], bool] = bool) -> None:
+        """``was_told``: whether it was told to stop before it listened to that itself."""
+        self._loaded, self._stopping, self._was_told = loaded, False, was_told
         self._deaths = Metrics().deaths
         revocation.watch(loaded.settings)
         images = "imaging-source" in loaded.settings.server.actors
@@ -112,6 +113,7 @@ class Supervisor:
         self._record(starts=True)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        self._stopping = self._stopping or self._was_told()
         gc.collect()
         gc.freeze()  # what looks through memory writes in it: what is here already stays shared by all children
         gc.enable()
