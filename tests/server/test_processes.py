@@ -413,6 +413,9 @@ def test_a_container_s_first_process_ends_when_it_is_told_to_before_it_serves(tm
         preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     )  # fmt: skip
 
-    wait_for(lambda: (tmp_path / "data" / "identity.json").exists(), 20)
-    process.terminate()
-    assert process.wait(20) == 0
+    try:
+        wait_for(lambda: (tmp_path / "data" / "identity.json").exists(), 20)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
