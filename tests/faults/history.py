@@ -57,8 +57,6 @@ class Told:
     done: dict[str, bytes] = field(default_factory=dict)
     not_done: dict[str, bytes] = field(default_factory=dict)
     unknown: dict[str, bytes] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)  # from the registry
-    perhaps_removed: set[str] = field(default_factory=set)
     erased: set[str] = field(default_factory=set)  # from the repository
     perhaps_erased: set[str] = field(default_factory=set)
     counted: Counter[str] = field(default_factory=Counter)  # what was done, by transaction
@@ -159,7 +157,7 @@ class History:
                 return False
             self.told.unknown[unique_id] = content
             return None
-        except Exception:
+        except NoReply:
             self.told.unknown[unique_id] = content
             return None
         with self._lock:
@@ -187,7 +185,7 @@ class History:
             self.told.counted["ITI-18"] += 1
 
     def _remove(self, site: Site, chance: random.Random) -> None:
-        """Of the registry, or of the repository."""
+        """Of the repository: the registry goes on saying that there was one."""
         unique_id = self._some(chance)
         if not unique_id or chance.random() < 0.5:
             return
