@@ -123,8 +123,9 @@ class Sequencer:
         """Streams of processes that are no more become the failure records that were kept for this."""
         self._say_that_we_are_here()
         with reading(self._engine) as connection:
-            gone = store.hosts_gone(connection, GONE_SECONDS)
-            dead = [(id_, records) for id_, owner, records in store.streams(connection) if not alive(owner, gone)]
+            streams = list(store.streams(connection))
+            gone = store.hosts_gone(connection, GONE_SECONDS) if streams else ()  # at most steps nothing is under way
+            dead = [(id_, records) for id_, owner, records in streams if not alive(owner, gone)]
         for id_, records in dead:
             log.warning("stream.interrupted", extra={"stream": id_})
             with self._engine.begin() as connection:
