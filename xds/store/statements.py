@@ -78,6 +78,35 @@ class _Json(sa.types.TypeDecorator[Any]):
         return json.dumps([one for one in value if not isinstance(one, str) or "\0" not in one])
 
 
+class EitherDatabase(sa.ColumnElement[bool]):
+    """A condition that one database is told otherwise than another."""
+
+    inherit_cache = False
+    type = sa.Boolean()
+
+    def __init__(self, *, sqlite: Any, other: Any) -> None:
+        self.sqlite, self.other = sqlite, other
+
+    def self_group(self, against: Any = None) -> Any:  # noqa: ARG002
+        """See ``Among``."""
+        return self
+
+
+def either_database(*, sqlite: Any, other: Any) -> EitherDatabase:
+    """A condition for SQLite, and what means the same for any other."""
+    return EitherDatabase(sqlite=sqlite, other=other)
+
+
+@compiles(EitherDatabase, "sqlite")
+def _for_sqlite(element: EitherDatabase, compiler: SQLCompiler, **more: Any) -> str:
+    return compiler.process(element.sqlite, **more)
+
+
+@compiles(EitherDatabase)
+def _for_others(element: EitherDatabase, compiler: SQLCompiler, **more: Any) -> str:
+    return compiler.process(element.other, **more)
+
+
 class _Compiled:
     """A statement as the text of one database: what it is given, and how its rows are read."""
 

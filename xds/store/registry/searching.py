@@ -15,7 +15,15 @@ import sqlalchemy as sa
 from xds.metadata.visible import EVERYTHING, Visible
 from xds.store.interface import Criteria, Kind
 from xds.store.registry import visibility
-from xds.store.registry.visibility import Of, Shape, having, of_domain, of_one, of_several
+from xds.store.registry.visibility import (
+    Of,
+    Shape,
+    having,
+    of_by_another_index,
+    of_domain,
+    of_one,
+    of_several,
+)
 from xds.store.statements import Statement, among
 from xds.store.tables import association, document_entry, document_entry_value, folder, package_value, submission_set
 
@@ -124,7 +132,9 @@ def _statements(search: _Search) -> tuple[Statement, Statement, Statement]:
 
 def _conditions(search: _Search, table: sa.Table, of: Of) -> list[Any]:
     values = document_entry_value if table is document_entry else package_value
-    where: list[Any] = [of(table.c.patient_key), *_seen(table, search.seen, of)]
+    by_time = _indexed_ranges(search, table)
+    whose = of_by_another_index(of, table.c.patient_key) if by_time else of(table.c.patient_key)
+    where: list[Any] = [whose, *_seen(table, search.seen, of)]
     if search.latest:
         where.append(table.c.latest)
     if search.statuses:
@@ -140,12 +150,21 @@ def _conditions(search: _Search, table: sa.Table, of: Of) -> list[Any]:
         within = [column >= sa.bindparam(f"from_{place}")] if from_ else []
         within += [column < sa.bindparam(f"to_{place}")] if to else []
         # An entry without the attribute is not excluded by it (ITI TF-2: 3.18.4.1.2.3.7.1).  Both ends stand beside
-        # each other, so that an index by time serves either half.
+        # each other, so that an index by patient and time serves either half.
         if within:
-            where.append(sa.or_(sa.and_(*within), column.is_(None)))
+            mine = [of(table.c.patient_key)] if attribute in by_time else []
+            where.append(sa.or_(sa.and_(*mine, *within), sa.and_(*mine, column.is_(None))))
     for place, attribute in enumerate(search.without):
         where.append(sa.not_(having(table, values, of, attribute, among(values.c.value, f"without_{place}"))))
     return where
+
+
+def _indexed_ranges(search: _Search, table: sa.Table) -> frozenset[str]:
+    """The attributes of which a time with both ends is asked for, and that have an index by patient."""
+    if table is not document_entry or search.of == "domain":
+        return frozenset()
+    indexed = {index.columns[1].name for index in table.indexes if len(index.columns) == 2}
+    return frozenset(name for name, from_, to in search.ranges if from_ and to and name in indexed)
 
 
 _READ = (

@@ -11,10 +11,12 @@ from itertools import count
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 from xds.metadata.visible import MULTIPLE, NOTHING, SINGLE, SMALL, Those, Visible
 from xds.metadata.vocabulary import AssociationType
-from xds.store.statements import among, not_among
+from xds.store.statements import among, either_database, not_among
 from xds.store.tables import association, document_entry, document_entry_value, folder, patient, submission_set
 from xds.store.tables.base import Id
 
@@ -50,6 +52,19 @@ def of_domain(column: Any) -> sa.ColumnElement[bool]:
         sa.select(patient.c.patient_key).where(patient.c.domain == sa.bindparam("domain"))
     )
     return found
+
+
+def of_by_another_index(of: Of, patient_key: Any) -> Any:
+    """The same for a search that another index serves better than the one by patient alone.
+
+    SQLite knows how many rows patients have on average, and takes the patient who has very many for one of these.
+    """
+    return either_database(sqlite=of(_without_index(patient_key)), other=of(patient_key))
+
+
+def _without_index(column: Any) -> Any:
+    """A column as SQLite looks for it in no index (SQLite query planner: unary +)."""
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 def taken_apart(visible: Visible) -> tuple[Shape, Mapping[str, list[Any]]]:
