@@ -43,6 +43,7 @@ ROWS = {
     "audit-verify": Row("auditing", "verifying", "verifying a log against SHA-256 of the same bytes"),
     "audit-receive": Row("receiving", "run", "audit records received by syslog"),
     "audit-search": Row("audit_searching", "run", "how long the desk searches a large audit log"),
+    "overload": Row("overloading", "run", "ten times what a node can do: how quick the rest is, and what is told"),
     "idle": Row("idling", "run", "a node at rest: memory, and how soon it is ready"),
     "load": Row("bulk", "run", "bulk load against PostgreSQL COPY of the same rows"),
 }

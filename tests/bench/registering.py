@@ -86,10 +86,10 @@ def measure(bench: Run, site: Server, seconds: float, *, first: int = 0) -> Regi
     if not bench.smoke:
         load.register(site.url, folder, first=first, patients=PATIENTS, clients=CLIENTS, seconds=1)
         _analyse(site)
-    before = _submissions(site)
+    before = submissions(site)
     with used(site.pid, *site.beside) as taken:
         seen = load.register(site.url, folder, first=first, patients=PATIENTS, clients=CLIENTS, seconds=seconds)
-    registered = _submissions(site) - before
+    registered = submissions(site) - before
     if registered < seen.requests:
         raise Broken(f"{seen.requests} submissions were answered, {registered} are registered; {site.last_words()}")
     cpu_ms = taken.cpu_seconds / registered * 1000
@@ -102,7 +102,8 @@ def _analyse(site: Server) -> None:
         _asked(site, lambda c: (c.execute(sa.text("ANALYZE")), c.commit()))
 
 
-def _submissions(site: Server) -> int:
+def submissions(site: Server) -> int:
+    """How many are registered."""
     return int(_asked(site, lambda c: c.scalar(sa.select(sa.func.count()).select_from(submission_set))))
 
 

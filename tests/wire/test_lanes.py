@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import pytest
+
 from xds.wire.lanes import Lane
 from xds.wire.places import Places
 
 
-def a_lane(threads: int, share: float, waiting: int = 100) -> Lane[str]:
-    return Lane[str]("test", threads, share, Places(waiting, share))
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+
+def a_lane(threads: int, share: float, waiting: int = 100, **seconds: float) -> Lane[str]:
+    return Lane[str]("test", threads, share, Places(waiting, share), **seconds)
 
 
 def entered(lane: Lane[str], started: list[str], *requests: str) -> None:
@@ -37,18 +46,75 @@ def test_peers_that_wait_take_turns_however_many_requests_one_has() -> None:
 def test_who_waits_too_long_is_told_and_waits_no_more() -> None:
     lane, started = a_lane(1, 1.0), list[str]()
     entered(lane, started, "a1", "a2", "b1")
-    assert list(lane.overdue(60)) == []
-    assert sorted(lane.overdue(-1)) == ["a2", "b1"]
+    assert list(lane.overdue()) == []
+    lane.wait_seconds = -1
+    assert sorted(lane.overdue()) == ["a2", "b1"]
     lane.leave("a")
     entered(lane, started, "b2")
     assert started == ["a1", "b2"]
 
 
 def test_those_who_wait_share_the_places_to_wait_too() -> None:
-    lane, started = a_lane(1, 0.5, waiting=4), list[str]()
+    lane, started = a_lane(1, 0.5, waiting=4, wait_seconds=-1), list[str]()
     assert [lane.enter("a", f"a{number}", lambda: started.append("a")) for number in range(5)] == [
         True, True, True, False, False
     ]  # fmt: skip
     assert [lane.enter("b", f"b{number}", lambda: started.append("b")) for number in range(3)] == [True, True, False]
-    assert len(list(lane.overdue(-1))) == 3
+    assert len(list(lane.overdue())) == 3
     assert lane.enter("a", "a5", lambda: started.append("a"))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("xds.wire.lanes.time.monotonic", lambda: clock.now)
+    return clock
+
+
+def test_in_a_flood_nobody_waits_for_long(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    entered(lane, started, "a1", "a2", "a3")
+    for _ in range(11):  # each tenth of a second one is done, and one comes
+        clock.now += 0.1
+        lane.leave("a")
+        entered(lane, started, "a4")
+    assert lane.is_flooded
+    entered(lane, started, "b1")
+    clock.now += 0.2
+    entered(lane, started, "b2")
+    clock.now += 0.1
+    assert "b1" in list(lane.overdue())
+    assert lane.waiting == 1
+
+
+def test_a_burst_is_waited_for(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    entered(lane, started, *(f"a{number}" for number in range(10)))
+    clock.now += 0.9
+    assert not lane.is_flooded
+    assert list(lane.overdue()) == []
+
+
+def test_a_flood_is_over_when_nobody_has_waited_for_a_while(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    entered(lane, started, "a1", "a2")
+    clock.now += 2
+    assert list(lane.overdue()) == ["a2"]
+    assert lane.is_flooded  # who was turned away will be back
+    clock.now += 0.5
+    entered(lane, started, "a3")
+    assert lane.is_flooded
+    lane.leave("a")
+    clock.now += 1.5
+    assert not lane.is_flooded
+    entered(lane, started, "a4")
+    clock.now += 0.5
+    assert list(lane.overdue()) == []
+
+
+def test_where_no_flood_is_told_of_everybody_is_waited_for(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0), list[str]()
+    entered(lane, started, "a1", "a2")
+    clock.now += 20
+    assert not lane.is_flooded
+    assert list(lane.overdue()) == []

@@ -115,6 +115,7 @@ def _pace(loaded: Loaded) -> Pace:
         server.least_bytes_per_second,
         server.upload_threads,
         request_seconds=server.request_seconds,
+        queue_seconds=server.queue_seconds,
         share=server.share,
         soap=busy_codes(loaded.settings),
     )

@@ -63,6 +63,7 @@ class Server:
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
     request_seconds: float = 14_400.0  # the longest that one request may take, its body and its reply
+    queue_seconds: float = 0.25  # that a short request waits for a thread while more come, for long, than are served
     share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
     body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     least_free_bytes: int = 512 * 1024 * 1024  # of each disk: with less nothing is taken in, and the audit log goes on
@@ -131,6 +132,7 @@ class Registry:
     query_bytes: int = 64 * 1024  # of one stored query; over it XDSStoredQueryParamNumber
     submission_objects: int = 2_000  # entries, sets, folders and associations of one message; over it it is refused
     unknown_patient: Literal["empty", "refused"] = "empty"  # a query for one: nothing found, or XDSUnknownPatientId
+    demographics: bool = True  # names and birth dates that feeds say are kept, and patients found by them
 
 
 @dataclass(frozen=True, slots=True)

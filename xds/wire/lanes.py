@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -12,6 +13,9 @@ from typing import Generic, TypeVar
 from xds.wire.places import Places
 
 T = TypeVar("T")
+
+FLOOD_SECONDS = 1.0
+"""For how long somebody has always waited in a lane that is flooded, and nobody in one that is not any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,21 @@ class Lane(Generic[T]):
     For the event loop's thread alone.
     """
 
-    def __init__(self, name: str, threads: int, share: float, waiting: Places) -> None:
-        """``threads``: as many as a peer may keep busy that is alone; ``waiting``: places to wait, of several lanes."""
+    def __init__(
+        self, name: str, threads: int, share: float, waiting: Places, *, wait_seconds: float = 30.0,
+        queue_seconds: float = math.inf,
+    ) -> None:  # fmt: skip
+        """``threads``: as many as a peer may keep busy that is alone; ``waiting``: places to wait, of several lanes.
+
+        ``wait_seconds``: as long as may be waited; ``queue_seconds``: instead, where it is less, in a flood.
+        """
+        self.wait_seconds, self.queue_seconds = wait_seconds, queue_seconds
         self.name, self.places = name, Places.alone(threads, share)
         self.pool = ThreadPoolExecutor(self.places.total, name)
         self.pressed = False  # somebody has waited for long
         self._places_to_wait = waiting
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
+        self._flooding = self._emptied = -math.inf  # since when somebody always waits; and when nobody did at last
 
     @property
     def waiting(self) -> int:
@@ -47,7 +59,10 @@ class Lane(Generic[T]):
             return True
         if not self._places_to_wait.enter(peer):
             return False
-        self._waiting.setdefault(peer, deque()).append(_Waiting(who, start, time.monotonic()))
+        now = time.monotonic()
+        if not self._waiting and now - self._emptied > FLOOD_SECONDS:
+            self._flooding = now
+        self._waiting.setdefault(peer, deque()).append(_Waiting(who, start, now))
         return True
 
     def leave(self, peer: str) -> None:
@@ -64,13 +79,24 @@ class Lane(Generic[T]):
         before = time.monotonic() - seconds
         return not self.places.free and any(queue[0].since < before for queue in self._waiting.values())
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether somebody has waited at nearly every moment for a while: more comes than can be done, and no burst.
+
+        Then nobody waits for long: what is carried out is carried out soon, and the rest is told at once to come again
+        (controlled delay, as RFC 8289 has it, with one bound for all).
+        """
+        now = time.monotonic()
+        waits = bool(self._waiting) or now - self._emptied < FLOOD_SECONDS
+        return self.queue_seconds < self.wait_seconds and waits and now - self._flooding > FLOOD_SECONDS
+
     def is_pressed_by(self, peer: str) -> bool:
         """Whether others wait for what this peer has: more than one place."""
         return self.pressed and self.places.held(peer) > 1
 
-    def overdue(self, seconds: float) -> Iterator[T]:
-        """Who has waited longer, and waits no more."""
-        before = time.monotonic() - seconds
+    def overdue(self) -> Iterator[T]:
+        """Who has waited for longer than may be, and waits no more."""
+        before = time.monotonic() - (self.queue_seconds if self.is_flooded else self.wait_seconds)
         for peer, queue in list(self._waiting.items()):
             while queue and queue[0].since < before:
                 yield self._next(peer).who
@@ -81,5 +107,7 @@ class Lane(Generic[T]):
         one = queue.popleft()
         if not queue:
             del self._waiting[peer]
+            if not self._waiting:
+                self._emptied = time.monotonic()
         self._places_to_wait.leave(peer)
         return one

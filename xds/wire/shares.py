@@ -8,9 +8,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 
 SLOTS = 256
 """Workers that are told apart; more share a place, and then one connection may go where it need not."""
+
+LEFT, LEFT_SECONDS = 10, 0.001
+"""How often a connection is left to another worker, and how long it has each time."""
 
 _ENTRY = struct.Struct("qq")
 
@@ -20,6 +24,16 @@ class Shares:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SLOTS * _ENTRY.size)
+        self._left = 0  # by this worker, one after the other
+
+    def leaves(self, number: int, count: int) -> bool:
+        """Whether a new connection is left to another worker, which has fewer and may be about to take it."""
+        if self._left >= LEFT or not self.others_have_fewer(number, count):
+            self._left = 0
+            return False
+        self._left += 1
+        time.sleep(LEFT_SECONDS)
+        return True
 
     def note(self, number: int, count: int) -> None:
         """A worker's connections; ``number`` tells it from the others."""

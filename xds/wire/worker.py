@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import select
 import selectors
 import socket
@@ -38,8 +39,6 @@ from xds.wire.turned_away import BUSY, is_soap, unread
 
 log = logging.getLogger("xds.wire.worker")
 
-LEFT, LEFT_SECONDS = 10, 0.001
-"""How often a connection is left to another worker, and how long it has each time."""
 LINGER_SECONDS = 2.0
 """How long a peer may take to close its half of a connection after the last reply on it."""
 HANDSHAKES = 256
@@ -61,7 +60,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.pace: Pace = getattr(self.app, "pace", None) or Pace()
         self.shares: Shares | None = getattr(self.app, "shares", None)
-        self._left, self._looked = 0, 0.0
+        self._looked = 0.0
         self.gathering, self.handshakes = Gathering(), Gathering()
         self.strangers: Strangers | None = None
         self.refused = Refusals(getattr(self.app, "count_refusal", None))
@@ -70,9 +69,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns = 0  # in a place of its own now
         pace = self.pace
         waiting = Places(self.worker_connections * 3 // 4, pace.share)  # the rest gives way, or is being served
-        self.short = Lane[Connection]("short", self.cfg.threads, pace.share, waiting)
-        self.uploads = Lane[Connection]("upload", pace.upload_threads, pace.share, waiting)
-        self.carriers = Lane[Connection]("carrier", pace.carrier_threads, pace.share, waiting)
+        queue = math.inf if pace.takes_handed else pace.queue_seconds  # images take their time, and are waited for
+        lane = partial(Lane[Connection], share=pace.share, waiting=waiting, wait_seconds=pace.wait_seconds)
+        self.short = lane("short", self.cfg.threads, queue_seconds=queue)
+        self.uploads = lane("upload", pace.upload_threads)
+        self.carriers = lane("carrier", pace.carrier_threads)
         self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share, Places(SPARE, pace.share))
         self.turning_away = Lane[Connection]("turning-away", 1, pace.share, Places(self.worker_connections, pace.share))
         self.lanes = (self.short, self.uploads, self.carriers, self.health, self.turning_away)
@@ -101,18 +102,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     # Accepting and gathering, all in the event loop.
 
-    def _leaves(self) -> bool:
-        """Whether a new connection is left to another worker, which has fewer and may be about to take it."""
-        wanted = self.alive and self.shares is not None and self.shares.others_have_fewer(self.age, self.nr_conns)
-        if not wanted or self._left >= LEFT:
-            self._left = 0
-            return False
-        self._left += 1
-        time.sleep(LEFT_SECONDS)
-        return True
-
     def accept(self, listener: socket.socket) -> None:
-        if self._leaves():
+        if self.alive and self.shares is not None and self.shares.leaves(self.age, self.nr_conns):
             return
         try:
             sock, address = listener.accept()
@@ -202,7 +193,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         head = connection.head
         if lane is not self.turning_away:
             self.refused(Reason.PLACES, connection.peer.host)
-            if head is not None and is_soap(head, self.pace.soap) and connection.is_whole:
+            is_message = head is not None and is_soap(head, self.pace.soap) and connection.is_whole
+            if is_message and not lane.is_flooded:  # or there is no time to read it either
                 connection.sock.turned_away = True
                 self._enter(connection, self.turning_away, self._serve)
                 return
@@ -293,7 +285,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         future: Future[Any] = lane.pool.submit(self.handle, connection)
         future.add_done_callback(lambda done: self.method_queue.defer(self._served, connection, lane, done))
 
+    def _shed(self, lane: Lane[Connection]) -> None:
+        """Turn away who has waited for too long."""
+        for connection in lane.overdue():
+            self._turn_away(connection, lane)
+
     def _served(self, connection: Connection, lane: Lane[Connection], done: Future[Any]) -> None:
+        self._shed(lane)
         lane.leave(connection.peer.key)
         connection.sock.turned_away = False
         self.finish_request(connection, done)
@@ -396,5 +394,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     self._drop(connection)
         for lane in self.lanes:
             lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
-            for connection in lane.overdue(self.pace.wait_seconds):
-                self._turn_away(connection, lane)
+            self._shed(lane)
