@@ -10,6 +10,7 @@ from tests.builders import ANNA, AUTHORITY
 from xds.hl7 import v2
 from xds.hl7.feed import FeedAction, NotAFeed
 from xds.hl7.v2 import Authorities
+from xds.metadata.demographics import Address, Demographics, PersonName
 from xds.metadata.identifiers import Oid, PatientId
 
 NONE = Authorities({})
@@ -64,6 +65,50 @@ def test_a_merge_names_both(tmp_path: object) -> None:
 def test_identifiers_come_in_many_forms(pid: str, found: list[PatientId]) -> None:
     authorities = Authorities({"NS": AUTHORITY}, AUTHORITY)
     assert list(v2.read(adt(pid=pid), authorities).patient_ids) == found
+
+
+PID = "PID|||{id}||{name}|{maiden}|{born}|{sex}|||{address}||{home}|{work}"
+
+
+def said(**fields: str) -> Demographics | None:
+    """What is read of a PID with these fields."""
+    values = (
+        dict.fromkeys(("name", "maiden", "born", "sex", "address", "home", "work"), "") | {"id": str(ANNA)} | fields
+    )
+    lines = [PID.format(**values) if line.startswith("PID") else line for line in adt().split("\r")]
+    return v2.read("\r".join(lines), NONE).demographics
+
+
+def test_who_the_patient_is_is_read_of_pid() -> None:
+    assert said(
+        name="Beethoven&van^Ludwig^Maria^jr.^Dr.^^L~Louis^^^^^^A", maiden="Keverich^Maria",
+        born="177012171200", sex="m",
+        address="Bonngasse 20^2. OG^Bonn^NW^53111^DEU", home="0228 1~^NET^Internet^ludwig@example.org", work="0228 2",
+    ) == Demographics(
+        (PersonName("van Beethoven", "Ludwig Maria", "Dr.", "jr."), PersonName("Louis")), "17701217", "M", "Keverich",
+        Address("Bonngasse 20, 2. OG", "Bonn", "NW", "53111", "DEU"), ("0228 1", "ludwig@example.org", "0228 2"),
+    )  # fmt: skip
+
+
+def test_a_name_is_read_without_escapes() -> None:
+    found = said(name="M\\T\\S^Anna")
+    assert found is not None
+    assert found.names == (PersonName("M&S", "Anna"),)
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": '""'}, {"name": "^^"}, {"born": "soon", "sex": "?"}, {"home": "1"}])
+def test_of_whom_nothing_is_said_nothing_is_kept(fields: dict[str, str]) -> None:
+    assert said(**fields) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"name": "A\\X0D\\B^C"}, {"name": "\\"}, {"name": "~".join(["a^b"] * 500)}, {"name": "x" * 30_000},
+     {"name": "a", "home": "~".join(["1"] * 500)}, {"name": "a", "address": "^" * 500}],
+)  # fmt: skip
+def test_an_odd_name_keeps_nobody_from_being_fed(fields: dict[str, str]) -> None:
+    found = said(**fields)
+    assert found is None or len(str(found.as_json())) < 20_000
 
 
 def test_without_configuration_an_identifier_without_its_authority_is_nobodys() -> None:

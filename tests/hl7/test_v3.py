@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY
 from xds.hl7 import v3
 from xds.hl7.feed import FeedAction, NotAFeed
+from xds.metadata.demographics import NAMES, Address, Demographics, PersonName
 from xds.metadata.identifiers import Oid, PatientId
 from xds.wire.xml import NAMESPACES, Element, parse, schema
 
@@ -54,6 +57,44 @@ def body(*arguments: str, **named: str) -> Element:
 def test_each_interaction_does_what_it_says(name: str, action: FeedAction) -> None:
     feed = v3.read(body(name))
     assert (feed.message_id, feed.action, feed.patient_ids, feed.subsumed) == ("1.2.9^m17", action, (ANNA,), ())
+
+
+PERSON = (
+    "<patientPerson><name use='L'><prefix>Dr.</prefix><given>Anna</given><given>Maria</given><family>Müller</family>"
+    "</name>"
+    "<name>Annie</name><telecom value='tel:+49-221-1'/><administrativeGenderCode code='F'/>"
+    "<birthTime value='19561127'/>"
+    "<addr><streetAddressLine>Am Dom 1</streetAddressLine><city>Köln</city><postalCode>50667</postalCode></addr>"
+    "<personalRelationship classCode='PRS'><code code='MTH'/><relationshipHolder1><name><family>Schmitz</family></name>"
+    "</relationshipHolder1></personalRelationship></patientPerson>"
+)
+
+
+def said(person: str) -> Demographics | None:
+    """What is read of an interaction with this person."""
+    text = re.sub("<patientPerson>.*</patientPerson>", person, interaction())
+    return v3.read(parse(text.encode())).demographics
+
+
+def test_who_the_patient_is_is_read_of_the_person() -> None:
+    assert said(PERSON) == Demographics(
+        (PersonName("Müller", "Anna Maria", "Dr."), PersonName("Annie")), "19561127", "F", "Schmitz",
+        Address("Am Dom 1", "Köln", "", "50667"), ("+49-221-1",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "person", ["", "<patientPerson/>", "<patientPerson><name nullFlavor='NI'/><birthTime/></patientPerson>"]
+)
+def test_of_whom_nothing_is_said_nothing_is_kept(person: str) -> None:
+    assert said(person) is None
+
+
+def test_a_person_of_very_many_names_keeps_nobody_from_being_fed() -> None:
+    names, telecoms = "<name><family>a</family></name>" * 2000, "<telecom value='tel:1'/>" * 2000
+    found = said(f"<patientPerson>{names}{telecoms}</patientPerson>")
+    assert found is not None
+    assert len(found.names) == NAMES
 
 
 def test_a_merge_names_both() -> None:

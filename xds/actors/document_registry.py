@@ -95,7 +95,10 @@ class DocumentRegistry:
         most_references: int | None = None,
         refuse_unknown: bool = False,
         code_sets: Callable[[], CodeSets] = lambda: ANY,
+        keeps_demographics: bool = True,
     ) -> None:
+        """``keeps_demographics``: what a feed says of who patients are; they are found by it."""
+        self._keeps_demographics = keeps_demographics
         self._authorities, self._open = frozenset(authorities), open_patients
         self._most = {"LeafClass": most_results, "ObjectRef": most_references or most_results}
         self._refuse_unknown, self._code_sets = refuse_unknown, code_sets
@@ -228,14 +231,16 @@ class DocumentRegistry:
     def feed(self, feed: Feed, store: SqlRegistry) -> list[PatientId]:
         """Make a patient known, or let one go on as another (ITI-8, ITI-44); return those of the domain concerned.
 
-        A merge names the subsumed patient first.  Identifiers of other authorities are nothing to us, and what is
-        revised of a patient (A08, PRPA_IN201302UV02) neither.
+        A merge names the subsumed patient first.  Identifiers of other authorities are nothing to us.  What is said of
+        who the patient is takes the place of what was said before.
 
         Raises:
             Refused: no identifier is of this domain, or the two cannot be merged; then nothing has changed.
         """
         if feed.action is FeedAction.REVISE:
-            return [one for one in feed.patient_ids if one.authority in self._authorities]
+            revised = [one for one in feed.patient_ids if one.authority in self._authorities]
+            self._said(feed, revised, store)
+            return revised
         patient_ids = self._ours(feed.patient_ids, "the patient")
         if feed.action is FeedAction.MERGE:
             surviving, (subsumed, *more) = patient_ids[0], self._ours(feed.subsumed, "the subsumed patient")
@@ -246,10 +251,18 @@ class DocumentRegistry:
                 store.merge(subsumed, surviving)
             except NotMerged as problem:
                 raise Refused([Finding(ErrorCode.UNKNOWN_PATIENT_ID, f"{problem} (ITI TF-2: 3.8.4.2.3)")]) from None
+            self._said(feed, [surviving], store)
             return [subsumed, surviving]
         for patient_id in patient_ids:
             store.add_patient(patient_id)
+        self._said(feed, patient_ids, store)
         return patient_ids
+
+    def _said(self, feed: Feed, patient_ids: Iterable[PatientId], store: SqlRegistry) -> None:
+        """Keep who the patients of a feed are."""
+        if feed.demographics is not None and self._keeps_demographics:
+            for patient_id in patient_ids:
+                store.keep_demographics(patient_id, feed.demographics)
 
     def is_ours(self, patient_id: PatientId) -> bool:
         """Whether an identifier is of an assigning authority of this affinity domain."""

@@ -151,6 +151,41 @@ def unmerge(cx: str, config: Path | None, data: str | None, domain: str, json_: 
         click.echo(f"read meanwhile: {line.key} {line.beside}, {counted(line.count, 'record')}")
 
 
+@patient.command(epilog="Example: xds patient find 'müller an' --born 1956 --data ./xds-data")
+@click.argument("name")
+@click.option("--born", default="", metavar="YYYY[MM[DD]]", help="Whose birth date begins so.")
+@deployment
+@in_domain
+@as_json
+def find(name: str, born: str, config: Path | None, data: str | None, domain: str, json_: bool) -> None:
+    """Print the patients of whom each word of NAME begins a word of their names, as feeds have said them.
+
+    All who may be meant are printed; which of them it is, you say.  Each is on record as looked at.
+    """
+    from xds.store.registry import demographics
+
+    born, loaded = born.replace("-", ""), settings(config, data)
+    if born and not (born.isdecimal() and len(born) in (4, 6, 8)):
+        raise Unusable("--born is YYYY, YYYY-MM or YYYY-MM-DD")
+    affinity_domain(loaded, domain)
+    with database(loaded) as engine, engine.begin() as connection:
+        try:
+            found, more = demographics.find(connection, domain, name, born)
+        except demographics.TooLittle as problem:
+            raise Unusable(str(problem)) from None
+        _recorded(connection, loaded, *(("R", one.patient_id) for one in found))
+    if json_:
+        listed = [{"patient_id": str(one.patient_id), **one.demographics.as_json()} for one in found]
+        print_json({"patients": listed, "more": more})
+        return
+    for one in found:
+        said = one.demographics
+        names = "; ".join(map(str, said.names))
+        click.echo("\t".join((str(one.patient_id), names, said.born, said.sex, said.address.city)))
+    if more:
+        click.echo("there are more: say more of the name, or --born", err=True)
+
+
 @patient.command("list", epilog="Example: xds patient list --json --data ./xds-data")
 @click.option("--merged", is_flag=True, help="Those merged away, each with the one it goes on as.")
 @deployment

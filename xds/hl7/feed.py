@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from xds.metadata.demographics import Demographics
 from xds.metadata.identifiers import PatientId
 
 IDENTIFIERS = 30
@@ -26,13 +27,15 @@ class FeedAction(Enum):
 class Feed:
     """One message: its id, what it does, and the patient's identifiers of all authorities.
 
-    ``subsumed``: of a merge, the identifiers of the patient that goes on as the other.
+    ``subsumed``: of a merge, the identifiers of the patient that goes on as the other; ``demographics``: what is said
+    of who goes on, if anything.
     """
 
     message_id: str
     action: FeedAction
     patient_ids: tuple[PatientId, ...]
     subsumed: tuple[PatientId, ...] = ()
+    demographics: Demographics | None = None
 
 
 class NotAFeed(ValueError):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import hl7
 
 from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
+from xds.hl7.v2_demographics import demographics
 from xds.metadata.identifiers import Oid, PatientId, is_oid, unescaped
 
 EVENTS = {
@@ -124,7 +125,8 @@ def read(text: str, authorities: Authorities) -> Feed:
         tuple(identifiers(message, "MRG", 1, authorities, most=IDENTIFIERS)) if action is FeedAction.MERGE else ()
     )
     patient_ids = tuple(identifiers(message, "PID", 3, authorities, most=IDENTIFIERS))
-    return Feed(head.control_id, action, patient_ids, subsumed)
+    said = demographics(lambda number: field_of(message, "PID", number), separators(message), str(message.esc))
+    return Feed(head.control_id, action, patient_ids, subsumed, said)
 
 
 def _in_order(message: hl7.Message) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from lxml import etree
 
 from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
+from xds.hl7.v3_demographics import demographics
 from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.wire.xml import NAMESPACES, Element, local_name, name
 
@@ -46,7 +47,8 @@ def read(body: Element) -> Feed:
         if len(found(events[0], _PRIOR)) != 1:
             raise NotAFeed("exactly one priorRegistration is required (ITI TF-2: 3.44.4.2.2)")
         subsumed = tuple(identifiers(events[0], _PRIOR, most=IDENTIFIERS))
-    return Feed(message_id(body), action, patient_ids, subsumed)
+    (patient, *_) = found(events[0], PATIENT)
+    return Feed(message_id(body), action, patient_ids, subsumed, demographics(patient))
 
 
 def _wrapped_rightly(body: Element) -> None:
@@ -79,35 +81,50 @@ def acknowledgement(body: Element, own: Oid, problem: str = "") -> Element:
     """
     nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
     root = etree.Element(name("hl7:MCCI_IN000002UV01"), nsmap=nsmap, ITSVersion="XML_1.0")
-    add(root, "id", root=str(uuid.uuid4()))
-    add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
-    add(root, "interactionId", root=INTERACTION_ID, extension="MCCI_IN000002UV01")
-    add(root, "processingCode", code="P")
-    add(root, "processingModeCode", code="T")
-    add(root, "acceptAckCode", code="NE")
-    sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
-    device(root, "receiver", "RCV", _attributes(sender))
-    addressed = body.find("/".join(map(name, ("hl7:receiver", "hl7:device", "hl7:id"))))
-    named = addressed is not None and is_oid(addressed.get("root", ""))
-    device(root, "sender", "SND", _attributes(addressed) if named else {"root": own})
+    wrapped(root, body, own, "MCCI_IN000002UV01")
     acknowledged = add(root, "acknowledgement")
     add(acknowledged, "typeCode", code="CE" if problem else "CA")
-    add(add(acknowledged, "targetMessage"), "id", **_attributes(body.find(name("hl7:id"))))
+    add(add(acknowledged, "targetMessage"), "id", **id_of(body))
     if problem:
         detail = add(acknowledged, "acknowledgementDetail", typeCode="E")
         add(detail, "text").text = problem
     return root
 
 
-def _attributes(id_: Element | None) -> dict[str, str]:
+def wrapped(root: Element, body: Element, own: Oid, interaction: str) -> None:
+    """Begin a message that answers another: its id, and from whom to whom it goes (see ``acknowledgement``)."""
+    add(root, "id", root=str(uuid.uuid4()))
+    add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
+    add(root, "interactionId", root=INTERACTION_ID, extension=interaction)
+    add(root, "processingCode", code="P")
+    add(root, "processingModeCode", code="T")
+    add(root, "acceptAckCode", code="NE")
+    sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
+    device(root, "receiver", "RCV", attributes_of(sender))
+    addressed = body.find("/".join(map(name, ("hl7:receiver", "hl7:device", "hl7:id"))))
+    named = addressed is not None and is_oid(addressed.get("root", ""))
+    device(root, "sender", "SND", attributes_of(addressed) if named else {"root": own})
+
+
+def id_of(body: Element) -> dict[str, str]:
+    """A message's own id, as another names it."""
+    return attributes_of(body.find(name("hl7:id")))
+
+
+def attributes_of(id_: Element | None) -> dict[str, str]:
     """The root and extension of an id, where it has them."""
     found = {} if id_ is None else {key: id_.get(key, "") for key in ("root", "extension")}
     return {key: value for key, value in found.items() if value} or {"nullFlavor": "UNK"}
 
 
-def device(root: Element, tag: str, type_code: str, id_: dict[str, str]) -> None:
+def device(root: Element, tag: str, type_code: str, id_: dict[str, str], *, home: Oid | None = None) -> None:
+    """The device that sends or receives; ``home``: the community whose it is, where that is to be said."""
     device = add(add(root, tag, typeCode=type_code), "device", classCode="DEV", determinerCode="INSTANCE")
     add(device, "id", **id_)
+    if home is not None:
+        agent = add(device, "asAgent", classCode="AGNT")
+        organisation = add(agent, "representedOrganization", classCode="ORG", determinerCode="INSTANCE")
+        add(organisation, "id", root=home)
 
 
 def add(parent: Element, tag: str, **attributes: str) -> Element:

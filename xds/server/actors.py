@@ -118,4 +118,5 @@ def registry_of(settings: Settings, domain: Domain) -> DocumentRegistry:
         most_references=settings.registry.most_references,
         refuse_unknown=settings.registry.unknown_patient == "refused",
         code_sets=code_sets(domain),
+        keeps_demographics=settings.registry.demographics,
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import cache
 
 from flask import Blueprint, abort, render_template
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from xds.system import guides
 
-# HTML in the text is shown as text, and never passed on.
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
-
 
 @cache
 def _html(name: str) -> Markup:
+    from markdown_it import MarkdownIt  # late: few processes are ever asked for a guide
+
+    # HTML in the text is shown as text, and never passed on.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     found = guides.guide(name)
-    return Markup("" if found is None else _MARKDOWN.render(found.text))  # noqa: S704  our own file, escaped  # nosec B704
+    return Markup("" if found is None else markdown.render(found.text))  # noqa: S704  our own file, escaped  # nosec B704
 
 
 def pages() -> Blueprint:

@@ -9,11 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from xds.metadata.demographics import Demographics
 from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.visible import EVERYTHING, FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
-from xds.store.registry import patients
+from xds.store.registry import demographics, patients
 from xds.store.registry.compression import unpack_all
+from xds.store.registry.demographics import Candidate
 from xds.store.registry.rows import LOGICAL, UNIQUE
 from xds.store.registry.searching import TABLES, at, finding, touching
 from xds.store.registry.visibility import own_sets
@@ -137,6 +139,23 @@ class SqlReader:
 
     def associations_by_uuid(self, entry_uuids: Iterable[str]) -> Sequence[FoundAssociation]:
         return self._between_seen(self._located(Kind.ASSOCIATION, Kind.ASSOCIATION, entry_uuids))
+
+    def known_as(self, patient_id: PatientId) -> Candidate | None:
+        """An active patient, of whom something may be told, with what is known of who they are."""
+        keys = patients.chain(self.connection, self.domain, patient_id)
+        if not keys or not self.answers_about(keys):
+            return None
+        known = demographics.of_patients(self.connection, keys[:1])
+        return Candidate(patient_id, known.get(keys[0], Demographics()))
+
+    def named(self, name: str, born: str) -> list[Candidate]:
+        """Patients whose names and birth date begin so, of whom something may be told (see ``demographics.find``).
+
+        Raises:
+            TooLittle: as ``demographics.find`` does.
+        """
+        found, _ = demographics.find(self.connection, self.domain, name, born)
+        return [one for one in found if self.known_as(one.patient_id) is not None]
 
     def answers_about(self, patient_keys: Sequence[int]) -> bool:
         keys = patient_keys or NOBODY

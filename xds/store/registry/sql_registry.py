@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from xds.ebxml import rim, rim_writing
 from xds.metadata.association import Association
+from xds.metadata.demographics import Demographics
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import MetadataObject
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AvailabilityStatus
 from xds.store.interface import Found, Kind
-from xds.store.registry import patients
+from xds.store.registry import demographics, patients
 from xds.store.registry.compression import pack
 from xds.store.registry.rows import rows, short
 from xds.store.registry.searching import TABLES
@@ -108,6 +109,12 @@ class SqlRegistry(SqlReader):
     def add_patient(self, patient_id: PatientId) -> bool:
         """Make a patient known; whether it was new."""
         return patients.add(self.connection, self.domain, patient_id)
+
+    def keep_demographics(self, patient_id: PatientId, said: Demographics) -> None:
+        """Keep who an active patient is; of another nothing is."""
+        patient_key = patients.key_of(self.connection, self.domain, patient_id)
+        if patient_key is not None:
+            demographics.keep(self.connection, self.domain, patient_key, said)
 
     def insert(self, patient_key: int, objects: Iterable[MetadataObject]) -> None:
         """Write new objects of one patient, their associations to be found from ends that another has, too.

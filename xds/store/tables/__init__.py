@@ -28,6 +28,7 @@ from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
 from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
 from xds.store.tables.registry import (
     association,
+    demographics,
     deployment,
     document_entry,
     document_entry_value,
@@ -36,6 +37,7 @@ from xds.store.tables.registry import (
     locator,
     package_value,
     patient,
+    patient_word,
     submission_set,
 )
 from xds.store.tables.repository import (
@@ -69,6 +71,7 @@ __all__ = [
     "capture",
     "captured_message",
     "consent_document",
+    "demographics",
     "deployment",
     "directive",
     "document",
@@ -81,6 +84,7 @@ __all__ = [
     "override",
     "package_value",
     "patient",
+    "patient_word",
     "peer",
     "peer_use",
     "publication",

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+Prefixed = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
+"""Text of which what begins with something is asked for: in the order of its bytes, whatever the database's is."""
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 BY_PATIENT = "HASH (patient_key)"
 PARTITIONS = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from xds.store.tables.base import BY_PATIENT, Id, metadata
+from xds.store.tables.base import BY_PATIENT, Id, Prefixed, metadata
 
 _Time = sa.String(14)  # Dtm padded to the second: sorts as time does, on every database
 
@@ -33,6 +33,29 @@ sa.Index(
     patient.c.merged_into,
     sqlite_where=patient.c.merged_into.is_not(None),
     postgresql_where=patient.c.merged_into.is_not(None),
+)
+
+# Who a patient is, as the feed says (ITI-8, ITI-44); and the words of their names, without case and signs.
+demographics = sa.Table(
+    "demographics",
+    metadata,
+    sa.Column("patient_key", Id, primary_key=True, autoincrement=False),
+    sa.Column("born", sa.String(8), nullable=False),  # YYYY[MM[DD]]
+    sa.Column("said", sa.Text, nullable=False),  # all fields, JSON
+    sa.Column("changed", sa.BigInteger, nullable=False),  # microseconds since 1970, UTC
+    postgresql_partition_by=BY_PATIENT,
+)
+patient_word = sa.Table(
+    "patient_word",
+    metadata,
+    sa.Column("patient_key", Id, primary_key=True),
+    sa.Column("word", Prefixed, primary_key=True),
+    sa.Column("domain", sa.String(64), nullable=False),
+    sa.Column("born", Prefixed, nullable=False),
+    # Somebody who was born then, and somebody of whom only the name is known.
+    sa.Index("patient_word_by_birth", "domain", "born", "word"),
+    sa.Index("patient_word_by_word", "domain", "word"),
+    postgresql_partition_by=BY_PATIENT,
 )
 
 # Where an object is, by entryUUID, uniqueId, or logicalID (versions after the first).  ``nth`` is empty for what must
