@@ -24,7 +24,7 @@ from tests.cli.command import xds
 from tests.conftest import wait_for
 from tests.hostile.server import Served
 from tests.imaging.images import an_instance, put
-from tests.needs import missing
+from tests.needs import needed
 from tests.places import ROOT
 from xds.cli import commands
 from xds.demo.site import free_port
@@ -41,6 +41,7 @@ PANELS: list[dict[str, Any]] = json.loads((DEPLOY / "grafana" / "xds.json").read
 SHOWN = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
 ELSEWHERE = {
     "xds_database_replica_lag_seconds": "needs a copy of PostgreSQL",
+    "xds_queries_answered_from_total": "needs one that is named in server.replicas",
     "xds_connections_refused_total": "needs a listener of MLLP, syslog or C-STORE that is flooded",
 }
 """What a node of the test has no reason to tell, and why."""
@@ -151,8 +152,7 @@ def test_a_block_of_commands_can_be_typed(text: str) -> None:
 
 
 def promtool(*arguments: str | Path) -> None:
-    if shutil.which("promtool") is None:
-        missing("Prometheus", "prometheus")
+    needed("promtool", "prometheus", "Prometheus")
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -200,8 +200,7 @@ def test_a_row_of_the_dashboard_has_its_panels_and_no_two_lie_on_each_other() ->
 @pytest.fixture(scope="module")
 def prometheus(node: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Debian's Prometheus with our configuration: another port, and quicker."""
-    if shutil.which("prometheus") is None:
-        missing("Prometheus", "prometheus")
+    needed("prometheus", "prometheus", "Prometheus")
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     shutil.copy(PROMETHEUS / "alerts.yml", folder)
     text = (PROMETHEUS / "prometheus.yml").read_text("utf-8")

@@ -20,9 +20,9 @@ from xds.endpoints import console
 from xds.endpoints.console import (
     auditing,
     consents,
+    finding,
     glass,
     guides,
-    openid,
     reporting,
     reviewing,
     sealing,
@@ -95,7 +95,7 @@ class Application:
         if settings.server.group_commit:
             is_sqlite = self.engine.dialect.name == "sqlite"
             shared = Group(self.engine) if is_sqlite else Batches(self.engine)
-        self.replicas = replicas_of(settings, self.engine)
+        self.replicas = replicas_of(settings, self.engine, lambda name: self.metrics.queries.labels(name).inc())
         counts = self.replicas is not None or are_used(self.engine)
         self.domains = {
             name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared, self.replicas, counts=counts)
@@ -145,7 +145,11 @@ class Application:
             places = Locations(settings_names(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine, gate)
             blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
+            if settings.registry.demographics and not settings.console.registry_url:
+                blueprints.append(finding.pages(self.engine, default.events.node, partial(_may_know, gate)))
         if settings.oidc.issuer:
+            from xds.endpoints.console import openid  # late: few have a provider
+
             provider = openid.Provider(settings.oidc)
             blueprints.append(openid.pages(desk, provider, settings.server.public_url))
         if settings.audit.witness_of:
@@ -278,11 +282,16 @@ def _known(loaded: Loaded, engine: sa.Engine, gate: Gate) -> tuple[Sequence[str]
             found, survivor = standing(connection, DEFAULT_DOMAIN, authorities, patient_id)
             whose = PatientId.parse(survivor) if survivor else patient_id
             # Of whom nothing may be told is answered like one whom nobody knows; of whom it is asked all the same.
-            keys = patients.chain(connection, DEFAULT_DOMAIN, whose) or NOBODY
-            told = gate.answers(connection, asking(), DEFAULT_DOMAIN, keys)
+            told = _may_know(gate, connection, whose)
             return (found, survivor) if told or found is Standing.FOREIGN else (Standing.UNKNOWN, "")
 
     return authorities, knows
+
+
+def _may_know(gate: Gate, connection: sa.Connection, patient_id: PatientId) -> bool:
+    """Whether who is asking may know of a patient: of whom nothing may be told nobody hears."""
+    keys = patients.chain(connection, DEFAULT_DOMAIN, patient_id) or NOBODY
+    return bool(gate.answers(connection, asking(), DEFAULT_DOMAIN, keys))
 
 
 def settings_names(settings: Settings) -> dict[str, str]:

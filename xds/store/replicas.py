@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +92,10 @@ class _Replica:
     again: float = field(default=float("-inf"))  # when it may be asked again
 
 
+PRIMARY = "primary"
+"""What it is called where databases are counted."""
+
+
 class Stranger(Exception):
     """A replica is of another database than ours, or a copy no more."""
 
@@ -99,13 +103,18 @@ class Stranger(Exception):
 class Replicas:
     """The read replicas of a deployment, as one process uses them.  Safe with threads."""
 
-    def __init__(self, primary: sa.Engine, urls: Sequence[str], *, wait_seconds: float, most_seconds: float) -> None:
-        """``wait_seconds``: for one that is behind; ``most_seconds``: no answer is of a state older than that."""
+    def __init__(
+        self, primary: sa.Engine, urls: Sequence[str], *, wait_seconds: float, most_seconds: float,
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """``wait_seconds``: for one that is behind; ``most_seconds``: no answer is of a state older than that.
+
+        ``count`` is told which database answers each query.
+        """
+        self._count = count
         self._primary, self._wait, self._most = primary, wait_seconds, most_seconds
         self._replicas = [_Replica(named(url), _engine(url, CONNECTIONS)) for url in urls]
         self._turn, self._watch = itertools.count(), Watch()
-        self.asked: dict[str, int] = {one.name: 0 for one in self._replicas}
-        self.passed_over = 0
 
     def close(self) -> None:
         self._watch.close()
@@ -122,7 +131,7 @@ class Replicas:
                 connection = self._caught_up(one, stack, peer, wanted, primary, deadline)
                 if connection is None:
                     continue
-                self.asked[one.name] += 1
+                self._count(one.name)
                 try:
                     with self._watch.cut_after(connection, QUERY_SECONDS):
                         yield connection
@@ -130,7 +139,7 @@ class Replicas:
                     self._leave_alone(one, problem)
                     raise
                 return
-        self.passed_over += 1
+        self._count(PRIMARY)
         with reading(self._primary) as connection:
             yield connection
 
@@ -217,14 +226,17 @@ def named(url: str) -> str:
     return f"{where.host or 'local'}:{where.port or 5432}"
 
 
-def replicas_of(settings: Settings, primary: sa.Engine) -> Replicas | None:
-    """Those that the settings name; none where they name none."""
+def replicas_of(
+    settings: Settings, primary: sa.Engine, count: Callable[[str], None] = lambda _: None
+) -> Replicas | None:  # fmt: skip
+    """Those that the settings name; none where they name none.  ``count``: see ``Replicas``."""
     server = settings.server
     if not server.replicas:
         return None
     return Replicas(
-        primary, server.replicas, wait_seconds=server.replica_wait_seconds, most_seconds=server.replica_seconds
-    )
+        primary, server.replicas, wait_seconds=server.replica_wait_seconds, most_seconds=server.replica_seconds,
+        count=count,
+    )  # fmt: skip
 
 
 def are_used(engine: sa.Engine) -> bool:

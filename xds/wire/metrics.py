@@ -104,6 +104,10 @@ class Metrics:
             "xds_database_connections", "Connections to the database: in use, and the most that may be.", ("state",),
             registry=self._registry, multiprocess_mode="livesum",
         )  # fmt: skip
+        self.queries = Counter(
+            "xds_queries_answered_from", "Queries by the database that answered, where there are replicas.",
+            ("database",), registry=self._registry,
+        )  # fmt: skip
         self.deaths = Counter(
             "xds_process_deaths", "Processes that ended unasked, and were started again.", ("process",),
             registry=self._registry,
