@@ -6,7 +6,10 @@ READY   = $(VENV)/.ready
 TESTS  ?= tests
 WORKERS ?= $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories image release wheel sbom lock clean
+# What is imported is compiled once and kept: a machine on which nothing is would do it at each of some hundred starts.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-long cover lint bench bench-smoke bench-compare profile pictures peers cluster histories soak image release wheel sbom lock clean
 
 demo: $(READY)
 	$(BIN)/xds demo $(DEMO)
@@ -63,6 +66,10 @@ cluster: $(READY)
 # Histories of faults by their seeds, and what they found: make histories N=10000 SEED=1.
 histories: $(READY)
 	$(BIN)/python -m tests.faults --histories $(or $(N),200) --seed $(or $(SEED),1)
+
+# A node under peers of all kinds for hours, and whether anything of it grows: .bench/soak.html.  make soak HOURS=1.
+soak: $(READY)
+	$(BIN)/python -m tests.soak --hours $(or $(HOURS),1) $(SOAK)
 
 # A release in dist/: wheel, source, SBOM, and what every Python that is here made of them; which were not, it says.
 release: $(READY)

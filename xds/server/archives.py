@@ -9,8 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from xds.archives.dicomweb import DicomWebWay
-from xds.archives.dimse import DimseWay
-from xds.archives.dimse import Peer as DimsePeer
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
@@ -93,6 +91,9 @@ def _way(settings: Settings) -> Way | None:
     if imaging.dicomweb:
         return DicomWebWay(web(settings, imaging.dicomweb))
     if imaging.dimse:
+        from xds.archives.dimse import DimseWay  # late: few have a PACS that speaks nothing else
+        from xds.archives.dimse import Peer as DimsePeer
+
         title, port = imaging.retrieve_ae_title, imaging.dimse_move_port
         peer = DimsePeer.parse(imaging.dimse, own_title=title, move_port=port, seconds=imaging.pacs_seconds)
         return DimseWay(peer)

@@ -23,7 +23,6 @@ from xds.audit.log.keys import log_certificates
 from xds.audit.messages.events import AuditEvent, source_of
 from xds.audit.messages.parties import Party
 from xds.endpoints.audit_sources import AuditSources
-from xds.endpoints.cstore import StorageScp
 from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
 from xds.initiating.alerts import Alerts
@@ -121,6 +120,8 @@ def mllp(loaded: Loaded, name: str) -> None:
 
 def cstore(loaded: Loaded) -> None:
     """Take instances by C-STORE until told to stop."""
+    from xds.endpoints.cstore import StorageScp  # late: its library is this process' alone
+
     _many_descriptors()
     stopping = _told_to_stop()
     application, parent = Application(loaded), os.getppid()

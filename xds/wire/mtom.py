@@ -5,6 +5,7 @@ XOP 1.0: 3.1; SOAP MTOM: 3; ITI TF-2: Appendix V.3.6.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
@@ -75,8 +76,12 @@ def mtom(pieces: Sequence[Piece], action: str = "") -> HttpReply:
     return HttpReply(200, [("Content-Type", content_type), ("MIME-Version", "1.0")], chunks(), length)
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9._~@-]*")
+
+
 def _include(part: Part) -> bytes:
-    return f'<xop:Include xmlns:xop="{NAMESPACES["xop"]}" href="cid:{quote(part.content_id, safe="@")}"/>'.encode()
+    id_ = part.content_id if _PLAIN.fullmatch(part.content_id) else quote(part.content_id, safe="@")
+    return f'<xop:Include xmlns:xop="{NAMESPACES["xop"]}" href="cid:{id_}"/>'.encode()
 
 
 def _root_head(boundary: str, root_id: str) -> bytes:

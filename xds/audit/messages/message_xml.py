@@ -91,9 +91,9 @@ def _write_object(root: Element, item: ParticipantObject) -> None:
     _text(element, "ParticipantObjectName", item.name)
     if item.query is not None:
         etree.SubElement(element, "ParticipantObjectQuery").text = base64.b64encode(item.query).decode()
-    for detail in item.details:
-        value = base64.b64encode(detail.value).decode()
-        _element(element, "ParticipantObjectDetail", type=detail.type, value=value)
+    for detail in item.details:  # of a retrieval thousands, and base64 is as XML has it
+        value = base64.b64encode(detail.value).decode("ascii")
+        etree.SubElement(element, "ParticipantObjectDetail", {"type": as_xml_has(detail.type), "value": value})
     if item.description:
         _write_description(etree.SubElement(element, "ParticipantObjectDescription"), item.description)
 
