@@ -28,6 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "postgres" in item.name:
             item.add_marker(pytest.mark.postgres)
+        reasons = [mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif")]
+        if any("test-long" in reason for reason in reasons) and not item.get_closest_marker("large"):
+            raise pytest.UsageError(f"{item.nodeid} waits for make test-long, which runs what is marked large only")
     if LONG:  # only what grows with the time there is: property tests, and what says so of itself
         large = [item for item in items if {"hypothesis", "large"} & {mark.name for mark in item.iter_markers()}]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(large)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from typing import NoReturn
@@ -23,6 +24,19 @@ def missing(program: str, packages: str) -> NoReturn:
     if CI:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def path_of(program: str) -> str | None:
+    """Where a program is, also one that only an administrator's PATH has; None where it is not."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+
+
+def needed(program: str, packages: str, title: str = "") -> str:
+    """The path of a program; where it is not, see ``missing``.  ``title``: what people call it."""
+    found = path_of(program)
+    if found is None:
+        missing(title or program, packages)
+    return found
 
 
 def told(reasons: Iterable[str]) -> list[str]:

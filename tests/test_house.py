@@ -60,6 +60,7 @@ def test_the_tests_mirror_the_package() -> None:
         "journeys",
         "peers",
         "schemas",
+        "soak",
         "wsdl",
     }
     ours = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and (path / "__init__.py").exists()}

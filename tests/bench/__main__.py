@@ -46,7 +46,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--keep", metavar="FOLDER", type=Path, help="where the large registry stays, so that its load can go on"
     )
-    parser.add_argument("--records", metavar="N", type=int, default=0, help="records of audit-search (1000000)")
+    parser.add_argument(
+        "--records", metavar="N", type=int, default=0, help="records of audit-search and audit-verify (1000000)"
+    )
     parsed = parser.parse_args(given)
     try:
         parsed.names = chosen(parsed.names)

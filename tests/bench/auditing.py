@@ -126,7 +126,7 @@ def message(number: int) -> bytes:
 
 def verifying(bench: Run) -> Iterator[Result]:
     """Seconds, and memory that does not grow with the log."""
-    count = bench.of(1_000_000, 50_000, 2_000)
+    count = bench.records
     folder = bench.new_folder("log")
     checkpoints = _write_log(folder, count)
     files = sorted((folder / "audit" / "segments").glob("*.log"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from tests.bench.figures import Missing, Result, Skipped
 from tests.bench.postgres import Postgres
 from tests.builders import AUTHORITY, REPOSITORY
+from tests.needs import path_of
 from xds.demo.site import Site, free_port
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
@@ -174,7 +174,7 @@ def need(program: str, package: str) -> str:
     Raises:
         Missing: it is not installed.
     """
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    found = path_of(program)
     if found is None:
         raise Missing(f"{program} is not installed (apt-get install {package})")
     return found

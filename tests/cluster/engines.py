@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -24,13 +23,11 @@ from urllib.request import urlopen
 import sqlalchemy as sa
 
 from tests.conftest import wait_for
-from tests.needs import missing
+from tests.needs import missing, needed
+from tests.pgbouncer import USER, configured
 from tests.postgres import administration
 from xds.demo.site import free_port
 from xds.system.parent import ends_with_us
-
-USER = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
-"""Whose processes they are: PostgreSQL and PgBouncer refuse to be root's."""
 
 PROGRAMS = {"etcd": "etcd-server", "patroni": "patroni", "haproxy": "haproxy", "pgbouncer": "pgbouncer"}
 """What each is in Debian's packages."""
@@ -87,31 +84,10 @@ listen replicas
 {servers}
 """
 
-_PGBOUNCER = """
-[databases]
-* = host=127.0.0.1 port={server} user=xds
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {folder}/users
-pool_mode = transaction
-default_pool_size = 20
-max_client_conn = 200
-server_connect_timeout = 3
-server_login_retry = 1
-query_wait_timeout = 5
-server_check_delay = 5
-"""
-
 
 def program(name: str) -> str:
-    """Where it is; where it is not, the test is skipped, and fails in CI."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None:
-        missing(name, PROGRAMS[name])
-    return found
+    """Where it is."""
+    return needed(name, PROGRAMS[name])
 
 
 @dataclass(slots=True)
@@ -260,10 +236,11 @@ def running(folder: Path) -> Iterator[Engines]:
             {"primary": engines.direct, "replicas": engines.read, "servers": servers},
         )  # fmt: skip
         _started(stack, folder, "haproxy", [paths["haproxy"], "-db", "-f", str(made)])
-        made = _made(
-            folder, "pgbouncer", "pgbouncer.ini", _PGBOUNCER, {"server": engines.direct, "port": engines.pooled}
-        )
-        (made.parent / "users").write_text('"xds" ""\n')
+        made = configured(
+            folder / "pgbouncer", server=engines.direct, port=engines.pooled, default_pool_size=20,
+            max_client_conn=200, server_connect_timeout=3, server_login_retry=1, query_wait_timeout=5,
+            server_check_delay=5,
+        )  # fmt: skip
         _started(stack, folder, "pgbouncer", [paths["pgbouncer"], str(made)])
         wait_for(engines.is_whole, 120)
         primary = engines.primary()

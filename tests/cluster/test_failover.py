@@ -13,7 +13,10 @@ from tests.cluster.failover import fail_over, hold
 from tests.cluster.region import Region, region
 from tests.extent import LONG
 
-pytestmark = pytest.mark.skipif(not LONG, reason="two failovers take a minute and a half: make test-long")
+pytestmark = [
+    pytest.mark.large,
+    pytest.mark.skipif(not LONG, reason="two failovers take a minute and a half: make test-long"),
+]
 
 
 @pytest.fixture

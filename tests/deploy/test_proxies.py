@@ -16,7 +16,7 @@ from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, known
 from tests.hostile.server import Served, ask
 from tests.hostile.test_behind_haproxy import records
-from tests.needs import missing
+from tests.needs import needed
 from tests.places import ROOT
 from tests.postgres import Databases
 from tests.sockets import listens
@@ -60,18 +60,14 @@ class Site:
 
 def haproxy(folder: Path, text: str) -> list[str]:
     """The command that runs the example."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    if program is None:
-        missing("HAProxy", "haproxy")
+    program = needed("haproxy", "haproxy", "HAProxy")
     (folder / "xds.cfg").write_text(text.replace("/etc/haproxy", str(folder)).replace("bind :", "bind 127.0.0.1:"))
     return [program, "-db", "-f", str(folder / "xds.cfg")]
 
 
 def nginx(folder: Path, text: str) -> list[str]:
     """The command that runs the example."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        missing("nginx", "nginx-light")
+    program = needed("nginx", "nginx-light")
     (folder / "xds.conf").write_text(text.replace("/etc/nginx", str(folder)).replace("listen ", "listen 127.0.0.1:"))
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
     return [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]

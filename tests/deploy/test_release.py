@@ -19,6 +19,7 @@ def test_every_python_of_the_classifiers_is_looked_for() -> None:
     assert found[here] or here not in found
 
 
+@pytest.mark.large
 @pytest.mark.skipif(not LONG, reason="a release installs everything anew, once a Python: make test-long")
 def test_a_release_is_installed_and_started_by_every_python_that_is_here(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -31,6 +32,7 @@ def test_a_release_is_installed_and_started_by_every_python_that_is_here(
     assert "Python 3.11" in capsys.readouterr().out
 
 
+@pytest.mark.large
 @pytest.mark.skipif(not LONG, reason="it makes a virtual environment, ten seconds: make test-long")
 def test_what_does_not_install_is_said(tmp_path: Path) -> None:
     (tmp_path / "xds-0.1.0-py3-none-any.whl").write_bytes(b"no wheel")

@@ -72,6 +72,7 @@ def test_the_container_s_requirements_are_the_constraints_by_hash_and_name_no_in
     assert "--no-deps ." in container
 
 
+@pytest.mark.large
 @pytest.mark.filterwarnings("ignore")
 def test_the_sbom_names_everything_a_node_runs_with_and_is_the_same_each_time(tmp_path: Path) -> None:
     made = []

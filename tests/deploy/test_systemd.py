@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.needs import missing
+from tests.needs import needed
 from tests.places import ROOT
 
 UNITS = sorted((ROOT / "deploy" / "systemd").iterdir())
@@ -19,9 +18,7 @@ MOST_EXPOSED = 2.0
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        missing("systemd-analyze", "systemd")
+    program = needed("systemd-analyze", "systemd")
     return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 

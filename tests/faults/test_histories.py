@@ -23,6 +23,7 @@ def server() -> Server:
     return server
 
 
+@pytest.mark.large
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_peer_was_told_is_true_after_a_history_of_faults(seed: int, server: Server) -> None:

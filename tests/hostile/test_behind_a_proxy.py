@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed
 from tests.hostile.server import Served, ask
-from tests.needs import missing
+from tests.needs import needed
 from tests.server.test_processes import alerts
 from xds.demo.site import free_port
 from xds.store.engine import make_engine
@@ -64,9 +63,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory, authority: Authority, served: Served) -> Iterator[str]:
     """The URL of an nginx before it."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        missing("nginx", "nginx-light")
+    program = needed("nginx", "nginx-light")
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     node = authority.signed("localhost")
     text = NGINX.format(folder=folder, port=port, node=node, trusted=authority.trusted, behind=served.port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ from tests.conftest import wait_for
 from tests.hostile.certificates import Authority
 from tests.hostile.server import Served, ask, connected, reply_of
 from tests.hostile.test_behind_a_proxy import search
-from tests.needs import missing
+from tests.needs import needed
 from tests.places import ROOT
 from tests.server.test_processes import alerts
 from xds.demo.site import free_port
@@ -73,9 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @contextmanager
 def before(served: Served, authority: Authority, folder: Path, source: str) -> Iterator[str]:
     """The URL of an HAProxy before it, which calls from an address."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-    if program is None:
-        missing("HAProxy", "haproxy")
+    program = needed("haproxy", "haproxy", "HAProxy")
     port, node = free_port(), authority.signed("localhost")
     (folder / "node.pem").write_text(Path(node.certificate).read_text() + Path(node.key).read_text())
     text = HAPROXY.format(port=port, folder=folder, trusted=authority.trusted, line=documented(), behind=served.port,

@@ -109,6 +109,7 @@ def done(process: subprocess.Popen[str]) -> str:
     return out
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(("to", "database"), [("s3", "sqlite"), ("folder", "postgres")][: size(1, 2)])
 def test_documents_move_under_load_and_the_mover_is_killed(
     request: pytest.FixtureRequest, tmp_path: Path, s3_server: Server, to: str, database: str

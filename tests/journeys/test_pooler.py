@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +15,8 @@ from lxml import etree
 
 from tests.builders import ANNA, a_submission, an_entry, symbolic
 from tests.conftest import wait_for
-from tests.needs import missing
+from tests.needs import needed
+from tests.pgbouncer import USER, configured
 from tests.postgres import answers
 from tests.server.test_application import Site, of_bytes, serving
 from xds.demo.site import free_port
@@ -31,38 +30,17 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True
 CLIENTS, CONNECTIONS, EACH = 12, 3, 8
 """Who ask at once, the connections that they share, and how often each of them asks."""
 
-SETTINGS = """
-[databases]
-* = host=127.0.0.1 port={server} user=xds
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {folder}/users
-pool_mode = transaction
-default_pool_size = {connections}
-max_client_conn = 100
-"""
-
 
 @pytest.fixture
 def pooled(database_url: str) -> Iterator[str]:
     """The URL of the database through the pooler, as the operator's guide says."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        missing("PgBouncer", "pgbouncer")
+    program = needed("pgbouncer", "pgbouncer", "PgBouncer")
     url, port = sa.make_url(database_url), free_port()
     folder = Path(tempfile.mkdtemp(prefix="xds-pgbouncer-"))
-    folder.chmod(0o755)
-    (folder / "users").write_text('"xds" ""\n', "utf-8")
-    settings = SETTINGS.format(server=url.port, port=port, folder=folder, connections=CONNECTIONS)
-    (folder / "pgbouncer.ini").write_text(settings, "utf-8")
-    for path in (folder / "users", folder / "pgbouncer.ini"):
-        path.chmod(0o644)  # whatever this process lets others read by itself
-    user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name  # it refuses to be root
+    assert url.port is not None
+    made = configured(folder, server=url.port, port=port, default_pool_size=CONNECTIONS, max_client_conn=100)
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, folder / "pgbouncer.ini"], stdout=log, stderr=log, user=user, cwd="/")
+        process = subprocess.Popen([program, made], stdout=log, stderr=log, user=USER, cwd="/")
     through = url.set(port=port).render_as_string(hide_password=False) + "?prepare_threshold=none"
     try:
         wait_for(lambda: answers(through) or process.poll() is not None, 20)

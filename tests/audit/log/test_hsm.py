@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.audit.logs import a_key, records
-from tests.needs import missing
+from tests.needs import needed
 from xds.audit.log.hsm import PIN
 from xds.audit.log.keys import load_or_make
 from xds.audit.log.verify import verify
@@ -39,8 +38,7 @@ def certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a token of one key, and the key's certificate."""
-    if shutil.which("softhsm2-util") is None:
-        missing("SoftHSM", "softhsm2")
+    needed("softhsm2-util", "softhsm2", "SoftHSM")
     folder = tmp_path_factory.mktemp("token")
     (folder / "tokens").mkdir()
     (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\n")

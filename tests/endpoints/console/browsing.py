@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.needs import missing
+from tests.needs import needed
 
 
 @contextmanager
 def a_browser(*, dark: bool = False, scripts: bool = True, failing: bool = False) -> Iterator[Page]:
     """A page of a browser that has nothing of another's; ``failing``: requests that fail are what is looked at."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("Chromium", "chromium")
+    chromium = needed("chromium", "chromium", "Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(

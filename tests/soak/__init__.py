@@ -1,0 +1,1 @@
+"""A node that works for hours: what it uses must not grow."""
