@@ -16,11 +16,11 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry, symbolic
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
 from xds.ebxml import query, rim_writing, rs, xdsb
-from xds.ebxml.homes import at_home, home_of
 from xds.ebxml.rim import Slot
 from xds.errors import Finding, Status
 from xds.metadata import to_ebxml
 from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.homes import at_home, home_of
 from xds.metadata.identifiers import Oid, PatientId
 from xds.queries import catalogue
 from xds.server.affinity_domain import AffinityDomain

@@ -28,9 +28,9 @@ from tests.regions import (
 )
 from tests.server.test_application import APPROVED
 from xds.actors import fetching
-from xds.ebxml.homes import home_of
 from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.homes import home_of
 from xds.queries import catalogue
 from xds.wire.xml import Element, name
 

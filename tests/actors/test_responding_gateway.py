@@ -31,9 +31,9 @@ from tests.server.test_application import APPROVED, Site
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
 from xds.ebxml import rs
-from xds.ebxml.homes import home_of
 from xds.errors import ErrorCode, Status
 from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid
 from xds.metadata.visible import Access, Clause, Those, Visible
 from xds.metadata.vocabulary import AssociationType

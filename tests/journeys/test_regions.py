@@ -40,8 +40,8 @@ from xds.access.peers import STRANGER
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.people import is_person
 from xds.ebxml import rs
-from xds.ebxml.homes import home_of
 from xds.errors import ErrorCode, Status
+from xds.metadata.homes import home_of
 from xds.queries import catalogue
 from xds.settings.sections import Server, Settings
 from xds.store.audit.search import Wanted, found

@@ -302,7 +302,7 @@ def test_each_binding_requires_addressing(file: str) -> None:
     assert using.get(f"{{{WSDL['wsdl']}}}required") == "true"
 
 
-@pytest.mark.parametrize(("file", "mtom"), zip(WSDLS, (False, True, True, True, True), strict=True))
+@pytest.mark.parametrize(("file", "mtom"), list(zip(WSDLS, (False, True, True, True, True), strict=True)))
 def test_bindings_that_carry_documents_require_mtom_and_the_registry_has_none(file: str, mtom: bool) -> None:
     document = tree(file)
     references = document.xpath("//wsdl:binding//wsp:PolicyReference/@URI", namespaces=WSDL)

@@ -12,11 +12,11 @@ from xml.sax.saxutils import quoteattr
 from lxml import etree
 
 from xds.ebxml import rim, rs
-from xds.ebxml.homes import OBJECTS
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata import from_ebxml
 from xds.metadata import vocabulary as v
+from xds.metadata.homes import OBJECTS
 from xds.metadata.identifiers import PatientId
 from xds.metadata.visible import Facts, Visible
 from xds.store.registry.rows import facts_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xds.ebxml.homes import home_of
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import ErrorCode, Finding, Refused
+from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid
 from xds.queries.communities import names_patient, target_communities
 

@@ -15,9 +15,9 @@ from xds.actors.responding_gateway import RespondingGateway
 from xds.archives.patients import Patients, PatientTable
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.people import asking
-from xds.ebxml.homes import home_of
 from xds.errors import Unusable
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
+from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid, is_oid
 from xds.server.events import Events
 from xds.settings.federation import Community

@@ -15,8 +15,8 @@ from xds.actors.foreign_answers import Found, fragments, references, shown
 from xds.actors.initiating_gateway import Asked, ToAsk
 from xds.archives.interface import NotAnswering
 from xds.ebxml import query
-from xds.ebxml.homes import at_home
 from xds.errors import ErrorCode, Finding, Refused, Severity, Status
+from xds.metadata.homes import at_home
 from xds.metadata.identifiers import PatientId
 from xds.metadata.visible import NOTHING, Visible
 from xds.transactions import iti18_registry_stored_query as iti18

@@ -11,8 +11,8 @@ from dataclasses import replace
 from lxml import etree
 
 from xds.ebxml import query
-from xds.ebxml.homes import at_home
 from xds.errors import Finding, Severity, Status
+from xds.metadata.homes import at_home
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import own_community
 from xds.transactions.transaction import Actor, Call, Reply

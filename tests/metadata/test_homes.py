@@ -11,8 +11,8 @@ from lxml import etree
 
 from tests.builders import a_folder, a_submission_set, an_association, an_entry
 from xds.ebxml import rim_writing
-from xds.ebxml.homes import at_home, home_of, is_home
 from xds.metadata import to_ebxml
+from xds.metadata.homes import at_home, home_of, is_home
 from xds.metadata.identifiers import Oid
 
 HOME = home_of(Oid("1.2.3.4.101"))
