@@ -35,6 +35,8 @@ from tests.regions import (
 )
 from tests.server.test_application import APPROVED, Site
 from xds.access import vouching
+from xds.access.consent import Directive
+from xds.access.directives import set_directive
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
 from xds.audit.messages.message_xml import read
@@ -43,8 +45,9 @@ from xds.ebxml import rs
 from xds.errors import ErrorCode, Status
 from xds.metadata.homes import home_of
 from xds.queries import catalogue
-from xds.settings.sections import Server, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Server, Settings
 from xds.store.audit.search import Wanted, found
+from xds.store.registry import patients
 from xds.store.tables import audit_record
 from xds.wire.stored_query_client import _Addressing
 from xds.wire.xml import name
@@ -224,6 +227,25 @@ def test_what_the_policy_of_the_north_permits_of_the_south_s_is_found_and_fetche
     assert len(references) == 2
     assert set(references.values()) == {N, S}
     assert len(contents(fetch(regions.north, *regions.both))) == 2
+
+
+def test_what_the_patient_withholds_in_the_north_is_absent_also_of_the_south_s(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    """Found by the patient, by an id of the South, or fetched: its patient is known as ours by the table."""
+    with regions_of(tmp_path, sqlite_template) as both:
+        application = both.north.application
+        with application.engine.begin() as connection:
+            key = patients.key_of(connection, DEFAULT_DOMAIN, ANNA)
+            assert key is not None
+            set_directive(connection, key, Directive(permit=False), "her")
+        application.gate._looked = 0.0
+        assert (said(answer := find(both.north)), homes(answer)) == ((Status.SUCCESS, []), {})
+        ids = {"XDSDocumentEntryUniqueId": f"('{both.in_south.unique_id}')"}
+        for return_type in ("LeafClass", "ObjectRef"):
+            by_id = find(both.north, asked(catalogue.GET_DOCUMENTS.id, return_type, home=S, **ids))
+            assert (said(by_id), homes(by_id)) == ((Status.SUCCESS, []), {})
+        assert contents(fetch(both.north, *both.both)) == {}
 
 
 # For whom.

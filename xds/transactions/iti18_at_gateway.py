@@ -99,11 +99,9 @@ def told_of(call: Call, questions: Sequence[Question[Found]], answers: list[Foun
 
 def seeing(call: Call, question: Question[Found]) -> Callable[[str], Visible]:
     """What who asks may see of a patient, by that community's id: as this domain's policy and the patient have it."""
-    known, access = dict[str, Visible](), call.work.access
+    known = dict[str, Visible]()
 
     def visible(theirs: str) -> Visible:
-        if access.consents is None:
-            return access.see
         if theirs not in known:
             try:
                 known[theirs] = _wanted(call, _ours(question, theirs))

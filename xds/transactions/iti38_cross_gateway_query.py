@@ -20,8 +20,8 @@ from xds.transactions.transaction import Actor, Call, Reply
 
 def respond(call: Call) -> Reply:
     sent = query.read_request(call.body)
-    call.event.about_query(sent, etree.tostring(call.body))
     gateway = call.actor.gateways.responding
+    call.event.about_query(replace(sent, home=sent.home or gateway.home), etree.tostring(call.body))
     asked = gateway.asked(sent)
     found, told = own_community.queried(call, sent, "responding-gateway")
     findings = gateway.located((*asked.findings, *told))
