@@ -32,6 +32,8 @@ from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.homes import home_of
 from xds.queries import catalogue
+from xds.wire.addressing import reply_headers
+from xds.wire.soap import around
 from xds.wire.xml import Element, name
 
 MISSING, UNAVAILABLE, UNKNOWN = (
@@ -270,6 +272,28 @@ def test_what_is_no_answer_is_told_of_and_kept_from_the_others(
     assert homes(found) == {world.own.unique_id: N}
     (error,) = found.iter(name("rs:RegistryError"))
     assert why in error.get("codeContext", "")
+
+
+def test_an_answer_may_come_in_chunks(world: World) -> None:
+    entry = of_south()
+
+    def raw(handler: BaseHTTPRequestHandler) -> None:
+        head, tail = around(reply_headers("urn:x", "urn:uuid:1"))
+        body = head + objects(entry, home=S) + tail
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/soap+xml")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        for at in range(0, len(body), 1000):
+            piece = body[at : at + 1000]
+            handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    world.south.raw = raw
+    found = find(world.north)
+    assert (said(found), homes(found)) == ((Status.SUCCESS, []), {world.own.unique_id: N, entry.unique_id: S})
 
 
 def test_entities_are_not_expanded(world: World) -> None:

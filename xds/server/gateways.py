@@ -139,7 +139,8 @@ class Making:
     def _client(self, at: Location, url: str, seconds: float) -> Client:
         known = at.or_by(self.settings.tls)
         return Client(
-            url, certificate=known.certificate, key=known.key, trusted=known.trusted, seconds=seconds
+            url, certificate=known.certificate, key=known.key, trusted=known.trusted, seconds=seconds,
+            connections=self.settings.gateway.calls,
         )  # fmt: skip
 
     def _patients(self, name: str, one: Community, *, backwards: bool) -> Patients:

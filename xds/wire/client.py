@@ -78,13 +78,17 @@ class Client:
     def __init__(
         self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0,
         header_blocks: Sequence[Element] = (), vouched: Callable[[str], Sequence[Element]] | None = None,
+        connections: int = 4,
     ) -> None:  # fmt: skip
-        """``header_blocks`` go with each message, beside WS-Addressing's; ``vouched`` makes some for each, by URL."""
+        """``header_blocks`` go with each message, beside WS-Addressing's; ``vouched`` makes some for each, by URL.
+
+        ``connections`` are kept for the next message.
+        """
         self.url, self._header_blocks, self._vouched = url, header_blocks, vouched
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
-        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=4)
+        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=connections)
 
     def send(
         self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None,
@@ -105,7 +109,7 @@ class Client:
         response = self._posted(message)
         try:
             return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url, within)
-        except NoReply:
+        except Exception:
             if within is not None:
                 response.close()  # what has not come of it would be read to its end before the next answer
             raise
