@@ -50,6 +50,7 @@ class ErrorCode(StrEnum):
     STORED_QUERY_MISSING_PARAM = "XDSStoredQueryMissingParam"
     STORED_QUERY_PARAM_NUMBER = "XDSStoredQueryParamNumber"
     TOO_MANY_RESULTS = "XDSTooManyResults"
+    UNAVAILABLE_COMMUNITY = "XDSUnavailableCommunity"
     UNKNOWN_COMMUNITY = "XDSUnknownCommunity"
     UNKNOWN_PATIENT_ID = "XDSUnknownPatientId"
     UNKNOWN_REPOSITORY_ID = "XDSUnknownRepositoryId"

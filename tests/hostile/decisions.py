@@ -18,6 +18,7 @@ class Row(NamedTuple):
     test: str
 
 
+_REGIONS = "journeys/test_regions.py::test_what_the_policy_of_the_north_withholds_"
 _FILTER, _OWN = "permit, filter, deny", "permit what is the peer's own, deny"
 ROWS = (
     Row("SOAP /registry", "ITI-18", _FILTER, f"{MATRIX}[ITI-18]"),
@@ -33,6 +34,10 @@ ROWS = (
     Row("SOAP /repository", "ITI-43", _FILTER, f"{MATRIX}[ITI-43]"),
     Row("SOAP /repository", "ITI-86", _OWN, f"{MATRIX}[ITI-86]"),
     Row("SOAP /imaging-source", "RAD-69", _FILTER, f"{MATRIX}[RAD-69]"),
+    Row("SOAP /gateway", "ITI-18", f"{_FILTER}; what others answer, too", f"{_REGIONS}is_absent_also_of_the_south_s"),
+    Row("SOAP /gateway", "ITI-43", f"{_FILTER}; what others have, too", f"{_REGIONS}is_absent_also_of_the_south_s"),
+    Row("SOAP /responding-gateway", "ITI-38", _FILTER, f"{MATRIX}[ITI-38]"),
+    Row("SOAP /responding-gateway", "ITI-39", _FILTER, f"{MATRIX}[ITI-39]"),
     Row("DICOMweb /dicomweb", "RAD-107", _FILTER, f"{MATRIX}[RAD-107]"),
     Row("DICOMweb /dicomweb", "RAD-129", f"{_FILTER}; all patients: deny", f"{MATRIX}[RAD-129]"),
     Row("DICOMweb /dicomweb", "RAD-108", "permit, deny", f"{MATRIX}[RAD-108]"),

@@ -26,6 +26,7 @@ from tests.endpoints.test_mllp import fed_v3
 from tests.hl7.test_v3 import ii
 from tests.hostile.certificates import Authority
 from tests.imaging.images import SERIES, STUDY, an_instance, put, saved
+from tests.regions import fetch, find, homes
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
 from xds.ebxml import lcm, query, rs, xdsb
 from xds.ebxml.rim import Slot
@@ -33,11 +34,15 @@ from xds.errors import Status
 from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Code
 from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.identifiers import Oid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
 from xds.queries import catalogue
+from xds.settings import sections
 from xds.store.registry import patients
 from xds.store.tables import audit_record
+from xds.transactions import iti38_cross_gateway_query as iti38
+from xds.transactions import iti39_cross_gateway_retrieve as iti39
 from xds.transactions import iti42_register_document_set_b as iti42
 from xds.transactions import iti51_multi_patient_stored_query as iti51
 from xds.transactions import iti57_update_document_set as iti57
@@ -87,7 +92,7 @@ def site(database_url: str, tmp_path: Path, certificates: dict[str, bytes]) -> I
     images = tmp_path / "images"
     images.mkdir()
     put(images, "one.dcm", an_instance(PatientID="mrn-1"))
-    more = f'[imaging_source]\nfolder = "{images}"\nstow_rs = true\n'
+    more = f'[imaging_source]\nfolder = "{images}"\nstow_rs = true\n[server]\nactors = {list(sections.ACTORS)}\n'
     with serving(database_url, tmp_path, settings(more)) as site:
         site.application.domains["default"].actors.imaging_source._archive.refresh()  # type: ignore[union-attr]
         yield site
@@ -140,6 +145,16 @@ def _finds_of_all(site: Site, held: Held) -> bool:
 
 def _fetches(site: Site, held: Held) -> bool:
     return bool(site.retrieve(held.entry.unique_id).contents)
+
+
+def _finds_from_elsewhere(site: Site, held: Held) -> bool:
+    return held.entry.unique_id in homes(find(site, b"", "/responding-gateway", iti38.TRANSACTION.action))
+
+
+def _fetches_from_elsewhere(site: Site, held: Held) -> bool:
+    home = Oid(site.application.settings.domain.home_community_id)
+    wanted = (home, site.repository_unique_id, held.entry.unique_id)
+    return bool(fetch(site, wanted, path="/responding-gateway", action=iti39.TRANSACTION.action).contents)
 
 
 def _provides_as_owner(site: Site, _held: Held) -> bool:
@@ -247,6 +262,8 @@ ACTIONS: dict[str, tuple[Callable[[Site, Held], bool], set[str]]] = {
     "ITI-18": (_finds, {"owner", "consumer", "administrator"}),
     "ITI-51 of all patients": (_finds_of_all, set()),
     "ITI-43": (_fetches, {"owner", "consumer", "administrator"}),
+    "ITI-38": (_finds_from_elsewhere, {"owner", "consumer"}),
+    "ITI-39": (_fetches_from_elsewhere, {"owner", "consumer"}),
     "ITI-41 with the owner's sourceId": (_provides_as_owner, {"owner", "administrator"}),
     "ITI-42 with the owner's sourceId": (_registers, {"repository", "administrator"}),
     "ITI-42, a replacement": (_replaces, {"administrator"}),

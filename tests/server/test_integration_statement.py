@@ -12,11 +12,12 @@ from tests.cli.command import xds
 from xds.server.actors import SERVED
 from xds.server.integration_statement import CLAIMS, claims, lines, markdown
 from xds.settings.access import Xua
-from xds.settings.sections import Audit, ImagingSource, Mllp, Server, Settings, Syslog
+from xds.settings.sections import ACTORS, Audit, ImagingSource, Mllp, Server, Settings, Syslog
 
 PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 EVERYTHING = replace(
-    Settings(), mllp=Mllp(listen="127.0.0.1:2575"), syslog=Syslog(tls="127.0.0.1:6514", udp="127.0.0.1:5514"),
+    Settings(), server=Server(actors=ACTORS),
+    mllp=Mllp(listen="127.0.0.1:2575"), syslog=Syslog(tls="127.0.0.1:6514", udp="127.0.0.1:5514"),
     audit=Audit(readers=("127.0.0.1",), forward_to=("tls://a:6514",)), xua=Xua(trusted="idp.pem"),
 )  # fmt: skip
 
@@ -32,8 +33,20 @@ def test_every_transaction_that_is_served_is_listed_with_its_actor() -> None:
                                                 "ITI-62", "ITI-92", "RAD-69"}  # fmt: skip
     by_udp_alone = replace(EVERYTHING, syslog=Syslog(udp="127.0.0.1:5514"))
     assert "Audit Record Repository" not in {actor for _, actor, _ in claims(by_udp_alone)}
-    numbers = [line.number for line in lines(EVERYTHING) if line.role == "Responder"]
+    numbers = [(line.number, line.actor) for line in lines(EVERYTHING) if line.role == "Responder"]
     assert len(numbers) == len(set(numbers))
+
+
+def test_the_gateways_are_listed_where_they_are_played_and_asynchronous_answers_are_not_claimed() -> None:
+    added = set(lines(EVERYTHING)) - set(lines(replace(EVERYTHING, server=Server())))
+    assert {(line.number, line.role, line.actor) for line in added} == {
+        ("ITI-18", "Responder", "Initiating Gateway"), ("ITI-43", "Responder", "Initiating Gateway"),
+        ("ITI-38", "Responder", "Responding Gateway"), ("ITI-39", "Responder", "Responding Gateway"),
+        ("ITI-38", "Initiator", "Initiating Gateway"), ("ITI-39", "Initiator", "Initiating Gateway"),
+    }  # fmt: skip
+    made = {actor for _, actor, _ in claims(EVERYTHING)}
+    assert "Initiating Gateway" in made
+    assert "Responding Gateway" not in made  # it must answer asynchronously, too (ITI TF-1: 18.2)
 
 
 def test_with_everything_served_every_claim_is_made_with_its_options() -> None:

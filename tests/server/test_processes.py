@@ -397,7 +397,7 @@ def test_after_a_kill_it_comes_back_at_once_and_waits_for_what_the_other_one_lef
     assert served.stop() == 0
 
 
-@pytest.mark.parametrize("actors", [["imaging_source"], ["Registry"], ["registry", ""], ["repository", "gateway"]])
+@pytest.mark.parametrize("actors", [["imaging_source"], ["Registry"], ["registry", ""], ["repository", "gateways"]])
 def test_an_actor_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path, actors: list[str]) -> None:
     (tmp_path / "xds.toml").write_text(f"[server]\nactors = {actors}\n")
     with pytest.raises(Unusable, match=r"there is no actor .*; there are registry, repository, imaging-source"):

@@ -33,7 +33,7 @@ from zeep.exceptions import XMLParseError
 from xds.wire.xml import NAMESPACES, Element, name, schema
 
 FOLDER = Path(__file__).parents[2] / "wsdl"
-WSDLS = ["registry.wsdl", "repository.wsdl", "imaging_source.wsdl"]
+WSDLS = ["registry.wsdl", "repository.wsdl", "imaging_source.wsdl", "gateway.wsdl", "responding_gateway.wsdl"]
 WSDL = {
     "wsdl": "http://schemas.xmlsoap.org/wsdl/",
     "soap12": "http://schemas.xmlsoap.org/wsdl/soap12/",
@@ -45,7 +45,7 @@ WSDL = {
 }
 
 # Operation: file, request and response action, request and response body.
-# ITI TF-2: 3.18, 3.41, 3.42, 3.43; RAD TF-3: 4.69, whose response action is ITI-43's.
+# ITI TF-2: 3.18, 3.38, 3.39, 3.41, 3.42, 3.43; RAD TF-3: 4.69, whose response action is ITI-43's.
 OPERATIONS = {
     "DocumentRegistry_RestrictedUpdateDocumentSet": (
         "registry.wsdl",
@@ -145,6 +145,34 @@ OPERATIONS = {
         "xdsi:RetrieveImagingDocumentSetRequest",
         "xds:RetrieveDocumentSetResponse",
     ),
+    "InitiatingGateway_RegistryStoredQuery": (
+        "gateway.wsdl",
+        "urn:ihe:iti:2007:RegistryStoredQuery",
+        "urn:ihe:iti:2007:RegistryStoredQueryResponse",
+        "query:AdhocQueryRequest",
+        "query:AdhocQueryResponse",
+    ),
+    "InitiatingGateway_RetrieveDocumentSet": (
+        "gateway.wsdl",
+        "urn:ihe:iti:2007:RetrieveDocumentSet",
+        "urn:ihe:iti:2007:RetrieveDocumentSetResponse",
+        "xds:RetrieveDocumentSetRequest",
+        "xds:RetrieveDocumentSetResponse",
+    ),
+    "RespondingGateway_CrossGatewayQuery": (
+        "responding_gateway.wsdl",
+        "urn:ihe:iti:2007:CrossGatewayQuery",
+        "urn:ihe:iti:2007:CrossGatewayQueryResponse",
+        "query:AdhocQueryRequest",
+        "query:AdhocQueryResponse",
+    ),
+    "RespondingGateway_CrossGatewayRetrieve": (
+        "responding_gateway.wsdl",
+        "urn:ihe:iti:2007:CrossGatewayRetrieve",
+        "urn:ihe:iti:2007:CrossGatewayRetrieveResponse",
+        "xds:RetrieveDocumentSetRequest",
+        "xds:RetrieveDocumentSetResponse",
+    ),
 }
 
 # File: target namespace, provider actor (the stem of all names), the address that the server replaces.
@@ -155,6 +183,12 @@ PROVIDERS = {
         "urn:ihe:rad:xdsi-b:2009",
         "ImagingDocumentSource",
         "http://127.0.0.1:8080/imaging-source",
+    ),
+    "gateway.wsdl": ("urn:ihe:iti:xds-b:2007", "InitiatingGateway", "http://127.0.0.1:8080/gateway"),
+    "responding_gateway.wsdl": (
+        "urn:ihe:iti:xds-b:2007",
+        "RespondingGateway",
+        "http://127.0.0.1:8080/responding-gateway",
     ),
 }
 
@@ -268,16 +302,22 @@ def test_each_binding_requires_addressing(file: str) -> None:
     assert using.get(f"{{{WSDL['wsdl']}}}required") == "true"
 
 
-@pytest.mark.parametrize(("file", "mtom"), [(WSDLS[0], False), (WSDLS[1], True), (WSDLS[2], True)])
+@pytest.mark.parametrize(("file", "mtom"), list(zip(WSDLS, (False, True, True, True, True), strict=True)))
 def test_bindings_that_carry_documents_require_mtom_and_the_registry_has_none(file: str, mtom: bool) -> None:
     document = tree(file)
-    references = document.xpath("//wsdl:binding/wsp:PolicyReference/@URI", namespaces=WSDL)
+    references = document.xpath("//wsdl:binding//wsp:PolicyReference/@URI", namespaces=WSDL)
     assert len(references) == mtom
     for reference in references:
         (demand,) = document.xpath(
             "//wsp:Policy[@wsu:Id=$id]/wsoma:OptimizedMimeSerialization", namespaces=WSDL, id=reference[1:]
         )
         assert demand.get(f"{{{WSDL['wsp']}}}Optional") == "false"
+
+
+@pytest.mark.parametrize("file", WSDLS[3:])
+def test_of_a_gateway_the_retrieval_requires_mtom_and_the_query_has_none(file: str) -> None:
+    (operation,) = tree(file).xpath("//wsdl:binding/wsdl:operation[wsp:PolicyReference]/@name", namespaces=WSDL)
+    assert "Retrieve" in operation
 
 
 @pytest.mark.parametrize("file", WSDLS)

@@ -76,9 +76,12 @@ class Voucher:
     def _key(self) -> SigningKey:
         return own_key(self._settings)
 
-    def header_blocks(self, url: str) -> Sequence[Element]:
-        """What goes with a message to another node: nothing, where nobody has signed in here."""
-        assertion = self._assertion(url)
+    def header_blocks(self, url: str, *, for_others: bool = False) -> Sequence[Element]:
+        """What goes with a message to another node: nothing, where nobody has signed in here.
+
+        ``for_others``: it vouches also for whom another has vouched here, where its own word is what is believed there.
+        """
+        assertion = self._assertion(url, for_others=for_others)
         return (header_block(assertion),) if assertion else ()
 
     def authorization(self, url: str) -> str:
@@ -86,14 +89,14 @@ class Voucher:
         assertion = self._assertion(url)
         return encoded(assertion) if assertion else ""
 
-    def _assertion(self, url: str) -> bytes:
+    def _assertion(self, url: str, *, for_others: bool = False) -> bytes:
         person = asking()
         # For whom another vouches, that other does: nothing that we could sign would be worth more.
-        if person is None or person.issuer or not self._settings.console.vouches:
+        if person is None or (person.issuer and not for_others) or not self._settings.console.vouches:
             return b""
         now = datetime.now(UTC)
         said = Assertion(
-            issuer(self._settings), person.id, "", person.known_as or person.id, person.organisations,
+            issuer(self._settings), person.user or person.id, "", person.known_as or person.id, person.organisations,
             person.organisation_ids, person.roles, person.purposes, person.home_community, person.patient,
             reason=person.reason,
         )  # fmt: skip

@@ -39,9 +39,16 @@ class PatientTable:
         Unusable: it cannot be read the first time.
     """
 
-    def __init__(self, path: Path | None, authorities: Collection[str], issuer: str) -> None:
-        """``issuer`` is the OID of ids that name none; empty: of nobody."""
+    def __init__(
+        self, path: Path | None, authorities: Collection[str], issuer: str, *, setting: str = "imaging_source.patients",
+        backwards: bool = False,
+    ) -> None:  # fmt: skip
+        """``issuer`` is the OID of ids that name none; empty: of nobody.
+
+        ``setting``: what names the file; ``backwards``: what is looked up is in its second column.
+        """
         self._path, self._authorities, self._issuer = path, frozenset(authorities), issuer
+        self._setting, self._backwards = setting, backwards
         self._lock, self._stamp = Lock(), self._stamped()
         self._table = self._read()
 
@@ -75,7 +82,7 @@ class PatientTable:
         try:
             status = self._path.stat()
         except OSError as problem:
-            raise Unusable(f"imaging_source.patients: {self._path}: {problem.strerror}") from None
+            raise Unusable(f"{self._setting}: {self._path}: {problem.strerror}") from None
         return status.st_mtime_ns, status.st_size
 
     def _read(self) -> dict[PatientId, PatientId]:
@@ -88,10 +95,10 @@ class PatientTable:
                 for row in rows:
                     if row and not row[0].startswith("#"):
                         one, other = (PatientId.parse(cell.strip()) for cell in row)
-                        found[one] = other
+                        found.update({other: one} if self._backwards else {one: other})
         except (OSError, UnicodeDecodeError, csv.Error) as problem:
-            raise Unusable(f"imaging_source.patients: {self._path}: {type(problem).__name__}") from None
+            raise Unusable(f"{self._setting}: {self._path}: {type(problem).__name__}") from None
         except ValueError:
             line = f"{self._path}, line {rows.line_num}"
-            raise Unusable(f"imaging_source.patients: {line}: two patient ids as CX") from None
+            raise Unusable(f"{self._setting}: {line}: two patient ids as CX") from None
         return found

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from xds.settings.access import ConsentPolicy, Sender
+from xds.settings.federation import Community
 from xds.settings.sections import SECTIONS, Domain, NamedDomain, Settings
 
 HEAD = """\
@@ -29,7 +30,8 @@ def example() -> str:
     sections = "".join(_section(getattr(Settings(), section), f"[{section}]") for section in SECTIONS)
     north, pacs = _section(NamedDomain(), "# [domains.north]", Domain), _section(Sender(), "# [senders.pacs]")
     agreed = _section(ConsentPolicy(), "# [consent_policies.withdrawn]")
-    return HEAD + sections + TAIL + north + pacs + agreed
+    south = _section(Community(), "# [communities.south]")
+    return HEAD + sections + TAIL + north + pacs + agreed + south
 
 
 def _section(part: Any, head: str, *bases: type) -> str:

@@ -40,11 +40,11 @@ def read(query: StoredQuery, sent: AdhocQuery) -> dict[str, tuple[tuple[str, ...
         if parameter is None:
             continue
         try:
-            values = tuple(value for text in slot.values for value in _values(text))
+            found = tuple(value for text in slot.values for value in values_of(text))
         except ValueError:
             findings.append(_finding(parameter, f"is not in the coding style ({CODING})"))
             continue
-        given.setdefault(parameter.name, []).append(values)
+        given.setdefault(parameter.name, []).append(found)
     for parameter in query.parameters:
         findings += _counted(parameter, given.get(parameter.name, []))
     findings += _exclusive(query, given)
@@ -88,7 +88,12 @@ def _exclusive(query: StoredQuery, given: dict[str, list[tuple[str, ...]]]) -> I
         yield Finding(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"only one of {names} may be given ({PARAMETERS})")
 
 
-def _values(text: str) -> Iterable[str]:
+def values_of(text: str) -> Iterable[str]:
+    """The values of one text in the coding style.
+
+    Raises:
+        ValueError: it is not.
+    """
     text = text.strip()
     if text.startswith("(") or text.endswith(")"):
         if not (text.startswith("(") and text.endswith(")")):

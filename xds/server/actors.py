@@ -19,9 +19,13 @@ from xds.metadata.identifiers import Oid
 from xds.rules.code_sets import ANY, CodeSets, CodeSetsFile
 from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
 from xds.transactions import (
+    iti18_at_gateway,
     iti18_registry_stored_query,
+    iti38_cross_gateway_query,
+    iti39_cross_gateway_retrieve,
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
+    iti43_at_gateway,
     iti43_retrieve_document_set,
     iti44_patient_identity_feed_hl7v3,
     iti51_multi_patient_stored_query,
@@ -32,6 +36,7 @@ from xds.transactions import (
     iti92_restricted_update_document_set,
     rad69_retrieve_imaging_document_set,
 )
+from xds.transactions.own_community import Gateways
 from xds.transactions.transaction import Call, Transaction
 
 SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
@@ -53,6 +58,8 @@ SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
         (iti41_provide_and_register_document_set_b, iti43_retrieve_document_set, iti86_remove_documents),
     ),
     "imaging-source": ("ImagingDocumentSource", (rad69_retrieve_imaging_document_set,)),
+    "gateway": ("InitiatingGateway", (iti18_at_gateway, iti43_at_gateway)),
+    "responding-gateway": ("RespondingGateway", (iti38_cross_gateway_query, iti39_cross_gateway_retrieve)),
 }
 """Each actor by the last part of its path, with its title and the transactions it answers."""
 
@@ -75,6 +82,7 @@ class Actors:
     """What they are called in messages of HL7 v3."""
     consents: ConsentDocuments | None
     """What consent documents say, where the registry is in this process."""
+    gateways: Gateways
 
 
 def transactions_of(page: Any) -> tuple[Transaction, ...]:

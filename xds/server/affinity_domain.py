@@ -55,6 +55,7 @@ from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transa
 from xds.server.archives import archive, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
 from xds.server.events import Events
+from xds.server.gateways import gateways
 from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
 from xds.store import study_patients
 from xds.store.engine import reading
@@ -145,7 +146,8 @@ class AffinityDomain:
             self.database, lambda uids: {uid: one.id for uid, one in patients.of(uids).items()}, self._usual_facts()
         )  # fmt: skip
         device, consents = Oid(self.own.home_community_id), None if remote else self.consents
-        return Actors(registry, repository, source, patients, studies, register_, device, consents)
+        known = gateways(settings, self.name, self.events, blobs.staging, self.disk)
+        return Actors(registry, repository, source, patients, studies, register_, device, consents, known)
 
     def _usual_facts(self) -> Facts:
         """What decisions ask of a manifest of this source's."""

@@ -20,7 +20,9 @@ from xds.wire.http import HttpReply, HttpRequest
 def called(settings: Settings) -> dict[str, str]:
     """What others are called, by host and port."""
     tables = (settings.repositories, settings.imaging_sources)
-    return {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
+    found = {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
+    urls = ((url, name) for name, one in settings.communities.items() for url in (*one.query, *one.retrieve))
+    return {**{host_of(url): name for url, name in urls}, **found}
 
 
 def client(settings: Settings, url: str, voucher: Voucher | None = None) -> Client:

@@ -105,11 +105,14 @@ class Events:
         with self._engine.begin() as connection:
             audit_store.record(connection, event.records())
 
-    def in_process(self, transaction: Transaction, side: Side) -> AuditEvent:
+    def in_process(
+        self, transaction: Transaction, side: Side, by: str = "repository", to: str = "registry"
+    ) -> AuditEvent:
+        """The record of what one actor of this process asks another, by the last parts of their paths."""
         base = self.base + self._path
         host = urlsplit(base).hostname or "localhost"
-        initiator = Party(f"{base}/repository", host, ours=True, requestor=True)
-        return self._event(transaction, side, initiator, Party(f"{base}/registry", host, ours=True))
+        initiator = Party(f"{base}/{by}", host, ours=True, requestor=True)
+        return self._event(transaction, side, initiator, Party(f"{base}/{to}", host, ours=True))
 
     def started(self, transaction: Transaction, url: str) -> AuditEvent:
         """The record of a transaction that we start."""

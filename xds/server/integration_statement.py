@@ -17,6 +17,8 @@ from xds.server.actors import SERVED, transactions_of
 from xds.settings.sections import Settings
 from xds.transactions import iti8_patient_identity_feed as iti8
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
+from xds.transactions.iti38_cross_gateway_query import TRANSACTION as ITI_38
+from xds.transactions.iti39_cross_gateway_retrieve import TRANSACTION as ITI_39
 from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
@@ -72,6 +74,10 @@ CLAIMS = (
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Source", "imaging-source",
           _of("RAD-55", "RAD-68", "RAD-69"), (Option("Set of DICOM Instances", _of("RAD-68")),)),
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Consumer", "", _of("RAD-69")),
+    # A Responding Gateway must answer asynchronously, too (ITI TF-1: 18.2), which ours does not: it is no claim yet.
+    Claim("Cross-Community Access (XCA)", "Initiating Gateway", "gateway", _of("ITI-38", "ITI-39"),
+          (Option("XDS Affinity Domain", _of("ITI-18", "ITI-43")), Option("On-Demand Documents"),
+           Option("Target Communities"))),
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
     Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
           (Option("Retrieve Audit Message", _of("ITI-81")),)),
@@ -120,6 +126,8 @@ def lines(settings: Settings) -> list[Line]:
     if any(domain.mllp_listen for domain in settings.affinity_domains.values()):
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
+    if "gateway" in settings.server.actors:
+        found += [Line(t.number, t.title, "Initiator", t.initiator) for t in (ITI_38, ITI_39)]
     found.append(Line(*RAD_107, "Initiator", Actor.IMAGING_DOCUMENT_CONSUMER))
     if settings.imaging_source.publish_registry:
         found.append(Line(ITI_57.number, ITI_57.title, "Initiator", ITI_57.initiator))

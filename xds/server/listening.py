@@ -14,6 +14,7 @@ from xds.audit.search.watching import Watcher
 from xds.errors import Unusable
 from xds.initiating import known_sources
 from xds.initiating.witnesses import witness_at, witness_of
+from xds.server import gateways
 from xds.server.actors import code_sets
 from xds.server.archives import intake
 from xds.settings.addresses import address, feed, is_loopback
@@ -100,6 +101,7 @@ def check_listen(loaded: Loaded) -> None:
     if old_settings(settings):
         log.warning("settings.old", extra={"settings": ", ".join(old_settings(settings)), "command": COMMAND})
     known_sources.check_settings(settings)
+    gateways.check(settings)
     if settings.tls.crl or settings.tls.denied:
         revocation.watch(settings).check()
     for url in settings.audit.forward_to:

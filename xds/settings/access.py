@@ -170,3 +170,13 @@ class Oidc:
     administrator: tuple[str, ...] = ()  # all that an operator does
     operator: tuple[str, ...] = ()  # runs the node, and sees its images
     viewer: tuple[str, ...] = ()  # sees its images
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Accesses by people that an auditor is shown as unusual, beside namesakes, flagged patients and overrides."""
+
+    office_hours: str = ""  # such as 07:00-19:00, Monday to Friday: an access at another time is shown; empty: none is
+    timezone: str = "UTC"  # of these
+    peer_factor: float = 5.0  # who accesses so many times more patients in a day than the median of their role is shown
+    least_patients: int = 20  # and more than these

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from xds.errors import Unusable
 from xds.settings.access import PeerEntry
+from xds.settings.federation import Community
 from xds.settings.secrets import shown
 from xds.settings.sections import SECTIONS, TABLES, Loaded, Location, Settings, Source, flat
 
@@ -30,9 +31,10 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
 
 
 # A domain's name is the first part of its paths; these paths are something else's (design, section 4).
-_TAKEN = frozenset(
-    "registry repository imaging-source wado dicomweb fhir console healthz readyz metrics default".split()  # noqa: SIM905
-)
+_TAKEN = frozenset((
+    "registry", "repository", "imaging-source", "gateway", "responding-gateway", "wado", "dicomweb", "fhir", "console",
+    "healthz", "readyz", "metrics", "default",
+))  # fmt: skip
 
 
 def _with_file(loaded: Loaded, file: Path) -> Loaded:
@@ -91,8 +93,8 @@ def _entry(dotted: str, kind: type, entry: Any) -> dict[str, Any]:
 
 
 def _listed(kind: type, hint: Any, value: Any) -> Any:
-    """One value where several may be: of a peer, which mostly has one key, one sourceId, one of everything."""
-    return [value] if kind is PeerEntry and get_origin(hint) is tuple and isinstance(value, str) else value
+    """One value where several may be: of a peer or a community, which mostly has one of everything."""
+    return [value] if kind in (PeerEntry, Community) and get_origin(hint) is tuple and isinstance(value, str) else value
 
 
 def _peer(dotted: str, entry: Any) -> Location:

@@ -19,16 +19,19 @@ from xds.settings.access import (
     Oidc,
     PeerEntry,
     PolicySettings,
+    Review,
     Sender,
     Tokens,
     Xua,
 )
+from xds.settings.federation import Community, Gateway
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
 
-ACTORS = ("registry", "repository", "imaging-source")
-"""What ``server.actors`` may name: the last parts of the actors' paths."""
+PLAYED = ("registry", "repository", "imaging-source")
+ACTORS = (*PLAYED, "gateway", "responding-gateway")
+"""What ``server.actors`` may name, the last parts of the actors' paths; and before it, what it names by itself."""
 
 ROLES = ("auditor", "operator", "viewer", "privacy-officer", "administrator")
 """Of people who sign in at the console: what its pages show them."""
@@ -54,7 +57,7 @@ class Server:
     replica_seconds: float = 10.0  # no query is answered from a state older than this
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     documents_also: str = ""  # where they are read from, too, while they move (xds documents move); empty: nowhere
-    actors: tuple[str, ...] = ACTORS  # which it plays
+    actors: tuple[str, ...] = PLAYED  # which it plays; also gateway (XCA, Initiating) and responding-gateway
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     group_commit: bool = True  # what comes at once shares a commit; each is answered after it
     threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
@@ -110,6 +113,7 @@ class Domain:
 
     assigning_authorities: tuple[str, ...] = ()  # OIDs of patient identifiers; empty: one is made
     home_community_id: str = ""  # OID; empty: one is made
+    home_community_also: tuple[str, ...] = ()  # OIDs by which its responding gateway answers, too
     codes: str = ""  # TOML file of codes, media types, repositories, sources in use, read again when it changes; or any
     codes_mode: Literal["strict", "warn", "off"] = "strict"  # another code: refused, warned of, or let pass
     patients: Literal["feed", "open"] = "feed"  # open: a patient is made by its first accepted submission
@@ -200,16 +204,6 @@ class Audit:
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
     failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """Accesses by people that an auditor is shown as unusual, beside namesakes, flagged patients and overrides."""
-
-    office_hours: str = ""  # such as 07:00-19:00, Monday to Friday: an access at another time is shown; empty: none is
-    timezone: str = "UTC"  # of these
-    peer_factor: float = 5.0  # who accesses so many times more patients in a day than the median of their role is shown
-    least_patients: int = 20  # and more than these
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +299,7 @@ class Settings:
     mllp: Mllp = field(default_factory=Mllp)
     tracing: Tracing = field(default_factory=Tracing)
     console: Console = field(default_factory=Console)
+    gateway: Gateway = field(default_factory=Gateway)
     policy: PolicySettings = field(default_factory=PolicySettings)
     consent: ConsentSettings = field(default_factory=ConsentSettings)
     repositories: Mapping[str, Location] = field(default_factory=dict)
@@ -313,6 +308,7 @@ class Settings:
     senders: Mapping[str, Sender] = field(default_factory=dict)
     peers: Mapping[str, PeerEntry] = field(default_factory=dict)
     consent_policies: Mapping[str, ConsentPolicy] = field(default_factory=dict)
+    communities: Mapping[str, Community] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -360,6 +356,7 @@ TABLES: Mapping[str, type] = {
     "senders": Sender,
     "peers": PeerEntry,
     "consent_policies": ConsentPolicy,
+    "communities": Community,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 

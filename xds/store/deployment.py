@@ -112,7 +112,7 @@ _KINDS = {
     "tls.": "110129", "xua.": "110129", "audit.": "110129", "senders.": "110129", "peers.": "110129",
     "policy.": "110129", "tokens.": "110129", "console.": "110129", "review.": "110129",
     "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
-    "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128",
+    "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128", "communities.": "110128",
 }  # fmt: skip
 _SETTINGS, _CONSOLE_KEY = "settings", "console.key"
 

@@ -60,8 +60,10 @@ _SUBMISSION = _Rule(_objects, "submission_objects", "objects in one message")
 _RETRIEVAL = _Rule(_requests, "documents", "documents in one request", ErrorCode.TOO_MANY_RESULTS)
 _RULES: Mapping[str, _Rule] = {
     "ITI-18": _QUERY,
+    "ITI-38": _QUERY,
     "ITI-51": _QUERY,
     **dict.fromkeys(("ITI-41", "ITI-42", "ITI-57", "ITI-61", "ITI-62", "ITI-92"), _SUBMISSION),
+    "ITI-39": _RETRIEVAL,
     "ITI-43": _RETRIEVAL,
     "ITI-86": _Rule(_requests, "documents", "documents in one request"),
     "RAD-69": _Rule(_requests, "instances", "instances in one request", ErrorCode.TOO_MANY_RESULTS),

@@ -17,6 +17,11 @@ from xds.store.registry.sql_reader import SqlReader
 from xds.store.registry.sql_registry import SqlRegistry
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
+WITHHELD = Finding(
+    ErrorCode.REGISTRY_ERROR, "something is withheld by the patient or the policy of this affinity domain",
+    severity=Severity.WARNING,
+)  # fmt: skip
+
 
 def respond(call: Call) -> Reply:
     sent = query.read_request(call.body)
@@ -38,8 +43,7 @@ def withheld(
         or len(ask(sent, registry.unrestricted()).fragments) == len(found.fragments)
     ):
         return ()
-    rule = "something is withheld by the patient or the policy of this affinity domain"
-    return (Finding(ErrorCode.REGISTRY_ERROR, rule, severity=Severity.WARNING),)
+    return (WITHHELD,)
 
 
 def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:

@@ -1,4 +1,4 @@
-"""The answer that ITI-43 and RAD-69 share: xds:RetrieveDocumentSetResponse, documents streamed into it."""
+"""The answer that ITI-39, ITI-43 and RAD-69 share: xds:RetrieveDocumentSetResponse, documents streamed into it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lxml import etree
 
 from xds.ebxml import rs
 from xds.ebxml.xdsb import DocumentRequest
-from xds.errors import Finding, Status
+from xds.errors import Finding, Severity, Status
 from xds.transactions.transaction import Attachment, Piece, Reply
 from xds.wire.addressing import new_message_id
 from xds.wire.xml import NAMESPACES
@@ -24,11 +24,14 @@ class Given:
     mime_type: str
     size_bytes: int
     chunks: Callable[[], Iterator[bytes]]
+    new_repository_unique_id: str | None = None  # of what was made when it was asked for
+    new_document_unique_id: str | None = None
 
 
 def reply(given: Sequence[Given], findings: Sequence[Finding]) -> Reply:
     """Success with all, PartialSuccess with some, Failure with none (ITI TF-3: Table 4.2.4.2-3)."""
-    status = Status.SUCCESS if not findings else Status.PARTIAL_SUCCESS if given else Status.FAILURE
+    wrong = any(finding.severity is Severity.ERROR for finding in findings)
+    status = Status.SUCCESS if not wrong else Status.PARTIAL_SUCCESS if given else Status.FAILURE
     pieces: list[Piece] = [b'<xds:RetrieveDocumentSetResponse xmlns:xds="%b">' % NAMESPACES["xds"].encode()]
     pieces.append(etree.tostring(rs.write_response(status, findings)))
     of_reply = new_message_id().removeprefix("urn:uuid:")
@@ -38,6 +41,8 @@ def reply(given: Sequence[Given], findings: Sequence[Finding]) -> Reply:
             _element("HomeCommunityId", request.home_community_id)
             + _element("RepositoryUniqueId", request.repository_unique_id)
             + _element("DocumentUniqueId", request.document_unique_id)
+            + _element("NewRepositoryUniqueId", item.new_repository_unique_id)
+            + _element("NewDocumentUniqueId", item.new_document_unique_id)
             + _element("mimeType", item.mime_type)
         )
         pieces.append(f"<xds:DocumentResponse>{head}<xds:Document>".encode())

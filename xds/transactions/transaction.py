@@ -13,7 +13,7 @@ from xds.access.consent_documents import Said
 from xds.access.gate import Granted
 from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
-from xds.errors import ErrorCode, Finding, Refused
+from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import Recorded
 from xds.store.work import Work
@@ -30,6 +30,8 @@ class Actor(StrEnum):
     DOCUMENT_REGISTRY = "Document Registry"
     DOCUMENT_REPOSITORY = "Document Repository"
     DOCUMENT_ADMINISTRATOR = "Document Administrator"
+    INITIATING_GATEWAY = "Initiating Gateway"
+    RESPONDING_GATEWAY = "Responding Gateway"
     UPDATE_INITIATOR = "Update Initiator"
     PATIENT_IDENTITY_SOURCE = "Patient Identity Source"
     ON_DEMAND_DOCUMENT_SOURCE = "On-Demand Document Source"
@@ -106,8 +108,8 @@ class Transaction:
 
     @property
     def of_registry(self) -> bool:
-        """Whether its errors are a registry's, and not a repository's or an imaging source's."""
-        return "Registry" in self.responder
+        """Whether its errors are a registry's, as a gateway's are to a query, and not a repository's or a source's."""
+        return "Registry" in self.responder or self.request == "query:AdhocQueryRequest"
 
     @property
     def keeps(self) -> bool:
@@ -139,6 +141,7 @@ class Call:
     contents: Mapping[Element, Spooled] = field(default_factory=dict)
     let_pass: tuple[Finding, ...] = ()  # what the schema forbids, of a sender of whom that is tolerated
     events: list[AuditEvent] = field(default_factory=list)
+    parts: list[AuditEvent] = field(default_factory=list)  # of these, those of a part of what is asked for
     ends: list[Callable[[], None]] = field(default_factory=list)
     said: Sequence[Said] = ()  # by consent documents that came with it
     sent: bool = False  # a message has gone to another actor: it is not to go twice
@@ -171,6 +174,7 @@ class Call:
         self.work.close()
         self.release()
         self.events.clear()
+        self.parts.clear()
         self.event = event
 
     def also(self, event: AuditEvent) -> AuditEvent:
@@ -178,13 +182,28 @@ class Call:
         self.events.append(event)
         return event
 
+    def of_part(self, event: AuditEvent) -> AuditEvent:
+        """Keep the record of a part of this request: what is wrong with another part is not said of it."""
+        self.parts.append(event)
+        return self.also(event)
+
     def all_events(self) -> tuple[AuditEvent, ...]:
         return (self.event, *self.events)
 
     def ended(self, *, failed: bool, findings: Sequence[Finding] = ()) -> list[Recorded]:
         """End every event of the request; return their records."""
         for event in self.all_events():
+            if any(event is part for part in self.parts):
+                _end_part(event, failed=failed, findings=findings)
             event.end(failed=failed, findings=findings)
             if failed:
                 shorten(event)
         return [record for event in self.all_events() for record in event.records()]
+
+
+def _end_part(event: AuditEvent, *, failed: bool, findings: Sequence[Finding]) -> None:
+    """End it by what is wrong with its own objects; it has failed when nothing of it is left, or all has."""
+    mine = {item.id for item in event.objects}
+    own = [one for one in findings if one.location in mine]
+    bad = {one.location for one in own if one.severity is Severity.ERROR}
+    event.end(failed=failed or mine <= bad, findings=own if bad or not failed else findings)

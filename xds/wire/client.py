@@ -7,6 +7,7 @@ with documents, and replies with documents, go through here.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,35 @@ class Faulted(Exception):
     """The other side answered with a SOAP fault; the message is its reason."""
 
 
+class _OverBounds(Exception):
+    """More has come than is taken, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What is taken of an answer: bytes of it, elements and attributes of its XML, and until when (monotonic)."""
+
+    size_bytes: int
+    elements: int
+    until: float
+
+    def reading(self, response: Any) -> Callable[[int], bytes]:
+        """``read`` of a response: as much as has come, so that the time is looked at whenever something comes."""
+        left = self.size_bytes
+
+        def read(size: int) -> bytes:
+            nonlocal left
+            if time.monotonic() > self.until:
+                raise _OverBounds("no answer in time")
+            chunk = bytes(response.read1(size))
+            left -= len(chunk)
+            if left < 0:
+                raise _OverBounds(f"the answer is over {self.size_bytes} bytes")
+            return chunk
+
+        return read
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A reply's body, and the contents that were attached to elements of it."""
@@ -48,29 +78,41 @@ class Client:
     def __init__(
         self, url: str, *, certificate: str = "", key: str = "", trusted: str = "", seconds: float = 60.0,
         header_blocks: Sequence[Element] = (), vouched: Callable[[str], Sequence[Element]] | None = None,
+        connections: int = 4,
     ) -> None:  # fmt: skip
-        """``header_blocks`` go with each message, beside WS-Addressing's; ``vouched`` makes some for each, by URL."""
+        """``header_blocks`` go with each message, beside WS-Addressing's; ``vouched`` makes some for each, by URL.
+
+        ``connections`` are kept for the next message.
+        """
         self.url, self._header_blocks, self._vouched = url, header_blocks, vouched
         timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
-        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=4)
+        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=connections)
 
     def send(
-        self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None
-    ) -> Answer:
+        self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None,
+        header_blocks: Sequence[Element] = (), within: Within | None = None,
+    ) -> Answer:  # fmt: skip
         """Send a body as action; return what came back, documents in files of the spool.
+
+        ``header_blocks`` go with this message; ``within``: what is taken of an answer of somebody who is not ours.
 
         Raises:
             NoReply: see there.
             Faulted: see there.
         """
         vouched = self._vouched(self.url) if self._vouched is not None else ()
-        head, tail = around([*request_headers(action, self.url, new_message_id()), *self._header_blocks, *vouched])
+        blocks = (*self._header_blocks, *vouched, *header_blocks)
+        head, tail = around([*request_headers(action, self.url, new_message_id()), *blocks])
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
         response = self._posted(message)
         try:
-            return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url)
+            return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url, within)
+        except Exception:
+            if within is not None:
+                response.close()  # what has not come of it would be read to its end before the next answer
+            raise
         finally:
             response.release_conn()
 
@@ -129,7 +171,7 @@ def _reading(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
     return read
 
 
-def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
+def answer_of(response: Any, spool: Spool, limits: Limits, url: str, within: Within | None = None) -> Answer:
     """What a response holds, plain or packed in MIME, as some answer who was asked plainly.
 
     Raises:
@@ -138,8 +180,11 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str) -> Answer:
     """
     content_type = response.headers.get("Content-Type", "")
     try:
-        package = read_package(content_type, lambda size: bytes(response.read(size)), spool, limits)
-        envelope = parse(package.root, most=None)
+        read = within.reading(response) if within is not None else lambda size: bytes(response.read(size))
+        package = read_package(content_type, read, spool, limits)
+        envelope = parse(package.root, most=None if within is None else within.elements)
+    except _OverBounds as problem:
+        raise NoReply(f"{url}: {problem}") from None
     except Malformed as problem:
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except Fault as fault:

@@ -6,6 +6,7 @@ ITI TF-2: 3.40; SAML 2.0 Core; OASIS WS-Security 1.1: 12 (faults).  Only what wa
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -155,6 +156,18 @@ def claimed(assertion: bytes) -> Assertion:
         return read(parse(assertion))
     except Fault as fault:
         raise ValueError(fault.reason) from None
+
+
+def passed_on(header: Element | None) -> Element | None:
+    """The wsse:Security header with the one assertion of another message, whose signature holds as it did there."""
+    found = [] if header is None else header.findall(f"{SECURITY}/{SAML}Assertion")
+    if len(found) != 1:
+        return None
+    # What it declares above itself may be meant by a QName in it, and belong to what was signed.
+    namespaces = {prefix: uri for prefix, uri in found[0].nsmap.items() if prefix and prefix != "wsse"}
+    block = etree.Element(SECURITY, nsmap={**namespaces, "wsse": NAMESPACES["wsse"]})
+    block.append(copy.deepcopy(found[0]))
+    return block
 
 
 def header_block(assertion: bytes) -> Any:

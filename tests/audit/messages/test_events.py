@@ -39,6 +39,8 @@ from xds.store.audit.records import Recorded
 from xds.store.deployment import with_identity
 from xds.transactions import (
     iti18_registry_stored_query,
+    iti38_cross_gateway_query,
+    iti39_cross_gateway_retrieve,
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
     iti43_retrieve_document_set,
@@ -59,9 +61,13 @@ HERE = Party("https://xds.hospital.example/registry", "xds.hospital.example", ou
 PEER = Party("192.0.2.7", "192.0.2.7", requestor=True)
 
 
-def about_query(event: AuditEvent) -> None:
+def about_query(event: AuditEvent, home: str | None = None) -> None:
     slots = (Slot("$XDSDocumentEntryPatientId", (f"'{ANNA}'",)), Slot("$XDSDocumentEntryStatus", ("('x')",)))
-    event.about_query(AdhocQuery(FIND_DOCUMENTS, "LeafClass", slots), b"<query/>")
+    event.about_query(AdhocQuery(FIND_DOCUMENTS, "LeafClass", slots, home), b"<query/>")
+
+
+def about_query_of_a_community(event: AuditEvent) -> None:
+    about_query(event, HOME)
 
 
 def about_submission(event: AuditEvent) -> None:
@@ -92,6 +98,8 @@ FIND_DOCUMENTS, GET_ALL = catalogue.FIND_DOCUMENTS.id, catalogue.GET_ALL.id
 
 CASES: dict[str, tuple[Transaction, str, Callable[[AuditEvent], None]]] = {
     "iti18": (iti18_registry_stored_query.TRANSACTION, "/registry", about_query),
+    "iti38": (iti38_cross_gateway_query.TRANSACTION, "/responding-gateway", about_query_of_a_community),
+    "iti39": (iti39_cross_gateway_retrieve.TRANSACTION, "/responding-gateway", about_documents),
     "iti41": (iti41_provide_and_register_document_set_b.TRANSACTION, "/repository", about_submission),
     "iti42": (iti42_register_document_set_b.TRANSACTION, "/registry", about_submission),
     "iti43": (iti43_retrieve_document_set.TRANSACTION, "/repository", about_documents),

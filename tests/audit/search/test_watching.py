@@ -20,7 +20,7 @@ from xds.audit.search import watching
 from xds.audit.search.indexing import indexed
 from xds.audit.search.watching import PEERS, Watcher
 from xds.errors import Unusable
-from xds.settings.sections import Review
+from xds.settings.access import Review
 from xds.store.audit import records as store
 from xds.store.audit import review, search
 from xds.store.audit.review import DAY, Access, Unusual

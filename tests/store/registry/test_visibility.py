@@ -204,3 +204,23 @@ def test_what_belongs_to_a_set_of_one_s_own_is_one_s_own(domain: Domain) -> None
         return SqlRegistry(store.connection, store.domain, access=Access(NOTHING, OWN)).not_theirs(ids)
 
     assert domain(ask) == {item.entry_uuid for item in theirs.objects()}
+
+
+def test_what_a_patient_withholds_is_withheld_of_a_document_that_is_known_by_itself_alone(domain: Domain) -> None:
+    """Of a document that is kept, or has come from elsewhere, it is only said whose it is."""
+    domain.register(a_submission())
+
+    class Withheld:
+        def of(self, _connection: Any, patient_keys: Any) -> Visible:
+            if not patient_keys:  # whom nobody knows has said nothing
+                return Visible()
+            return Visible.by((Clause(False, Those(patients=frozenset(patient_keys))), Clause(True)))
+
+    def shown(patient_id: str) -> bool:
+        access = Access(consents=Withheld())
+        ask = lambda store: SqlRegistry(store.connection, store.domain, seen=access).wants_of(patient_id)  # noqa: E731
+        return domain(ask).shows(Facts())
+
+    assert not shown(str(ANNA))
+    assert shown("bert^^^&1.2.3&ISO")
+    assert shown("")

@@ -44,6 +44,7 @@ from xds.audit.messages.message import (
 from xds.audit.messages.message_xml import as_xml_has, write
 from xds.audit.messages.objects import (
     DOCUMENT_DETAIL,
+    HOME_DETAIL,
     OBJECTS,
     StudyPatient,
     as_details,
@@ -166,9 +167,8 @@ class AuditEvent:
     @classmethod
     def signed_in(cls, node: AuditSource, who: Party, here: Party, failed: str, *, out: bool = False) -> AuditEvent:
         """User Authentication (DICOM PS3.15: A.5.3.14): somebody signed in, or did not for a reason, or signed out."""
-        event = cls(
-            node, "110114", "E", ("", ""), who, here, kinds=(EVENT_TYPES["110123" if out else "110122"],), person=None
-        )
+        kinds = (EVENT_TYPES["110123" if out else "110122"],)
+        event = cls(node, "110114", "E", ("", ""), who, here, kinds=kinds, person=None)
         if failed:
             event.refused(failed)
         else:
@@ -178,9 +178,8 @@ class AuditEvent:
     @classmethod
     def override(cls, event: AuditEvent) -> AuditEvent:
         """Security Alert, Emergency Override Started: what an event did was done in an emergency."""
-        alert = replace(
-            event, event_id="110113", action="E", transaction=("", ""), objects=list(event.objects), kinds=(OVERRIDE,)
-        )
+        alert = replace(event, event_id="110113", action="E", transaction=("", ""), kinds=(OVERRIDE,))
+        alert.objects = list(event.objects)
         number, title = event.transaction
         details = as_details([("Alert Description", f"emergency override: {number} {title}".rstrip())])
         alert.objects.append(thing("urn:xds:override", URI, ObjectRole.SECURITY_RESOURCE, details=details))
@@ -190,8 +189,8 @@ class AuditEvent:
     def application(cls, node: AuditSource, *, starts: bool) -> AuditEvent:
         """Application Activity (DICOM PS3.15: A.5.3.1): this process begins, or ends, to play its actors."""
         here = Party(str(os.getpid()), socket.gethostname(), ours=True)
-        kind = EVENT_TYPES["110120" if starts else "110121"]
-        event = cls(node, "110100", "E", ("", ""), here, here, kinds=(kind,))
+        kinds = (EVENT_TYPES["110120" if starts else "110121"],)
+        event = cls(node, "110100", "E", ("", ""), here, here, kinds=kinds)
         event.end(failed=False)
         return event
 
@@ -225,7 +224,8 @@ class AuditEvent:
             if name in _PATIENT_PARAMETERS and (known is None or known.parameter(name)):
                 self.patient_id = quoted("".join(slot.values))
                 break
-        self.about_question(query.id, request, [("QueryEncoding", "UTF-8")])
+        home = [(HOME_DETAIL, query.home)] if query.home else []  # of whom a gateway asks (3.38.5.1)
+        self.about_question(query.id, request, [("QueryEncoding", "UTF-8"), *home])
 
     def about_question(self, id_: str, sent: bytes, details: Sequence[tuple[str, str]] = ()) -> None:
         """What this transaction asks, as it is sent."""

@@ -19,7 +19,7 @@ from xds.audit.messages.message import (
 )
 from xds.system.values import value
 
-DOCUMENT_DETAIL = "Document Unique ID"
+DOCUMENT_DETAIL, HOME_DETAIL = "Document Unique ID", "urn:ihe:iti:xca:2010:homeCommunityId"
 
 
 ARCHIVE_ID = "Patient ID"

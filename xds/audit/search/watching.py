@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from xds.audit.messages.message import AuditMessage
 from xds.audit.messages.people import called, identity, is_person, organisation_of
 from xds.errors import Unusable
-from xds.settings.sections import Review
+from xds.settings.access import Review
 from xds.store.audit import records as store
 from xds.store.audit import review
 from xds.store.audit.review import DAY, Access, Busy, Unusual

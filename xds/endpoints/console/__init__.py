@@ -105,6 +105,8 @@ _TITLES = {
     "registry": "Document Registry",
     "repository": "Document Repository",
     "imaging-source": "Imaging Document Source",
+    "gateway": "Initiating Gateway",
+    "responding-gateway": "Responding Gateway",
 }
 
 
@@ -117,6 +119,8 @@ def _rows(settings: Settings, served: Mapping[str, Sequence[str]]) -> list[tuple
         oids = {
             "repository": domain.repository_unique_id,
             "imaging-source": settings.imaging_source.retrieve_location_uid,
+            "gateway": domain.home_community_id,
+            "responding-gateway": domain.home_community_id,
         }
         listed = (*numbers, "RAD-68") if actor == "repository" else numbers
         title = f"{_TITLES[actor]}, {name}" if name else _TITLES[actor]

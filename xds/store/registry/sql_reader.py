@@ -194,14 +194,16 @@ class SqlReader:
         return found
 
     def wants_of(self, patient_id: str) -> Visible:
-        """What who asks may see of a patient's, named by a CX, as far as this database knows the patient."""
-        if self._sees.consents is None:
-            return self._sees.see
+        """What who asks may see of a patient's, named by a CX, as far as this database knows the patient.
+
+        It asks of patients no more: whose document it is held to is the one who is named.
+        """
         try:
             whose = PatientId.parse(patient_id)
         except ValueError:
             whose = NOBODYS_ID
-        return self._sees.of(self.connection, self.chain(whose))
+        keys = self.chain(whose)
+        return self._sees.of(self.connection, keys).about(keys or NOBODY)
 
     def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
         """Those of these registered objects that who asks may neither see nor change: to them, they are not there."""

@@ -1,0 +1,113 @@
+"""Documents of other communities: what of their answers is taken, and what is told of the rest.  ITI TF-2: 3.39."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from tests.actors.test_initiating_gateway import MISSING, UNAVAILABLE, UNKNOWN, N, S, W
+from tests.conftest import wait_for
+from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, outcome
+from xds.errors import ErrorCode, Finding, Status
+from xds.metadata.identifiers import Oid
+from xds.wire.xml import name
+
+REPOSITORY = "1.2.3.4.77"
+
+
+def test_documents_come_from_where_each_is_in_one_answer(world: World) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"of the south"))
+    world.west.answer = lambda _: documents((REPOSITORY, "2.25.2", b"of the west"), home=W)
+    got = fetch(
+        world.north, (WEST, REPOSITORY, "2.25.2"), (NORTH, world.north.repository_unique_id, world.own.unique_id),
+        (SOUTH, REPOSITORY, "2.25.1"),
+    )  # fmt: skip
+    assert outcome(got) == (Status.SUCCESS, [])
+    assert contents(got) == {
+        "2.25.2": b"of the west", world.own.unique_id: b"of the north", "2.25.1": b"of the south",
+    }  # fmt: skip
+    asked_for = [item.findtext(name("xds:HomeCommunityId")) for item in got.body.iter(name("xds:DocumentResponse"))]
+    assert asked_for == [W, N, S]
+
+
+def test_a_document_that_stands_in_the_message_itself_is_taken_too(world: World) -> None:
+    inline = b"".join(one if isinstance(one, bytes) else b"SU5MSU5F" for one in documents((REPOSITORY, "2.25.1", b"x")))
+    world.south.answer = lambda _: inline
+    assert contents(fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))) == {"2.25.1": b"INLINE"}
+
+
+def test_no_file_is_left_of_what_was_fetched(world: World) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"))
+    fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    staging = world.domain.database.blobs.staging
+    wait_for(lambda: not list(staging.glob("part-*")))
+
+
+def test_documents_of_a_community_that_is_silent_are_told_one_by_one(world: World) -> None:
+    world.west.go_on.clear()
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"))
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (WEST, REPOSITORY, "2.25.2"), (WEST, REPOSITORY, "2.25.3"))
+    assert outcome(got) == (
+        Status.PARTIAL_SUCCESS, [(UNAVAILABLE, f"{W} 2.25.2"), (UNAVAILABLE, f"{W} 2.25.3")],
+    )  # fmt: skip
+    assert contents(got) == {"2.25.1": b"x"}
+    world.west.go_on.set()
+    staging = world.domain.database.blobs.staging
+    wait_for(lambda: not list(staging.glob("part-*")))  # also of what came too late
+
+
+@pytest.mark.parametrize("home", [None, W, ""])
+def test_a_document_without_its_community_or_with_another_is_left_out(world: World, home: str | None) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"), home=home)
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (Status.FAILURE, [(MISSING, "2.25.1")])
+    assert contents(got) == {}
+
+
+def test_what_was_not_asked_for_is_left_out_and_what_is_not_spoken_of_is_told(world: World) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.9", b"x"))
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (
+        Status.FAILURE, [(ErrorCode.REPOSITORY_ERROR, S), (ErrorCode.DOCUMENT_UNIQUE_ID, "2.25.1")],
+    )  # fmt: skip
+
+
+def test_errors_of_a_community_go_on_as_they_came(world: World) -> None:
+    findings = [Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "gone", f"{S} 2.25.2")]
+    world.south.answer = lambda _: documents(
+        (REPOSITORY, "2.25.1", b"x"), status=Status.PARTIAL_SUCCESS, findings=findings
+    )  # fmt: skip
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (SOUTH, REPOSITORY, "2.25.2"))
+    assert outcome(got) == (Status.PARTIAL_SUCCESS, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.2")])
+
+
+def test_documents_without_a_community_or_of_an_unknown_one_are_told_and_the_others_given(world: World) -> None:
+    here = (NORTH, world.north.repository_unique_id, world.own.unique_id)
+    got = fetch(world.north, here, (None, REPOSITORY, "2.25.1"), (Oid("1.9"), REPOSITORY, "2.25.2"))
+    errors = [(MISSING, "2.25.1"), (UNKNOWN, "urn:oid:1.9 2.25.2")]
+    assert outcome(got) == (Status.PARTIAL_SUCCESS, errors)
+    assert contents(got) == {world.own.unique_id: b"of the north"}
+
+
+def test_an_answer_that_breaks_off_is_none(world: World) -> None:
+    def breaks(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", 'multipart/related; boundary="b"; start="<r>"')
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        handler.wfile.write(b"\r\n--b\r\nContent-ID: <r>\r\n\r\n<half")
+        handler.close_connection = True
+
+    world.south.raw = breaks
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (Status.FAILURE, [(UNAVAILABLE, f"{S} 2.25.1")])
+
+
+def test_more_bytes_than_are_taken_are_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    taking = world.domain.actors.gateways.taking
+    monkeypatch.setattr(type(taking), "__setattr__", object.__setattr__)
+    monkeypatch.setattr(taking, "document_bytes", 50_000)
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", bytes(60_000)))
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (Status.FAILURE, [(UNAVAILABLE, f"{S} 2.25.1")])

@@ -1,0 +1,202 @@
+"""The communities beside this one: which of them a message is for, and how they are called without holding one another.
+
+ITI TF-1: 18.3; ITI TF-2: 3.38.4.1.  Each has its own time, and its own number of calls under way.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from xds.archives.patients import Patients
+from xds.errors import ErrorCode, Finding
+from xds.store.audit.records import now_microseconds
+from xds.wire.calls import host_of
+from xds.wire.client import Client, Faulted, NoReply
+from xds.wire.xml import Element
+
+SAID = 400
+"""Characters of why there is no answer, which may be the peer's own words."""
+
+GRACE_SECONDS = 1.0
+"""How long after its time a call is waited for that ends by itself, and can say why it has failed."""
+
+_T = TypeVar("_T")
+
+
+class Unavailable(Exception):
+    """A community gives no answer; the message says why, for people to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A gateway that was called: when, in microseconds since 1970, and what kept it from answering."""
+
+    url: str
+    started: int
+    silent: str = ""
+
+
+@dataclass(slots=True)
+class Tries:
+    """The gateways that were called for one question, in their order; the last may not have answered yet."""
+
+    done: list[Tried] = field(default_factory=list)
+    under_way: Tried | None = None
+    asked: Any = None  # what they were asked, once that is known
+
+    def all(self) -> Iterator[Tried]:
+        """Those that are done with; and the one that is not, as having been silent."""
+        yield from tuple(self.done)
+        last = self.under_way
+        if last is not None:
+            yield Tried(last.url, last.started, "no answer in time")
+
+
+class Calls:
+    """Calls to one community, each in a thread of its own.  Safe with threads."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.BoundedSemaphore(most)
+
+    def start(self, do: Callable[[], _T]) -> Future[_T] | None:
+        """Begin one for whom this thread works; None where as many as there may be are under way.
+
+        A thread, and not a pool's: whoever is too slow is not waited for when the process ends, either.
+        """
+        if not self._free.acquire(blocking=False):
+            return None
+        future: Future[_T] = Future()
+
+        def run() -> None:
+            try:
+                result = do()
+            except BaseException as problem:
+                future.set_exception(problem)
+            else:
+                future.set_result(result)
+            finally:
+                self._free.release()
+
+        threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+        return future
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """Another community.  ``patients`` gives its id for one of ours, ``ours`` the other way round.
+
+    Without ``homes``: another repository of our own.
+    """
+
+    name: str
+    homes: tuple[str, ...]  # urn:oid:…
+    query: Sequence[Client]
+    retrieve: Sequence[Client]
+    patients: Patients
+    ours: Patients
+    at_once: bool  # they are found in a table, and nobody is asked
+    seconds: float
+    retrieve_seconds: float
+    calls: Calls
+    blocks: Callable[[str, Element | None], Sequence[Element]] = field(repr=False)
+    """The header blocks of a message to a URL, by the header of the message that it is sent for."""
+
+    @property
+    def home(self) -> str:
+        return next(iter(self.homes), "")
+
+    def called(self, clients: Sequence[Client], tries: Tries, send: Callable[[Client], _T]) -> _T:
+        """What the first gateway says that answers.
+
+        Raises:
+            Unavailable: none does.
+        """
+        for client in clients:
+            one = tries.under_way = Tried(client.url, now_microseconds())
+            try:
+                said = send(client)
+            except (NoReply, Faulted) as problem:
+                why = str(problem).removeprefix(f"{client.url}: ")
+                why = why if isinstance(problem, NoReply) else f"a SOAP fault: {why}"
+                tries.done.append(Tried(one.url, one.started, why or "no answer"))
+                tries.under_way = None
+                continue
+            tries.done.append(one)
+            tries.under_way = None
+            return said
+        raise Unavailable("; ".join(f"{host_of(one.url)}: {one.silent}" for one in tries.done))
+
+    def unavailable(self, why: str, location: str = "") -> Finding:
+        """What is told of it when it gives no answer (ITI TF-2: 3.38.4.1.3): codeContext says which gateway."""
+        said = "".join(one if one.isprintable() else "?" for one in why)[:SAID]
+        if not self.homes:
+            rule = f"the repository {self.name} gives no answer: {said}"
+            return Finding(ErrorCode.REPOSITORY_ERROR, rule, location)
+        context = f"{self.home} ({self.name}) gives no answer: {said}"
+        return Finding(ErrorCode.UNAVAILABLE_COMMUNITY, context, location or self.home)
+
+
+@dataclass(slots=True)
+class Question(Generic[_T]):
+    """A question to a community that is under way, or could not even begin."""
+
+    community: Community
+    asked: Any
+    tries: Tries
+    future: Future[_T] | None
+    until: float  # time.monotonic()
+
+    @property
+    def answer(self) -> _T:
+        """The answer.
+
+        Raises:
+            Unavailable: there is none in time.
+        """
+        if self.future is None:
+            raise Unavailable("as many calls as it may have are under way")
+        if not self.future.done():
+            raise Unavailable("no answer in time")
+        return self.future.result()
+
+
+def ask(community: Community, asked: Any, seconds: float, do: Callable[[Tries, float], _T]) -> Question[_T]:
+    """Begin to ask; ``do`` is given where to note whom it calls, and until when."""
+    tries, until = Tries(), time.monotonic() + seconds
+    return Question(community, asked, tries, community.calls.start(lambda: do(tries, until)), until)
+
+
+def wait_for(questions: Iterable[Question[Any]]) -> None:
+    """Until each is answered, or its time is over."""
+    waiting = [one for one in questions if one.future is not None]
+    for one in sorted(waiting, key=lambda one: one.until):
+        assert one.future is not None  # noqa: S101
+        wait([one.future], max(0.0, one.until + GRACE_SECONDS - time.monotonic()))
+
+
+def give_up(question: Question[Any], drop: Callable[[Any], None]) -> None:
+    """Have what still comes dropped."""
+
+    def dropped(future: Future[Any]) -> None:
+        if future.exception() is None:
+            drop(future.result())
+
+    if question.future is not None:
+        question.future.add_done_callback(dropped)
+
+
+class Communities:
+    """All of them, by their homeCommunityIds."""
+
+    def __init__(self, communities: Sequence[Community]) -> None:
+        self.all = tuple(communities)
+        self._by_home: Mapping[str, Community] = {home: one for one in self.all for home in one.homes}
+
+    def of(self, home: str | None) -> Community | None:
+        return self._by_home.get(home or "")

@@ -1,0 +1,157 @@
+"""Documents that are elsewhere, fetched into files: of other communities, and of other repositories of this one.
+
+ITI TF-2: 3.39.4.1, 3.43.4.1.  Each that is asked has its own time; what comes too late, or too much, is not kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from xds.actors import communities
+from xds.actors.communities import Community, Question, Tries, Unavailable
+from xds.actors.foreign_answers import Document, NotUnderstood, Speaker, retrieve_answer
+from xds.ebxml import xdsb
+from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import Finding
+from xds.system.disk import Reserve
+from xds.wire.calls import host_of
+from xds.wire.client import Answer, Client, Within
+from xds.wire.faults import Fault
+from xds.wire.memory import Memory, Overfull
+from xds.wire.mime import Limits
+from xds.wire.spool import NotKept, Spool
+from xds.wire.xml import Element, name
+from xds.wire.xop import take_inline
+
+log = logging.getLogger("xds.actors.fetching")
+
+ELEMENTS = 500_000
+"""In one answer, and as many attributes: of some 5,000 entries.  Each costs some 200 bytes."""
+
+
+@dataclass(slots=True)
+class Came:
+    """Documents that came from one place, in files that are there until ``close``."""
+
+    documents: Sequence[Document]
+    findings: tuple[Finding, ...]
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What is taken of one answer from elsewhere, and where it is put."""
+
+    folder: Path
+    answer_bytes: int
+    document_bytes: int
+    memory: Memory | None = None
+    disk: Reserve | None = None
+
+    def spool(self) -> Spool:
+        """The files of one answer."""
+        return Spool(self.folder, disk=self.disk)
+
+    def asked(self, client: Client, action: str, body: bytes, blocks: Sequence[Element], until: float) -> Element:
+        """The body of an answer without documents.
+
+        Raises:
+            NoReply, Faulted: as ``Client.send`` does.
+            Overfull: there is no memory for it.
+            NotKept: it has documents, and there is no room for these.
+        """
+        limits = Limits(self.answer_bytes, self.answer_bytes, 1, self.memory)
+        within = Within(self.answer_bytes, ELEMENTS, until)
+        with self.spool() as spool:
+            return client.send(
+                action, [body], spool, as_mtom=False, limits=limits, header_blocks=blocks, within=within
+            ).body  # fmt: skip
+
+    def documents(
+        self, client: Client, action: str, requests: Sequence[DocumentRequest], spool: Spool,
+        blocks: Sequence[Element], until: float,
+    ) -> Answer:  # fmt: skip
+        """The answer to a retrieval; documents that stand in the message itself are taken out of it, too.
+
+        Raises:
+            NoReply, Faulted, Overfull, NotKept: as above.
+            Unavailable: what stands in it is no document.
+        """
+        limits = Limits(self.answer_bytes, self.document_bytes, len(requests), self.memory)
+        within = Within(self.document_bytes, ELEMENTS, until)
+        body = etree.tostring(xdsb.write_retrieve_request(requests))
+        answer = client.send(
+            action, [body], spool, as_mtom=True, limits=limits, header_blocks=blocks, within=within
+        )  # fmt: skip
+        contents = dict(answer.contents)
+        try:
+            for element in answer.body.iter(name("xds:Document")):
+                if element not in contents:
+                    contents[element] = take_inline(element, spool)
+        except Fault as fault:
+            raise Unavailable(fault.reason) from None
+        return Answer(answer.body, contents)
+
+    def fetch(
+        self, place: Community, action: str, requests: Sequence[DocumentRequest], header: Element | None
+    ) -> Question[Came]:
+        """Begin to fetch documents; ``header`` is that of the message that they are fetched for."""
+
+        def do(tries: Tries, until: float) -> Came:
+            with ExitStack() as stack:
+                spool = stack.enter_context(self.spool())
+
+                def send(client: Client) -> Answer:
+                    return self.documents(client, action, requests, spool, place.blocks(client.url, header), until)
+
+                answer = place.called(place.retrieve, tries, send)
+                documents, findings = retrieve_answer(answer, speaker_of(place, tries), requests)
+                return Came(documents, findings, stack.pop_all().close)
+
+        return communities.ask(place, tuple(requests), place.retrieve_seconds, do)
+
+
+def arrived(questions: Iterable[Question[Came]]) -> list[tuple[Question[Came], Came]]:
+    """What each has given, or why it has not."""
+    asked = list(questions)
+    communities.wait_for(asked)
+    return [(one, _arrived(one)) for one in asked]
+
+
+def _arrived(question: Question[Came]) -> Came:
+    try:
+        return question.answer
+    except Exception as problem:
+        communities.give_up(question, lambda came: came.close())
+        requests: Sequence[DocumentRequest] = question.asked
+        why = why_not(problem)
+        silent = tuple(question.community.unavailable(why, located(one)) for one in requests)
+        return Came((), silent, lambda: None)
+
+
+def located(request: DocumentRequest) -> str:
+    """Where an error of a document of a community is (ITI TF-2: 3.39.4.1.3)."""
+    return f"{request.home_community_id or ''} {request.document_unique_id}".strip()
+
+
+def speaker_of(community: Community, tries: Tries) -> Speaker:
+    """Who has answered: the gateway that was called last."""
+    return Speaker(community.homes, f"{community.name} ({host_of(tries.done[-1].url)})")
+
+
+def why_not(problem: Exception) -> str:
+    """Why there is no answer, for people to read; what is a fault of ours is said to be one."""
+    if isinstance(problem, Unavailable | NotUnderstood):
+        return str(problem)
+    if isinstance(problem, Overfull):
+        return "there is no memory for its answer now"
+    if isinstance(problem, NotKept):
+        return "there is no room here for what came"
+    log.error("gateway.failed", exc_info=problem)
+    return "an internal error"

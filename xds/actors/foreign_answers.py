@@ -1,0 +1,286 @@
+"""What another community answers, held to what it was asked: it speaks for itself only, and of that patient only.
+
+ITI TF-2: 3.38.4.1.3, 3.39.4.1.3; TF-3: 4.2.4.2.  An answer that is not so is dropped whole, and told of by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from xml.sax.saxutils import quoteattr
+
+from lxml import etree
+
+from xds.ebxml import rim, rs
+from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import ErrorCode, Finding, Severity, Status
+from xds.metadata import from_ebxml
+from xds.metadata import vocabulary as v
+from xds.metadata.homes import OBJECTS
+from xds.metadata.identifiers import PatientId
+from xds.metadata.visible import Facts, Visible
+from xds.store.registry.rows import facts_of
+from xds.wire.client import Answer
+from xds.wire.spool import Spooled
+from xds.wire.xml import Element, local_name, name
+
+FINDINGS, SAID, NAMED = 100, 1000, 5
+"""Errors of one community that are passed on, characters of each text in them, and elements that a complaint names."""
+
+_KINDS = OBJECTS | {name("rim:Association")}
+_OF_PATIENTS = frozenset(map(name, ("rim:ExtrinsicObject", "rim:RegistryPackage")))
+_ENTRY, _ASSOCIATION = name("rim:ExtrinsicObject"), name("rim:Association")
+_PATIENT_SCHEMES = (v.DOCUMENT_ENTRY_PATIENT_ID, v.SUBMISSION_SET_PATIENT_ID, v.FOLDER_PATIENT_ID)
+
+
+class NotUnderstood(Exception):
+    """It is no answer to what was asked; the message says why, without anything of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who answers: for which communities, and what its gateway is called in what is said of it."""
+
+    homes: Sequence[str]
+    called: str
+
+    @property
+    def home(self) -> str:
+        """Where what is said of it is placed; empty for one that is of our own community."""
+        return next(iter(self.homes), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a community has answered to a query; ``answered``: it has, be it with nothing."""
+
+    objects: tuple[Element, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    answered: bool = True
+
+
+def query_answer(
+    body: Element, speaker: Speaker, patient_id: PatientId | None, *, single_patient: bool, most: int
+) -> Found:
+    """The objects of an AdhocQueryResponse, and what was told beside them.
+
+    ``patient_id``: whom it was asked about, by its own id; ``most``: objects that are taken.
+
+    Raises:
+        NotUnderstood: see there.
+    """
+    if body.tag != name("query:AdhocQueryResponse"):
+        raise NotUnderstood("the answer is no AdhocQueryResponse")
+    status, findings = _told(body, speaker)
+    findings = tuple(one for one in findings if one.code is not ErrorCode.UNKNOWN_PATIENT_ID)
+    if status is Status.FAILURE:
+        # Whoever does not know the patient has answered: with nothing (3.38.4.1.3).
+        failed = any(one.severity is Severity.ERROR for one in findings)
+        return Found((), findings, answered=not failed)
+    listed = body.find(name("rim:RegistryObjectList"))
+    objects = tuple(one for one in (() if listed is None else listed) if one.tag in _KINDS)
+    wrong = _too_many(objects, speaker, most) or _not_at_home(objects, speaker)
+    wrong = wrong or _of_another(objects, speaker, patient_id, single_patient=single_patient)
+    if wrong is not None:
+        return Found((), (*findings, wrong), answered=False)
+    return Found(objects, findings)
+
+
+def _told(body: Element, speaker: Speaker, most: int = FINDINGS) -> tuple[Status, tuple[Finding, ...]]:
+    """Status and findings, within bounds, each with whose it is."""
+    try:
+        status, findings = rs.read_response(body)
+    except ValueError:
+        raise NotUnderstood("the status of the answer is none of IHE's") from None
+    kept = tuple(
+        replace(one, context=one.context[:SAID] or one.code, location=one.location[:SAID] or speaker.home)
+        for one in findings[:most]
+    )
+    if status is Status.FAILURE and not kept:
+        kept = (Finding(ErrorCode.REGISTRY_ERROR, f"{speaker.called} says Failure and not why", speaker.home),)
+    return status, kept
+
+
+def _too_many(objects: Sequence[Element], speaker: Speaker, most: int) -> Finding | None:
+    if len(objects) <= most:
+        return None
+    return _complaint(ErrorCode.TOO_MANY_RESULTS, speaker, f"answers with more than {most} objects")
+
+
+def _not_at_home(objects: Sequence[Element], speaker: Speaker) -> Finding | None:
+    """Without ``home``, or with that of a community which it does not answer for."""
+    code = ErrorCode.MISSING_HOME_COMMUNITY_ID
+    without = [one for one in objects if one.tag in OBJECTS and not one.get("home")]
+    if without:
+        return _complaint(code, speaker, f"answers without home: {_named(without)} (ITI TF-2: 3.38.4.1.3)")
+    others = [one for one in objects if one.get("home") is not None and one.get("home") not in speaker.homes]
+    if others:
+        rule = f"answers with the home of a community which it does not answer for: {_named(others)}"
+        return _complaint(code, speaker, rule)
+    return None
+
+
+def _named(objects: Sequence[Element]) -> str:
+    ids = [f"{local_name(one)} {one.get('id', '')[:64]}" for one in objects[:NAMED]]
+    return ", ".join(ids) + (f" and {len(objects) - NAMED} others" if len(objects) > NAMED else "")
+
+
+def _of_another(
+    objects: Sequence[Element], speaker: Speaker, asked: PatientId | None, *, single_patient: bool
+) -> Finding | None:
+    """Of another patient than the one it was asked about; or of several, where an answer is of one."""
+    whole = (item for item in objects if item.tag in _OF_PATIENTS)
+    found = {one for item in whole for one in patients_of(item) or [None]}
+    wrong = bool(found - {asked}) if asked is not None else single_patient and len(found) > 1
+    if not wrong:
+        return None
+    said = "answers about another patient than the one asked about" if asked else "answers about several patients"
+    return _complaint(ErrorCode.RESULT_NOT_SINGLE_PATIENT, speaker, f"{said} (ITI TF-2: 3.18.4.1.3)")
+
+
+def patients_of(item: Element) -> list[PatientId | None]:
+    """The patients that an object says it is of; None for one that is not read.  A reference says none."""
+    return [_patient(one.get("value", "")) for one in item.iterfind(name("rim:ExternalIdentifier"))
+            if one.get("identificationScheme", "").lower() in _PATIENT_SCHEMES]  # fmt: skip
+
+
+def _patient(text: str) -> PatientId | None:
+    try:
+        return PatientId.parse(text)
+    except ValueError:
+        return None
+
+
+def _complaint(code: ErrorCode, speaker: Speaker, said: str) -> Finding:
+    return Finding(code, f"{speaker.called} {said}; its answer is left out"[:SAID], speaker.home)
+
+
+# What of it may be seen here.
+
+
+def shown(objects: Sequence[Element], visible: Callable[[str], Visible]) -> list[Element]:
+    """What passes this domain's own filter; ``visible`` gives that of a patient, by the id in the entry.
+
+    An entry that cannot be read does not.  An association goes with an entry at its end; a package with all of its
+    entries, as far as the answer says which they are.
+    """
+    hidden = {one.get("id", "") for one in objects if one.tag == _ENTRY and not _passes(one, visible)}
+    if not hidden:
+        return list(objects)
+    ends = [(one.get("sourceObject", ""), one.get("targetObject", "")) for one in objects if one.tag == _ASSOCIATION]
+    holding = {source for source, target in ends if target not in hidden}
+    hidden |= {source for source, target in ends if target in hidden} - holding - _entries(objects)
+    return [
+        one for one in objects
+        if one.get("id", "") not in hidden
+        and not (one.tag == _ASSOCIATION and {one.get("sourceObject"), one.get("targetObject")} & hidden)
+    ]  # fmt: skip
+
+
+def _entries(objects: Sequence[Element]) -> set[str]:
+    return {one.get("id", "") for one in objects if one.tag == _ENTRY}
+
+
+def _passes(item: Element, visible: Callable[[str], Visible]) -> bool:
+    facts = _facts(item)
+    return facts is not None and visible(next((str(one) for one in patients_of(item) if one), "")).shows(facts)
+
+
+def _facts(item: Element) -> Facts | None:
+    """What conditions ask of an entry; None where it cannot be read."""
+    listed = etree.Element(name("rim:RegistryObjectList"))
+    listed.append(etree.fromstring(etree.tostring(item, with_tail=False)))
+    try:
+        (read,) = rim.read_registry_object_list(listed).extrinsic_objects
+        entry, _ = from_ebxml.document_entry(read)
+    except ValueError:
+        return None
+    return None if entry is None else facts_of(entry, ())
+
+
+def fragments(objects: Sequence[Element]) -> list[bytes]:
+    """Objects as they go on."""
+    return [etree.tostring(one, with_tail=False) for one in objects]
+
+
+def references(objects: Sequence[Element], home: str) -> list[bytes]:
+    """Of whole objects what a query for references is answered; ``home`` of what says none."""
+    return [
+        b"<rim:ObjectRef id=%b home=%b/>"
+        % (quoteattr(one.get("id", "")).encode(), quoteattr(one.get("home") or home).encode())
+        for one in objects
+    ]
+
+
+# Documents.
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that came, in a file of its own."""
+
+    request: DocumentRequest
+    mime_type: str
+    spooled: Spooled
+    new_repository_unique_id: str | None = None
+    new_document_unique_id: str | None = None
+
+
+def retrieve_answer(
+    answer: Answer, speaker: Speaker, asked: Sequence[DocumentRequest]
+) -> tuple[list[Document], tuple[Finding, ...]]:
+    """The documents of a RetrieveDocumentSetResponse that were asked for, and what is wrong with all others.
+
+    Raises:
+        NotUnderstood: see there.
+    """
+    response = answer.body.find(name("rs:RegistryResponse"))
+    if answer.body.tag != name("xds:RetrieveDocumentSetResponse") or response is None:
+        raise NotUnderstood("the answer is no RetrieveDocumentSetResponse")
+    _, told = _told(response, speaker, FINDINGS + len(asked))
+    missing = {(one.repository_unique_id, one.document_unique_id): one for one in asked}
+    found, wrong = list[Document](), list[Finding]()
+    for item in answer.body.iterfind(name("xds:DocumentResponse")):
+        said = {child.tag: (child.text or "").strip() for child in reversed(item)}
+        ids = said.get(_REPOSITORY, ""), said.get(_DOCUMENT, "")
+        request, document = missing.get(ids), item.find(name("xds:Document"))
+        if request is None or document is None or document not in answer.contents:
+            rule = f"{speaker.called} gives a document that was not asked for; it is left out"
+            wrong.append(Finding(ErrorCode.REPOSITORY_ERROR, rule, speaker.home))
+            continue
+        if said.get(_HOME) != request.home_community_id:
+            missing.pop(ids)
+            wrong.append(_without_home(speaker, said.get(_HOME), ids[1]))
+            continue
+        missing.pop(ids)
+        new = said.get(_NEW_REPOSITORY), said.get(_NEW_DOCUMENT)
+        found.append(Document(request, said.get(_MIME, ""), answer.contents[document], *new))
+    return found, (*told, *wrong[:FINDINGS], *_not_told_of(missing, told, speaker))
+
+
+_HOME, _REPOSITORY, _DOCUMENT, _MIME, _NEW_REPOSITORY, _NEW_DOCUMENT = (
+    name(f"xds:{local}")
+    for local in (
+        "HomeCommunityId", "RepositoryUniqueId", "DocumentUniqueId", "mimeType", "NewRepositoryUniqueId",
+        "NewDocumentUniqueId",
+    )
+)  # fmt: skip
+
+
+def _without_home(speaker: Speaker, said: str | None, document: str) -> Finding:
+    rule = "with another HomeCommunityId than was asked for" if said else "without HomeCommunityId"
+    context = f"{speaker.called} gives a document {rule}; it is left out (ITI TF-2: 3.39.4.1.3)"
+    return Finding(ErrorCode.MISSING_HOME_COMMUNITY_ID, context, document)
+
+
+def _not_told_of(
+    missing: Mapping[tuple[str, str], DocumentRequest], told: Sequence[Finding], speaker: Speaker
+) -> list[Finding]:
+    """Of each document that has not come there is an error, also where who should give it says nothing of it."""
+    said = " ".join(one.location for one in told)
+    rule = f"{speaker.called} neither gives the document nor says why"
+    return [
+        Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, one.document_unique_id)
+        for one in missing.values()
+        if one.document_unique_id not in said
+    ]
