@@ -38,6 +38,8 @@ ROWS = (
     Row("SOAP /gateway", "ITI-43", f"{_FILTER}; what others have, too", f"{_REGIONS}is_absent_also_of_the_south_s"),
     Row("SOAP /responding-gateway", "ITI-38", _FILTER, f"{MATRIX}[ITI-38]"),
     Row("SOAP /responding-gateway", "ITI-39", _FILTER, f"{MATRIX}[ITI-39]"),
+    Row("SOAP /responding-gateway", "ITI-55", "permit, deny; of whom nothing may be told nobody hears",
+        "journeys/test_patient_discovery.py"),
     Row("DICOMweb /dicomweb", "RAD-107", _FILTER, f"{MATRIX}[RAD-107]"),
     Row("DICOMweb /dicomweb", "RAD-129", f"{_FILTER}; all patients: deny", f"{MATRIX}[RAD-129]"),
     Row("DICOMweb /dicomweb", "RAD-108", "permit, deny", f"{MATRIX}[RAD-108]"),

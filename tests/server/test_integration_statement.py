@@ -43,6 +43,7 @@ def test_the_gateways_are_listed_where_they_are_played_and_asynchronous_answers_
         ("ITI-18", "Responder", "Initiating Gateway"), ("ITI-43", "Responder", "Initiating Gateway"),
         ("ITI-38", "Responder", "Responding Gateway"), ("ITI-39", "Responder", "Responding Gateway"),
         ("ITI-38", "Initiator", "Initiating Gateway"), ("ITI-39", "Initiator", "Initiating Gateway"),
+        ("ITI-55", "Responder", "Responding Gateway"),
     }  # fmt: skip
     made = {actor for _, actor, _ in claims(EVERYTHING)}
     assert "Initiating Gateway" in made

@@ -173,6 +173,13 @@ OPERATIONS = {
         "xds:RetrieveDocumentSetRequest",
         "xds:RetrieveDocumentSetResponse",
     ),
+    "RespondingGateway_PRPA_IN201305UV02": (
+        "responding_gateway.wsdl",
+        "urn:hl7-org:v3:PRPA_IN201305UV02:CrossGatewayPatientDiscovery",
+        "urn:hl7-org:v3:PRPA_IN201306UV02:CrossGatewayPatientDiscovery",
+        "hl7:PRPA_IN201305UV02",
+        "hl7:PRPA_IN201306UV02",
+    ),
 }
 
 # File: target namespace, provider actor (the stem of all names), the address that the server replaces.

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from xds.hl7.discovery import Discovery, Outcome
+from xds.hl7.discovery import NOT_AVAILABLE, Discovery, Outcome
 from xds.metadata.identifiers import Oid, PatientId
 from xds.rules.patient_matching import agrees, contradicts, telling_apart
 from xds.store.registry.demographics import Candidate, TooLittle
 from xds.store.registry.sql_reader import SqlReader
-
-NOT_AVAILABLE = "AnswerNotAvailable"
-"""A code of 1.3.6.1.4.1.19376.1.2.27.3."""
 
 
 class PatientDiscovery:

@@ -24,6 +24,9 @@ QUERY, ANSWER = "PRPA_IN201305UV02", "PRPA_IN201306UV02"
 _BY_PARAMETER = "hl7:controlActProcess/hl7:queryByParameter"
 _REQUESTED, _ERRORS = "1.3.6.1.4.1.19376.1.2.27.1", "1.3.6.1.4.1.19376.1.2.27.3"
 _LOCATOR = "1.3.6.1.4.1.19376.1.2.27.2"
+NOT_AVAILABLE = "AnswerNotAvailable"
+"""A code of 1.3.6.1.4.1.19376.1.2.27.3: it cannot be answered, or not so."""
+
 IDS = 30
 """Identifiers of one patient that a query may name."""
 

@@ -29,6 +29,7 @@ from xds.transactions import (
     iti43_retrieve_document_set,
     iti44_patient_identity_feed_hl7v3,
     iti51_multi_patient_stored_query,
+    iti55_cross_gateway_patient_discovery,
     iti57_update_document_set,
     iti61_register_on_demand_document_entry,
     iti62_remove_metadata,
@@ -59,7 +60,10 @@ SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     ),
     "imaging-source": ("ImagingDocumentSource", (rad69_retrieve_imaging_document_set,)),
     "gateway": ("InitiatingGateway", (iti18_at_gateway, iti43_at_gateway)),
-    "responding-gateway": ("RespondingGateway", (iti38_cross_gateway_query, iti39_cross_gateway_retrieve)),
+    "responding-gateway": (
+        "RespondingGateway",
+        (iti38_cross_gateway_query, iti39_cross_gateway_retrieve, iti55_cross_gateway_patient_discovery),
+    ),
 }
 """Each actor by the last part of its path, with its title and the transactions it answers."""
 

@@ -11,6 +11,7 @@ from xds.actors.communities import Calls, Communities
 from xds.actors.communities import Community as Known
 from xds.actors.fetching import Taking
 from xds.actors.initiating_gateway import InitiatingGateway
+from xds.actors.patient_discovery import PatientDiscovery
 from xds.actors.responding_gateway import RespondingGateway
 from xds.archives.patients import Patients, PatientTable
 from xds.audit.messages.events import AuditEvent
@@ -53,7 +54,9 @@ def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk
         initiating = InitiatingGateway(responding.homes, communities, taking, settings.registry.most_results)
     plays = {"gateway", "responding-gateway"} & set(server.actors)
     elsewhere = makes.repositories() if plays else {}
-    return Gateways(responding, initiating, taking, elsewhere.get, events.in_process, events.started)
+    names = settings.registry.demographics
+    discovery = PatientDiscovery(map(Oid, own.assigning_authorities), keeps_demographics=names)
+    return Gateways(responding, discovery, initiating, taking, elsewhere.get, events.in_process, events.started)
 
 
 def check(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from xds.actors.communities import Community, Question, Tried
 from xds.actors.fetching import Came, Taking, arrived
 from xds.actors.foreign_answers import Document
 from xds.actors.initiating_gateway import InitiatingGateway
+from xds.actors.patient_discovery import PatientDiscovery
 from xds.actors.responding_gateway import RespondingGateway
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.parties import Side
@@ -38,6 +39,7 @@ class Gateways:
     """
 
     responding: RespondingGateway
+    discovery: PatientDiscovery
     initiating: InitiatingGateway | None
     taking: Taking
     elsewhere: Callable[[str], Community | None]

@@ -44,6 +44,7 @@ from xds.transactions import (
     iti41_provide_and_register_document_set_b,
     iti42_register_document_set_b,
     iti43_retrieve_document_set,
+    iti55_cross_gateway_patient_discovery,
     rad69_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Transaction
@@ -165,6 +166,21 @@ def test_a_query_for_a_person_names_them_their_organisation_and_the_purpose_of_u
     event.end(failed=False)
     (record,) = event.records()
     assert same(record.message, "iti18_responder_xua")
+    valid(record.message)
+
+
+def test_who_is_looked_for_by_another_community_is_named_where_they_were_found(application: Application) -> None:
+    """Of ITI-55 the responder's record alone has a patient (ITI TF-2: 3.55.5.1)."""
+    transaction, url = iti55_cross_gateway_patient_discovery.TRANSACTION, "https://xds.hospital.example"
+    request = HttpRequest("POST", "", "", "", lambda _: b"", "192.0.2.7", f"{url}/responding-gateway")
+    message = Message(Addressing(transaction.action), etree.Element("x"))
+    event = application.domains[DEFAULT_DOMAIN].events.event(transaction, Side.RESPONDER, request, message)
+    event.started = STARTED
+    event.about_question("1.2.3.4.9", b"<queryByParameter/>")
+    event.about_patient(str(ANNA))
+    event.end(failed=False)
+    (record,) = event.records()
+    assert same(record.message, "iti55_responder")
     valid(record.message)
 
 

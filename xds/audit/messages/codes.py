@@ -237,6 +237,8 @@ TRANSACTIONS = {
                                "gave documents to"),
     "ITI-44": TransactionWords("Patient Identity Feed HL7 V3", "Patient Identity Source", "Document Registry",
                                "sent a patient's identity to"),
+    "ITI-55": TransactionWords("Cross Gateway Patient Discovery", "Initiating Gateway", "Responding Gateway",
+                               "looked for a patient at"),
     "ITI-45": TransactionWords("PIXV3 Query", *_PIX),
     "ITI-51": TransactionWords("Multi-Patient Stored Query", "Document Consumer", "Document Registry", "asked"),
     "ITI-57": TransactionWords("Update Document Set", "Document Administrator", "Document Registry",

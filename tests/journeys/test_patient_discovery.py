@@ -1,0 +1,113 @@
+"""Another community looks for a patient by ITI-55, and finds them by name and birth date, or is asked for more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from lxml import etree
+
+from tests.builders import ANNA, BERT
+from tests.hl7.test_v2 import adt
+from tests.server.test_application import Site, serving
+from xds.hl7 import discovery, v3
+from xds.hl7.discovery import Discovery
+from xds.metadata.demographics import Demographics, PersonName
+from xds.metadata.identifiers import Oid
+from xds.store.tables import audit_record
+from xds.transactions.iti55_cross_gateway_patient_discovery import TRANSACTION as ITI_55
+from xds.wire.client import Faulted
+from xds.wire.xml import Element
+
+HOME, SOUTH = Oid("1.2.3.77"), Oid("1.2.3.88")
+ANNAS = Demographics((PersonName("Mueller", "Anna"),), "19560527")
+"""As another writes her; the feed of these tests says Müller^Anna, 19560527, F."""
+CODE = "hl7:controlActProcess/hl7:queryAck/hl7:queryResponseCode"
+EVENT = "hl7:controlActProcess/hl7:subject/hl7:registrationEvent"
+
+
+@pytest.fixture
+def north(database_url: str, tmp_path: Path) -> Iterator[Site]:
+    """A community that a feed has told who Anna is."""
+    text = f'[server]\nactors = ["registry", "responding-gateway"]\n[domain]\nhome_community_id = "{HOME}"\n'
+    with serving(database_url, tmp_path, text) as site:
+        assert b"MSA|AA" in fed(site, adt())
+        yield site
+
+
+def fed(site: Site, message: str) -> bytes:
+    return site.application.domains["default"].feeding().answer(message.encode(), "192.0.2.7", b"")
+
+
+def asked(site: Site, sought: Discovery) -> Element:
+    body = etree.tostring(discovery.message(sought, Oid("1.2.3.1"), Oid("1.2.3.2"), SOUTH))
+    return site.send("/responding-gateway", ITI_55.action, [body], mtom=False).body
+
+
+def code(said: Element) -> str:
+    (found,) = v3.found(said, CODE)
+    return found.get("code", "")
+
+
+def records(site: Site) -> list[tuple[str, int, str]]:
+    columns = (audit_record.c.transaction, audit_record.c.outcome, audit_record.c.patient_id)
+    with site.application.engine.connect() as connection:
+        every = connection.execute(sa.select(*columns).order_by(audit_record.c.id)).all()
+    return [(number, outcome, patient) for number, outcome, patient in every if number == "ITI-55"]
+
+
+def test_a_patient_of_the_feed_is_found_by_name_and_birth_date(north: Site) -> None:
+    said = asked(north, Discovery(ANNAS, ()))
+    assert code(said) == "OK"
+    (event,) = v3.found(said, EVENT)
+    assert list(v3.identifiers(event, v3.PATIENT)) == [ANNA]
+    (home,) = v3.found(event, "hl7:custodian/hl7:assignedEntity/hl7:id")
+    assert home.get("root") == HOME
+    assert records(north) == [("ITI-55", 0, str(ANNA))]
+
+
+@pytest.mark.parametrize(
+    "sought",
+    [
+        Discovery(Demographics(ANNAS.names, "19560528"), ()),
+        Discovery(Demographics((PersonName("Müller", "Anne"),), ANNAS.born), ()),
+        Discovery(Demographics(ANNAS.names, ANNAS.born, "M"), ()),
+        Discovery(Demographics(), (BERT,)),
+    ],
+)
+def test_who_is_not_meant_is_nobody_and_on_record(north: Site, sought: Discovery) -> None:
+    said = asked(north, sought)
+    assert code(said) == "NF"
+    assert v3.found(said, EVENT) == []
+    assert records(north) == [("ITI-55", 0, "")]
+
+
+def test_a_revised_name_is_found_and_the_old_one_no_more(north: Site) -> None:
+    fed(north, adt("A08").replace("Müller^Anna", "Schmidt^Anna"))
+    assert code(asked(north, Discovery(ANNAS, ()))) == "NF"
+    assert code(asked(north, Discovery(Demographics((PersonName("Schmidt", "Anna"),), ANNAS.born), ()))) == "OK"
+
+
+def test_of_two_who_agree_what_tells_them_apart_is_asked_for(north: Site) -> None:
+    fed(north, adt(pid=str(BERT)).replace("|F\r", "|M\r"))
+    said = asked(north, Discovery(ANNAS, ()))
+    assert code(said) == "OK"
+    assert v3.found(said, EVENT) == []
+    orders = "hl7:reasonOf/hl7:detectedIssueEvent/hl7:triggerFor/hl7:actOrderRequired/hl7:code"
+    wanted = [one.get("code") for one in v3.found(said, f"hl7:controlActProcess/{orders}")]
+    assert wanted == ["LivingSubjectAdministrativeGenderRequested"]
+
+
+def test_what_cannot_be_looked_for_is_an_error_and_a_failure_on_record(north: Site) -> None:
+    said = asked(north, Discovery(Demographics(ANNAS.names), ()))
+    assert code(said) == "AE"
+    (detail,) = v3.found(said, "hl7:acknowledgement/hl7:acknowledgementDetail")
+    assert "LivingSubjectBirthTime" in etree.tostring(detail).decode()
+    assert [(number, outcome > 0) for number, outcome, _ in records(north)] == [("ITI-55", True)]
+
+
+def test_a_message_of_another_kind_is_none(north: Site) -> None:
+    with pytest.raises(Faulted):
+        north.send("/responding-gateway", ITI_55.action, [b"<other xmlns='urn:hl7-org:v3'/>"], mtom=False)
