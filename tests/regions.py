@@ -15,6 +15,7 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, a_submission, an_entry, symbolic
 from tests.server.test_application import APPROVED, Site, of_bytes, serving
+from xds.actors.communities import Community
 from xds.ebxml import query, rim_writing, rs, xdsb
 from xds.ebxml.rim import Slot
 from xds.errors import Finding, Status
@@ -57,7 +58,8 @@ def community(name_: str, home: Oid, url: str, folder: Path, **settings: Any) ->
     """The settings of a community that knows Anna as ``anna-south``."""
     table = folder / f"{name_}.csv"
     table.write_text(f"# ours, theirs\n{ANNA},{ANNA_IN_SOUTH}\n", "utf-8")
-    more = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
+    # On a busy machine nobody is quick.
+    more = "".join(f"{key} = {value!r}\n" for key, value in {"seconds": 60.0, **settings}.items())
     return (
         f'[communities.{name_}]\nhome_community_ids = "{home}"\nquery = "{url}"\npatients = "{table}"\n{more}'
     )  # fmt: skip
@@ -239,3 +241,13 @@ class World:
     @property
     def domain(self) -> AffinityDomain:
         return self.north.application.domains[DEFAULT_DOMAIN]
+
+    @staticmethod
+    def within(community: Community, seconds: float) -> None:
+        """Have a community answer in this time."""
+        for name_ in ("seconds", "retrieve_seconds"):
+            object.__setattr__(community, name_, seconds)
+
+    def hurry_west(self) -> None:
+        """Let West have next to no time: it is to be too slow, and no other is on a busy machine."""
+        self.within(self.domain.actors.gateways.initiating.communities.of(home_of(WEST)), 0.3)

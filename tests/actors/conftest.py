@@ -17,9 +17,8 @@ def regions(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with ExitStack() as stack:
         south, west = (stack.enter_context(a_gateway(folder / "stub")) for _ in range(2))
         limits = "[registry]\nmost_results = 50\n[gateway]\nanswer_bytes = 1000000\ncalls = 2\n"
-        text_ = limits + community("south", SOUTH, south.url, folder) + community(
-            "west", WEST, west.url, folder, seconds=0.5, retrieve_seconds=0.5
-        )  # fmt: skip
+        south_, west_ = community("south", SOUTH, south.url, folder), community("west", WEST, west.url, folder)
+        text_ = limits + south_ + west_
         north = stack.enter_context(region(folder / "north", sqlite_template, NORTH, text_))
         yield World(north, south, west, kept(north, b"of the north"))
 
@@ -32,4 +31,7 @@ def world(regions: World) -> World:
         stub.go_on.set()
         stub.asked.clear()
         stub.envelopes.clear()
+    for one in regions.domain.actors.gateways.initiating.communities.all:
+        one.calls._silent, one.calls._rests_until = 0, 0.0
+        regions.within(one, 60.0)
     return regions

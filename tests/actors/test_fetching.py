@@ -45,6 +45,7 @@ def test_no_file_is_left_of_what_was_fetched(world: World) -> None:
 
 
 def test_documents_of_a_community_that_is_silent_are_told_one_by_one(world: World) -> None:
+    world.hurry_west()
     world.west.go_on.clear()
     world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"))
     got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (WEST, REPOSITORY, "2.25.2"), (WEST, REPOSITORY, "2.25.3"))

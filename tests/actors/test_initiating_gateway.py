@@ -148,6 +148,7 @@ def test_a_community_that_is_down_is_told_and_does_not_keep_the_others_back(
 
 
 def test_a_community_that_is_slow_is_not_waited_for_beyond_its_time(world: World) -> None:
+    world.hurry_west()
     world.west.go_on.clear()
     answers(world.south, entry := of_south())
     started = time.monotonic()
@@ -167,6 +168,7 @@ def test_one_that_dribbles_is_not_read_beyond_its_time(world: World) -> None:
             handler.wfile.write(b" ")
             time.sleep(0.1)
 
+    world.hurry_west()
     world.west.raw = dribbles
     assert said(find(world.north)) == (Status.PARTIAL_SUCCESS, [(UNAVAILABLE, W)])
     places = world.domain.actors.gateways.initiating.communities.of(W).calls._free  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ from pathlib import Path
 from xds.cli.example import example
 from xds.settings.access import ConsentPolicy, Sender
 from xds.settings.configuration import load
+from xds.settings.federation import Community
 from xds.settings.sections import NamedDomain, Settings, flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -26,7 +27,9 @@ def test_the_example_is_good_as_it_is_and_with_every_line_in_force(tmp_path: Pat
     in_force = re.sub(r"^# (\w+ = |\[\w+\.\w+\])", r"\1", example(), flags=re.MULTILINE)
     file.write_text(in_force, "utf-8")
     loaded = load(file, {})
-    entries = {"domains": {"north": NamedDomain()}, "senders": {"pacs": Sender()}}
+    entries = {
+        "domains": {"north": NamedDomain()}, "senders": {"pacs": Sender()}, "communities": {"south": Community()},
+    }  # fmt: skip
     assert loaded.settings == replace(Settings(), **entries, consent_policies={"withdrawn": ConsentPolicy()})  # type: ignore[arg-type]
     assert set(loaded.sources) == set(dict(flat(loaded.settings)))
 

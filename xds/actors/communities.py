@@ -26,6 +26,12 @@ SAID = 400
 GRACE_SECONDS = 1.0
 """How long after its time a call is waited for that ends by itself, and can say why it has failed."""
 
+LONG_SECONDS, SILENT, REST_SECONDS = 1.0, 3, 10.0
+"""A wait for nothing that is long, how many one after the other make a community rest, and for how long it does.
+
+Without that everybody would wait for one that is down at each question.
+"""
+
 _T = TypeVar("_T")
 
 
@@ -63,28 +69,38 @@ class Calls:
 
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most)
+        self._silent, self._rests_until = 0, 0.0
 
     def start(self, do: Callable[[], _T]) -> Future[_T] | None:
-        """Begin one for whom this thread works; None where as many as there may be are under way.
+        """Begin one for whom this thread works; None where as many as there may be are under way, or it rests.
 
         A thread, and not a pool's: whoever is too slow is not waited for when the process ends, either.
         """
-        if not self._free.acquire(blocking=False):
+        if time.monotonic() < self._rests_until or not self._free.acquire(blocking=False):
             return None
         future: Future[_T] = Future()
 
         def run() -> None:
+            begun = time.monotonic()
             try:
                 result = do()
             except BaseException as problem:
+                self._was_silent(time.monotonic() - begun)
                 future.set_exception(problem)
             else:
+                self._silent = 0
                 future.set_result(result)
             finally:
                 self._free.release()
 
         threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
         return future
+
+    def _was_silent(self, seconds: float) -> None:
+        """Have a community rest that has let several callers wait for nothing, one after the other."""
+        self._silent += seconds >= LONG_SECONDS
+        if self._silent >= SILENT:
+            self._silent, self._rests_until = 0, time.monotonic() + REST_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +176,7 @@ class Question(Generic[_T]):
             Unavailable: there is none in time.
         """
         if self.future is None:
-            raise Unavailable("as many calls as it may have are under way")
+            raise Unavailable("its last calls were not answered, or as many as it may have are under way")
         if not self.future.done():
             raise Unavailable("no answer in time")
         return self.future.result()

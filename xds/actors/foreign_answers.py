@@ -188,13 +188,7 @@ def _passes(item: Element, visible: Callable[[str], Visible]) -> bool:
 
 def _facts(item: Element) -> Facts | None:
     """What conditions ask of an entry; None where it cannot be read."""
-    listed = etree.Element(name("rim:RegistryObjectList"))
-    listed.append(etree.fromstring(etree.tostring(item, with_tail=False)))
-    try:
-        (read,) = rim.read_registry_object_list(listed).extrinsic_objects
-        entry, _ = from_ebxml.document_entry(read)
-    except ValueError:
-        return None
+    entry, _ = from_ebxml.document_entry(rim.read_extrinsic_object(item))
     return None if entry is None else facts_of(entry, ())
 
 

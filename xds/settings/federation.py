@@ -27,7 +27,7 @@ class Community:
     query: tuple[str, ...] = ()  # URLs of its gateways for ITI-38
     retrieve: tuple[str, ...] = ()  # and for ITI-39; empty: the same
     certificate: str = ""  # PEM file that we present there
-    key: str = ""
+    key: str = ""  # PEM file of its private key
     trusted: str = ""  # PEM file of what its certificate must come from
     seconds: float = 10.0  # an answer to a query must be whole by then, and in a retrieval it may be silent so long
     retrieve_seconds: float = 300.0  # all documents of a retrieval must be here by then
