@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import argon2
 import pytest
@@ -14,7 +16,8 @@ from hypothesis import settings
 
 from tests.extent import LONG, examples
 from tests.needs import missing, told
-from tests.postgres import Databases, Server
+from tests.postgres import Databases, Server, given_databases
+from tests.statements import RECORDER, listen
 from xds.endpoints.console import passwords
 from xds.store.deployment import migrate
 from xds.store.engine import make_engine
@@ -22,6 +25,32 @@ from xds.store.engine import make_engine
 # Whether a test is quick is for benchmarks to say: on a busy machine none is.
 settings.register_profile("xds", deadline=None, max_examples=examples(30))
 settings.load_profile("xds")
+
+
+def pytest_configure() -> None:
+    """Benchmarks take things from here, too, and are not listened to."""
+    listen()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """The test fails in which the store has first executed what Citus would refuse."""
+    try:
+        return (yield)
+    finally:
+        RECORDER.hold()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of pytest-xdist tells which statements it has seen."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["statements"] = sorted(RECORDER.statements)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """And what one has told is counted."""
+    RECORDER.statements.update(getattr(node, "workeroutput", {}).get("statements", ()))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,7 +67,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line for each program that was missing."""
+    """A line for each program that was missing, and how many statements were held to the rules of Citus."""
+    if RECORDER.statements:
+        terminalreporter.write_line(f"{len(RECORDER.statements)} statements of the store keep the rules of Citus")
     reports = terminalreporter.stats.get("skipped", [])
     for line in told(str(report.longrepr[2]) for report in reports if isinstance(report.longrepr, tuple)):
         terminalreporter.write_line(line, yellow=True)
@@ -55,7 +86,12 @@ def cheap_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_databases() -> Iterator[Databases]:
-    """Of a PostgreSQL of our own."""
+    """Of a PostgreSQL of our own, or of the one that XDS_TEST_DATABASE names."""
+    if given := os.environ.get("XDS_TEST_DATABASE"):
+        databases = given_databases(given)
+        yield databases
+        databases.drop()
+        return
     try:
         server = Server()
     except FileNotFoundError:

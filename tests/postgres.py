@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from xds.demo.site import free_port
 from xds.store.deployment import migrate
+from xds.store.distributing import Distributing
 from xds.store.engine import make_engine
 from xds.store.tables import metadata
 from xds.system.parent import ends_with_us
@@ -98,17 +99,33 @@ class Databases:
     """The databases of a server: new ones, and such as have our tables and are emptied when they are given back."""
 
     def __init__(self, server: str) -> None:
+        """``server``: a URL; the database that it names, if it does, is the one that is asked to make others."""
         self.server = server
+        self._made: list[str] = []
         self._template = ""
         self._free: list[str] = []
         self._first: dict[sa.Table, list[sa.RowMapping]] = {}  # rows that migrations make
         self._version = ""
 
-    def new(self, template: str = "template0") -> str:
+    def new(self, template: str = "") -> str:
         """The URL of a new one."""
-        database = f"t{uuid.uuid4().hex}"
-        self._do(f"CREATE DATABASE {database} TEMPLATE {template.rpartition('/')[2]}")
-        return f"{self.server}/{database}"
+        name = f"t{uuid.uuid4().hex}"
+        self._do(f"CREATE DATABASE {name} TEMPLATE {sa.make_url(template).database if template else 'template0'}")
+        self._made.append(name)
+        return sa.make_url(self.server).set(database=name).render_as_string(hide_password=False)
+
+    def can(self, condition: str) -> bool:
+        """Whether the server, or who is asked here, is as a condition in SQL says."""
+        engine = administration(self.server)
+        with engine.connect() as connection:
+            found = bool(connection.scalar(sa.text(f"SELECT {condition}")))
+        engine.dispose()
+        return found
+
+    def drop(self) -> None:
+        """Leave nothing on a server that is not ours."""
+        for name in self._made:
+            self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def take(self) -> str:
         """One with our tables, and nothing in them."""
@@ -131,8 +148,7 @@ class Databases:
 
     def give_back(self, url: str) -> None:
         """Empty it for the next; one that is used still is left alone."""
-        name = url.rpartition("/")[2]
-        self._do(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608  our own name
+        self._do(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {self._is_of(sa.make_url(url))}")  # noqa: S608  our own name
         engine = make_engine(url, connections=1)
         try:
             with engine.begin() as connection:
@@ -142,13 +158,16 @@ class Databases:
                     connection.execute(sa.delete(table))
                 for table, rows in self._first.items():
                     connection.execute(sa.insert(table), [dict(row) for row in rows])
-                restart = "SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence"
-                connection.execute(sa.text(restart))
+                connection.execute(_RESTART)
         except sa.exc.SQLAlchemyError:
             return  # a test has changed more of it than rows
         finally:
             engine.dispose()
         self._free.append(url)
+
+    def _is_of(self, url: sa.URL) -> str:
+        """A condition that a connection is to it."""
+        return f"datname = '{url.database}'"
 
     def _do(self, statement: str) -> None:
         engine = administration(self.server)
@@ -157,7 +176,55 @@ class Databases:
         engine.dispose()
 
 
+class Schemas(Databases):
+    """The same in one database, in which Citus is: each is a schema, and its tables are distributed by our command.
+
+    Another database would have no Citus in it, nor be on its other nodes.
+    """
+
+    def new(self, template: str = "") -> str:  # noqa: ARG002  a schema cannot be copied
+        name = f"t{uuid.uuid4().hex}"
+        self._do(f"CREATE SCHEMA {name}")
+        self._made.append(name)
+        # Its connections are told by their name; what is not ours, as functions that stand in for Citus', is public.
+        given = {"options": f"-csearch_path={name},public", "application_name": name}
+        return sa.make_url(self.server).update_query_dict(given).render_as_string(hide_password=False)
+
+    def take(self) -> str:
+        if self._free:
+            return self._free.pop()
+        url = self._migrated()
+        engine = make_engine(url, connections=2)
+        with engine.connect() as connection:
+            Distributing(connection, shards=4).run(engine)
+        engine.dispose()
+        return url
+
+    def drop(self) -> None:
+        for name in self._made:
+            self._do(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+    def _is_of(self, url: sa.URL) -> str:
+        return f"application_name = '{url.query['application_name']}'"
+
+
+def given_databases(url: str) -> Databases:
+    """Those of a server that is not ours: XDS_TEST_DATABASE."""
+    engine = administration(url)
+    with engine.connect() as connection:
+        has_citus = connection.scalar(sa.text("SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
+    engine.dispose()
+    return Schemas(url) if has_citus else Databases(url)
+
+
+SUPERUSER = "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+"""A condition for ``can``: who may let a database look as if something was in it."""
+
 _VERSION = sa.text("SELECT version_num FROM alembic_version")
+_RESTART = sa.text("""
+SELECT setval(s.seqrelid::regclass, s.seqstart, false) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+WHERE c.relnamespace = current_schema()::regnamespace
+""")
 
 
 def answers(url: str) -> bool:
@@ -173,5 +240,6 @@ def answers(url: str) -> bool:
 
 
 def administration(server: str) -> sa.Engine:
-    """Of what is done to a server itself."""
-    return sa.create_engine(server.replace("postgresql:", "postgresql+psycopg:") + "/postgres")
+    """Of what is done to a server itself, in the database that its URL names, or else the one that it always has."""
+    url = sa.make_url(server)
+    return sa.create_engine(url.set(drivername="postgresql+psycopg", database=url.database or "postgres"))

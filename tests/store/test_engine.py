@@ -68,11 +68,15 @@ def test_one_that_has_just_been_used_is_not_asked(engine: sa.Engine, monkeypatch
             assert ONE.values(connection) == [1]
 
 
+def with_threshold(url: str, threshold: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}prepare_threshold={threshold}"
+
+
 @only_postgres
 @pytest.mark.parametrize(("threshold", "prepared"), [("none", 0), ("0", 1), ("1000", 0)])
 def test_what_is_prepared_is_as_the_url_says(database_url: str, threshold: str, prepared: int) -> None:
     """A pooler that gives each transaction another connection does not know what was prepared on the last."""
-    engine = make_engine(f"{database_url}?prepare_threshold={threshold}", connections=1)
+    engine = make_engine(with_threshold(database_url, threshold), connections=1)
     try:
         with engine.connect() as connection:
             for _ in range(10):
@@ -87,7 +91,7 @@ def test_what_is_prepared_is_as_the_url_says(database_url: str, threshold: str, 
 @pytest.mark.parametrize("threshold", ["often", "-1", "1&prepare_threshold=2"])
 def test_a_threshold_that_is_no_number_is_no_setting(database_url: str, threshold: str) -> None:
     with pytest.raises(Unusable, match="prepare_threshold"):
-        make_engine(f"{database_url}?prepare_threshold={threshold}")
+        make_engine(with_threshold(database_url, threshold))
 
 
 def test_an_error_of_pythons_own_is_not_taken_for_a_database_that_is_away() -> None:

@@ -63,8 +63,45 @@ def back(config: Path | None, data: str | None, to: str, *, even_so: bool) -> No
     click.echo(f"the tables are of version {to}")
 
 
+@db.command(epilog="Example: xds db distribute --dry-run --config xds.toml")
+@deployment
+@click.option("--shards", default=32, show_default=True, type=click.IntRange(1, 1024), help="Parts of each table.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; nothing is.")
+@click.option("--even-so", is_flag=True, help="Although nodes run, which wait meanwhile.")
+@as_json
+def distribute(
+    config: Path | None, data: str | None, *, shards: int, dry_run: bool, even_so: bool, json_: bool
+) -> None:  # fmt: skip
+    """Put the tables on several machines, where PostgreSQL has the extension Citus.
+
+    What is of one patient lies on one machine, with all that a query about them reads; what is asked for by an id alone
+    by that id; all else on the coordinator, which server.database names.  What is distributed already is left so.
+    """
+    from xds.store.deployment import alone
+    from xds.store.distributing import Distributing, Step
+
+    def told(step: Step) -> None:
+        if not json_:
+            click.echo(str(step))
+
+    with _as_it_is(existing(config, data), connections=2) as engine, engine.begin() as connection:
+        alone(connection)  # a node that starts meanwhile waits
+        distributing = Distributing(connection, shards, even_so=even_so or dry_run)
+        if dry_run:
+            for step in distributing.steps:
+                told(step)
+        else:
+            distributing.run(engine, told)
+    if json_:
+        print_json([
+            {"table": one.name, "place": one.placing.kind.value, "column": one.placing.column, "beside": one.together,
+             "why": one.placing.why, "done_before": one.done}
+            for one in distributing.steps
+        ])  # fmt: skip
+
+
 @contextmanager
-def _as_it_is(loaded: Loaded) -> Iterator[sa.Engine]:
+def _as_it_is(loaded: Loaded, connections: int = 1) -> Iterator[sa.Engine]:
     """The deployment's database, of whatever version.
 
     Raises:
@@ -74,7 +111,7 @@ def _as_it_is(loaded: Loaded) -> Iterator[sa.Engine]:
 
     from xds.store.engine import make_engine
 
-    engine = make_engine(loaded.settings.database_url, connections=1)
+    engine = make_engine(loaded.settings.database_url, connections=connections)
     try:
         yield engine
     except DatabaseError as problem:

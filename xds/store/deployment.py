@@ -157,6 +157,12 @@ def console_key(engine: sa.Engine) -> bytes:
     return bytes.fromhex(str(kept))
 
 
+def alone(connection: sa.Connection) -> None:
+    """Until the transaction ends nobody else changes what tables there are; SQLite has one writer anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
+
+
 def migrate(connection: sa.Connection) -> None:
     """Bring the tables to this version, a step at a time, in the connection's transaction.
 
@@ -187,6 +193,12 @@ NODE_SECONDS = 60
 _NODES = sa.text("SELECT count(*) FROM audit_node WHERE seen > :since")
 
 
+def nodes_run(connection: sa.Connection) -> bool:
+    """Whether any node runs, or was killed just now."""
+    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
+    return bool(connection.scalar(_NODES, {"since": since}))
+
+
 def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> None:
     """Take the tables back to an earlier version, in the connection's transaction.
 
@@ -198,8 +210,7 @@ def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> Non
     """
     import alembic.command
 
-    if connection.dialect.name != "sqlite":
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
+    alone(connection)
     found = version(connection)
     if found == to:
         return
@@ -207,8 +218,7 @@ def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> Non
         raise Unusable(f"the tables can be taken back as far as {GOES_BACK_TO}, from {VERSION}")
     if found != VERSION:
         raise Unusable(f"the tables are of version {found or 'none'}, not of {VERSION}, which this program knows")
-    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
-    if connection.scalar(_NODES, {"since": since}) and not even_so:
+    if nodes_run(connection) and not even_so:
         raise Unusable(
             f"nodes of this version run, or were killed within the last {NODE_SECONDS} s; stop them, or say --even-so"
         )
@@ -239,8 +249,7 @@ def prepare(engine: sa.Engine, loaded: Loaded) -> None:
     """
     try:
         with engine.begin() as connection:
-            if engine.dialect.name != "sqlite":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7801)"))
+            alone(connection)
             migrate(connection)
             expected = {"repository.unique_id": loaded.settings.repository.unique_id}
             for domain, its in loaded.settings.domains.items():

@@ -53,6 +53,11 @@ def is_large(connection: sa.Connection, table: str) -> bool:
     return connection.scalar(some) is not None
 
 
+def unfinished(connection: sa.Connection) -> list[str]:
+    """The indexes that serve nobody yet."""
+    return [] if connection.dialect.name == "sqlite" else [row.name for row in connection.execute(_UNFINISHED)]
+
+
 def build(engine: sa.Engine) -> int:
     """Make what migrations have left to be made; return how many indexes of partitions that were.
 
@@ -61,7 +66,7 @@ def build(engine: sa.Engine) -> int:
     if engine.dialect.name == "sqlite":
         return 0
     with engine.connect() as connection:
-        if not connection.execute(_UNFINISHED).all():
+        if not unfinished(connection):
             return 0
     made = 0
     with engine.connect() as guard:

@@ -59,7 +59,7 @@ def _identity() -> tuple[Any, ...]:
 
 
 def _at(place: Any) -> Any:
-    return sa.cast(place - sa.text("pg_lsn '0/0'"), sa.BigInteger)
+    return sa.cast(place - sa.text("CAST('0/0' AS pg_lsn)"), sa.BigInteger)
 
 
 def _lag() -> Statement:
