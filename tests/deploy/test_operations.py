@@ -41,6 +41,20 @@ PANELS: list[dict[str, Any]] = json.loads((DEPLOY / "grafana" / "xds.json").read
 SHOWN = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
 ELSEWHERE = {
     "xds_database_replica_lag_seconds": "needs a copy of PostgreSQL",
+    **dict.fromkeys(
+        (
+            f"xds_image_cache_{what}"
+            for what in (
+                "bytes",
+                "limit_bytes",
+                "instances",
+                "requests_total",
+                "read_bytes_total",
+                "evictions_total",
+            )
+        ),
+        "needs a PACS: tests/journeys/test_pacs_cached.py",
+    ),
     "xds_connections_refused_total": "needs a listener of MLLP, syslog or C-STORE that is flooded",
 }
 """What a node of the test has no reason to tell, and why."""
