@@ -7,17 +7,19 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from tests.extent import examples
 from xds.archives import cache as module
 from xds.archives.cache import LOOK_SECONDS, Cache, Kept, Key
 from xds.archives.cache_index import FILES, INDEX, counts
@@ -280,36 +282,31 @@ def test_after_a_file_that_could_not_be_put_in_files_and_rows_tell_one_story(
 
 def test_a_child_has_an_index_of_its_own(cache: Cache) -> None:
     put(cache, 1)
-    child = os.fork()
-    if not child:
-        os._exit(0 if has(cache, 1) and put(cache, 2) else 1)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def does() -> None:
+        assert has(cache, 1)
+        assert put(cache, 2)
+
+    assert waited(forked(does)) == 0
     assert has(cache, 1)
     assert has(cache, 2)
 
 
 # Killed.
 
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests.archives.test_cache import kept, put
-from xds.archives.cache import Cache
-cache = Cache(Path(sys.argv[1]), 1000, 3600.0)
-put(cache, 1)
-kept(cache, 2)
-real = os.link
-def link(*args):
-    real(*args)
-    os.kill(os.getpid(), signal.SIGKILL)
-os.link = link
-put(cache, 3)
-"""
-
 
 def test_of_a_process_that_was_killed_neither_a_file_nor_a_reader_is_left(folder: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(folder)], check=False)
-    assert done.returncode == -signal.SIGKILL
+    real = os.link
+
+    def dies() -> None:
+        cache = Cache(folder, LIMIT, SECONDS)
+        put(cache, 1)
+        kept(cache, 2)
+        module.os.link = lambda *ends: (real(*ends), os.kill(os.getpid(), signal.SIGKILL))  # type: ignore[assignment]
+        put(cache, 3)
+
+    folder.parent.mkdir(exist_ok=True)
+    assert waited(forked(dies)) == -signal.SIGKILL
     assert size_of(folder) == 300
     after = Cache(folder, LIMIT, SECONDS)
     assert [has(after, number) for number in (1, 2, 3)] == [True, True, False]
@@ -347,34 +344,45 @@ def test_fifty_studies_that_come_at_once_never_take_more_than_is_set(cache: Cach
     assert LIMIT - 130 <= max(linked) <= LIMIT
 
 
-_FILLS = """
-import os, sys
-from pathlib import Path
-from tests.archives.test_cache import files, kept, size_of
-from xds.archives.cache import Cache
-folder = Path(sys.argv[1])
-real = os.link
-def link(one, other):
-    real(one, other)
-    assert size_of(folder) <= 1000, size_of(folder)
-os.link = link
-cache = Cache(folder, 1000, 3600.0)
-for number in range(1, 60):
-    found = kept(cache, number, 10 + number, study=int(sys.argv[2]))
-    if found is not None:
-        assert found.path.stat().st_size == found.size_bytes
-        cache.done(found)
-"""
-
-
 def test_nor_do_several_processes(cache: Cache, folder: Path) -> None:
-    commands = [[sys.executable, "-c", _FILLS, str(folder), str(study)] for study in range(1, 5)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
-    for one in running:
-        _, problem = one.communicate(timeout=120)
-        assert one.returncode == 0, problem.decode()[-2000:]
+    real = os.link
+
+    def link(one: Path, other: Path) -> None:
+        real(one, other)
+        assert size_of(folder) <= LIMIT, size_of(folder)
+
+    def fills(study: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module.os, "link", link)
+            for number in range(1, 60):
+                found = kept(cache, number, 10 + number, study=study)
+                if found is not None:
+                    assert found.path.stat().st_size == found.size_bytes
+                    cache.done(found)
+
+    put(cache, 1, study=9)  # what a child is forked with is open
+    assert [waited(child) for child in [forked(partial(fills, study)) for study in range(1, 5)]] == [0] * 4
     cache.tidy()
     assert 900 <= size_of(folder) == counts(folder)["bytes"] <= LIMIT
+
+
+def forked(do: Callable[[], object]) -> int:
+    """A child that does it, and ends with 0 if it can."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        do()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def waited(child: int) -> int:
+    """What a child ended with; a signal is negative."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class Model(RuleBasedStateMachine):
@@ -452,4 +460,6 @@ class Model(RuleBasedStateMachine):
             assert one.path.exists()
 
 
-TestModel: Callable[[], None] = Model.TestCase
+@pytest.mark.large
+def test_whatever_is_done_it_is_bounded_and_right() -> None:
+    run_state_machine_as_test(Model, settings=settings(max_examples=examples(8), stateful_step_count=40))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 import requests
 
 from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
+from tests.archives.test_cache import forked, waited
 from tests.conftest import wait_for
 from tests.imaging.images import CT, SERIES, STUDY, a_rejection_note, an_instance, saved
 from xds.archives.cache import Cache
@@ -176,36 +176,28 @@ def test_without_a_cache_each_costs_one(way: Counting, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-_PROCESS = """
-import sys, time
-from pathlib import Path
-from tests.archives.test_read_through import Counting, SERIES, given
-from xds.archives.cache import Cache
-from xds.archives.pacs import Pacs
-at, name = Path(sys.argv[1]), sys.argv[2]
-class Noting(Counting):
-    def fetch(self, study, member, keep):
-        with (at / "fetched").open("a") as file:
-            file.write(member.sop_instance_uid + "\\n")
-        return super().fetch(study, member, keep)
-way = Noting()
-archive = Pacs(way, at / f"spool-{name}", cache=Cache(at / "cache", 100_000, 60.0))
-(at / f"ready-{name}").touch()
-while not (at / "go").exists():
-    time.sleep(0.001)
-for number, data in enumerate(way.instances.values(), 1):
-    assert given(archive, number) == data
-"""
-
-
 def test_nor_do_several_processes_of_a_node_read_it_twice(tmp_path: Path, way: Counting) -> None:
-    commands = [[sys.executable, "-c", _PROCESS, str(tmp_path), str(number)] for number in range(2)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
-    wait_for(lambda: len(list(tmp_path.glob("ready-*"))) == 2 or any(one.poll() is not None for one in running))
-    (tmp_path / "go").touch()
-    for one in running:
-        _, problem = one.communicate(timeout=60)
-        assert one.returncode == 0, problem.decode()[-2000:]
+    reads, writes = os.pipe()  # closed: all begin
+    fetched = way.fetch
+
+    def fetch(study: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> str:
+        with (tmp_path / "fetched").open("a") as file:
+            file.write(f"{member.sop_instance_uid}\n")
+        return fetched(study, member, keep)
+
+    way.fetch = fetch  # type: ignore[method-assign]
+
+    def wants(name: int) -> None:
+        os.close(writes)
+        os.read(reads, 1)
+        cache = Cache(tmp_path / "cache", 100_000, 60.0)
+        archive = Pacs(way, tmp_path / f"spool-{name}", cache=cache)
+        assert [given(archive, number) for number in range(1, COUNT + 1)] == list(way.instances.values())
+
+    children = [forked(partial(wants, name)) for name in range(4)]
+    os.close(reads)
+    os.close(writes)
+    assert [waited(child) for child in children] == [0] * 4
     assert Counter((tmp_path / "fetched").read_text().split()) == dict.fromkeys(way.instances, 1)
 
 
@@ -562,9 +554,10 @@ def test_turns_are_taken_by_key_and_a_process_that_is_killed_gives_its_own_back(
 
     thread = threading.Thread(target=take)
     thread.start()
-    assert not got.wait(0.1)
+    was_early = got.wait(0.1)
     os.kill(child, 9)
     os.waitpid(child, 0)
     assert got.wait(30)
+    assert not was_early
     thread.join()
     os.close(reads), os.close(writes)
