@@ -161,6 +161,9 @@ class Audit:
     time_server: str = ""  # HOST[:PORT] that the clock is compared with, by NTP; empty: it is not
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert
     time_seconds: float = 900.0  # how often it is compared
+    object_store: str = ""  # s3://BUCKET/PREFIX where the log is put, too, by [s3] and its keys; empty: nowhere
+    object_store_seconds: float = 300.0  # how often what is new is put there
+    object_lock_days: int = 0  # that the bucket's own object lock must keep it, or there is an alert; 0: it need not
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
     failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after
