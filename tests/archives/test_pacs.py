@@ -16,6 +16,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
 from tests.archives.trees import TEST_FILES, an_archive
 from tests.imaging.images import SERIES, STUDY, a_kos, an_instance, put, saved
+from xds.archives.cache import Cache
 from xds.archives.contents import Member
 from xds.archives.dicomweb import DicomWebWay
 from xds.archives.dimse import DimseWay, Peer
@@ -53,12 +54,14 @@ def ways(orthanc: Orthanc) -> dict[str, Callable[[], Way]]:
     }
 
 
-@pytest.fixture(params=["dicomweb", "c-get", "c-move"])
+@pytest.fixture(params=["dicomweb", "c-get", "c-move", "dicomweb, cached", "c-get, cached"])
 def archive(request: pytest.FixtureRequest, orthanc: Orthanc, tmp_path: Path) -> Iterator[Pacs]:
-    """Orthanc by each way, with three made instances of a study."""
+    """Orthanc by each way, with three made instances of a study; with a cache all is as without one."""
     orthanc.keep(*(saved(an_instance(number)) for number in (2, 1, 3)))
-    way = ways(orthanc)[request.param]()
-    archive = Pacs(way, tmp_path / "spool", known_seconds=0.0)
+    name, _, cached = request.param.partition(", ")
+    way = ways(orthanc)[name]()
+    cache = Cache(tmp_path / "cache", 1 << 30, 3600.0) if cached else None
+    archive = Pacs(way, tmp_path / "spool", known_seconds=0.0, cache=cache)
     yield archive
     archive.close()
     if isinstance(way, DimseWay):
@@ -237,8 +240,9 @@ class Odd(DicomWebWay):
     def members(self, study_instance_uid: str) -> dict[tuple[str, str], Member]:  # noqa: ARG002
         return {(SERIES, f"{SERIES}.1"): Member(SERIES, "1.2.840.10008.5.1.4.1.1.2", f"{SERIES}.1")}
 
-    def fetch(self, study_instance_uid: str, member: Member, keep: object) -> None:  # noqa: ARG002
+    def fetch(self, study_instance_uid: str, member: Member, keep: object) -> str:  # noqa: ARG002
         keep(self._data)  # type: ignore[operator]
+        return ""
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", saved(an_instance(2)), saved(an_instance(1))[:300]])

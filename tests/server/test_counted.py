@@ -31,8 +31,9 @@ from xds.audit.messages.events import AuditEvent, source_of
 from xds.demo.site import free_port
 from xds.server import counted, queues
 from xds.server.counted import Aside, Counted
-from xds.settings.sections import ImagingSource, Settings
+from xds.settings.imaging import ImagingSource
 from xds.settings.sections import Server as ServerSettings
+from xds.settings.sections import Settings
 from xds.store import publications
 from xds.store.audit.records import now_microseconds, record
 from xds.store.engine import make_engine

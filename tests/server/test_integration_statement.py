@@ -12,7 +12,8 @@ from tests.cli.command import xds
 from xds.server.actors import SERVED
 from xds.server.integration_statement import CLAIMS, claims, lines, markdown
 from xds.settings.access import Xua
-from xds.settings.sections import ACTORS, Audit, ImagingSource, Mllp, Server, Settings, Syslog
+from xds.settings.imaging import ImagingSource
+from xds.settings.sections import ACTORS, Audit, Mllp, Server, Settings, Syslog
 
 PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
 EVERYTHING = replace(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xds.actors.streams import Streams
-from xds.archives.interface import Archive, Gone, Held, NotAnswering, NotEncodable, Ready, SpoolFull
+from xds.archives.interface import Archive, Gone, Held, Mislaid, NotAnswering, NotEncodable, Ready, SpoolFull
 from xds.ebxml.xdsb import ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
 from xds.imaging.group import Study
@@ -194,6 +194,8 @@ class ImagingDocumentSource:
         try:
             with ready:
                 yield from ready.chunks()
+        except Mislaid:
+            raise  # a retry gets it from the archive
         except Gone:
             self._broken.add(uid)  # a retry gets the rest, and an error for this one
             raise

@@ -10,12 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
+from xds.archives.flights import Flights
 from xds.archives.interface import Held
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An instance of a study as the PACS lists it."""
+    """An instance of a study as the PACS lists it.
+
+    ``stamp`` changes with what it is listed as, and with its bytes where the PACS tells of that; ``None``: it could not
+    be told.
+    """
 
     series_instance_uid: str
     sop_class_uid: str
@@ -24,6 +29,7 @@ class Member:
     series_number: int | None = None
     instance_number: int | None = None
     number_of_frames: int = 1
+    stamp: str | None = ""
 
     @property
     def order(self) -> tuple[int, str, int, str]:
@@ -45,12 +51,14 @@ Members = dict[tuple[str, str], Member]
 
 
 class Contents:
-    """The members of studies, kept for a moment: a request for thousands of instances asks once.  Safe with threads."""
+    """The members of studies, kept for a moment: a request for thousands of instances asks once, and so do those who
+    ask at once.  Safe with threads.
+    """
 
     def __init__(self, ask: Callable[[str], Members], *, seconds: float = 30.0, most: int = 64) -> None:
         self._ask, self._seconds, self._most = ask, seconds, most
         self._kept: OrderedDict[str, tuple[float, Members]] = OrderedDict()
-        self._lock = Lock()
+        self._lock, self._flights = Lock(), Flights[Members]()
 
     def of(self, study_instance_uid: str) -> Members:
         """The members of a study, none when the PACS has no such study.
@@ -62,6 +70,9 @@ class Contents:
             found = self._kept.get(study_instance_uid)
             if found is not None and time.monotonic() - found[0] < self._seconds:
                 return found[1]
+        return self._flights.once(study_instance_uid, lambda: self._asked(study_instance_uid))
+
+    def _asked(self, study_instance_uid: str) -> Members:
         members = self._ask(study_instance_uid)
         with self._lock:
             self._kept[study_instance_uid] = (time.monotonic(), members)

@@ -21,6 +21,8 @@ _FIELDS = ",".join((_SERIES, _MODALITY, _SERIES_NUMBER, _NUMBER, _FRAMES))
 class DicomWebWay:
     """``pacs.Way`` over a DICOMweb service."""
 
+    gives_headers = True
+
     def __init__(self, web: Web) -> None:
         self._web = web
 
@@ -50,8 +52,11 @@ class DicomWebWay:
         except Exception as problem:  # pydicom raises whatever its parts do
             raise NotAnswering(f"the archive's metadata are no dataset ({type(problem).__name__})") from None
 
-    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> None:
-        self._web.instance(_address(study_instance_uid, member), keep)
+    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> str:
+        return self._web.instance(_address(study_instance_uid, member), keep)
+
+    def is_still(self, study_instance_uid: str, member: Member, tag: str) -> bool:
+        return self._web.is_still(_address(study_instance_uid, member), tag)
 
 
 def _address(study: str, member: Member) -> str:

@@ -80,6 +80,8 @@ class Peer:
 class DimseWay:
     """``pacs.Way`` over DIMSE."""
 
+    gives_headers = False
+
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._listener = _Listener(peer) if peer.move_port else None
@@ -116,7 +118,7 @@ class DimseWay:
             except Exception as problem:  # pydicom raises whatever its parts do
                 raise NotAnswering(f"what the archive gave is no dataset ({type(problem).__name__})") from None
 
-    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> None:
+    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> str:
         wanted = _identifier(
             "IMAGE", StudyInstanceUID=study_instance_uid, SeriesInstanceUID=member.series_instance_uid,
             SOPInstanceUID=member.sop_instance_uid,
@@ -132,6 +134,10 @@ class DimseWay:
             raise taking.problem
         if not taking.arrived.is_set():
             raise Gone("the archive sent no such instance")
+        return ""
+
+    def is_still(self, study_instance_uid: str, member: Member, tag: str) -> bool:  # noqa: ARG002
+        return False
 
     def _get(self, wanted: pydicom.Dataset, member: Member, taking: _Taking) -> None:
         entity = self._entity()

@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from xds.archives.helpers import Helpers
@@ -26,14 +24,13 @@ from xds.imaging import part10, text
 from xds.imaging.group import is_another
 from xds.imaging.instance import InstanceFacts, NotAnInstance, read_file
 from xds.imaging.manifest import Patient
-from xds.imaging.study import Problem, Study, files, studies_of
+from xds.imaging.study import STORED_BY, Problem, Study, files, studies_of
 
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
 """Room for transcoded instances that are being sent, a process."""
 
 _MIXES = "of another patient than its study shows: left out"
 _BATCH = 200
-_LOCKS = 64  # files by which studies are locked
 
 
 class FolderArchive:
@@ -67,7 +64,7 @@ class FolderArchive:
         self.root = folder.resolve(strict=True)
         self._zone, self._fallback = zone, fallback_character_set
         self._index = Index(index, self.root, made_of=f"{self.root}\n{fallback_character_set}")
-        self.stored_by = StoredBy(index.with_name(f"{index.stem}-stored-by"))
+        self.stored_by = StoredBy(self.root / STORED_BY, index.with_name(f"{index.stem}-stored-by"))
         self._spool = Spool(spool, spool_bytes)
         self._helpers = Helpers(helpers, seconds=decode_seconds)
 
@@ -138,11 +135,11 @@ class FolderArchive:
         """A new file of the tree, known at once."""
         self._index.store([self._entry(self._relative(path))])
 
-    @contextmanager
-    def alone_with(self, study_instance_uid: str) -> Iterator[None]:
-        """Nobody else puts anything into this study meanwhile."""
-        with self._index.alone(f"study-{zlib.crc32(study_instance_uid.encode()) % _LOCKS}"):
-            yield
+    def look_at(self, study_instance_uid: str) -> None:
+        """Know what another node has put in of a study of which nothing is known here."""
+        folder = self.root / study_instance_uid
+        if folder.is_dir() and not self.patients(study_instance_uid):
+            self._index.store([self._entry(self._relative(path)) for path in files(folder)])
 
     def patients(self, study_instance_uid: str) -> list[Patient]:
         """All whom the instances of a study show, those that are rejected too; none where there is no such study."""

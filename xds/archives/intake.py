@@ -146,7 +146,7 @@ class Intake:
         """
         self.demand_room(arrived)
         try:
-            with self._archive.alone_with(arrived.study_instance_uid):
+            with self._archive.stored_by.alone_with(arrived.study_instance_uid):
                 there = self._put(arrived, sender, decided=decided)
             # To compare takes a while where the encodings differ; nobody waits for that.
             return there is None or self._same(arrived, there, sender)
@@ -187,6 +187,7 @@ class Intake:
 
     def _put(self, arrived: Arrived, sender: Sender, *, decided: bool) -> Path | None:
         """Put it in its place, or say where one of its UIDs lies."""
+        self._archive.look_at(arrived.study_instance_uid)
         there = self._there(arrived)
         if there is not None:
             return there
@@ -232,6 +233,8 @@ class Intake:
 
     def _demand_may_take_back(self, arrived: Arrived, sender: Sender, *, decided: bool) -> None:
         studies = sorted({study for study, _ in arrived.rejects})
+        for study in filter(reading.is_uid, studies):
+            self._archive.look_at(study)
         if any(not reading.is_uid(study) or not self._archive.patients(study) for study in studies):
             raise arrived.refused(Reason.NO_MATCH, "takes back what is not here")
         for study in studies:

@@ -25,6 +25,10 @@ class Gone(Exception):
     """What the archive knew of is no longer there, or is not what it was."""
 
 
+class Mislaid(Gone):
+    """A copy of it was damaged, and is forgotten: it comes from the archive when it is asked for again."""
+
+
 class NotAnswering(Exception):
     """The archive does not answer now, or answers what cannot be understood; later it may."""
 

@@ -1,4 +1,4 @@
-"""What has changed in an Orthanc, by its own change log: only that is looked at, not the whole archive each time.
+"""What has changed in an Orthanc, as it says itself: only that is looked at, not the whole archive each time.
 
 Orthanc's REST API: ``/changes`` numbers what happened; a study is ``StableStudy`` when nothing has come for a while.
 """
@@ -86,6 +86,34 @@ class OrthancChanges:
             return ""
         tags = study.get("MainDicomTags") if isinstance(study, dict) else None
         return str(tags.get("StudyInstanceUID", "")) if isinstance(tags, dict) else ""
+
+
+class OrthancStamps:
+    """What tells an Orthanc's instances in one state from those in another: the name of the file that it keeps of each.
+
+    It is another one whenever an instance is written again, or made anew from what was changed.
+    """
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+
+    def of(self, study_instance_uid: str) -> dict[str, str]:
+        """Of a study's instances, by SOP Instance UID.
+
+        Raises:
+            NotAnswering: it does not say.
+        """
+        wanted = {"Level": "Instance", "Expand": True, "Query": {"StudyInstanceUID": study_instance_uid}}
+        try:
+            answer = self._web.json("/tools/find", told=wanted)
+        except Gone as problem:
+            raise NotAnswering(f"the archive's files: {problem}") from None
+        found = {}
+        for one in answer if isinstance(answer, list) else ():
+            tags, file = (one.get(key) for key in ("MainDicomTags", "FileUuid")) if isinstance(one, dict) else (0, 0)
+            if isinstance(tags, dict) and isinstance(file, str) and file:
+                found[str(tags.get("SOPInstanceUID", ""))] = file
+        return found
 
 
 def _number(page: Any, key: str) -> int:

@@ -1,5 +1,7 @@
 """A PACS as an archive: what it holds is asked for, and an instance is fetched into a bounded spool before it is sent.
 
+With a cache an instance is kept there as it came, if there is room.  What the PACS lists is asked as without one: what
+it has removed, or what was rejected, is not given.
 Whichever way the PACS is spoken to, ``Pacs`` is the same; ``dicomweb.py`` and ``dimse.py`` are the ways.
 """
 
@@ -7,18 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import pydicom
 
+from xds.archives.cache import Cache, Key
 from xds.archives.contents import Contents, Member, Members
+from xds.archives.flights import Flights
 from xds.archives.helpers import Helpers
 from xds.archives.interface import Gone, Held, NotAnswering, Progress, Ready, Refreshed
 from xds.archives.making import transcoded
+from xds.archives.read_through import Copy, ReadThrough
 from xds.archives.ready import ReadyFile
 from xds.archives.spool import Spool
 from xds.imaging import text
@@ -29,14 +36,21 @@ from xds.imaging.instance import InstanceFacts, NotAnInstance, Rejection, read_f
 from xds.imaging.manifest import Patient
 from xds.imaging.study import Problem, Study, studies_of
 
+log = logging.getLogger("xds.archives.pacs")
+
 SPOOL_BYTES = 8 * 1024 * 1024 * 1024
 """Room for instances that are being sent, a process."""
 
 _STEP = 4 * 1024 * 1024
 
+Stamps: TypeAlias = Callable[[str], Mapping[str, str]]
+"""Of a study, by SOP Instance UID, a text that is another one when the instance is; or raises ``NotAnswering``."""
+
 
 class Way(Protocol):
-    """How a PACS is spoken to."""
+    """How a PACS is spoken to.  ``gives_headers``: it gives them without the rest of the instance."""
+
+    gives_headers: bool
 
     def studies(self, study_instance_uid: str = "") -> Iterator[tuple[str, str]]:
         """Every study that it lists, or the one, by its UID, with how many instances it has.
@@ -63,12 +77,23 @@ class Way(Protocol):
         """
         ...
 
-    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> None:
+    def fetch(self, study_instance_uid: str, member: Member, keep: Callable[[bytes | memoryview], None]) -> str:
         """Hand on the Part 10 file of an instance as it is stored, or as near as can be, as it comes.
+
+        Returns what the PACS calls this state of it, empty where it does not say.
 
         Raises:
             Gone: there is no such instance.
             NotAnswering: it does not give it, or breaks off.
+        """
+        ...
+
+    def is_still(self, study_instance_uid: str, member: Member, tag: str) -> bool:
+        """Whether an instance is in the state that the PACS called so.
+
+        Raises:
+            Gone: there is no such instance.
+            NotAnswering: it does not say.
         """
         ...
 
@@ -80,9 +105,12 @@ class Pacs:
 
     def __init__(
         self, way: Way, spool: Path, *, zone: str = "UTC", spool_bytes: int = SPOOL_BYTES, helpers: int = 2,
-        known_seconds: float = 30.0,
+        known_seconds: float = 30.0, cache: Cache | None = None, stamps: Stamps | None = None,
     ) -> None:  # fmt: skip
         """``known_seconds`` is how long what it said of a study is taken for true.
+
+        ``cache``: where instances are kept; ``stamps``: by which it is known that one has changed, else the cache's
+        age limit says when it is asked for again.
 
         Raises:
             OSError: the spool cannot be made.
@@ -91,7 +119,9 @@ class Pacs:
         text.zone(zone)
         self._way, self._zone = way, zone
         self._spool, self._helpers = Spool(spool, spool_bytes), Helpers(helpers)
-        self._contents = Contents(self._unrejected, seconds=known_seconds)
+        self._contents = Contents(self._listed, seconds=known_seconds)
+        self._kept, self._stamps = None if cache is None else ReadThrough(cache), stamps
+        self._patients = Flights[Patient | None]()
 
     def find(self, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Held | None:
         member = self._contents.of(study_instance_uid).get((series_instance_uid, sop_instance_uid))
@@ -106,6 +136,26 @@ class Pacs:
             and sop_instance_uid in ("", member.sop_instance_uid)
         ]
 
+    def _listed(self, study_instance_uid: str) -> Members:
+        """What a study holds; what the cache has beside that is not there any more."""
+        members = self._unrejected(study_instance_uid)
+        if self._kept is None:
+            return members
+        members = self._stamped(study_instance_uid, members)
+        self._kept.cache.only(study_instance_uid, {key: one.stamp for key, one in members.items()})
+        return members
+
+    def _stamped(self, study_instance_uid: str, members: Members) -> Members:
+        try:
+            files = None if self._stamps is None else self._stamps(study_instance_uid)
+        except NotAnswering as problem:
+            log.warning("archive.stamps_not_told", extra={"reason": str(problem)})
+            return {key: replace(one, stamp=None) for key, one in members.items()}
+        return {
+            key: replace(one, stamp=_stamp(one, "" if files is None else files.get(one.sop_instance_uid)))
+            for key, one in members.items()
+        }
+
     def _unrejected(self, study_instance_uid: str) -> Members:
         """What a study holds but for manifests, rejection notes and what these take back."""
         members = self._way.members(study_instance_uid)
@@ -118,7 +168,7 @@ class Pacs:
         }
 
     def _rejects(self, study_instance_uid: str, note: Member) -> Sequence[str]:
-        path = self._fetched(study_instance_uid, note)[0]
+        path = self._spooled(study_instance_uid, note)[0]
         try:
             found = read_file(path)
         except NotAnInstance:
@@ -139,8 +189,21 @@ class Pacs:
                 yield study
 
     def patient(self, study_instance_uid: str) -> Patient | None:
+        return self._patients.once(study_instance_uid, lambda: self._patient(study_instance_uid))
+
+    def _patient(self, study_instance_uid: str) -> Patient | None:
         first = next(iter(self._contents.of(study_instance_uid).values()), None)
-        return None if first is None else _facts_of(self._way.header(study_instance_uid, first)).patient
+        return None if first is None else _facts_of(self._header(study_instance_uid, first)).patient
+
+    def _header(self, study_instance_uid: str, member: Member) -> pydicom.Dataset:
+        """Of a PACS that gives whole instances only, the one is kept, if there is a cache."""
+        if self._kept is None or self._way.gives_headers:
+            return self._way.header(study_instance_uid, member)
+        with self._copy(study_instance_uid, member) as copy:
+            try:
+                return pydicom.dcmread(copy.path, stop_before_pixels=True)
+            except Exception as problem:  # pydicom raises whatever its parts do
+                raise NotAnswering(f"what the archive gave is no dataset ({type(problem).__name__})") from None
 
     def study(self, study_instance_uid: str) -> Study | None:
         found = studies_of(self._facts(study_instance_uid), zone=self._zone).studies
@@ -168,43 +231,73 @@ class Pacs:
 
     def close(self) -> None:
         self._helpers.close()
+        if self._kept is not None:
+            self._kept.cache.close()
 
     def open(self, held: Held, transfer_syntaxes: Sequence[str]) -> Ready:
         member = self._contents.of(held.study_instance_uid).get((held.series_instance_uid, held.sop_instance_uid))
         if member is None:
             raise Gone("the archive lists the instance no more")
-        path, size, sha256 = self._fetched(held.study_instance_uid, member)
+        copy = self._copy(held.study_instance_uid, member)
+        if not _is_as_it_is(copy, transfer_syntaxes) and not copy.is_whole():
+            assert copy.forget is not None  # noqa: S101  it is of the cache
+            copy.forget()
+            copy.free()
+            copy = self._copy(held.study_instance_uid, member)
         try:
-            return self._given(replace(held, size_bytes=size, sha256=sha256), path, transfer_syntaxes)
+            return self._given(replace(held, size_bytes=copy.size_bytes, sha256=copy.sha256), copy, transfer_syntaxes)
+        except BaseException:
+            copy.free()
+            raise
+
+    def _given(self, held: Held, copy: Copy, listed: Sequence[str]) -> Ready:
+        """As it came where that is listed, or where the caller takes what there is; else transcoded."""
+        stored = copy.encoding.transfer_syntax_uid
+        if _is_as_it_is(copy, listed):
+            return ReadyFile(
+                copy.path, transfer_syntax_uid=stored, file_bytes=held.size_bytes, file_sha256=held.sha256,
+                without_preamble=copy.encoding.has_odd_preamble, freed=copy.free, mislaid=copy.forget,
+            )  # fmt: skip
+        known = replace(held, transfer_syntax_uid=stored, dataset_begin=copy.encoding.dataset_begin)
+        made = transcoded(known, copy.path, listed, self._spool, self._helpers, lambda: True)
+        copy.free()
+        return made
+
+    def _copy(self, study_instance_uid: str, member: Member) -> Copy:
+        """An instance from the cache, or fetched."""
+        fetch = partial(self._fetched, study_instance_uid, member)
+        if self._kept is None:
+            return fetch()
+        key = Key(study_instance_uid, member.series_instance_uid, member.sop_instance_uid)
+        is_still = partial(self._way.is_still, study_instance_uid, member)
+        return self._kept.copy(key, member.stamp, fetch, is_still)
+
+    def _fetched(self, study_instance_uid: str, member: Member) -> Copy:
+        """An instance in the spool, which is the one that was asked for.
+
+        Raises:
+            Gone: it is not; or as the way does.
+            NotAnswering: as the way does.
+            SpoolFull: there is no room for it now.
+        """
+        path, size, sha256, tag = self._spooled(study_instance_uid, member)
+        try:
+            encoding, facts = form(path), read_file(path)
+            uids = (study_instance_uid, member.series_instance_uid, member.sop_instance_uid)
+            if not isinstance(facts, InstanceFacts) or uids != (
+                facts.study_instance_uid, facts.series_instance_uid, facts.sop_instance_uid,
+            ):  # fmt: skip
+                raise Gone("the archive gave another instance than was asked for")
+        except (NotDicom, Malformed, NotAnInstance):
+            self._spool.free(path)
+            raise Gone("the archive gave something else than an instance") from None
         except BaseException:
             self._spool.free(path)
             raise
+        return Copy(path, size, sha256, encoding, lambda: self._spool.free(path), tag)
 
-    def _given(self, held: Held, path: Path, listed: Sequence[str]) -> Ready:
-        """As it came where that is listed, or where the caller takes what there is; else transcoded."""
-        try:
-            encoding = form(path)
-            facts = read_file(path)
-        except (NotDicom, Malformed, NotAnInstance):
-            raise Gone("the archive gave something else than an instance") from None
-        uids = (held.study_instance_uid, held.series_instance_uid, held.sop_instance_uid)
-        if not isinstance(facts, InstanceFacts) or uids != (
-            facts.study_instance_uid, facts.series_instance_uid, facts.sop_instance_uid,
-        ):  # fmt: skip
-            raise Gone("the archive gave another instance than was asked for")
-        stored = encoding.transfer_syntax_uid
-        if stored in listed or not any(listed):
-            return ReadyFile(
-                path, transfer_syntax_uid=stored, file_bytes=held.size_bytes, file_sha256=held.sha256,
-                without_preamble=encoding.has_odd_preamble, freed=lambda: self._spool.free(path),
-            )  # fmt: skip
-        known = replace(held, transfer_syntax_uid=stored, dataset_begin=encoding.dataset_begin)
-        made = transcoded(known, path, listed, self._spool, self._helpers, lambda: True)
-        self._spool.free(path)
-        return made
-
-    def _fetched(self, study_instance_uid: str, member: Member) -> tuple[Path, int, str]:
-        """An instance in the spool, its size in bytes and its SHA-256.
+    def _spooled(self, study_instance_uid: str, member: Member) -> tuple[Path, int, str, str]:
+        """What came of an instance, in the spool: its size in bytes, its SHA-256, and what the PACS calls its state.
 
         Raises:
             Gone, NotAnswering: as the way does.
@@ -222,7 +315,7 @@ class Pacs:
                     digest.update(chunk)
                     file.write(chunk)
 
-                self._way.fetch(study_instance_uid, member, keep)
+                tag = self._way.fetch(study_instance_uid, member, keep)
             self._spool.grow(path, size)
         except OSError as problem:
             self._spool.free(path)
@@ -230,7 +323,22 @@ class Pacs:
         except BaseException:
             self._spool.free(path)
             raise
-        return path, size, digest.hexdigest()
+        return path, size, digest.hexdigest(), tag
+
+
+def _is_as_it_is(copy: Copy, listed: Sequence[str]) -> bool:
+    """Whether an instance is given as it came: that is listed, or the caller takes what there is."""
+    return copy.encoding.transfer_syntax_uid in listed or not any(listed)
+
+
+def _stamp(member: Member, file: str | None) -> str | None:
+    """What is another text when a PACS lists an instance otherwise, or keeps another file of it."""
+    if file is None:
+        return None
+    return repr((
+        member.sop_class_uid, member.modality, member.series_number, member.instance_number, member.number_of_frames,
+        file,
+    ))  # fmt: skip
 
 
 def _facts_of(dataset: Any) -> InstanceFacts:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xds.archives.interface import CHUNK_BYTES, Gone
+from xds.archives.interface import CHUNK_BYTES, Gone, Mislaid
 from xds.imaging.part10 import PREAMBLE
 
 
@@ -18,7 +18,7 @@ class ReadyFile:
     """``interface.Ready`` over one file.
 
     ``head`` is sent first and the file from ``skip_bytes`` on after it; ``without_preamble``, with zeros in its
-    place.  Nothing is open until the chunks are asked for.
+    place.  Nothing is open until the chunks are asked for.  ``mislaid``: of a copy, told that it is damaged.
     """
 
     def __init__(
@@ -33,15 +33,27 @@ class ReadyFile:
         skip_bytes: int = 0,
         without_preamble: bool = False,
         freed: Callable[[], None] | None = None,
+        mislaid: Callable[[], None] | None = None,
     ) -> None:
         self._path, self._head, self._skip_bytes = path, head, skip_bytes
         self._file_bytes, self._file_sha256, self._modified_ns = file_bytes, file_sha256, modified_ns
-        self._freed, self._zeros = freed, bytes(PREAMBLE if without_preamble and not skip_bytes else 0)
+        self._freed, self._mislaid = freed, mislaid
+        self._zeros = bytes(PREAMBLE if without_preamble and not skip_bytes else 0)
         self.transfer_syntax_uid = transfer_syntax_uid
         self.size_bytes = len(head) + file_bytes - skip_bytes
         self.sha256 = None if head or skip_bytes or self._zeros else file_sha256
 
     def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+        return self._chunks(chunk_bytes) if self._mislaid is None else self._of_copy(chunk_bytes, self._mislaid)
+
+    def _of_copy(self, chunk_bytes: int, mislaid: Callable[[], None]) -> Iterator[bytes]:
+        try:
+            yield from self._chunks(chunk_bytes)
+        except Gone as problem:
+            mislaid()
+            raise Mislaid(str(problem)) from None
+
+    def _chunks(self, chunk_bytes: int) -> Iterator[bytes]:
         digest = hashlib.sha256()
         left, skip, kept, zeros = self._file_bytes, self._skip_bytes, self._head, self._zeros
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,6 +22,10 @@ PAGE = 500
 """Matches asked for at once."""
 
 _PIECE = 256 * 1024
+
+_INSTANCE = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+_TAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')  # a strong one: of equal tags the bytes are equal (RFC 9110: 8.8.1)
 
 
 class Web:
@@ -73,15 +78,16 @@ class Web:
             raise NotAnswering("the archive's answer is no list of datasets")
         return found
 
-    def json(self, path: str, *, accept: str = "application/json", **parameters: str) -> Any:
-        """What an address answers; of one without content an empty list.
+    def json(self, path: str, *, accept: str = "application/json", told: Any = None, **parameters: str) -> Any:
+        """What an address answers; of one without content an empty list.  ``told``: what it is sent, as JSON (POST).
 
         Raises:
             Gone: there is no such thing.
             NotAnswering: no usable answer came.
         """
         query = f"?{urlencode(parameters)}" if parameters else ""
-        response = self._get(f"{path}{query}", accept)
+        body = None if told is None else json.dumps(told).encode()
+        response = self._ask(f"{path}{query}", {"Accept": accept}, body=body)
         try:
             if response.status == 204:
                 return []
@@ -98,20 +104,37 @@ class Web:
         finally:
             response.release_conn()
 
-    def instance(self, path: str, keep: Callable[[bytes | memoryview], None]) -> None:
-        """Hand on an instance's bytes as it is stored, as they come.
+    def is_still(self, path: str, tag: str) -> bool:
+        """Whether an instance is still what it was when its entity tag was this one.
+
+        Raises:
+            Gone: there is no such instance.
+            NotAnswering: no usable answer came.
+        """
+        response = self._ask(path, {"Accept": _INSTANCE, "If-None-Match": tag}, answers=(200, 206, 304))
+        if response.status == 304:
+            response.drain_conn()
+            response.release_conn()
+            return True
+        response.close()  # what it would send
+        return False
+
+    def instance(self, path: str, keep: Callable[[bytes | memoryview], None]) -> str:
+        """Hand on an instance's bytes as it is stored, as they come; return its entity tag, empty where it has none.
 
         Raises:
             Gone: there is no such instance.
             NotAnswering: no usable answer came, or it broke off.
         """
-        response = self._get(path, 'multipart/related; type="application/dicom"; transfer-syntax=*')
+        response = self._ask(path, {"Accept": _INSTANCE})
         try:
+            tag = response.headers.get("ETag", "")
+            tag = tag if _TAG.fullmatch(tag) else ""
             kind = ContentType.parse(response.headers.get("Content-Type", ""))
             if not kind.media_type.startswith("multipart/"):
                 while chunk := response.read(_PIECE):
                     keep(chunk)
-                return
+                return tag
             reader = PartReader(boundary_of(kind), lambda size: bytes(response.read(size)))
             reader.skip_to_delimiter()
             if reader.closed():
@@ -120,6 +143,7 @@ class Web:
             reader.body(keep)
             if not reader.closed():
                 raise NotAnswering("the archive gave several instances for one")
+            return tag
         except Malformed:
             raise NotAnswering("the archive's answer broke off, or is no multipart") from None
         except (urllib3.exceptions.HTTPError, OSError):
@@ -127,15 +151,19 @@ class Web:
         finally:
             response.release_conn()
 
-    def _get(self, path: str, accept: str) -> Any:
+    def _ask(
+        self, path: str, headers: Mapping[str, str], *, body: bytes | None = None,
+        answers: Sequence[int] = (200, 204, 206),
+    ) -> Any:  # fmt: skip
+        method = "GET" if body is None else "POST"
         try:
-            headers = {"Accept": accept, **self._headers}
             response = self._pool.request(
-                "GET", f"{self._url}{path}", headers=headers, preload_content=False, redirect=False
-            )
+                method, f"{self._url}{path}", body=body, headers={**headers, **self._headers}, preload_content=False,
+                redirect=False,
+            )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError):
             raise NotAnswering("the archive does not answer") from None
-        if response.status in (200, 204, 206):
+        if response.status in answers:
             return response
         status = response.status
         response.drain_conn()

@@ -13,6 +13,7 @@ import click
 from xds.cli.common import TIME, as_json, database, deployment, existing, micros, print_json
 from xds.cli.keeping import erase, hold
 from xds.cli.reporting import looked, report
+from xds.cli.stored import fetch
 from xds.cli.verifying import certificates, verify
 from xds.errors import Unusable
 
@@ -29,6 +30,7 @@ audit.add_command(hold)
 audit.add_command(report)
 audit.add_command(verify)
 audit.add_command(erase)
+audit.add_command(fetch)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

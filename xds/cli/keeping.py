@@ -110,10 +110,14 @@ def erase(
     before: datetime | None, archive: Path | None, reason: str, dry_run: bool, config: Path | None, data: str | None,
     json_: bool,
 ) -> None:  # fmt: skip
-    """Erase, or archive, segments of the log whose time is over; it still verifies, and what is held is kept."""
+    """Erase, or archive, segments of the log whose time is over; it still verifies, and what is held is kept.
+
+    In audit.object_store they are removed soon after, by the server; what a lock keeps there stays until it has ended.
+    """
     from xds.audit.log.retention import Retention
     from xds.audit.log.sequencer import folder, signing_key
     from xds.audit.messages.events import source_of
+    from xds.initiating.audit_storing import cursor
     from xds.store.deployment import log_id
 
     reason = "".join(c if c.isprintable() else " " for c in reason)[:1000]
@@ -125,7 +129,9 @@ def erase(
     rows = []
     with database(loaded) as engine:
         given = (engine, folder(loaded), log_id(loaded.settings.data), signing_key(loaded), source_of(loaded.settings))
-        retention = Retention(*given, loaded.settings.audit.forward_to)
+        audit = loaded.settings.audit
+        stored = (cursor(log_id(loaded.settings.data)),) if audit.object_store else ()
+        retention = Retention(*given, (*audit.forward_to, *stored))
         if not dry_run:
             retention.finish()
         for segment in list(retention.over(wanted)):

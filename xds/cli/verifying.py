@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from xds.cli.common import as_json, database, deployment, existing, print_json, settings
+from xds.cli.stored import fetched
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
 
@@ -90,6 +92,8 @@ def _seen(where: str, loaded: Loaded, folder: Path) -> bytes:
 @deployment
 @as_json
 @click.option("--log", metavar="DIR", type=click.Path(path_type=Path), help="The log's folder; else the deployment's.")
+@click.option("--stored", is_flag=True, help="The log as audit.object_store has it, not the deployment's files.")
+@click.option("--log-id", default="", metavar="OID", help="With --stored: another log there, such as another node's.")
 @click.option("--certificate", metavar="FILE", type=click.Path(path_type=Path), help="Trust these instead.")
 @click.option("--every-signature", is_flag=True, help="Verify every checkpoint's signature, not only the last.")
 @click.option("--witness", "witnesses", metavar="FILE|URL", multiple=True,
@@ -105,6 +109,8 @@ def verify(
     data: str | None,
     json_: bool,
     log: Path | None,
+    stored: bool,
+    log_id: str,
     certificate: Path | None,
     every_signature: bool,
     witnesses: tuple[str, ...],
@@ -114,6 +120,22 @@ def verify(
     with_index: bool,
 ) -> None:
     """Verify the log by its files and the public certificate; exit code 1 if it has been tampered with."""
+    if (stored and log) or (log_id and not stored):
+        raise click.UsageError("--log or --stored; --log-id only with --stored")
+    with ExitStack() as stack:
+        if stored:
+            log = stack.enter_context(fetched(existing(config, data), log_id))
+        _verify(
+            config, data, json_, log, certificate, every_signature, witnesses, trusted, keep, with_database, with_index,
+            lags=stored,
+        )  # fmt: skip
+
+
+def _verify(
+    config: Path | None, data: str | None, json_: bool, log: Path | None, certificate: Path | None,
+    every_signature: bool, witnesses: tuple[str, ...], trusted: Path | None, keep: Path | None, with_database: bool,
+    with_index: bool, *, lags: bool,
+) -> None:  # fmt: skip
     from rich.console import Console
     from rich.progress import Progress
 
@@ -144,6 +166,8 @@ def verify(
         if with_database or with_index:
             with database(loaded) as engine, reading(engine) as connection:
                 kept = store.last_checkpoint(connection)
+                if kept is not None and lags and kept[0] > found.records:
+                    kept = None  # what was sealed last is not in the object store yet
                 rows = map(as_leaf, store.all_numbered(connection))
                 checks.compare(folder, rows, None if kept is None else _kept(kept[1]))
                 if with_index:

@@ -22,6 +22,7 @@ from xds.metadata.identifiers import new_oid
 __all__ = [
     "APART",
     "INCOMING",
+    "STORED_BY",
     "InstanceFacts",
     "Problem",
     "Scan",
@@ -33,8 +34,8 @@ __all__ = [
     "studies_of",
 ]
 
-INCOMING, APART = ".incoming", ".apart"
-"""Folders in a tree of what is still arriving, and of what is set apart: neither is the tree's."""
+INCOMING, APART, STORED_BY = ".incoming", ".apart", ".stored-by"
+"""Folders in a tree of what is still arriving, of what is set apart, and of who stored what: none is the tree's."""
 
 MANUFACTURER = "xds"
 """Of the software that makes the manifests, (0008,0070)."""
@@ -98,7 +99,7 @@ def scan(
 def files(folder: Path) -> Iterator[Path]:
     """Every file of a tree, and every symbolic link, in order of name; folders behind links are not entered.
 
-    Nor are those of what is still arriving, and of what is set apart.
+    Nor are those of what is still arriving, of what is set apart, and of who stored what.
 
     Raises:
         OSError: the folder itself cannot be listed.
@@ -106,7 +107,7 @@ def files(folder: Path) -> Iterator[Path]:
     left = [*reversed(_entries(folder))]
     while left:
         entry = left.pop()
-        if entry.name in (INCOMING, APART):
+        if entry.name in (INCOMING, APART, STORED_BY):
             continue
         if entry.is_symlink() or entry.is_file(follow_symlinks=False):
             yield Path(entry.path)

@@ -253,7 +253,7 @@ class AffinityDomain:
             Unusable: there is no archive, or the table of patients cannot be read.
         """
         settings, imaging = self.settings, self.settings.imaging_source
-        images = archive(settings)
+        images = archive(settings, cached=False)  # each image is looked at once: it would only fill the cache
         if images is None:
             raise Unusable("imaging_source.publish_to is set, and there are no images to publish")
         where = Where(

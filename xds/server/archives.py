@@ -8,11 +8,14 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from xds.archives import cache_index
+from xds.archives.cache import Cache
 from xds.archives.dicomweb import DicomWebWay
 from xds.archives.folder import FolderArchive
 from xds.archives.intake import Intake
 from xds.archives.interface import Archive
 from xds.archives.leftovers import swept
+from xds.archives.orthanc import OrthancStamps
 from xds.archives.pacs import Pacs, Way
 from xds.archives.web import Web
 from xds.audit.messages.events import source_of
@@ -28,21 +31,25 @@ from xds.system.disk import Reserve
 log = logging.getLogger("xds.server.archives")
 
 
-def archive(settings: Settings) -> Archive | None:
-    """The images of this deployment, where it has any.
+def archive(settings: Settings, *, cached: bool = True) -> Archive | None:
+    """The images of this deployment, where it has any; ``cached``: by way of the cache, where the settings want one.
 
     Raises:
         Unusable: the folder is not there, its index or the spool cannot be made, there are several archives, or one
-            is malformed.
+            is malformed; a cache is wanted that makes no sense.
     """
     imaging = settings.imaging_source
     if sum(map(bool, (imaging.folder, imaging.dicomweb, imaging.dimse))) > 1:
         raise Unusable("imaging_source: folder, dicomweb or dimse, one of them")
+    kept = cache(settings)
     try:
         way = _way(settings)
         if way is not None:
-            seconds = imaging.pacs_seconds
-            return Pacs(way, settings.data / "spool", zone=imaging.timezone, known_seconds=seconds)
+            stamps = OrthancStamps(web(settings, imaging.orthanc)).of if imaging.orthanc and kept else None
+            return Pacs(
+                way, settings.data / "spool", zone=imaging.timezone, known_seconds=imaging.pacs_seconds,
+                cache=kept if cached else None, stamps=stamps,
+            )  # fmt: skip
         if not imaging.folder:
             return None
         return FolderArchive(
@@ -50,6 +57,39 @@ def archive(settings: Settings) -> Archive | None:
         )
     except (OSError, ValueError) as problem:
         raise Unusable(f"imaging_source: {problem}") from None
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where instances from a PACS are kept."""
+    return settings.data / "cache"
+
+
+def cache(settings: Settings) -> Cache | None:
+    """What keeps instances from a PACS, where the settings want it.
+
+    Raises:
+        Unusable: it makes no sense.
+    """
+    imaging = settings.imaging_source
+    if not imaging.cache_bytes:
+        return None
+    if imaging.cache_bytes < 0 or not 0 < imaging.cache_seconds < float("inf"):
+        raise Unusable("imaging_source: cache_bytes is 0 or more, and cache_seconds more than 0")
+    if not (imaging.dicomweb or imaging.dimse):
+        raise Unusable("imaging_source.cache_bytes is for images of a PACS (dicomweb, dimse): a folder is on disk")
+    disk = Reserve(settings.server.least_free_bytes, settings.data)
+    of = f"{imaging.dicomweb or imaging.dimse} {imaging.orthanc}"
+    return Cache(cache_folder(settings), imaging.cache_bytes, imaging.cache_seconds, made_of=of, disk=disk)
+
+
+def tidy_cache(settings: Settings) -> None:
+    """At a start: what a process that was killed has left there goes; where no cache is wanted any more, all of it."""
+    found = cache(settings)
+    if found is None:
+        cache_index.remove_all(cache_folder(settings))
+        return
+    found.tidy()
+    found.close()
 
 
 def intake(settings: Settings) -> Intake:

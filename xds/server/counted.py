@@ -18,11 +18,13 @@ from threading import Lock, Thread
 import sqlalchemy as sa
 
 from xds import __version__
+from xds.archives import cache_index
 from xds.server import expiry, queues
+from xds.server.archives import cache_folder
 from xds.settings.sections import Settings
 from xds.store.engine import make_engine
 from xds.system import processes
-from xds.wire.gauges import gauge
+from xds.wire.gauges import counter, gauge
 
 log = logging.getLogger("xds.server.counted")
 
@@ -71,7 +73,7 @@ class Counted:
         self._engine: sa.Engine | None = None
         self._database = Aside(lambda: self._said(queues.database))
         self._queues = Aside(lambda: self._said(*queues.parts(settings)))
-        self._disks = Aside(lambda: disks(settings))
+        self._disks = Aside(lambda: disks(settings) + image_cache(settings))
 
     def close(self) -> None:
         if self._engine is not None:
@@ -141,6 +143,28 @@ def disks(settings: Settings) -> str:
         + gauge("xds_spool_files", "Files of what is under way.", [({"of": n}, len(s)) for n, s in held.items()])
         + gauge("xds_spool_bytes", "Bytes in them.", [({"of": n}, sum(s)) for n, s in held.items()])
     )
+
+
+def image_cache(settings: Settings) -> str:
+    """What of a PACS is kept here, and what it was spared."""
+    found = cache_index.counts(cache_folder(settings)) if settings.imaging_source.cache_bytes else {}
+    if not found:
+        return ""
+    outcomes, ways, limit = cache_index.OUTCOMES, ("cache", "archive"), settings.imaging_source.cache_bytes
+    return (
+        gauge("xds_image_cache_bytes", "Of images from a PACS that are kept here.", [({}, found["bytes"])])
+        + gauge("xds_image_cache_limit_bytes", "The most that they may be.", [({}, limit)])
+        + gauge("xds_image_cache_instances", "How many these are.", [({}, found["instances"])])
+        + counter(
+            "xds_image_cache_requests_total", "Images wanted, by whether they were here, or came and were kept.",
+            [({"outcome": one}, found[one]) for one in outcomes],
+        )
+        + counter(
+            "xds_image_cache_read_bytes_total", "Bytes of images wanted, by where they came from.",
+            [({"source": one}, found[f"from {one}"]) for one in ways],
+        )
+        + counter("xds_image_cache_evictions_total", "Images that had to go for others.", [({}, found["evicted"])])
+    )  # fmt: skip
 
 
 def _usage(folder: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xds.imaging.study import INCOMING
+from xds.server.archives import tidy_cache
 from xds.settings.sections import Settings
 from xds.system import private
 from xds.wire.spool import PREFIX
@@ -32,6 +33,7 @@ def swept(settings: Settings) -> int:
         with contextlib.suppress(OSError):
             path.unlink()
             removed += 1
+    tidy_cache(settings)
     if removed:
         log.info("leftovers.swept", extra={"removed": removed})
     return removed

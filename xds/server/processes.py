@@ -85,6 +85,8 @@ class Supervisor:
             self._children.append(_Child("clock", lambda: workers.clock(loaded)))
         for where in loaded.settings.audit.witnesses:
             self._children.append(_Child(f"witness {where}", partial(workers.show, loaded, where)))
+        if loaded.settings.audit.object_store:
+            self._children.append(_Child("audit-store", lambda: workers.store_audit(loaded)))
         policy = loaded.settings.policy
         if policy.alert_url or (policy.alert_mail and policy.alert_smtp):
             self._children.append(_Child("overrides", lambda: workers.tell_of_overrides(loaded)))

@@ -9,12 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from xds.endpoints import apart
+from xds.initiating import audit_storing
 from xds.initiating.audit_forwarder import waiting
 from xds.server import used
 from xds.settings.sections import Settings
 from xds.store import consent_documents
 from xds.store.audit.records import head, last_checkpoint, position
 from xds.store.audit.search import INDEX
+from xds.store.deployment import log_id
 from xds.store.engine import reading
 from xds.store.tables import audit_open, audit_record, audit_unusual, document, override, publication
 from xds.wire.gauges import gauge
@@ -33,6 +35,8 @@ def parts(settings: Settings) -> Sequence[Callable[[sa.Engine], str]]:
     found = [sealing, unsettled, streams, reviews, used.metrics]
     if settings.audit.forward_to:
         found.append(lambda engine: forwarding(engine, settings.audit.forward_to))
+    if settings.audit.object_store:
+        found.append(lambda engine: storing(engine, audit_storing.cursor(log_id(settings.data))))
     if settings.consent.documents:
         found.append(consents)
     if settings.imaging_source.folder:
@@ -134,6 +138,17 @@ def forwarding(engine: sa.Engine, urls: Sequence[str]) -> str:
             ("xds_audit_forwarding_unsent", "Audit records that could not be sent on: too long for UDP."),
         ))
     )  # fmt: skip
+
+
+def storing(engine: sa.Engine, cursor: str) -> str:
+    """What of the audit log is not in the object store yet."""
+    row = audit_record.c
+    with reading(engine) as connection:
+        size, stored = head(connection), position(connection, cursor) or 0
+        oldest = connection.scalar(sa.select(row.recorded).where(row.leaf_number == stored)) if size > stored else None
+    return gauge(
+        "xds_audit_unstored", "Audit records that are not in the object store yet.", [({}, max(size - stored, 0))]
+    ) + _age("xds_audit_unstored_oldest_seconds", "How old the oldest of them is.", [oldest])  # fmt: skip
 
 
 def consents(engine: sa.Engine) -> str:

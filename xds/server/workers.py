@@ -27,6 +27,7 @@ from xds.endpoints.syslog import AuditReceiver
 from xds.errors import Refused
 from xds.initiating.alerts import Alerts
 from xds.initiating.audit_forwarder import Forwarder
+from xds.initiating.audit_storing import AuditStoring
 from xds.initiating.witnesses import Witnessing, witness_at
 from xds.server.application import Application
 from xds.server.archives import archive
@@ -232,6 +233,18 @@ def show(loaded: Loaded, where: str) -> None:
     showing = Witnessing(engine, settings.data / "audit", where, witness, source_of(settings))
     going_on = lambda seconds: os.getppid() == parent and not stopping.wait(seconds)  # noqa: E731
     showing.run(settings.audit.witness_seconds, going_on)
+    engine.dispose()
+
+
+def store_audit(loaded: Loaded) -> None:
+    """Put the audit log into an object store until told to stop, and then what is sealed by then."""
+    stopping, settings, parent = _told_to_stop(), loaded.settings, os.getppid()
+    engine, stored = make_engine(settings.database_url, connections=1), Metrics().audit_stored
+    storing = AuditStoring(engine, settings, settings.data / "audit", lambda outcome: stored.labels(outcome).inc())
+    storing.run(
+        settings.audit.object_store_seconds,
+        lambda seconds: os.getppid() == parent and not stopping.wait(seconds),
+    )
     engine.dispose()
 
 

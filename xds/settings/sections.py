@@ -25,6 +25,7 @@ from xds.settings.access import (
     Xua,
 )
 from xds.settings.federation import Community, Gateway
+from xds.settings.imaging import ImagingSource
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -151,41 +152,6 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
-class ImagingSource:
-    """The Imaging Document Source."""
-
-    folder: str = ""  # tree of DICOM files
-    stow_rs: bool = False  # instances are taken into the folder by STOW-RS, at /dicomweb/studies
-    cstore_listen: str = ""  # HOST:PORT where they are by C-STORE, called by retrieve_ae_title; empty: nowhere
-    cstore_from: tuple[str, ...] = ()  # AE titles that may send; empty: every one
-    study_senders: Literal["one", "all"] = "one"  # of a study that is there, more is taken from who stored it; or all
-    apart_instances: int = 5_000  # against others' studies, kept for a person to decide; over it, or 0: refused
-    apart_bytes: int = 32 * 1024 * 1024 * 1024  # of them all, likewise
-    apart_peer_instances: int = 2_000  # of one peer, likewise
-    apart_peer_bytes: int = 8 * 1024 * 1024 * 1024  # likewise
-    dicomweb: str = ""  # or the base URL of a PACS' DICOMweb service, called with [tls]'s certificate
-    dimse: str = ""  # or a PACS by DIMSE, TITLE@HOST:PORT; it is called by retrieve_ae_title
-    orthanc: str = ""  # where that PACS is an Orthanc, the URL of its REST API: its change log says what to publish
-    dimse_move_port: int = 0  # where it sends to what C-MOVE asks for, one image process only; 0: C-GET
-    publish_to: str = ""  # URL of the repository that manifests go to (RAD-68) as the archive changes; empty: none do
-    publish_registry: str = ""  # URL of the registry where what is gone is deprecated (ITI-57); empty: it is not
-    publish_quiet_seconds: float = 60.0  # a study is published when it has not changed for so long
-    patients: str = ""  # CSV file: a patient id of the archive and the domain's, as CX; of the domain's own: the same
-    pix: str = ""  # PIX Manager for other ids: mllp://HOST:PORT[/FACILITY/APPLICATION] (ITI-9), or URL of SOAP (ITI-45)
-    pixm: str = ""  # or the base URL of its FHIR service (ITI-83)
-    issuer: str = ""  # OID of the archive's patient ids that name no issuer; empty: such patients are not published
-    pacs_seconds: float = 30.0  # the longest that a PACS may be silent, and that what it lists is taken for true
-    retrieve_location_uid: str = ""  # OID of this source; empty: one is made
-    retrieve_ae_title: str = "XDS"  # written into manifests
-    retrieve_url: str = ""  # base URL of WADO-RS, written into manifests; empty: none
-    timezone: str = "UTC"  # of DICOM times without an offset of their own
-    refresh_seconds: float = 30.0  # how often the folder is looked through for what is new
-    processes: int = 1  # image processes
-    streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
-    instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
-
-
-@dataclass(frozen=True, slots=True)
 class Audit:
     """The audit log."""
 
@@ -201,6 +167,9 @@ class Audit:
     time_server: str = ""  # HOST[:PORT] that the clock is compared with, by NTP; empty: it is not
     most_offset_seconds: float = 1.0  # a clock that is further off is an alert
     time_seconds: float = 900.0  # how often it is compared
+    object_store: str = ""  # s3://BUCKET/PREFIX where the log is put, too, by [s3] and its keys; empty: nowhere
+    object_store_seconds: float = 300.0  # how often what is new is put there
+    object_lock_days: int = 0  # that the bucket's own object lock must keep it, or there is an alert; 0: it need not
     keep_days: int = 3653  # records that are younger are never erased; xds audit erase
     failures_per_minute: int = 60  # of one peer that have records of their own; the rest of the minute's are counted
     checkpoint_seconds: float = 1.0  # a record is under a signed checkpoint about this long after

@@ -36,3 +36,23 @@ def is_gone(text: str, silent_seconds: float) -> bool:
 
 def _host() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def life() -> str:
+    """This process, told from all that had or will have its number while the machine runs."""
+    return f"{os.getpid()} {_started(os.getpid())}"
+
+
+def is_over(text: str) -> bool:
+    """Whether the process of such a text has ended, or was of another machine."""
+    number, _, started = text.partition(" ")
+    return not started or not number.isdecimal() or _started(int(number)) != started
+
+
+def _started(number: int) -> str:
+    """When a process was started, in the kernel's ticks; empty where there is none."""
+    try:
+        with open(f"/proc/{number}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""

@@ -12,6 +12,11 @@ def gauge(name: str, meaning: str, values: Iterable[tuple[Mapping[str, str], obj
     return "\n".join([*head, *lines]) + "\n" if lines else ""
 
 
+def counter(name: str, meaning: str, values: Iterable[tuple[Mapping[str, str], object]]) -> str:
+    """A counter likewise; its name ends in ``_total``."""
+    return gauge(name, meaning, values).replace(f"# TYPE {name} gauge", f"# TYPE {name} counter")
+
+
 def _labels(labels: Mapping[str, str]) -> str:
     written = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
     return f"{{{written}}}" if written else ""

@@ -121,6 +121,10 @@ class Metrics:
             "xds_audit_received", "Syslog messages that came, by what became of them.", ("transport", "outcome"),
             registry=self._registry,
         )  # fmt: skip
+        self.audit_stored = Counter(
+            "xds_audit_stored", "Times that the audit log was put into the object store, by what became of it.",
+            ("outcome",), registry=self._registry,
+        )  # fmt: skip
         self.passed_over = Counter(
             "xds_passed_over_bytes", "Bytes between two messages of a stream, which belong to none.", ("protocol",),
             registry=self._registry,

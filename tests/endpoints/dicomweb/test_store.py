@@ -18,6 +18,7 @@ from dicomweb_client import DICOMwebClient
 from tests.archives.trees import TEST_FILES
 from tests.imaging.images import SERIES, STUDY, an_instance
 from tests.server.test_application import Site, serving
+from xds.imaging.study import STORED_BY
 from xds.store.tables import audit_record
 
 TAKEN, FAILED, REASON, URL = "00081199", "00081198", "00081197", "00081190"
@@ -56,7 +57,8 @@ def posted(site: Site, data: bytes, path: str = "/studies", kind: str = KIND) ->
 
 def files(site: Site) -> list[str]:
     root = Path(site.application.settings.imaging_source.folder)
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in found if path.parts[0] != STORED_BY)
 
 
 def records(site: Site) -> list[tuple[str, int, str]]:

@@ -6,6 +6,7 @@ named by the number of their first entry.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class FramedFiles:
         new = not path.exists()
         with path.open("ab") as file:
             for number, (said, data) in enumerate(entries, first):
-                file.write(b"%b %d %b %d\n%b\n" % (self._word, number, said, len(data), data))
+                file.write(_framed(self._word, number, said, data))
             file.flush()
             os.fsync(file.fileno())
         if new:
@@ -89,6 +90,14 @@ class FramedFiles:
             place += 1
             if place < len(files) and self._behind_gaps(number, files[place][0]) != files[place][0]:
                 raise BadFrame(number, f"{path.name} ends where the next file does not begin")
+
+    def read_of(self, data: bytes, first: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """The entries of bytes that such a file has, from its first on.
+
+        Raises:
+            BadFrame: as ``read``.
+        """
+        return self._entries(io.BytesIO(data), first)
 
     def _behind_gaps(self, number: int, until: int) -> int:
         """The first entry from ``number`` on that is in no gap; ``until`` is where one is known to be."""
@@ -173,6 +182,15 @@ class FramedFiles:
                 if b"\n%b " % self._word in file.read():
                     raise
         _cut(files[-1][1], end)
+
+
+def framed(word: str, number: int, said: bytes, data: bytes) -> bytes:
+    """An entry as a file has it."""
+    return _framed(word.encode(), number, said, data)
+
+
+def _framed(word: bytes, number: int, said: bytes, data: bytes) -> bytes:
+    return b"%b %d %b %d\n%b\n" % (word, number, said, len(data), data)
 
 
 def _cut(path: Path, size_bytes: int) -> None:
