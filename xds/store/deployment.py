@@ -207,12 +207,17 @@ def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> Non
         raise Unusable(f"the tables can be taken back as far as {GOES_BACK_TO}, from {VERSION}")
     if found != VERSION:
         raise Unusable(f"the tables are of version {found or 'none'}, not of {VERSION}, which this program knows")
-    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
-    if connection.scalar(_NODES, {"since": since}) and not even_so:
+    if nodes_run(connection) and not even_so:
         raise Unusable(
             f"nodes of this version run, or were killed within the last {NODE_SECONDS} s; stop them, or say --even-so"
         )
     alembic.command.downgrade(_steps(connection), to)
+
+
+def nodes_run(connection: sa.Connection) -> bool:
+    """Whether nodes of this version run, or were killed just now."""
+    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
+    return bool(connection.scalar(_NODES, {"since": since}))
 
 
 def _steps(connection: sa.Connection) -> Any:
