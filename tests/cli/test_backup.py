@@ -171,7 +171,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
     "the database": lambda folder: _flip(_one(folder, "database.*")),
     "a document": lambda folder: _flip(_one(folder.parent, "documents/*/*/*")),
     "a document that is gone": lambda folder: _one(folder.parent, "documents/*/*/*").unlink(),
-    "a segment of the log": lambda folder: _flip(_one(folder, "audit/segments/*")),
+    "a block of the log": lambda folder: _flip(_one(folder.parent, "audit/*/*/*")),
     "the list": lambda folder: (folder / layout.LIST).write_text(""),
     "a file too many": lambda folder: (folder / "keys" / "another").write_text("x"),
     "a manifest that nobody has signed": lambda folder: (folder / layout.STATEMENT).unlink(),

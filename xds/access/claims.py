@@ -65,17 +65,15 @@ def _slots(body: Element, slot: str) -> Iterator[str]:
 def _locations(contents: Iterable[Spooled]) -> Iterator[str]:
     """Where the manifests among documents say that their images are (DICOM PS3.3: C.17.2.1)."""
     for spooled in contents:
-        with spooled.path.open("rb") as file:
-            if file.read(132)[128:] != b"DICM":
-                continue
-            if spooled.size_bytes > kos.MOST_BYTES:
-                yield "of a manifest too long to be read"
-                continue
-            file.seek(0)
-            try:
-                manifest = kos.read(file.read())
-            except kos.NotAManifest:
-                continue
+        if next(spooled.chunks(), b"")[128:132] != b"DICM":
+            continue
+        if spooled.size_bytes > kos.MOST_BYTES:
+            yield "of a manifest too long to be read"
+            continue
+        try:
+            manifest = kos.read(spooled.read())
+        except kos.NotAManifest:
+            continue
         yield from (series.retrieve_location_uid for series in manifest.series if series.retrieve_location_uid)
 
 

@@ -134,7 +134,7 @@ class ConsentDocuments:
             patients = {patient_id, *map(PatientId.parse, source.values if source else ())}
         except ValueError as problem:
             raise NotRead(f"DocumentEntry.patientId or sourcePatientId: {problem}") from None
-        data = spooled.path.read_bytes()
+        data = spooled.read()
         if kind == "BPPC":
             directives = bppc.directives(bppc.read(data, patients), self._policies, unique_id)
         else:

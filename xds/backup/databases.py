@@ -1,6 +1,7 @@
 """A database as it is at one moment, in a file; and from such a file again.
 
-SQLite by its own online backup.  PostgreSQL by pg_dump and pg_restore of the server's version or a later one.
+SQLite by its own online backup.  PostgreSQL by pg_dump and pg_restore of the server's version or a later one; or its
+whole server by pg_basebackup, which reads its files instead of its rows: for a database that takes long to dump.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from xds.backup.layout import CHUNK_BYTES, POSTGRESQL, SQLITE
+from xds.backup.layout import CHUNK_BYTES, POSTGRESQL, SERVER, SQLITE, Manifest
 from xds.backup.sealing import Recipients, chunks_of
 from xds.errors import Unusable
 from xds.store.audit.records import head
+from xds.store.deployment import nodes_run, noted, version
 from xds.store.engine import make_engine, reading
 from xds.store.tables import document
 from xds.system.durable import sync_file, sync_folder
@@ -30,11 +33,15 @@ _ROWS = sa.select(document.c.sha256, document.c.size).distinct().order_by(docume
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A database at one moment: its numbered audit records, its tables' version, and where to ask it for more."""
+    """A database at one moment: its numbered audit records, its tables' version, and where to ask it for more.
+
+    ``is_later``: it is asked just after what was written, which has so many records at least.
+    """
 
     records: int
     tables: str
     connection: sa.Connection
+    is_later: bool = False
 
 
 def documents(connection: sa.Connection) -> Iterator[tuple[str, int]]:
@@ -49,16 +56,16 @@ def kind_of(url: str) -> str:
 
 
 @contextmanager
-def kept(engine: sa.Engine, recipients: Recipients, folder: Path, workspace: Path) -> Iterator[Moment]:
+def kept(engine: sa.Engine, recipients: Recipients, folder: Path, workspace: Path, name: str = "") -> Iterator[Moment]:
     """Write a database into a folder; and what it was at that moment, for as long as is asked.
 
-    ``workspace``: for what is written in clear on the way.
+    ``workspace``: for what is written in clear on the way.  ``name``: SERVER, or what is usual.
 
     Raises:
         Unusable: pg_dump is not there, or does not do it.
         OSError: it cannot be written.
     """
-    name = kind_of(str(engine.url))
+    name = name or kind_of(str(engine.url))
     target = folder / recipients.name(name)
     if name == SQLITE:
         plain = workspace / ".database"
@@ -71,6 +78,15 @@ def kept(engine: sa.Engine, recipients: Recipients, folder: Path, workspace: Pat
             copied.dispose()
         finally:
             plain.unlink(missing_ok=True)
+        return
+    if name == SERVER:
+        # Its log of what was written meanwhile comes with it at the end: wal_keep_size says for how long it is there.
+        base = [program("pg_basebackup"), "--pgdata=-", "--format=tar", "--wal-method=fetch", "--checkpoint=fast"]
+        with reading(engine) as connection:
+            least = head(connection)
+        recipients.write(_said([*base, "--no-password"], engine.url, as_a_copy=True), target)
+        with reading(engine) as connection:
+            yield replace(_moment(connection), records=least, is_later=True)
         return
     with reading(engine) as connection:
         snapshot = str(connection.scalar(sa.select(sa.func.pg_export_snapshot())))
@@ -95,14 +111,17 @@ def _copy_sqlite(database: str, target: Path) -> None:
         source.close()
 
 
-def _said(command: list[str], url: sa.URL) -> Iterator[bytes]:
+def _said(command: list[str], url: sa.URL, *, as_a_copy: bool = False) -> Iterator[bytes]:
     """What a program of PostgreSQL's writes, of a database; nobody sees the password among what it is given.
+
+    ``as_a_copy``: it asks for the whole server, as a replica does.
 
     Raises:
         Unusable: it ends otherwise than well.
     """
     with tempfile.TemporaryFile() as told:  # a pipe that nobody reads meanwhile would stop it
-        called, known = [*command, f"--dbname={url.database}"], {**os.environ, **_told(url)}
+        which = [] if as_a_copy else [f"--dbname={url.database}"]
+        called, known = [*command, *which], {**os.environ, **_told(url)}
         with subprocess.Popen(called, stdout=subprocess.PIPE, stderr=told, env=known) as process:  # nosec B603
             assert process.stdout is not None  # noqa: S101
             while chunk := process.stdout.read(CHUNK_BYTES):
@@ -174,6 +193,44 @@ def empty(url: str) -> None:
         raise Unusable(f"server.database does not answer: {type(problem).__name__}") from None
     finally:
         engine.dispose()
+
+
+def is_back(engine: sa.Engine, manifest: Manifest, unique_id: str) -> None:
+    """See that a server of PostgreSQL has been brought back, and has what the backup has.
+
+    ``unique_id``: of the deployment's repository.
+
+    Raises:
+        Unusable: it does not answer, has something else, or is in use.
+    """
+    rule = "xds restore --postgresql DIR unpacks it; start PostgreSQL on that"
+    try:
+        with reading(engine) as connection:
+            if version(connection) != manifest.tables or noted(connection, "repository.unique_id") != unique_id:
+                raise Unusable(f"server.database has not what is in the backup: {rule}")
+            if head(connection) < manifest.records:
+                raise Unusable(f"server.database is older than the backup: {rule}")
+            if nodes_run(connection):
+                raise Unusable("server.database is in use by nodes that run, or did within the last minute")
+    except sa.exc.SQLAlchemyError as problem:
+        raise Unusable(f"server.database does not answer ({type(problem).__name__}): {rule}") from None
+
+
+def unpack(file: Path, target: Path) -> None:
+    """Make the folder of a server of PostgreSQL, which is empty or not there, from such a file.
+
+    Raises:
+        Unusable: it has something in it, or cannot be made.
+    """
+    try:
+        target.mkdir(mode=0o700, exist_ok=True)
+        if any(target.iterdir()):
+            raise Unusable(f"{target} has something in it already: a server comes back into an empty folder")
+        target.chmod(0o700)
+        with tarfile.open(file, "r|") as tar:
+            tar.extractall(target, filter="data")
+    except (OSError, tarfile.TarError) as problem:
+        raise Unusable(f"{target}: {problem}") from None
 
 
 def put_back(file: Path, url: sa.URL) -> None:

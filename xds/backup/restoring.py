@@ -13,7 +13,7 @@ from cryptography import x509
 
 from xds.audit.log.sequencer import Sequencer
 from xds.backup import databases, layout
-from xds.backup.layout import CHUNK_BYTES, SEALED, Manifest
+from xds.backup.layout import CHUNK_BYTES, SEALED, Manifest, Pooled
 from xds.backup.sealing import Identities
 from xds.backup.taking import Tell
 from xds.backup.verifying import verify
@@ -21,7 +21,9 @@ from xds.errors import Unusable
 from xds.settings.sections import Loaded
 from xds.store.audit import records
 from xds.store.deployment import with_identity
+from xds.store.documents.generations import forget
 from xds.store.documents.stores import open_blobs
+from xds.store.documents.wrapping import wrapping_keys
 from xds.store.engine import make_engine
 from xds.system.claims import LOCK, Folder
 from xds.system.durable import sync_file
@@ -51,29 +53,31 @@ def restore(
             it already, or the audit log's files and the database do not tell one story.
     """
     settings = loaded.settings
-    found = verify(folder, tell, certificates=certificates, identities=identities)
-    if found.wrong:
-        raise Unusable(f"{folder} is not whole: {found.wrong[0]}" + _more(len(found.wrong)))
+    if settings.server.documents_key:
+        wrapping_keys(settings.server.documents_key)
+    manifest = _whole(folder, identities, tell, certificates)
     with tempfile.TemporaryDirectory(prefix="xds-backup-") as workspace:  # who cannot read it touches nothing
-        for file in found.manifest.files:
+        for file in manifest.files:
             if file.name.startswith("identity"):
                 with identities.opened(folder / file.name, Path(workspace)):
                     pass
-    if databases.kind_of(settings.database_url) != found.manifest.database:
-        wanted = "postgresql" if found.manifest.database == layout.POSTGRESQL else "sqlite"
+    is_server = manifest.database == layout.SERVER
+    if databases.kind_of(settings.database_url) != (layout.POSTGRESQL if is_server else manifest.database):
+        wanted = "postgresql" if manifest.database != layout.SQLITE else "sqlite"
         raise Unusable(f"the backup is of a {wanted} database: server.database must be one")
     there_before = settings.data.exists()
     claim = Folder(settings.data)  # no server takes it meanwhile
     try:
         try:
             _empty(settings.data)
-            databases.empty(settings.database_url)
+            if not is_server:
+                databases.empty(settings.database_url)
         except Unusable:
             if not there_before:
                 shutil.rmtree(settings.data)
             raise
         try:
-            return _Restoring(folder, loaded, found.manifest, identities, tell).restore()
+            return _Restoring(folder, loaded, manifest, identities, tell).restore()
         except BaseException as problem:
             _undo(loaded, whole=not there_before)
             if isinstance(problem, OSError | NotKept):
@@ -81,6 +85,35 @@ def restore(
             raise
     finally:
         claim.done()
+
+
+def unpack_server(
+    folder: Path, target: Path, identities: Identities, tell: Tell, certificates: Sequence[x509.Certificate] = ()
+) -> None:  # fmt: skip
+    """Bring back the server of PostgreSQL that a backup has: its folder, which somebody then starts it on.
+
+    Raises:
+        Unusable: the backup is not whole, or has none, or the folder has something in it.
+    """
+    manifest = _whole(folder, identities, tell, certificates)
+    if manifest.database != layout.SERVER:
+        raise Unusable(f"{folder} has no server of PostgreSQL: it was made without --whole-server")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".xds-restore-", dir=target.parent) as workspace:
+            path = folder / f"{manifest.database}{SEALED if manifest.is_sealed else ''}"
+            with identities.opened(path, Path(workspace)) as file:
+                databases.unpack(Path(file.name), target)
+    except OSError as problem:
+        raise Unusable(f"{target.parent}: {problem.strerror}") from None
+
+
+def _whole(folder: Path, identities: Identities, tell: Tell, certificates: Sequence[x509.Certificate]) -> Manifest:
+    """The manifest of a backup of which nothing is wrong."""
+    manifest = layout.read(folder)
+    wrong = verify(folder, tell, certificates=certificates, identities=identities).wrong
+    if wrong:
+        raise Unusable(f"{folder} is not whole: {wrong[0]}" + _more(len(wrong)))
+    return manifest
 
 
 def _undo(loaded: Loaded, *, whole: bool) -> None:
@@ -124,11 +157,19 @@ class _Restoring:
         workspace.mkdir(exist_ok=True, mode=0o700)
         engine = make_engine(self._loaded.settings.database_url, connections=4)
         try:
-            self._database(engine, workspace)
+            if self._manifest.database != layout.SERVER:
+                self._database(engine, workspace)
             for file in self._manifest.files:
                 self._file(file.name, workspace)
+            if self._manifest.database == layout.SERVER:
+                unique_id = with_identity(self._loaded).settings.repository.unique_id
+                databases.is_back(engine, self._manifest, unique_id)
+            with engine.begin() as connection:
+                forget(connection)  # documents are put anew, by this deployment's keys
+            for pooled in self._manifest.log:
+                self._log(pooled)
             loaded = with_identity(self._loaded)
-            count = self._documents(loaded, engine, workspace)
+            count = self._documents(loaded, engine)
             self._tell("audit log", 0, 0)
             with engine.begin() as connection:  # what was under way then is under way nowhere
                 for id_, _, if_it_dies in records.streams(connection):
@@ -161,15 +202,26 @@ class _Restoring:
             shutil.copyfileobj(file, copy, CHUNK_BYTES)
         sync_file(target)
 
-    def _documents(self, loaded: Loaded, engine: sa.Engine, workspace: Path) -> int:
+    def _log(self, pooled: Pooled) -> None:
+        """A file of the audit log, of its blocks."""
+        self._tell(pooled.name, 0, 0)
+        target, pool = self._data / pooled.name, self._folder.parent / self._manifest.log_pool
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with target.open("wb") as copy:
+            target.chmod(0o600)
+            for sha256 in pooled.blocks:
+                self._identities.pour(layout.pooled(pool, sha256, sealed=self._manifest.is_sealed), copy.write)
+        sync_file(target)
+
+    def _documents(self, loaded: Loaded, engine: sa.Engine) -> int:
         blobs, count = open_blobs(loaded.settings, engine), 0
         pool = self._folder.parent / self._manifest.pool
         for sha256, _ in layout.listed(self._folder / layout.LIST):
             path = layout.pooled(pool, sha256, sealed=self._manifest.is_sealed)
-            with Spool(blobs.staging) as spool, self._identities.opened(path, workspace) as file:
+            spooling = Spool(blobs.staging, sealed=blobs.seals)
+            with spooling as spool:
                 writing = spool.new()
-                while chunk := file.read(CHUNK_BYTES):
-                    writing.write(chunk)
+                self._identities.pour(path, writing.write)
                 spooled = writing.finish()
                 if spooled.sha256 != sha256:
                     raise Unusable(f"document {sha256} is not what was written")

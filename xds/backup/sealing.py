@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import pyrage
 
-from xds.backup.layout import CHUNK_BYTES, POOL, SEALED
+from xds.backup.layout import BLOCK_BYTES, CHUNK_BYTES, LOG_POOL, POOL, SEALED
 from xds.errors import Unusable
 from xds.system.durable import sync_folder
 
@@ -31,7 +32,8 @@ class Recipients:
         except pyrage.RecipientError as problem:
             raise Unusable(f"not an age recipient (age1…): {problem}") from None
         self.pool = f"{POOL}-{hashlib.sha256(' '.join(sorted(given)).encode()).hexdigest()[:16]}" if given else POOL
-        """The folder of what is encrypted for these: nobody else can read it."""
+        """The folder of documents that are encrypted for these: nobody else can read it."""
+        self.log_pool = self.pool.replace(POOL, LOG_POOL, 1)
 
     def __bool__(self) -> bool:
         return bool(self._recipients)
@@ -121,6 +123,61 @@ class Identities:
         finally:
             plain.unlink(missing_ok=True)
 
+    def pour(self, path: Path, take: Callable[[bytes], object]) -> None:
+        """Give a file's content to somebody, piece by piece; what is encrypted is in clear nowhere else.
+
+        Raises:
+            Unusable: it cannot be read, or by none of these; and what ``take`` raises.
+        """
+        if path.suffix == SEALED and not self:
+            raise Unusable("the backup is encrypted: --identity FILE says who can read it")
+        writer = _Writer(take)
+        try:
+            with path.open("rb") as file:
+                if path.suffix == SEALED:
+                    pyrage.decrypt_io(file, writer, self._identities)
+                else:
+                    shutil.copyfileobj(file, writer, CHUNK_BYTES)
+        except (pyrage.DecryptError, OSError) as problem:
+            if writer.problem is not None:
+                raise writer.problem from None
+            said = f"{path} cannot be read with this identity, or was changed: {problem}"
+            raise Unusable(said if path.suffix == SEALED else f"{path}: {problem}") from None
+
+
+class Tally:
+    """Takes chunks, and says what they were together."""
+
+    def __init__(self) -> None:
+        self._digest, self.size_bytes = hashlib.sha256(), 0
+
+    def take(self, chunk: bytes) -> None:
+        self._digest.update(chunk)
+        self.size_bytes += len(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class _Writer(io.RawIOBase):
+    """Somebody who takes chunks, as a file to write."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self._take = take
+        self.problem: Exception | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            self._take(bytes(data))
+        except Exception as problem:  # who writes would tell it as another
+            self.problem = problem
+            raise
+        return len(data)
+
 
 class _Reader(io.RawIOBase):
     """Chunks as a file to read."""
@@ -154,3 +211,15 @@ def chunks_of(path: Path) -> Iterator[bytes]:
         while left and (chunk := file.read(min(CHUNK_BYTES, left))):
             left -= len(chunk)
             yield chunk
+
+
+def blocks_of(path: Path) -> Iterator[bytes]:
+    """The same, in blocks."""
+    block = bytearray()
+    for chunk in chunks_of(path):
+        block += chunk
+        while len(block) >= BLOCK_BYTES:
+            yield bytes(block[:BLOCK_BYTES])
+            del block[:BLOCK_BYTES]
+    if block:
+        yield bytes(block)

@@ -7,6 +7,7 @@ checkpoint is older than the database then; the database; and the documents that
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,8 +21,8 @@ import sqlalchemy as sa
 from xds.audit.log.sequencer import folder as log_folder
 from xds.audit.log.sequencer import signing_key
 from xds.backup import databases, layout
-from xds.backup.layout import File, Manifest
-from xds.backup.sealing import Recipients, chunks_of
+from xds.backup.layout import File, Manifest, Pooled
+from xds.backup.sealing import Recipients, blocks_of, chunks_of
 from xds.errors import Unusable
 from xds.settings.sections import Loaded
 from xds.store.deployment import log_id
@@ -50,20 +51,28 @@ class Taken:
 
 
 def take(
-    loaded: Loaded, engine: sa.Engine, target: Path, recipients: Recipients, tell: Tell, config: Path | None = None
+    loaded: Loaded, engine: sa.Engine, target: Path, recipients: Recipients, tell: Tell, config: Path | None = None,
+    *, in_clear: bool = False, whole_server: bool = False,
 ) -> Taken:  # fmt: skip
     """Copy a deployment into a folder of backups.
 
-    ``config``: its settings file; the files that this names are not copied.
+    ``config``: its settings file; the files that this names are not copied.  ``in_clear``: documents that are encrypted
+    here may be in a backup that is not.  ``whole_server``: of PostgreSQL, by pg_basebackup.
 
     Raises:
-        Unusable: the folder cannot be used, the store of documents does not answer, or the database is not copied.
+        Unusable: the folder cannot be used, the store of documents does not answer, the database is not copied, or
+            documents would leave their encryption behind.
     """
+    if loaded.settings.server.documents_key and not recipients and not in_clear:
+        rule = "encrypt it (--recipient AGE), or say --in-clear where its disk is encrypted"
+        raise Unusable(f"documents are encrypted here, and would be in clear in the backup: {rule}")
+    if whole_server and databases.kind_of(loaded.settings.database_url) != layout.POSTGRESQL:
+        raise Unusable("only a server of PostgreSQL is copied by pg_basebackup")
     if target.resolve().is_relative_to(loaded.settings.data.resolve()):
         raise Unusable(f"{target} is within the deployment's own folder")
-    with _alone(target), _workspace(loaded.settings.data) as workspace:
+    with alone(target), _workspace(loaded.settings.data) as workspace:
         try:
-            return _Taking(loaded, engine, target, recipients, tell, workspace).take(config)
+            return _Taking(loaded, engine, target, recipients, tell, workspace).take(config, whole_server=whole_server)
         except OSError as problem:
             raise Unusable(f"{target}: {problem.strerror or problem}") from None
         except NotReachable as problem:
@@ -71,8 +80,8 @@ def take(
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Nobody else makes a backup into this folder meanwhile.
+def alone(target: Path) -> Iterator[None]:
+    """Nobody else makes backups in this folder, or removes them, meanwhile.
 
     Raises:
         Unusable: somebody does, or it cannot be written.
@@ -86,7 +95,7 @@ def _alone(target: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Unusable(f"a backup is being made into {target}") from None
+            raise Unusable(f"a backup is being made into {target}, or one is removed") from None
         shutil.rmtree(target / layout.INCOMPLETE, ignore_errors=True)
         yield
 
@@ -112,9 +121,9 @@ class _Taking:
         self._tell, self._workspace = tell, workspace
         self._blobs: Blobs = open_blobs(loaded.settings, engine)
         self._folder = target / layout.INCOMPLETE
-        self._copied, self._damaged = 0, set[str]()
+        self._copied, self._damaged, self._log = 0, set[str](), list[Pooled]()
 
-    def take(self, config: Path | None) -> Taken:
+    def take(self, config: Path | None, *, whole_server: bool) -> Taken:
         made = datetime.now(UTC).replace(microsecond=0)
         self._folder.mkdir(mode=0o700)
         first = self._workspace / layout.LIST
@@ -122,14 +131,18 @@ class _Taking:
             _list(databases.documents(connection), first)
         self._copy_documents(first)
         self._copy_files(config)
-        with databases.kept(self._engine, self._recipients, self._folder, self._workspace) as moment:
-            count, size = _list(databases.documents(moment.connection), self._folder / layout.LIST)
+        database = layout.SERVER if whole_server else databases.kind_of(str(self._engine.url))
+        self._tell("database", 0, 0)
+        with databases.kept(self._engine, self._recipients, self._folder, self._workspace, database) as moment:
+            named = databases.documents(moment.connection)
+            if moment.is_later:  # what was removed in between is named by what was written
+                named = layout.each_once([layout.listed(first), named])
+            count, size = _list(named, self._folder / layout.LIST)
         self._damaged.clear()  # what was removed meanwhile is missed by nobody
         self._copy_documents(self._folder / layout.LIST)
         manifest = Manifest(
-            made, log_id(self._loaded.settings.data), databases.kind_of(str(self._engine.url)), moment.tables,
-            moment.records, count, size, bool(self._recipients), self._recipients.pool,
-            tuple(self._hashed()),
+            made, log_id(self._loaded.settings.data), database, moment.tables, moment.records, count, size,
+            bool(self._recipients), self._recipients.pool, tuple(self._hashed()), tuple(self._log),
         )  # fmt: skip
         text = manifest.text()
         said = layout.signed(text, manifest.log_id, signing_key(self._loaded))
@@ -162,14 +175,34 @@ class _Taking:
             self._damaged.add(sha256)
 
     def _copy_files(self, config: Path | None) -> None:
-        data = self._loaded.settings.data
-        for path in self._logs(log_folder(self._loaded)):
-            self._copy(path, f"audit/{path.relative_to(log_folder(self._loaded))}")
+        data, folder = self._loaded.settings.data, log_folder(self._loaded)
+        for path in self._logs(folder):
+            name = f"audit/{path.relative_to(folder)}"
+            self._tell(name, 0, 0)
+            self._log.append(Pooled(name, *self._blocks(path)))
         for path in [*sorted(data.glob("identity*.json")), *sorted((data / "keys").rglob("*"))]:
-            if path.is_file() and path.name not in _NOT_COPIED:
+            if path.is_file() and path.name not in _NOT_COPIED and not self._is_withheld(path):
                 self._copy(path, str(path.relative_to(data)))
         if config is not None:
             self._copy(config, "xds.toml")
+
+    def _is_withheld(self, path: Path) -> bool:
+        """Of what opens the documents: it stays apart from a backup that anybody can read."""
+        key = self._loaded.settings.server.documents_key
+        return bool(key) and not self._recipients and path.resolve() == Path(key).resolve()
+
+    def _blocks(self, path: Path) -> tuple[int, tuple[str, ...]]:
+        """Copy what is not there yet of a file that grows at its end: its bytes, and the SHA-256 of each block."""
+        pool, sealed = self._target / self._recipients.log_pool, bool(self._recipients)
+        names, size = list[str](), 0
+        for block in blocks_of(path):
+            sha256 = hashlib.sha256(block).hexdigest()
+            target = layout.pooled(pool, sha256, sealed=sealed)
+            if not target.exists() or (not sealed and target.stat().st_size != len(block)):
+                self._recipients.write(iter((block,)), target)
+            names.append(sha256)
+            size += len(block)
+        return size, tuple(names)
 
     def _logs(self, folder: Path) -> list[Path]:
         def order(path: Path) -> tuple[int, str]:

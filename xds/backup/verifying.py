@@ -1,8 +1,7 @@
-"""Whether a backup is whole and unchanged, without bringing it back."""
+"""Whether backups are whole and unchanged, without bringing them back."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,16 @@ from cryptography import x509
 
 from xds.backup import layout
 from xds.backup.layout import SEALED, Manifest
-from xds.backup.sealing import Identities
+from xds.backup.sealing import Identities, Tally
 from xds.backup.taking import Tell
 from xds.errors import Unusable
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a look at a backup has found: ``read``, of how many documents the content was looked at."""
+    """What a look at backups has found: ``read``, of how many documents the content was looked at."""
 
-    manifest: Manifest
+    manifests: tuple[Manifest, ...]
     documents: int
     read: int
     wrong: tuple[str, ...]
@@ -29,7 +28,7 @@ class Verified:
 def verify(
     folder: Path, tell: Tell, *, certificates: Sequence[x509.Certificate] = (), identities: Identities | None = None
 ) -> Verified:  # fmt: skip
-    """Look at every file and every document of a backup.
+    """Look at every file and every document of a backup; or of all backups of a folder, at what they share once.
 
     ``certificates``: of the audit log's key, kept elsewhere; without them it is not looked at who has made the backup,
     which finds damage and no forger.  ``identities``: without them encrypted documents are only seen to be there.
@@ -37,32 +36,56 @@ def verify(
     Raises:
         Unusable: it is no backup, or its manifest was changed.
     """
-    manifest = layout.read(folder)
-    identities = identities or Identities()
-    with tempfile.TemporaryDirectory(prefix="xds-backup-") as name:
-        workspace = Path(name)
-        wrong = list(_files(folder, manifest))
-        if certificates:
-            layout.believed(folder, certificates)
-        elif not layout.agrees(folder):
-            wrong.append(f"{layout.MANIFEST}: it is not the one that {layout.STATEMENT} is about")
-        count = read = 0
-        for sha256, size in layout.listed(folder / layout.LIST):
+    identities, wrong = identities or Identities(), list[str]()
+    found = dict(_manifests(folder, wrong))
+    for one, manifest in found.items():
+        where = "" if one == folder else f"{one.name}/"
+        wrong += [f"{where}{problem}" for problem in _files(one, manifest, certificates)]
+    count = read = 0
+    for pool, pooled in _pools(found).items():
+        for sha256, size in pooled.log:
+            _, problem = _content(layout.pooled(pool.with_name(pooled.log_pool), sha256, sealed=pooled.sealed),
+                                  sha256, size, identities)  # fmt: skip
+            if problem:
+                wrong.append(f"audit log, block {sha256}: {problem}")
+        for sha256, size in pooled.documents():
             count += 1
-            path = layout.pooled(folder.parent / manifest.pool, sha256, sealed=manifest.is_sealed)
-            looked, problem = _document(path, sha256, size, identities, workspace)
+            looked, problem = _content(layout.pooled(pool, sha256, sealed=pooled.sealed), sha256, size, identities)
             read += looked
             if problem:
                 wrong.append(f"document {sha256}: {problem}")
             if count % 100 == 0:
-                tell("documents", count, manifest.documents)
-        tell("documents", count, manifest.documents)
-        if count != manifest.documents:
-            wrong.append(f"{layout.LIST}: {count} documents, and the manifest says {manifest.documents}")
-    return Verified(manifest, count, read, tuple(wrong))
+                tell("documents", count, 0)
+    tell("documents", count, count)
+    return Verified(tuple(found.values()), count, read, tuple(wrong))
 
 
-def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _manifests(folder: Path, wrong: list[str]) -> Iterator[tuple[Path, Manifest]]:
+    """Of a backup, or of each of a folder; of these, which cannot be read is wrong.
+
+    Raises:
+        Unusable: there is none.
+    """
+    if (folder / layout.MANIFEST).exists() or not layout.backups(folder):
+        yield folder, layout.read(folder)
+        return
+    for one in layout.folders(folder):
+        try:
+            yield one, layout.read(one)
+        except Unusable as problem:
+            wrong.append(str(problem))
+
+
+def _files(folder: Path, manifest: Manifest, certificates: Sequence[x509.Certificate]) -> Iterator[str]:
+    """What is wrong with what is a backup's alone.
+
+    Raises:
+        Unusable: its manifest was changed, or names what it must not.
+    """
+    if certificates:
+        layout.believed(folder, certificates)
+    elif not layout.agrees(folder):
+        yield f"{layout.MANIFEST}: it is not the one that {layout.STATEMENT} is about"
     for file in manifest.files:
         if Path(file.name).is_absolute() or ".." in Path(file.name).parts:
             raise Unusable(f"{folder}: its manifest names {file.name}, which is no file of a backup")
@@ -77,17 +100,44 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and str(path.relative_to(folder)) not in named:
             yield f"{path.relative_to(folder)}: it is not in the manifest"
+    count = sum(1 for _ in layout.listed(folder / layout.LIST))
+    if count != manifest.documents:
+        yield f"{layout.LIST}: {count} documents, and the manifest says {manifest.documents}"
 
 
-def _document(path: Path, sha256: str, size: int, identities: Identities, workspace: Path) -> tuple[bool, str]:
-    """Whether a document's content was looked at, and what is wrong with it."""
+@dataclass(slots=True)
+class _Pooled:
+    """What backups share of one pool."""
+
+    sealed: bool
+    log_pool: str
+    lists: list[Path]
+    log: set[tuple[str, int]]
+
+    def documents(self) -> Iterator[tuple[str, int]]:
+        """Each once, in the order of their names."""
+        return layout.each_once([layout.listed(one) for one in self.lists])
+
+
+def _pools(found: dict[Path, Manifest]) -> dict[Path, _Pooled]:
+    pools = dict[Path, _Pooled]()
+    for folder, manifest in found.items():
+        pool = folder.parent / manifest.pool
+        pooled = pools.setdefault(pool, _Pooled(manifest.is_sealed, manifest.log_pool, [], set()))
+        pooled.lists.append(folder / layout.LIST)
+        pooled.log.update(block for file in manifest.log for block in file.sized())
+    return pools
+
+
+def _content(path: Path, sha256: str, size: int, identities: Identities) -> tuple[bool, str]:
+    """Whether something's content was looked at, and what is wrong with it."""
     if not path.is_file():
         return False, "it is not there"
     if path.suffix == SEALED and not identities:
         return False, ""
+    tally = Tally()
     try:
-        with identities.opened(path, workspace) as file:
-            found = layout.digest_of(file)
+        identities.pour(path, tally.take)
     except Unusable as problem:
         return True, str(problem)
-    return True, "" if (found.sha256, found.size_bytes) == (sha256, size) else "it is not what was written"
+    return True, "" if (tally.sha256, tally.size_bytes) == (sha256, size) else "it is not what was written"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xds.cli.common import alerted, as_json, counted, database, deployment, existing, print_json
+from xds.cli.document_keys import key
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -28,6 +29,9 @@ SAMPLE = 20
 @click.group()
 def documents() -> None:
     """The documents of the repository, wherever they are kept."""
+
+
+documents.add_command(key)
 
 
 @documents.command(epilog="Example: xds documents move --config xds.toml --bytes-per-second 20000000")
@@ -62,6 +66,54 @@ def move(
     else:
         _tell(moved, going, finish=finish, dry_run=dry_run)
     sys.exit(1 if moved.damaged else 0)
+
+
+@documents.command(epilog="Example: xds documents encrypt --finish --config xds.toml")
+@deployment
+@click.option("--finish", is_flag=True, help="Remove what is in clear once what is encrypted has been read back.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--bytes-per-second", type=click.IntRange(min=0), default=0, metavar="N", help="At most; 0: any number.")
+@as_json
+def encrypt(
+    config: Path | None, data: str | None, *, finish: bool, dry_run: bool, bytes_per_second: int, json_: bool
+) -> None:
+    """Encrypt documents that were kept before server.documents_key was set, while servers run.
+
+    It may be broken off, and run again. Nothing is removed until it is run with --finish.
+    """
+    from xds.store.documents.moving import Move, Pace
+
+    loaded = existing(config, data)
+    with database(loaded) as engine, _bar(engine) as tell:
+        going = Move(loaded.settings, engine, Pace(bytes_per_second), tell, encrypts=True)
+        going.check()
+        if not dry_run:
+            with engine.begin() as connection:
+                text = f"documents in {going.source} are encrypted"
+                alerted(connection, loaded, getpass.getuser(), _DONE, "urn:xds:documents:encrypt", text)
+        moved = going.would(finish=finish) if dry_run else going.run(finish=finish)
+    if json_:
+        print_json(asdict(moved) | {"in": str(going.source), "dry_run": dry_run})
+    else:
+        _tell_encrypted(moved, going, finish=finish, dry_run=dry_run)
+    sys.exit(1 if moved.damaged else 0)
+
+
+def _tell_encrypted(moved: Moved, going: Move, *, finish: bool, dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    took = "" if dry_run else f" in {moved.seconds:.1f} s"
+    said = f"{counted(moved.documents, 'document')} in clear in {going.source}: {moved.copied} {would}encrypted"
+    click.echo(f"{said} ({counted(moved.copied_bytes, 'byte')}){took}")
+    for one in moved.damaged[:SAMPLE]:
+        click.echo(f"damaged, and left as it is: document {one}", err=True)
+    if dry_run:
+        return
+    if not finish:
+        click.echo("what was in clear is there still: look whether all is well, then run this with --finish")
+    elif moved.left:
+        click.echo(f"{counted(moved.left, 'document')} in clear left: run this again in an hour")
+    else:
+        click.echo("no document is left in clear; what a disk or a bucket keeps of removed files, xds cannot erase")
 
 
 def _tell(moved: Moved, going: Move, *, finish: bool, dry_run: bool) -> None:

@@ -129,7 +129,8 @@ class Exchange:
     def answer(self, request: HttpRequest) -> HttpReply:
         """Take one message and answer it, in the packaging it came in."""
         with ExitStack() as stack:
-            spool = stack.enter_context(Spool(self._database.blobs.staging, disk=self._disk))
+            blobs = self._database.blobs
+            spool = stack.enter_context(Spool(blobs.staging, disk=self._disk, sealed=blobs.seals))
             try:
                 package = read_package(request.content_type, request.read, spool, self._limits)
             except Malformed as problem:

@@ -51,7 +51,8 @@ def _parts(settings: Settings) -> Iterator[Path]:
 
 def wider(settings: Settings) -> list[Path]:
     """Files and folders of the deployment that others on this machine may read or list."""
-    keys = (settings.tls.key, settings.audit.key, *(peer.key for peer in settings.repositories.values()),
+    keys = (settings.tls.key, settings.audit.key, settings.server.documents_key,
+            *(peer.key for peer in settings.repositories.values()),
             *(peer.key for peer in settings.imaging_sources.values()))  # fmt: skip
     kept = [settings.data, settings.documents_folder, *(Path(key) for key in keys if key and ":" not in key)]
     return list(private.wider(list(dict.fromkeys(kept))))

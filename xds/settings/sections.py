@@ -58,6 +58,7 @@ class Server:
     replica_seconds: float = 10.0  # no query is answered from a state older than this
     documents: str = ""  # where documents are kept: a file: URL, or s3://BUCKET/PREFIX; empty: in the data folder
     documents_also: str = ""  # where they are read from, too, while they move (xds documents move); empty: nowhere
+    documents_key: str = ""  # file of keys that encrypt them (xds documents key new), or a pkcs11: URI; empty: none
     actors: tuple[str, ...] = PLAYED  # which it plays; also gateway (XCA, Initiating) and responding-gateway
     workers: int = 1  # web processes; SQLite has one writer, so one is right there
     group_commit: bool = True  # what comes at once shares a commit; each is answered after it
@@ -348,8 +349,7 @@ class Loaded:
                 changed: Any = {**part, name: dataclasses.replace(part[name], **{key: value})}
             else:
                 changed = dataclasses.replace(part, **{key: value})
-            changes: dict[str, Any] = {section: changed}
-            settings = dataclasses.replace(settings, **changes)
+            settings = dataclasses.replace(settings, **{section: changed})
         return Loaded(settings, {**self.sources, **dict.fromkeys(values, source)})
 
 

@@ -102,6 +102,11 @@ class Blobs(Protocol):
         """The folder that parts are spooled in before they are put."""
         ...
 
+    @property
+    def seals(self) -> bool:
+        """Whether it keeps them encrypted: then they are encrypted while they are spooled (``Spool``)."""
+        ...
+
     def put(self, spooled: Spooled) -> None:
         """Keep a staged file under its content's name; it is durable when this returns, and the staged file gone.
 

@@ -1,4 +1,4 @@
-"""What every store of documents promises, held against a folder and against S3 servers."""
+"""What every store of documents promises, held against folders and S3 servers, of what is encrypted and is not."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
 from xds.settings.sections import S3, Loaded, Settings
 from xds.store.deployment import prepare, with_identity
+from xds.store.documents import wrapping
 from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept, NotReachable
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
-from xds.store.documents.stores import open_blobs
+from xds.store.documents.stores import open_blobs, places
 from xds.store.engine import make_engine
 from xds.store.interface import Blobs
 from xds.wire.spool import CHUNK_BYTES, NotKept, Spool, Spooled
@@ -42,7 +43,7 @@ class Kind:
 
     blobs: Blobs
     overwrite: Callable[[str, bytes], None]
-    remove: Callable[[str], None]
+    remove: Callable[[str], object]
 
 
 def settings(folder: Path, **server: str) -> Settings:
@@ -80,13 +81,36 @@ def of_bucket(folder: Path, engine: sa.Engine, server: Server | Engine, seconds:
     return Kind(store, overwrite, lambda sha: obstore.delete(bucket, _key(sha)))
 
 
-KINDS = [pytest.param(name, marks=pytest.mark.large) if extent.LONG else name for name in ("folder", "s3", *NAMES)]
+def of_sealed(given: Settings, engine: sa.Engine) -> Kind:
+    """Encrypted; who meddles with it has the keys."""
+    path = given.data / "documents.keys"
+    path.parent.mkdir(parents=True)
+    wrapping.add(path)
+    given = replace(given, server=replace(given.server, documents_key=str(path)))
+    store, meddled = open_blobs(given, engine), places(given)[0].open(engine, read_back=False)
+
+    def overwrite(sha256: str, data: bytes) -> None:
+        store.remove(sha256)
+        with Spool(store.staging, sealed=True) as spool:
+            meddled.put(replace(staged(spool, data), sha256=sha256))
+
+    return Kind(store, overwrite, store.remove)
+
+
+ALL = ("folder", "s3", "encrypted", "s3 encrypted", *NAMES)
+KINDS = [pytest.param(name, marks=pytest.mark.large) if extent.LONG else name for name in ALL]
 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path: Path, shared_engine: sa.Engine) -> Kind:
     if request.param == "folder":
         return of_folder(tmp_path, shared_engine)
+    if request.param == "encrypted":
+        return of_sealed(settings(tmp_path / "data"), shared_engine)
+    if request.param == "s3 encrypted":
+        server = request.getfixturevalue("s3_server")
+        given = settings(tmp_path / "data", documents=f"s3://{server.bucket()}/some/prefix")
+        return of_sealed(replace(given, s3=S3(endpoint=server.url, seconds=2.0)), shared_engine)
     if request.param in NAMES:
         server = request.getfixturevalue("engines")[request.param]
         return of_bucket(tmp_path, shared_engine, server, seconds=30.0)
@@ -100,7 +124,7 @@ def blobs(kind: Kind) -> Blobs:
 
 @pytest.fixture
 def spool(blobs: Blobs) -> Iterator[Spool]:
-    with Spool(blobs.staging) as spool:
+    with Spool(blobs.staging, sealed=blobs.seals) as spool:
         yield spool
 
 
@@ -111,7 +135,7 @@ def staged(spool: Spool, data: bytes) -> Spooled:
 
 
 def kept(blobs: Blobs, data: bytes) -> Spooled:
-    with Spool(blobs.staging) as spool:
+    with Spool(blobs.staging, sealed=blobs.seals) as spool:
         one = staged(spool, data)
         blobs.put(one)
         return one

@@ -8,18 +8,15 @@ Without ``pin-source`` the PIN is in the variable XDS_AUDIT_PIN.
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from xds.errors import Unusable
+from xds.system import token
 
-SCHEME = "pkcs11:"
 PIN = "XDS_AUDIT_PIN"
 
 
@@ -75,42 +72,9 @@ class TokenKey(ec.EllipticCurvePrivateKey):
 
 
 def _opened(uri: str) -> Any:
-    path, query = _parts(uri)
-    try:
+    def key(session: Any, label: str) -> Any:
         import pkcs11
-    except ImportError:
-        raise Unusable("audit.key is in a token: install python-pkcs11, as by pip install 'xds[hsm]'") from None
-    if "module-path" not in query or "object" not in path:
-        raise Unusable("audit.key: a pkcs11: URI needs object and module-path")
-    try:
-        library = pkcs11.lib(query["module-path"])
-        token = library.get_token(token_label=path["token"]) if "token" in path else next(iter(library.get_tokens()))
-        try:
-            session = token.open(user_pin=_pin(query))
-        except pkcs11.exceptions.UserAlreadyLoggedIn:  # this process is
-            session = token.open()
-        return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=path["object"])
-    except (pkcs11.exceptions.PKCS11Error, RuntimeError, StopIteration) as problem:
-        raise Unusable(f"audit.key: {type(problem).__name__} {problem}".rstrip()) from None
 
+        return session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
 
-def _parts(uri: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Attributes of the path and of the query (RFC 7512: 2.3)."""
-    path, _, query = uri.removeprefix(SCHEME).partition("?")
-
-    def split(text: str, by: str) -> dict[str, str]:
-        pairs = (part.partition("=") for part in text.split(by) if part)
-        return {name: unquote(value) for name, _, value in pairs}
-
-    return split(path, ";"), split(query, "&")
-
-
-def _pin(query: dict[str, str]) -> str:
-    source = query.get("pin-source", "").removeprefix("file:")
-    try:
-        pin = Path(source).read_text("utf-8").strip() if source else os.environ.get(PIN, "")
-    except OSError as problem:
-        raise Unusable(f"audit.key: pin-source: {problem.strerror}") from None
-    if not pin:
-        raise Unusable(f"audit.key: the PIN is neither in pin-source nor in {PIN}")
-    return pin
+    return token.opened(uri, "audit.key", PIN, key)

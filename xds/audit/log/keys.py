@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from xds.audit.log.hsm import SCHEME, TokenKey
+from xds.audit.log.hsm import TokenKey
 from xds.errors import Unusable
 from xds.settings.sections import Settings
 from xds.system.durable import sync_folder
+from xds.system.token import SCHEME
 
 LIFETIME = timedelta(days=730)
 """ITI-19 recommends two years at most."""

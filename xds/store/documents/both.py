@@ -27,6 +27,10 @@ class Both:
     def staging(self) -> Path:
         return self.first.staging
 
+    @property
+    def seals(self) -> bool:
+        return self.first.seals
+
     def put(self, spooled: Spooled) -> None:
         self.first.put(spooled)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
 import secrets
@@ -20,6 +19,7 @@ from xds.settings.sections import Settings
 from xds.store.deployment import note, noted
 from xds.store.documents.folder import SWEEP_SECONDS, NotReachable, batches, sizes
 from xds.store.documents.object_store import NO_VERSION, VERSIONS_RIGHT
+from xds.store.documents.shelves import WITHIN
 from xds.store.documents.stores import Place, places
 from xds.store.engine import make_engine, reading
 
@@ -32,7 +32,7 @@ _MARK = "staging/move-"
 """Begins the name of what shows whether two stores are one: no document's, and in a folder the sweep takes it."""
 
 _PART = re.compile(r"[0-9a-f]{2}")
-_OURS = ("staging", "locks")
+_OURS = ("staging", "locks", WITHIN)
 
 # What a store says of whom it does not let in: the status, and codes of S3; versitygw says 404 of an unknown key.
 _NOT_LET_IN = re.compile(
@@ -47,14 +47,15 @@ def check(settings: Settings) -> None:
     To be called in a process that forks no others: the libraries have threads.
 
     Raises:
-        Unusable: there is no such bucket, its keys are not taken, or it is full of others' documents: the sweep
-            would remove them.
+        Unusable: there is no such bucket, its keys are not taken, what is encrypted in it cannot be opened, or it is
+            full of others' documents: the sweep would remove them.
     """
-    engine = make_engine(settings.database_url, connections=1)
+    engine = make_engine(settings.database_url, connections=2)  # one may be a lock, while the other is asked
     try:
         for place in places(settings):
             try:
                 look(place)
+                opens(place, engine)
                 unknown, versions = _unknown(place, engine), keeps_versions(place)
             except NotReachable:
                 log.warning("documents.not_reachable", extra={"setting": place.setting})
@@ -67,6 +68,19 @@ def check(settings: Settings) -> None:
                 log.warning("documents.versions_stay", extra={"setting": place.setting, "right": VERSIONS_RIGHT})
     finally:
         engine.dispose()
+
+
+def opens(place: Place, engine: sa.Engine) -> None:
+    """See that what is encrypted in a store can be opened; the keys of a store that has none are made.
+
+    Raises:
+        Unusable: it cannot be.
+        NotReachable: it does not answer.
+    """
+    if place.key_file:
+        place.store_keys(engine).make()
+    else:
+        place.see_in_clear(place.shelf(engine).read())
 
 
 def look(place: Place) -> list[str]:
@@ -171,8 +185,7 @@ def _unknown(place: Place, engine: sa.Engine) -> int:
 
 def _name(place: Place) -> str:
     """What it is noted by that the deployment has used a store."""
-    said = f"{place} {place.s3.endpoint.rstrip('/') if place.is_bucket else ''}"
-    return f"documents {hashlib.sha256(said.encode()).hexdigest()[:32]}"
+    return f"documents {place.note}"
 
 
 def _not_ours(place: Place) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -63,16 +63,45 @@ class Kept:
     facts: Facts = NO_FACTS  # what decisions ask of it, as it came
 
 
+class Names(Protocol):
+    """What bytes of a SHA-256 are called in a store."""
+
+    def name(self, sha256: str) -> str:
+        """It, in lower-case hex, 64 digits or more."""
+        ...
+
+    def sha256(self, name: str) -> str | None:
+        """Whose name it is; None of what is none."""
+        ...
+
+
+class Plain:
+    """They are called what they are."""
+
+    def name(self, sha256: str) -> str:
+        return sha256
+
+    def sha256(self, name: str) -> str | None:
+        return name
+
+
+PLAIN = Plain()
+
+
 class BlobStore:
     """Bytes by their SHA-256, whole and synced or not at all."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    seals = False
+
+    def __init__(self, folder: Path, within: str = "", names: Names = PLAIN) -> None:
+        """``within``: a folder in it, which shares its staging and locks."""
+        self._root, self._folder, self._names = folder, folder / within, names
         self.staging = folder / "staging"
         self.staging.mkdir(parents=True, exist_ok=True)
 
     def path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256[2:4] / sha256
+        name = self._names.name(sha256)
+        return self._folder / name[:2] / name[2:4] / name
 
     def put(self, spooled: Spooled) -> None:
         """Keep a staged file under its content's name; it is on disk when this returns."""
@@ -89,7 +118,7 @@ class BlobStore:
     @contextmanager
     def locked(self, sha256: str) -> Iterator[None]:
         """While held, neither submission nor sweep touches blobs of this prefix."""
-        folder = self._folder / "locks"
+        folder = self._root / "locks"
         folder.mkdir(exist_ok=True)
         with (folder / sha256[:2]).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -132,15 +161,20 @@ class BlobStore:
 
     def names(self) -> Iterator[str]:
         """The SHA-256 of everything that is kept."""
-        return (path.name for path in self._folder.glob(_BLOBS))
+        return (sha256 for _, sha256 in self._found())
 
     def listed(self) -> Iterator[tuple[str, float]]:
         """The same, and when it was put."""
-        for path in self._folder.glob(_BLOBS):
+        for path, sha256 in self._found():
             try:
-                yield path.name, path.stat().st_mtime
+                yield sha256, path.stat().st_mtime
             except FileNotFoundError:
                 continue
+
+    def _found(self) -> Iterator[tuple[Path, str]]:
+        for path in self._folder.glob(_BLOBS):
+            if sha256 := self._names.sha256(path.name):
+                yield path, sha256
 
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
         """Remove staged files and blobs that no row names, once they are old; return how many."""

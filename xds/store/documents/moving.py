@@ -25,9 +25,10 @@ import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
-from xds.store.documents.checking import are_one, keeps_versions, look, owned
+from xds.store.documents.checking import are_one, keeps_versions, look, opens, owned
 from xds.store.documents.folder import SWEEP_SECONDS, Damaged, NotReachable, Unread, batches, named, sizes
 from xds.store.documents.stores import ALSO, DOCUMENTS, Place, places
+from xds.store.documents.wrapping import SETTING
 from xds.store.engine import make_engine
 from xds.system.disk import Reserve
 from xds.wire.spool import NotKept, Spool
@@ -87,18 +88,19 @@ class Pace:
 
 
 class Move:
-    """From ``server.documents_also`` to ``server.documents``."""
+    """From ``server.documents_also`` to ``server.documents``; or to where they are encrypted in the same store."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine, pace: Pace, tell: Tell = lambda *_: None) -> None:
-        """
+    def __init__(
+        self, settings: Settings, engine: sa.Engine, pace: Pace, tell: Tell = lambda *_: None, *, encrypts: bool = False
+    ) -> None:
+        """``encrypts``: what ``server.documents`` has in clear is encrypted there.
+
         Raises:
-            Unusable: the settings do not name two stores.
+            Unusable: the settings do not name two stores, or no file of keys.
         """
-        found = places(settings)
-        if len(found) == 1:
-            raise Unusable(f"{ALSO} is not set: it names the store that documents are moved from")
         self._settings, self._engine, self._pace, self._tell = settings, engine, pace, tell
-        self.target, self.source = found
+        self.target, self.source = _within(settings) if encrypts else _between(settings)
+        self._encrypts = encrypts
         # What is moved is read back here, whatever the settings say: not twice.
         self._new, self._old = self.target.open(engine, read_back=False), self.source.open(engine)
         folder = self.target.folder if not self.target.is_bucket else settings.data
@@ -113,8 +115,12 @@ class Move:
         _as_the_service(self._settings.data)
         with _answering(self.source):
             look(self.source)
+            opens(self.source, self._engine)
         with _answering(self.target):
             look(self.target)
+            opens(self.target, self._engine)
+            if self._encrypts:
+                return
             if are_one(self.target, self.source):
                 raise Unusable(f"{ALSO} is where {DOCUMENTS} is already, under another name: {self.source}")
             owned(self.target, self._engine)
@@ -215,7 +221,8 @@ class Move:
 
     def _tried(self, sha256: str, size: int) -> _Outcome | None:
         """The same once; None: it was read back otherwise than it was sent."""
-        with Spool(self._new.staging, PREFIX, self._disk) as spool, _answering(self.target):
+        spooling = Spool(self._new.staging, PREFIX, self._disk, sealed=self._new.seals)
+        with spooling as spool, _answering(self.target):
             writing = spool.new()
             try:
                 for chunk in self._pace.through(self._old.chunks(sha256, size)):
@@ -248,6 +255,20 @@ class Move:
         except Damaged:
             return False
         return True
+
+
+def _between(settings: Settings) -> tuple[Place, Place]:
+    found = places(settings)
+    if len(found) == 1:
+        raise Unusable(f"{ALSO} is not set: it names the store that documents are moved from")
+    return found[0], found[1]
+
+
+def _within(settings: Settings) -> tuple[Place, Place]:
+    found = places(settings)[0]
+    if not found.key_file:
+        raise Unusable(f"{SETTING} is not set: it names the file of the keys that documents are encrypted by")
+    return found.part("sealed"), found.part("clear")
 
 
 @contextmanager

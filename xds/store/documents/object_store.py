@@ -21,8 +21,10 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from xds.store.documents.folder import (
+    PLAIN,
     SWEEP_SECONDS,
     Damaged,
+    Names,
     NotReachable,
     Unread,
     batches,
@@ -41,7 +43,7 @@ log = logging.getLogger("xds.store.documents.object_store")
 RANGE_BYTES = 8 * 1024 * 1024
 """Read, and uploaded, at once: each is a request with a time limit of its own."""
 
-OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}")
+OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}(?:[0-9a-f]{32})?")
 """The names of objects that are documents."""
 
 _PARALLEL = 16
@@ -62,10 +64,15 @@ Lock: TypeAlias = Callable[[str], AbstractContextManager[None]]
 class ObjectStore:
     """Bytes by their SHA-256, whole or not at all, in a bucket."""
 
-    def __init__(self, store: S3Store, staging: Path, lock: Lock, *, read_back: bool = True) -> None:
+    seals = False
+
+    def __init__(
+        self, store: S3Store, staging: Path, lock: Lock, *, read_back: bool = True, names: Names = PLAIN
+    ) -> None:
         """``read_back``: what was uploaded is read again before it is said to be kept."""
         self._store, self.staging, self._lock, self._read_back = store, staging, lock, read_back
-        self._warned = False
+        self._names, self._warned = names, False
+        self.given_back: Callable[[str, int], Iterator[bytes]] = self.chunks
         staging.mkdir(parents=True, exist_ok=True)
 
     def put(self, spooled: Spooled) -> None:
@@ -76,7 +83,7 @@ class ObjectStore:
         Raises:
             NotKept: the store does not take it, or holds something else than was sent.
         """
-        key = _key(spooled.sha256)
+        key = self._key(spooled.sha256)
         try:
             for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
                 with self._lock(spooled.sha256):
@@ -94,9 +101,9 @@ class ObjectStore:
     def _has(self, spooled: Spooled) -> bool:
         """Whether the store has what was just put: all of it is read, unless the settings say otherwise."""
         if not self._read_back:
-            return bool(obstore.head(self._store, _key(spooled.sha256))["size"] == spooled.size_bytes)
+            return bool(obstore.head(self._store, self._key(spooled.sha256))["size"] == spooled.size_bytes)
         try:
-            for _ in self.chunks(spooled.sha256, spooled.size_bytes):
+            for _ in self.given_back(spooled.sha256, spooled.size_bytes):
                 pass
         except Unread:
             raise
@@ -130,7 +137,7 @@ class ObjectStore:
         while tries < _TRIES and time.monotonic() - began < _AGAIN_SECONDS:
             tries += 1
             try:
-                found = obstore.get(self._store, _key(sha256), options=asked)
+                found = obstore.get(self._store, self._key(sha256), options=asked)
                 if found.meta["size"] != size_bytes:
                     raise Damaged(sha256)
                 chunk = bytes(found.bytes())
@@ -165,7 +172,7 @@ class ObjectStore:
 
     def _holds(self, sha256: str, size_bytes: int) -> bool:
         try:
-            return bool(obstore.head(self._store, _key(sha256))["size"] == size_bytes)
+            return bool(obstore.head(self._store, self._key(sha256))["size"] == size_bytes)
         except FileNotFoundError:
             return False
         except (BaseError, OSError):
@@ -188,8 +195,10 @@ class ObjectStore:
         try:
             for batch in obstore.list(self._store, below):
                 for item in batch:
-                    if OURS.fullmatch(item["path"]):
-                        yield item["path"].rpartition("/")[2], item["last_modified"].timestamp()
+                    if not OURS.fullmatch(item["path"]):
+                        continue
+                    if sha256 := self._names.sha256(item["path"].rpartition("/")[2]):
+                        yield sha256, item["last_modified"].timestamp()
         except (BaseError, OSError):
             raise NotReachable from None
 
@@ -206,10 +215,10 @@ class ObjectStore:
     def _removed(self, engine: sa.Engine, sha256: str, limit: float) -> bool:
         """Look again, now that nobody puts it; whether it was removed."""
         try:
-            found = obstore.head(self._store, _key(sha256))
+            found = obstore.head(self._store, self._key(sha256))
             if found["last_modified"].timestamp() >= limit or named(engine, sha256):
                 return False
-            obstore.delete(self._store, _key(sha256))
+            obstore.delete(self._store, self._key(sha256))
         except FileNotFoundError:  # another process was first
             return False
         except (BaseError, OSError):
@@ -233,14 +242,17 @@ class ObjectStore:
         """
         try:
             with self._lock(sha256):
-                if before < inf and obstore.head(self._store, _key(sha256))["last_modified"].timestamp() >= before:
+                if before < inf and obstore.head(self._store, self._key(sha256))["last_modified"].timestamp() >= before:
                     return False
-                obstore.delete(self._store, _key(sha256))
+                obstore.delete(self._store, self._key(sha256))
         except FileNotFoundError:
             return True
         except (BaseError, OSError):
             raise NotReachable from None
         return True
+
+    def _key(self, sha256: str) -> str:
+        return _key(self._names.name(sha256))
 
     def _warn(self, version: str | None) -> None:
         """Say once that what was removed is there as an older version, where the bucket keeps these."""
@@ -249,5 +261,5 @@ class ObjectStore:
             log.warning("documents.versions_stay", extra={"right": VERSIONS_RIGHT})
 
 
-def _key(sha256: str) -> str:
-    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+def _key(name: str) -> str:
+    return f"{name[:2]}/{name[2:4]}/{name}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -18,8 +19,12 @@ from obstore.store import S3Store
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings, folder_of
 from xds.store.documents.both import Both
-from xds.store.documents.folder import BlobStore
+from xds.store.documents.folder import PLAIN, BlobStore, Names, NotReachable
+from xds.store.documents.generations import Copy, StoreKeys, by_whom
 from xds.store.documents.object_store import Lock, ObjectStore
+from xds.store.documents.sealing import OnceInClear, Sealing
+from xds.store.documents.shelves import WITHIN, BucketShelf, FolderShelf
+from xds.store.documents.wrapping import SETTING, wrapping_keys
 from xds.store.interface import Blobs
 
 DOCUMENTS, ALSO = "server.documents", "server.documents_also"
@@ -30,13 +35,19 @@ _KEYS = ("access_key_id", "secret_access_key", "session_token")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where documents are: the setting that says so, its URL, or the folder, and the bucket's own settings."""
+    """Where documents are: the setting that says so, its URL, or the folder, and the bucket's own settings.
+
+    ``key_file``: of the keys that they are encrypted by, or a token's URI; empty: they are not.  ``only``: what of them
+    is opened.
+    """
 
     setting: str
     url: str
     folder: Path
     s3: S3
     keys: Mapping[str, str]
+    key_file: str = ""
+    only: Literal["", "sealed", "clear"] = ""
 
     @property
     def is_bucket(self) -> bool:
@@ -45,7 +56,17 @@ class Place:
     def __str__(self) -> str:
         return self.url if self.is_bucket else f"file:{self.folder}"
 
-    def bucket(self) -> S3Store:
+    @property
+    def note(self) -> str:
+        """What the database notes of it are called by: 32 hex digits."""
+        said = f"{self} {self.s3.endpoint.rstrip('/') if self.is_bucket else ''}"
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+    def part(self, only: Literal["sealed", "clear"]) -> Place:
+        """What of it is encrypted, or is not."""
+        return replace(self, only=only)
+
+    def bucket(self, within: str = "") -> S3Store:
         """The bucket; nothing is asked of it yet.
 
         Raises:
@@ -65,7 +86,7 @@ class Place:
         try:
             return S3Store(
                 parts.netloc,
-                prefix=parts.path.strip("/") or None,
+                prefix="/".join(filter(None, (parts.path.strip("/"), within))) or None,
                 virtual_hosted_style_request=not self.s3.path_style,
                 client_options=limits,
                 retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=self.s3.seconds)},
@@ -78,14 +99,54 @@ class Place:
         """The store; ``read_back``: other than its settings say.
 
         Raises:
-            Unusable: the URL names none.
+            Unusable: the URL names none, the file of keys is none, or there is none named and documents are encrypted.
         """
-        folder = BlobStore(self.folder)
-        if not self.is_bucket:
-            return folder
-        lock = folder.locked if engine.dialect.name == "sqlite" else _database_lock(engine)
         reads = self.s3.read_back if read_back is None else read_back
-        return ObjectStore(self.bucket(), folder.staging, lock, read_back=reads)
+        if self.only == "clear" or not self.key_file:
+            if not self.key_file and not self.is_bucket:
+                try:
+                    self.see_in_clear(FolderShelf(self.folder).read())
+                except NotReachable as problem:
+                    raise Unusable(f"{self.setting}: {self}: {problem}") from None
+            return self._opened(engine, reads)
+        keys = self.store_keys(engine)
+        inner = self._opened(engine, reads, keys)
+        sealing = Sealing(inner, keys)
+        if isinstance(inner, ObjectStore):
+            inner.given_back = sealing.given_back
+        return sealing if self.only else OnceInClear(sealing, self._opened(engine, reads))
+
+    def _opened(self, engine: sa.Engine, reads: bool, names: Names = PLAIN) -> BlobStore | ObjectStore:
+        within = "" if names is PLAIN else WITHIN
+        if not self.is_bucket:
+            return BlobStore(self.folder, within, names)
+        staging = BlobStore(self.folder).staging
+        return ObjectStore(self.bucket(within), staging, self._lock(engine), read_back=reads, names=names)
+
+    def _lock(self, engine: sa.Engine) -> Lock:
+        return BlobStore(self.folder).locked if engine.dialect.name == "sqlite" else _database_lock(engine)
+
+    def shelf(self, engine: sa.Engine) -> FolderShelf | BucketShelf:
+        """Where its keys are."""
+        return BucketShelf(self.bucket(WITHIN), self._lock(engine)) if self.is_bucket else FolderShelf(self.folder)
+
+    def store_keys(self, engine: sa.Engine) -> StoreKeys:
+        """The keys of what is encrypted; nothing is asked of the store yet.
+
+        Raises:
+            Unusable: the file of keys is none.
+        """
+        return StoreKeys(str(self), wrapping_keys(self.key_file), self.shelf(engine), Copy(engine, self.note))
+
+    def see_in_clear(self, keys: bytes | None) -> None:
+        """
+        Raises:
+            Unusable: the store has keys, although none of its documents are said to be encrypted.
+        """
+        if keys is not None:
+            which = f"by the key {by_whom(keys)}" if by_whom(keys) else "by a key of an operator's"
+            rule = f"{SETTING} must name where it is"
+            raise Unusable(f"{self.setting}: documents in {self} are encrypted {which}: {rule}")
 
 
 def places(settings: Settings) -> list[Place]:
@@ -95,14 +156,14 @@ def places(settings: Settings) -> list[Place]:
         Unusable: a setting names no store that is known, or both name one.
     """
     server = settings.server
-    first = Place(DOCUMENTS, server.documents, settings.documents_folder, settings.s3, {})
+    first = Place(DOCUMENTS, server.documents, settings.documents_folder, settings.s3, {}, server.documents_key)
     if not server.documents_also:
         return [first]
     is_bucket = server.documents_also.startswith("s3://")
     folder = settings.data / "documents" if is_bucket else folder_of(ALSO, server.documents_also)
     s3 = settings.s3 if settings.s3_also == S3() else settings.s3_also
     keys = {key: os.environ.get(f"ALSO_AWS_{key.upper()}", "") for key in _KEYS}
-    also = Place(ALSO, server.documents_also, folder, s3, keys)
+    also = Place(ALSO, server.documents_also, folder, s3, keys, server.documents_key)
     if _same(first, also):
         raise Unusable(f"{ALSO} is where {DOCUMENTS} is already: {also}")
     return [first, also]

@@ -28,6 +28,10 @@ class Timed:
     def staging(self) -> Path:
         return self._blobs.staging
 
+    @property
+    def seals(self) -> bool:
+        return self._blobs.seals
+
     def put(self, spooled: Spooled) -> None:
         with self._timed("put"):
             self._blobs.put(spooled)
