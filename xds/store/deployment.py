@@ -225,12 +225,6 @@ def go_back(connection: sa.Connection, to: str, *, even_so: bool = False) -> Non
     alembic.command.downgrade(_steps(connection), to)
 
 
-def nodes_run(connection: sa.Connection) -> bool:
-    """Whether nodes of this version run, or were killed just now."""
-    since = (time.time_ns() - NODE_SECONDS * 10**9) // 1000
-    return bool(connection.scalar(_NODES, {"since": since}))
-
-
 def _steps(connection: sa.Connection) -> Any:
     import alembic.config
 
