@@ -71,13 +71,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_in_a_flood_nobody_waits_for_long(clock: Clock) -> None:
-    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
-    entered(lane, started, "a1", "a2", "a3")
-    for _ in range(11):  # each tenth of a second one is done, and one comes
+def flooded(lane: Lane[str], clock: Clock, started: list[str]) -> None:
+    """For a second and more each who starts has waited: one is done in a tenth of it, and three wait."""
+    entered(lane, started, "a1", "a2", "a3", "a4")
+    for _ in range(14):
         clock.now += 0.1
         lane.leave("a")
-        entered(lane, started, "a4")
+        entered(lane, started, "a5")
+
+
+def test_in_a_flood_nobody_waits_for_long(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    flooded(lane, clock, started)
     assert lane.is_flooded
     entered(lane, started, "b1")
     clock.now += 0.2
@@ -90,31 +95,53 @@ def test_in_a_flood_nobody_waits_for_long(clock: Clock) -> None:
 def test_a_burst_is_waited_for(clock: Clock) -> None:
     lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
     entered(lane, started, *(f"a{number}" for number in range(10)))
-    clock.now += 0.9
-    assert not lane.is_flooded
-    assert list(lane.overdue()) == []
+    for _ in range(9):
+        clock.now += 0.1
+        assert list(lane.overdue()) == []
+        lane.leave("a")
+    assert len(started) == 10
 
 
-def test_a_flood_is_over_when_nobody_has_waited_for_a_while(clock: Clock) -> None:
+def test_who_waits_while_nothing_is_done_at_all_is_waited_for(clock: Clock) -> None:
     lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
-    entered(lane, started, "a1", "a2")
-    clock.now += 2
-    assert list(lane.overdue()) == ["a2"]
-    assert lane.is_flooded  # who was turned away will be back
-    clock.now += 0.5
-    entered(lane, started, "a3")
-    assert lane.is_flooded
-    lane.leave("a")
-    clock.now += 1.5
+    entered(lane, started, "a1", "a2", "b1")
+    clock.now += 5  # the disk stands still
     assert not lane.is_flooded
-    entered(lane, started, "a4")
+    assert list(lane.overdue()) == []
+    lane.leave("a")
+    clock.now += 0.2
+    assert list(lane.overdue()) == []
+    lane.leave("a" if started[-1][0] == "a" else "b")
+    assert len(started) == 3
+
+
+def test_with_somebody_who_waits_for_a_moment_now_and_then_it_is_no_flood(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    for _ in range(20):
+        entered(lane, started, "a1", "a2")
+        clock.now += 0.01
+        lane.leave("a")
+        clock.now += 0.09
+        lane.leave("a")
+    entered(lane, started, "a1", "a2")
     clock.now += 0.5
     assert list(lane.overdue()) == []
+
+
+def test_a_flood_is_over_when_somebody_starts_soon(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    flooded(lane, clock, started)
+    clock.now += 1
+    assert len(list(lane.overdue())) == 3
+    assert lane.is_flooded  # who was turned away will be back
+    lane.leave("a")
+    entered(lane, started, "a6")
+    assert not lane.is_flooded
 
 
 def test_where_no_flood_is_told_of_everybody_is_waited_for(clock: Clock) -> None:
     lane, started = a_lane(1, 1.0), list[str]()
-    entered(lane, started, "a1", "a2")
+    flooded(lane, clock, started)
     clock.now += 20
     assert not lane.is_flooded
     assert list(lane.overdue()) == []

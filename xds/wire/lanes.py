@@ -14,8 +14,8 @@ from xds.wire.places import Places
 
 T = TypeVar("T")
 
-FLOOD_SECONDS = 1.0
-"""For how long somebody has always waited in a lane that is flooded, and nobody in one that is not any more."""
+SOON_SECONDS, FLOOD_SECONDS = 0.1, 1.0
+"""Who starts so soon has hardly waited; and for how long nobody has started so soon in a lane that is flooded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Lane(Generic[T]):
         self.pressed = False  # somebody has waited for long
         self._places_to_wait = waiting
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
-        self._flooding = self._emptied = -math.inf  # since when somebody always waits; and when nobody did at last
+        self._late: float | None = None  # since when all who start have waited
 
     @property
     def waiting(self) -> int:
@@ -55,14 +55,12 @@ class Lane(Generic[T]):
     def enter(self, peer: str, who: T, start: Callable[[], None]) -> bool:
         """Start a request now, or when a place is the peer's; False when it may not even wait."""
         if peer not in self._waiting and self.places.enter(peer):
+            self._late = None
             start()
             return True
         if not self._places_to_wait.enter(peer):
             return False
-        now = time.monotonic()
-        if not self._waiting and now - self._emptied > FLOOD_SECONDS:
-            self._flooding = now
-        self._waiting.setdefault(peer, deque()).append(_Waiting(who, start, now))
+        self._waiting.setdefault(peer, deque()).append(_Waiting(who, start, time.monotonic()))
         return True
 
     def leave(self, peer: str) -> None:
@@ -70,6 +68,11 @@ class Lane(Generic[T]):
         self.places.leave(peer)
         while started := next((waiting for waiting in self._waiting if self.places.enter(waiting)), None):
             one = self._next(started)
+            now = time.monotonic()
+            if now - one.since < SOON_SECONDS:
+                self._late = None
+            elif self._late is None:
+                self._late = now
             if started in self._waiting:
                 self._waiting.move_to_end(started)
             one.start()
@@ -81,14 +84,15 @@ class Lane(Generic[T]):
 
     @property
     def is_flooded(self) -> bool:
-        """Whether somebody has waited at nearly every moment for a while: more comes than can be done, and no burst.
+        """Whether everybody who has started for a while had waited: more comes than can be done, and it is no burst.
 
         Then nobody waits for long: what is carried out is carried out soon, and the rest is told at once to come again
-        (controlled delay, as RFC 8289 has it, with one bound for all).
+        (controlled delay: RFC 8289 goes by the time that was waited, too).  Where nobody starts at all, as while the
+        disk or the database stands still, nobody is turned away for it.
         """
-        now = time.monotonic()
-        waits = bool(self._waiting) or now - self._emptied < FLOOD_SECONDS
-        return self.queue_seconds < self.wait_seconds and waits and now - self._flooding > FLOOD_SECONDS
+        if self._late is None or self.queue_seconds >= self.wait_seconds:
+            return False
+        return time.monotonic() - self._late > FLOOD_SECONDS
 
     def is_pressed_by(self, peer: str) -> bool:
         """Whether others wait for what this peer has: more than one place."""
@@ -107,7 +111,5 @@ class Lane(Generic[T]):
         one = queue.popleft()
         if not queue:
             del self._waiting[peer]
-            if not self._waiting:
-                self._emptied = time.monotonic()
         self._places_to_wait.leave(peer)
         return one
