@@ -13,7 +13,7 @@ from xds.actors.patient_discovery import PatientDiscovery
 from xds.hl7.discovery import Discovery, Outcome
 from xds.metadata.demographics import Address, Demographics, PersonName
 from xds.metadata.identifiers import Oid, PatientId
-from xds.metadata.visible import NOTHING, Access
+from xds.metadata.visible import NOTHING, Access, Clause, Those, Visible
 from xds.store.registry import patients
 from xds.store.registry.sql_registry import SqlRegistry
 
@@ -32,7 +32,7 @@ def known(domain: Domain) -> Domain:
 
 
 def say(domain: Domain, who: PatientId, said: Demographics) -> None:
-    domain(lambda store: (store.add_patient(who), store.keep_demographics(who, said)))
+    domain(lambda store: (store.add_patient(who), store.keep_demographics(said, who)))
 
 
 def discover(domain: Domain, said: Demographics = ASKED, *ids: PatientId, keeps: bool = True, **seen: Any) -> Outcome:
@@ -66,6 +66,42 @@ def test_of_those_whom_nothing_tells_apart_it_is_said_so(known: Domain) -> None:
     say(known, BERT, MUELLER)
     found = discover(known)
     assert (found.patient, found.error) == (None, "AnswerNotAvailable")
+
+
+def test_many_whose_names_only_begin_so_hide_nobody(domain: Domain) -> None:
+    """Two are alike, and between them stand very many whose family name is longer."""
+    ali = Demographics((PersonName("Ali", "Mohamed"),), "19800101")
+    longer = Demographics((PersonName("Alizadeh", "Mohamed"),), "19800101")
+    everybody = [ANNA, *(replace(ANNA, id=f"p{number}") for number in range(45)), BERT]
+    for number, one in enumerate(everybody):
+        say(domain, one, ali if number in (0, 46) else longer)
+    found = discover(domain, ali)
+    assert (found.patient, found.error) == (None, "AnswerNotAvailable")
+
+
+def test_one_of_two_who_are_alike_is_not_given_because_nothing_may_be_told_of_the_other(known: Domain) -> None:
+    say(known, BERT, replace(MUELLER, sex=""))
+    key = known(lambda store: store.patient_key(BERT))
+
+    class Withheld:
+        def of(self, _connection: Any, _keys: Any) -> Visible:
+            return Visible.by((Clause(False, Those(patients=frozenset({key}))), Clause(True)))
+
+    access = Access(consents=Withheld())
+    found = discover(known, seen=access)
+    assert (found.patient, found.error) == (None, "AnswerNotAvailable")
+    assert discover(known, Demographics(), BERT, seen=access) == Outcome()
+    assert discover(known, Demographics(), ANNA, seen=access).patient == ANNA
+
+
+def test_who_is_left_because_something_speaks_against_the_other_is_not_the_one(known: Domain) -> None:
+    """She has moved; of her namesake no address is known."""
+    say(known, BERT, replace(MUELLER, address=Address(), sex=""))
+    moved = replace(ASKED, address=Address(postal_code="53111"))
+    assert discover(known, moved).patient is None
+    assert discover(known, replace(moved, sex="F")).patient is None
+    say(known, BERT, replace(MUELLER, address=Address(postal_code="53111")))
+    assert discover(known, moved).patient == BERT  # of whom that address is known
 
 
 def test_by_an_id_of_ours_it_is_its_patient_unless_they_are_somebody_else(known: Domain) -> None:

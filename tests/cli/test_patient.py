@@ -25,8 +25,8 @@ def config(tmp_path: Path) -> Path:
     with engine.begin() as connection:
         store = SqlRegistry(connection, "default")
         address = Address(city="Köln")
-        store.keep_demographics(ANNA, Demographics((PersonName("Müller", "Anna"),), "19561127", "F", address=address))
-        store.keep_demographics(BERT, Demographics((PersonName("Müller", "Bert"),), "1980", "M"))
+        store.keep_demographics(Demographics((PersonName("Müller", "Anna"),), "19561127", "F", address=address), ANNA)
+        store.keep_demographics(Demographics((PersonName("Müller", "Bert"),), "1980", "M"), BERT)
     engine.dispose()
     return path
 

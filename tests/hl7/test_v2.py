@@ -90,6 +90,12 @@ def test_who_the_patient_is_is_read_of_pid() -> None:
     )  # fmt: skip
 
 
+def test_a_prefix_that_is_said_twice_is_read_once() -> None:
+    found = said(name="van Beethoven&van&Beethoven^Ludwig")
+    assert found is not None
+    assert found.names == (PersonName("van Beethoven", "Ludwig"),)
+
+
 def test_a_name_is_read_without_escapes() -> None:
     found = said(name="M\\T\\S^Anna")
     assert found is not None

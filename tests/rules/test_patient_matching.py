@@ -22,7 +22,8 @@ ANNA = Demographics(
     "changes",
     [
         {},
-        {"names": (PersonName("MUELLER", "anna"),)},
+        {"names": (PersonName("MUELLER", "anna"),)}, {"names": (PersonName("Müller", "Anna M. Maria"),)},
+        {"names": (PersonName("Müller", "Anna L."),)},
         {"names": (PersonName("Schmidt", "Anna"), PersonName("Mueller", "Anna"))},
         {"sex": ""}, {"sex": "U"}, {"mothers_maiden_name": ""}, {"mothers_maiden_name": "SCHMITZ"},
         {"address": Address()}, {"address": Address(postal_code="50 667")}, {"address": Address(city="Bonn")},
@@ -37,7 +38,8 @@ def test_what_is_the_same_or_not_said_agrees(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"names": ()}, {"names": (PersonName("Müller", "Anne"),)}, {"names": (PersonName("Müller"),)},
+        {"names": ()}, {"names": (PersonName("Müller", "Anna Lena"),)},
+        {"names": (PersonName("Müller", "Anne"),)}, {"names": (PersonName("Müller"),)},
         {"names": (PersonName("Muller", "Anna"), PersonName("Schmidt", "Maria"))} | {"born": "19561128"},
         {"names": (PersonName("Müller Schmitz", "Anna"),)}, {"names": (PersonName("", "Anna"),)},
         {"born": "195611"}, {"born": ""}, {"born": "19561128"}, {"sex": "M"}, {"mothers_maiden_name": "Schulz"},

@@ -261,8 +261,7 @@ class DocumentRegistry:
     def _said(self, feed: Feed, patient_ids: Iterable[PatientId], store: SqlRegistry) -> None:
         """Keep who the patients of a feed are."""
         if feed.demographics is not None and self._keeps_demographics:
-            for patient_id in patient_ids:
-                store.keep_demographics(patient_id, feed.demographics)
+            store.keep_demographics(feed.demographics, *patient_ids)
 
     def is_ours(self, patient_id: PatientId) -> bool:
         """Whether an identifier is of an assigning authority of this affinity domain."""

@@ -5,12 +5,12 @@ ITI TF-2: 3.55.4.1.3, 3.55.4.2; what agrees stands in ``rules/patient_matching.p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from xds.hl7.discovery import NOT_AVAILABLE, Discovery, Outcome
+from xds.metadata.demographics import Demographics
 from xds.metadata.identifiers import Oid, PatientId
-from xds.rules.patient_matching import agrees, contradicts, telling_apart
-from xds.store.registry.demographics import Candidate, TooLittle
+from xds.rules.patient_matching import contradicts, is_alike, shares, telling_apart
 from xds.store.registry.sql_reader import SqlReader
 
 
@@ -33,15 +33,23 @@ class PatientDiscovery:
             return Outcome()
         if not self._keeps:
             return Outcome(error=NOT_AVAILABLE, text="who patients are is not kept here; ask by an identifier")
-        alike = [one for one in self._candidates(sought, store) if agrees(sought.demographics, one.demographics)]
-        if len(alike) == 1:
-            return Outcome(alike[0].patient_id, alike[0].demographics)
-        if not alike:
+        return self._by_description(sought.demographics, store)
+
+    def _by_description(self, asked: Demographics, store: SqlReader) -> Outcome:
+        """Judged by all who have the name and the birth date, also those of whom nothing may be told."""
+        found, more = store.alike(asked.names, asked.born)
+        alike = [one for one in found if is_alike(asked, one.demographics)]
+        agreed = [one for one in alike if not contradicts(asked, one.demographics)]
+        if not agreed and not more:
             return Outcome()
-        wanted = telling_apart(sought.demographics, [one.demographics for one in alike])
-        if wanted:
-            return Outcome(wanted=[one.value for one in wanted])
-        return Outcome(error=NOT_AVAILABLE, text="several patients agree in all that is known; ask by an identifier")
+        several = Outcome(error=NOT_AVAILABLE, text="several patients may be meant; ask by an identifier")
+        if more or any(store.known_as(one.patient_id) is None for one in agreed if len(agreed) > 1):
+            return several
+        if len(agreed) == 1 and (len(alike) == 1 or shares(asked, agreed[0].demographics)):
+            (one,) = agreed
+            return Outcome(one.patient_id, one.demographics) if store.known_as(one.patient_id) else Outcome()
+        wanted = telling_apart(asked, [one.demographics for one in (agreed if len(agreed) > 1 else alike)])
+        return Outcome(wanted=[one.value for one in wanted]) if wanted else several
 
     def _by_id(self, ids: Iterable[PatientId], sought: Discovery, store: SqlReader) -> Outcome:
         found = {one.patient_id: one for one in map(store.known_as, ids) if one is not None}
@@ -51,16 +59,3 @@ class PatientDiscovery:
         if contradicts(sought.demographics, one.demographics):
             return Outcome()
         return Outcome(one.patient_id, one.demographics)
-
-    def _candidates(self, sought: Discovery, store: SqlReader) -> Iterator[Candidate]:
-        """Each once, by any of the names."""
-        seen = set[PatientId]()
-        for name in sought.demographics.names:
-            try:
-                found = store.named(f"{name.family} {name.given.partition(' ')[0]}", sought.demographics.born)
-            except TooLittle:
-                continue
-            for one in found:
-                if one.patient_id not in seen:
-                    seen.add(one.patient_id)
-                    yield one

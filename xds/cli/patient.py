@@ -162,18 +162,21 @@ def find(name: str, born: str, config: Path | None, data: str | None, domain: st
 
     All who may be meant are printed; which of them it is, you say.  Each is on record as looked at.
     """
+    from xds.store.engine import reading
     from xds.store.registry import demographics
 
     born, loaded = born.replace("-", ""), settings(config, data)
     if born and not (born.isdecimal() and len(born) in (4, 6, 8)):
         raise Unusable("--born is YYYY, YYYY-MM or YYYY-MM-DD")
     affinity_domain(loaded, domain)
-    with database(loaded) as engine, engine.begin() as connection:
+    with database(loaded) as engine:
         try:
-            found, more = demographics.find(connection, domain, name, born)
+            with reading(engine) as connection:
+                found, more = demographics.find(connection, domain, name, born)
         except demographics.TooLittle as problem:
             raise Unusable(str(problem)) from None
-        _recorded(connection, loaded, *(("R", one.patient_id) for one in found))
+        with engine.begin() as connection:
+            _recorded(connection, loaded, *(("R", one.patient_id) for one in found))
     if json_:
         listed = [{"patient_id": str(one.patient_id), **one.demographics.as_json()} for one in found]
         print_json({"patients": listed, "more": more})

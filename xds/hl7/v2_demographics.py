@@ -64,7 +64,9 @@ class _Read:
     def name(self, parts: list[str]) -> PersonName:
         """XPN: family, given, middle, suffix, prefix; a prefix of the family name stands before it."""
         _, _, own_prefix = parts[0].partition(self._part)
-        family = " ".join(filter(None, (self._text(own_prefix), self._text(parts[0]))))
+        prefix, family = self._text(own_prefix), self._text(parts[0])
+        if prefix and not family.casefold().startswith(f"{prefix.casefold()} "):  # as of v2.5 some say it twice
+            family = f"{prefix} {family}"
         given = " ".join(filter(None, map(self._text, parts[1:3])))
         return PersonName(family, given, self._text(parts[4]), self._text(parts[3]))
 

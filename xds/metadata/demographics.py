@@ -63,6 +63,14 @@ class Demographics:
     address: Address = field(default_factory=Address)
     telecoms: tuple[str, ...] = ()
 
+    def or_else(self, known: Demographics) -> Demographics:
+        """With what is known where this does not say anything (HL7 v2: an empty field deletes nothing)."""
+        return Demographics(
+            self.names or known.names, self.born or known.born, self.sex or known.sex,
+            self.mothers_maiden_name or known.mothers_maiden_name,
+            known.address if self.address == Address() else self.address, self.telecoms or known.telecoms,
+        )  # fmt: skip
+
     def words(self) -> frozenset[str]:
         """What the patient is found by: the words of all names, as ``folded`` gives them."""
         texts = (text for name in self.names for text in (name.family, name.given))

@@ -6,10 +6,12 @@ ITI TF-2: 3.55.4.1.3 leaves it to the community; ours is exact, as a wrong patie
 |---|---|
 | birth date | the whole day is known of both, and the same |
 | name | a name of either has the same family and first given name, without case and signs (Müller, Mueller) |
+| further given names | where both have any in full, one in common |
 | sex | where both say female or male, the same |
 | mother's maiden name, postal code, telephone | where both have one, the same |
 
-What one of them does not say speaks neither for nor against.
+What one of them does not say speaks neither for nor against.  Where several have the name and the birth date, whoever
+is left because something speaks against the others is not the one for that: something more must speak for them.
 """
 
 from __future__ import annotations
@@ -63,11 +65,20 @@ VALUES: Mapping[Attribute, Callable[[Demographics], frozenset[str]]] = {
 """What of each attribute is compared: with any of these in common two agree."""
 
 
+def is_alike(asked: Demographics, known: Demographics) -> bool:
+    """Whether name and birth date are those that are asked for."""
+    born = len(asked.born) == DAY and asked.born == known.born
+    return born and any(_same_name(one, other) for one in asked.names for other in known.names)
+
+
 def agrees(asked: Demographics, known: Demographics) -> bool:
     """Whether ``known`` is who is asked for, by name and birth date and by whatever else both say."""
-    born = len(asked.born) == DAY and asked.born == known.born
-    named = any(_same_name(one, other) for one in asked.names for other in known.names)
-    return born and named and not contradicts(asked, known)
+    return is_alike(asked, known) and not contradicts(asked, known)
+
+
+def shares(asked: Demographics, known: Demographics) -> bool:
+    """Whether something beside name and birth date is said by both, and the same."""
+    return any(value(asked) & value(known) for value in VALUES.values())
 
 
 def contradicts(asked: Demographics, known: Demographics) -> bool:
@@ -82,11 +93,12 @@ def contradicts(asked: Demographics, known: Demographics) -> bool:
 
 
 def _same_name(one: PersonName, other: PersonName) -> bool:
-    return _same_words(one.family, other.family) and _same_words(_first(one.given), _first(other.given))
-
-
-def _first(given: str) -> str:
-    return given.split()[0] if given.split() else ""
+    """The family name and the first given name; and further ones, where both have them in full."""
+    given, others = one.given.split(), other.given.split()
+    if not given or not others or not _same_words(one.family, other.family) or not _same_words(given[0], others[0]):
+        return False
+    more = [[name for name in names[1:] if len(name.strip(".")) > 1] for names in (given, others)]
+    return not all(more) or any(_same_words(first, second) for first in more[0] for second in more[1])
 
 
 def _same_words(one: str, other: str) -> bool:

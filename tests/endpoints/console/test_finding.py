@@ -36,7 +36,7 @@ def site(database_url: str, tmp_path: Path) -> Iterator[Site]:
             store = SqlRegistry(connection, DEFAULT_DOMAIN)
             for who, said in ((ANNA, ANNAS), (BERT, BERTS)):
                 store.add_patient(who)
-                store.keep_demographics(who, said)
+                store.keep_demographics(said, who)
         yield site
 
 
@@ -101,7 +101,7 @@ def test_of_whom_nothing_may_be_told_nobody_hears(database_url: str, tmp_path: P
             store = SqlRegistry(connection, DEFAULT_DOMAIN)
             for who, said in ((ANNA, ANNAS), (BERT, BERTS)):
                 store.add_patient(who)
-                store.keep_demographics(who, said)
+                store.keep_demographics(said, who)
             key = patients.key_of(connection, DEFAULT_DOMAIN, BERT)
             assert key is not None
             set_directive(connection, key, Directive(permit=False), "pia")

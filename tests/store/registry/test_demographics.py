@@ -28,7 +28,7 @@ def known(domain: Domain) -> Domain:
 
 
 def say(domain: Domain, who: PatientId, said: Demographics) -> None:
-    domain(lambda store: store.keep_demographics(who, said))
+    domain(lambda store: store.keep_demographics(said, who))
 
 
 def found(domain: Domain, name: str, born: str = "") -> list[PatientId]:
@@ -68,6 +68,26 @@ def test_what_a_feed_says_takes_the_place_of_what_was_said_before(known: Domain)
     say(known, ANNA, Demographics((PersonName("Schmidt", "Anna"),), "19561127", "F"))
     assert found(known, "Müller Anna") == []
     assert found(known, "Schmidt") == [ANNA]
+
+
+def test_what_a_feed_does_not_say_stays(known: Domain) -> None:
+    """As in an A40 or an A08 that has the name alone: an empty field deletes nothing (HL7 v2.3.1: 2.10)."""
+    say(known, ANNA, Demographics((PersonName("Schmidt", "Anna"),)))
+    assert found(known, "Schmidt", "19561127") == [ANNA]
+    with known.engine.connect() as connection:
+        ((_, kept),) = demographics.of_patients(connection, [key_of(known, ANNA)]).items()
+    assert kept == replace(ANNA_MUELLER, names=(PersonName("Schmidt", "Anna"),))
+
+
+def key_of(domain: Domain, who: PatientId) -> int:
+    key = domain(lambda store: store.patient_key(who))
+    assert key is not None
+    return key
+
+
+def test_of_several_ids_in_a_feed_each_is_told_the_same(known: Domain) -> None:
+    known(lambda store: store.keep_demographics(Demographics((PersonName("Kern", "Eva"),)), BERT, ANNA))
+    assert sorted(one.id for one in found(known, "Kern")) == ["anna", "bert"]
 
 
 def test_who_is_unknown_is_not_made_known_by_a_name(known: Domain) -> None:

@@ -15,6 +15,7 @@ from xds.audit.messages.parties import Party
 from xds.metadata.identifiers import PatientId
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.audit.records import record
+from xds.store.engine import reading
 from xds.store.registry import demographics
 from xds.store.registry.demographics import Candidate, TooLittle
 
@@ -41,10 +42,11 @@ def pages(engine: sa.Engine, node: AuditSource, told: Told) -> Blueprint:
             known["wrong"] = "A birth date is written 1956-11-27; the year, or year and month, will do."
             return render_template("find.html", **known), 400
         try:
-            with engine.begin() as connection:
-                digits = "".join(filter(None, date.groups())) if date else ""
+            digits = "".join(filter(None, date.groups())) if date else ""
+            with reading(engine) as connection:
                 listed, known["more"] = demographics.find(connection, DEFAULT_DOMAIN, name, digits)
                 shown = [one for one in listed if told(connection, one.patient_id)]
+            with engine.begin() as connection:
                 who = Party(g.visitor.name, request.remote_addr or "", requestor=True)
                 for one in shown:
                     record(connection, AuditEvent.patient_record(node, "R", who, str(one.patient_id)).records())

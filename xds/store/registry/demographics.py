@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from xds.metadata.demographics import Demographics, spellings
+from xds.metadata.demographics import Demographics, PersonName, spellings
 from xds.metadata.identifiers import Oid, PatientId
 from xds.store.registry import patients
+from xds.store.statements import at_once
 from xds.store.tables import demographics, patient, patient_word
 
 MOST = 20
 """Candidates that are given; who has more must say more."""
+
+MOST_ALIKE = 200
+"""Of one day and name that are looked at."""
 
 WORDS, LEAST_LETTERS = 5, 2
 """Of a search: words that are looked for, and letters of each."""
@@ -33,12 +37,19 @@ class Candidate:
     demographics: Demographics
 
 
-def keep(connection: sa.Connection, domain: str, patient_key: int, said: Demographics) -> None:
-    """What a feed says of a patient takes the place of what was said before.
+def keep(connection: sa.Connection, domain: str, patient_keys: Collection[int], said: Demographics) -> None:
+    """What a feed says of a patient takes the place of what was said before; what it does not say stays.
 
-    The patient is locked until the commit: two messages about one are kept one after the other.
+    The patients are locked until the commit, in the order of all: messages about one are kept one after the other.
     """
-    patients.lock(connection, patient_key)
+    if connection.dialect.name != "sqlite":
+        at_once(connection, *patients.locking(patient_keys))
+    known = of_patients(connection, list(patient_keys))
+    for key in sorted(set(patient_keys)):
+        _keep(connection, domain, key, said.or_else(known.get(key, Demographics())))
+
+
+def _keep(connection: sa.Connection, domain: str, patient_key: int, said: Demographics) -> None:
     for table in (demographics, patient_word):
         connection.execute(sa.delete(table).where(table.c.patient_key == patient_key))
     told = json.dumps(said.as_json(), ensure_ascii=False)
@@ -54,6 +65,22 @@ def of_patients(connection: sa.Connection, patient_keys: Sequence[int]) -> dict[
     known = demographics.c.patient_key.in_(list(patient_keys))
     rows = connection.execute(sa.select(demographics.c.patient_key, demographics.c.said).where(known))
     return {int(row.patient_key): Demographics.of_json(json.loads(row.said)) for row in rows}
+
+
+def alike(
+    connection: sa.Connection, domain: str, names: Iterable[PersonName], born: str
+) -> tuple[list[Candidate], bool]:  # fmt: skip
+    """Patients born on a day who have all words of one of the names; whether there are more than can be looked at.
+
+    Whoever was merged is who they go on as, as for ``find``.
+    """
+    keys = dict[int, None]()
+    for name in names:
+        words = list(spellings(f"{name.family} {name.given.partition(' ')[0]}"))[:WORDS]
+        if words:
+            statement = _finding(domain, words, born, whole=True).limit(MOST_ALIKE + 1)
+            keys |= dict.fromkeys(row.patient_key for row in connection.execute(statement))
+    return _current(connection, domain, list(keys)[:MOST_ALIKE]), len(keys) > MOST_ALIKE
 
 
 class TooLittle(ValueError):
@@ -83,8 +110,10 @@ def _words(name: str) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(found))[:WORDS]
 
 
-def _finding(domain: str, words: Sequence[Sequence[str]], born: str) -> sa.Select[Any]:
-    """The keys: of those who have the first word the ones who have the others, too."""
+def _finding(
+    domain: str, words: Sequence[Sequence[str]], born: str, *, whole: bool = False
+) -> sa.Select[Any]:  # fmt: skip
+    """The keys: of those who have the first word the ones who have the others, too; ``whole``: no more of each."""
     aliases = [patient_word.alias(f"w{number}") for number in range(len(words))]
     first, *others = aliases
     joined: sa.FromClause = first
@@ -93,7 +122,8 @@ def _finding(domain: str, words: Sequence[Sequence[str]], born: str) -> sa.Selec
     statement = sa.select(first.c.patient_key).distinct().select_from(joined)
     for alias, word in zip(aliases, words, strict=True):
         begins = (sa.and_(alias.c.word >= one, alias.c.word < one + _END) for one in word)
-        statement = statement.where(alias.c.domain == domain, sa.or_(*begins))
+        met = alias.c.word.in_(list(word)) if whole else sa.or_(*begins)
+        statement = statement.where(alias.c.domain == domain, met)
         if born:
             statement = statement.where(alias.c.born >= born, alias.c.born < born + _END)
     return statement.order_by(first.c.patient_key).limit(MOST * 2 + 1)

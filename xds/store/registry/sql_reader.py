@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from xds.metadata.demographics import Demographics
+from xds.metadata.demographics import Demographics, PersonName
 from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.visible import EVERYTHING, FULL, Access, Visible
 from xds.store.interface import Criteria, Found, FoundAssociation, FoundDocument, Kind, Survivor, TooMany
@@ -148,14 +148,9 @@ class SqlReader:
         known = demographics.of_patients(self.connection, keys[:1])
         return Candidate(patient_id, known.get(keys[0], Demographics()))
 
-    def named(self, name: str, born: str) -> list[Candidate]:
-        """Patients whose names and birth date begin so, of whom something may be told (see ``demographics.find``).
-
-        Raises:
-            TooLittle: as ``demographics.find`` does.
-        """
-        found, _ = demographics.find(self.connection, self.domain, name, born)
-        return [one for one in found if self.known_as(one.patient_id) is not None]
+    def alike(self, names: Iterable[PersonName], born: str) -> tuple[list[Candidate], bool]:
+        """Patients of a day and a name, also those of whom nothing may be told (see ``demographics.alike``)."""
+        return demographics.alike(self.connection, self.domain, names, born)
 
     def answers_about(self, patient_keys: Sequence[int]) -> bool:
         keys = patient_keys or NOBODY

@@ -110,11 +110,10 @@ class SqlRegistry(SqlReader):
         """Make a patient known; whether it was new."""
         return patients.add(self.connection, self.domain, patient_id)
 
-    def keep_demographics(self, patient_id: PatientId, said: Demographics) -> None:
-        """Keep who an active patient is; of another nothing is."""
-        patient_key = patients.key_of(self.connection, self.domain, patient_id)
-        if patient_key is not None:
-            demographics.keep(self.connection, self.domain, patient_key, said)
+    def keep_demographics(self, said: Demographics, *patient_ids: PatientId) -> None:
+        """Keep who active patients are, as a feed says of all of these ids; of others nothing is."""
+        keys = {patients.key_of(self.connection, self.domain, one) for one in patient_ids} - {None}
+        demographics.keep(self.connection, self.domain, [key for key in keys if key is not None], said)
 
     def insert(self, patient_key: int, objects: Iterable[MetadataObject]) -> None:
         """Write new objects of one patient, their associations to be found from ends that another has, too.
