@@ -14,8 +14,8 @@ from xds.wire.places import Places
 
 T = TypeVar("T")
 
-SOON_SECONDS, FLOOD_SECONDS = 0.1, 1.0
-"""Who starts so soon has hardly waited; and for how long nobody has started so soon in a lane that is flooded."""
+SOON, FLOOD_SECONDS = 0.5, 1.0
+"""Who starts after such a part of ``queue_seconds`` has hardly waited; and for how long nobody has in a flood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Lane(Generic[T]):
         while started := next((waiting for waiting in self._waiting if self.places.enter(waiting)), None):
             one = self._next(started)
             now = time.monotonic()
-            if now - one.since < SOON_SECONDS:
+            if now - one.since < self.queue_seconds * SOON:
                 self._late = None
             elif self._late is None:
                 self._late = now
