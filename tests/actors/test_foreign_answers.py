@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from lxml import etree
 
-from tests.builders import ANNA, a_submission, an_association, an_entry
+from tests.builders import ANNA, a_folder, a_submission, an_association, an_entry
 from tests.regions import ANNA_IN_SOUTH
 from xds.actors.foreign_answers import NotUnderstood, Speaker, patients_of, query_answer, references, shown
 from xds.ebxml import query, rim_writing
@@ -17,7 +17,7 @@ from xds.metadata.datatypes import Code
 from xds.metadata.submission import Submission
 from xds.metadata.visible import EVERYTHING, NOTHING, Clause, Those, Visible
 from xds.metadata.vocabulary import AssociationType
-from xds.wire.xml import Element, parse
+from xds.wire.xml import Element, name, parse
 
 OPEN, SECRET = Code("OPEN", "1.2.3", "Open"), Code("SECRET", "1.2.3", "Secret")
 ONLY_OPEN = Visible.by((Clause(permit=True, those=Those(single=(("class_code", frozenset({OPEN.key})),))),))
@@ -50,6 +50,44 @@ def test_each_entry_is_held_to_what_its_own_patient_leaves() -> None:
     whole = answered(anna, other)
     left = shown(whole, lambda cx: NOTHING if cx == str(ANNA) else EVERYTHING)
     assert ids(left) == {item.entry_uuid for item in other.objects()}
+
+
+def test_of_a_patient_who_withholds_everything_no_package_is_shown_and_no_association() -> None:
+    folder = a_folder()
+    submission = a_submission(folders=[folder])
+    whole = answered(submission)
+    without_entries = tuple(one for one in whole if not one.tag.endswith("ExtrinsicObject"))
+    for objects in (whole, without_entries):
+        assert shown(objects, lambda _: NOTHING) == []
+        assert ids(shown(objects, lambda _: EVERYTHING)) == ids(list(objects))
+
+
+def test_where_not_everything_is_shown_a_package_is_one_that_holds_an_entry_that_is() -> None:
+    folders = [a_folder(), a_folder()]
+    entry = an_entry(class_code=OPEN)
+    held = an_association(AssociationType.HAS_MEMBER, folders[0].entry_uuid, entry.entry_uuid)
+    related = an_association(AssociationType.APND, folders[1].entry_uuid, entry.entry_uuid)
+    whole = answered(a_submission(entries=[entry], folders=folders, relations=[held, related]))
+    left = ids(shown(whole, lambda _: ONLY_OPEN))
+    assert folders[0].entry_uuid in left
+    assert held.entry_uuid in left
+    assert not left & {folders[1].entry_uuid, related.entry_uuid}
+    ends = {end for one in shown(whole, lambda _: ONLY_OPEN) if (end := one.get("targetObject"))}
+    assert ends <= left
+
+
+def test_a_package_whose_patient_cannot_be_read_is_not_shown_where_not_everything_is() -> None:
+    (package,) = (one for one in answered(a_submission()) if one.tag.endswith("RegistryPackage"))
+    for each in list(package.iterfind("{*}ExternalIdentifier")):
+        package.remove(each)
+    assert shown([package], lambda _: EVERYTHING) == []
+
+
+def test_a_reference_is_shown_only_beside_what_it_is_of() -> None:
+    whole = answered(a_submission())
+    (entry,) = (one for one in whole if one.tag.endswith("ExtrinsicObject"))
+    reference, stray = (etree.Element(name("rim:ObjectRef"), id=one) for one in (entry.get("id"), "urn:uuid:0"))
+    assert shown([*whole, reference, stray], lambda _: EVERYTHING) == [*whole, reference]
 
 
 def test_an_entry_that_cannot_be_read_is_not_shown_where_not_everything_is() -> None:

@@ -29,7 +29,7 @@ FINDINGS, SAID, NAMED = 100, 1000, 5
 
 _KINDS = OBJECTS | {name("rim:Association")}
 _OF_PATIENTS = frozenset(map(name, ("rim:ExtrinsicObject", "rim:RegistryPackage")))
-_ENTRY, _ASSOCIATION = name("rim:ExtrinsicObject"), name("rim:Association")
+_ENTRY, _PACKAGE, _ASSOCIATION = map(name, ("rim:ExtrinsicObject", "rim:RegistryPackage", "rim:Association"))
 _PATIENT_SCHEMES = (v.DOCUMENT_ENTRY_PATIENT_ID, v.SUBMISSION_SET_PATIENT_ID, v.FOLDER_PATIENT_ID)
 
 
@@ -159,26 +159,46 @@ def _complaint(code: ErrorCode, speaker: Speaker, said: str) -> Finding:
 
 
 def shown(objects: Sequence[Element], visible: Callable[[str], Visible]) -> list[Element]:
-    """What passes this domain's own filter; ``visible`` gives that of a patient, by the id in the entry.
+    """What passes this domain's own filter; ``visible`` gives that of a patient, by the id in the object.
 
-    An entry that cannot be read does not.  An association goes with an entry at its end; a package with all of its
-    entries, as far as the answer says which they are.
+    What cannot be read does not.  A package passes where its patient withholds nothing, or it holds an entry of the
+    answer that passes; of a patient who withholds everything none does.  An association goes with what is at its
+    ends, and a reference stays beside what it is of alone.
     """
-    hidden = {one.get("id", "") for one in objects if one.tag == _ENTRY and not _passes(one, visible)}
-    if not hidden:
-        return list(objects)
-    ends = [(one.get("sourceObject", ""), one.get("targetObject", "")) for one in objects if one.tag == _ASSOCIATION]
-    holding = {source for source, target in ends if target not in hidden}
-    hidden |= {source for source, target in ends if target in hidden} - holding - _entries(objects)
-    return [
-        one for one in objects
-        if one.get("id", "") not in hidden
-        and not (one.tag == _ASSOCIATION and {one.get("sourceObject"), one.get("targetObject")} & hidden)
-    ]  # fmt: skip
+    of_kind = {kind: [one for one in objects if one.tag == kind] for kind in (_ENTRY, _PACKAGE, _ASSOCIATION)}
+    hidden = {_id(one) for one in of_kind[_ENTRY] if not _passes(one, visible)}
+    seen = {_id(one) for one in of_kind[_ENTRY]} - hidden
+    members = (one for one in of_kind[_ASSOCIATION] if one.get("associationType") == v.AssociationType.HAS_MEMBER)
+    holding = {one.get("sourceObject", "") for one in members if one.get("targetObject", "") in seen}
+    hidden |= {_id(one) for one in of_kind[_PACKAGE] if not _holds(one, visible, holding)}
+    hidden |= _leading_to(hidden, of_kind[_ASSOCIATION])
+    known = {_id(one) for listed in of_kind.values() for one in listed} - hidden
+    return [one for one in objects if _id(one) in known]
 
 
-def _entries(objects: Sequence[Element]) -> set[str]:
-    return {one.get("id", "") for one in objects if one.tag == _ENTRY}
+def _id(item: Element) -> str:
+    return item.get("id", "")
+
+
+def _holds(package: Element, visible: Callable[[str], Visible], holding: set[str]) -> bool:
+    """Whether a package may be seen; ``holding``: those that hold an entry that may."""
+    whose = [visible(str(one)) for one in patients_of(package) if one]
+    if not whose or any(one.nothing for one in whose):
+        return False
+    return all(one.everything for one in whose) or _id(package) in holding
+
+
+def _leading_to(hidden: set[str], associations: Sequence[Element]) -> set[str]:
+    """The associations with an end that is hidden, be it that of another one."""
+    touching, found, waiting = dict[str, list[str]](), set[str](), list(hidden)
+    for one in associations:
+        for end in (one.get("sourceObject", ""), one.get("targetObject", "")):
+            touching.setdefault(end, []).append(_id(one))
+    while waiting:
+        for each in touching.pop(waiting.pop(), ()):
+            found.add(each)
+            waiting.append(each)
+    return found
 
 
 def _passes(item: Element, visible: Callable[[str], Visible]) -> bool:
