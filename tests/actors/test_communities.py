@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from tests.conftest import wait_for
 from xds.actors import communities
-from xds.actors.communities import SILENT, Calls, Unavailable
+from xds.actors.communities import SILENT, Calls, Community, Tries, Turn, Unavailable
+from xds.archives.patients import PatientTable
+from xds.wire.client import Client, NoReply
+from xds.wire.memory import Overfull
+from xds.wire.spool import NotKept
 
 
 def silence() -> None:
@@ -49,6 +56,24 @@ def test_after_several_long_waits_for_nothing_in_a_row_it_rests(between: bool, m
     assert calls.start(lambda: "answer") is not None
 
 
+@pytest.mark.parametrize("problem", [Overfull(), NotKept()])
+def test_our_own_want_of_memory_or_disk_does_not_have_it_rest(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(communities, "LONG_SECONDS", 0.0)
+    calls = Calls(2)
+
+    def full() -> None:
+        raise problem
+
+    for _ in range(SILENT):
+        future = calls.start(full)
+        assert future is not None
+        future.exception(60)
+        ended(calls)
+    assert calls.start(lambda: "answer") is not None
+
+
 def test_one_that_refuses_at_once_keeps_nobody_waiting_and_does_not_rest() -> None:
     calls = Calls(2)
     for _ in range(SILENT + 1):
@@ -56,3 +81,44 @@ def test_one_that_refuses_at_once_keeps_nobody_waiting_and_does_not_rest() -> No
         assert future is not None
         future.exception(60)
         ended(calls)
+
+
+# Its gateways, one after the other.
+
+FIRST, SECOND, THIRD = (Client(f"http://{name}.example/rg") for name in ("first", "second", "third"))
+
+
+def a_community(*clients: Client) -> Community:
+    nobody = PatientTable(None, (), "")
+    return Community(
+        "south", ("urn:oid:1.2",), clients, clients, nobody, nobody, True, 60, 60, Calls(2), lambda *_: ()
+    )  # fmt: skip
+
+
+def called(until: float, tries: Tries, clients: Sequence[Client], silent: Sequence[Client]) -> list[Turn]:
+    """The turns that there were; ``silent`` give no answer."""
+    turns = list[Turn]()
+
+    def send(turn: Turn) -> Any:
+        turns.append(turn)
+        if turn.client in silent:
+            raise NoReply(f"{turn.client.url}: no answer in time")
+
+    a_community(*clients).called(clients, tries, until, send)
+    return turns
+
+
+def test_each_gateway_of_a_community_may_be_silent_for_its_share_of_the_time_that_is_left() -> None:
+    until = time.monotonic() + 3000
+    turns = called(until, Tries(), [FIRST, SECOND, THIRD], [FIRST, SECOND])
+    assert [turn.client for turn in turns] == [FIRST, SECOND, THIRD]
+    # Nobody has waited here: what the first has left is shared by those after it.
+    assert [round(turn.silent_seconds, -2) for turn in turns] == [1000, 1500, 3000]
+    assert {turn.until for turn in turns} == {until}
+
+
+def test_nothing_is_sent_when_the_time_is_over() -> None:
+    tries = Tries()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        called(time.monotonic() - 1, tries, [FIRST, SECOND], [])
+    assert list(tries.all()) == []

@@ -64,6 +64,15 @@ class Tries:
             yield Tried(last.url, last.started, "no answer in time")
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A gateway whose turn it is: its answer is taken until then (monotonic), and it is silent for so long at most."""
+
+    client: Client
+    until: float
+    silent_seconds: float
+
+
 class Calls:
     """Calls to one community, each in a thread of its own.  Safe with threads."""
 
@@ -85,7 +94,8 @@ class Calls:
             try:
                 result = do()
             except BaseException as problem:
-                self._was_silent(time.monotonic() - begun)
+                if isinstance(problem, Unavailable | NoReply):  # and not what we have no room for
+                    self._was_silent(time.monotonic() - begun)
                 future.set_exception(problem)
             else:
                 self._silent = 0
@@ -127,16 +137,19 @@ class Community:
     def home(self) -> str:
         return next(iter(self.homes), "")
 
-    def called(self, clients: Sequence[Client], tries: Tries, send: Callable[[Client], _T]) -> _T:
-        """What the first gateway says that answers.
+    def called(self, clients: Sequence[Client], tries: Tries, until: float, send: Callable[[Turn], _T]) -> _T:
+        """What the first gateway says that answers.  Each may be silent for its share of the time that is left.
 
         Raises:
-            Unavailable: none does.
+            Unavailable: none does, or the time is over before the next is called: nobody waits for it then.
         """
-        for client in clients:
+        for place, client in enumerate(clients):
+            left = until - time.monotonic()
+            if left <= 0:
+                break
             one = tries.under_way = Tried(client.url, now_microseconds())
             try:
-                said = send(client)
+                said = send(Turn(client, until, left / (len(clients) - place)))
             except (NoReply, Faulted) as problem:
                 why = str(problem).removeprefix(f"{client.url}: ")
                 why = why if isinstance(problem, NoReply) else f"a SOAP fault: {why}"
@@ -146,7 +159,8 @@ class Community:
             tries.done.append(one)
             tries.under_way = None
             return said
-        raise Unavailable("; ".join(f"{host_of(one.url)}: {one.silent}" for one in tries.done))
+        silent = "; ".join(f"{host_of(one.url)}: {one.silent}" for one in tries.done)
+        raise Unavailable(silent or "no answer in time")
 
     def unavailable(self, why: str, location: str = "") -> Finding:
         """What is told of it when it gives no answer (ITI TF-2: 3.38.4.1.3): codeContext says which gateway."""
