@@ -7,9 +7,12 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from tests.actors.test_initiating_gateway import MISSING, UNAVAILABLE, UNKNOWN, N, S, W
+from tests.actors.test_responding_gateway import only
 from tests.conftest import wait_for
-from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, outcome
-from xds.errors import ErrorCode, Finding, Status
+from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, objects, outcome
+from xds.access.gate import Granted
+from xds.access.peers import STRANGER
+from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata.identifiers import Oid
 from xds.wire.xml import name
 
@@ -81,6 +84,30 @@ def test_errors_of_a_community_go_on_as_they_came(world: World) -> None:
     )  # fmt: skip
     got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (SOUTH, REPOSITORY, "2.25.2"))
     assert outcome(got) == (Status.PARTIAL_SUCCESS, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.2")])
+
+
+@pytest.mark.parametrize("finding", [
+    Finding(ErrorCode.REPOSITORY_ERROR, "old", f"{S} 2.25.2", Severity.WARNING),
+    Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "gone", f"{S} 2.25.24"),
+])  # fmt: skip
+def test_a_document_that_did_not_come_is_told_of_also_beside_a_warning_or_an_error_of_another(
+    world: World, finding: Finding
+) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"), findings=[finding])
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (SOUTH, REPOSITORY, "2.25.2"))
+    status, errors = outcome(got)
+    assert status is Status.PARTIAL_SUCCESS
+    assert (ErrorCode.DOCUMENT_UNIQUE_ID, "2.25.2") in errors
+
+
+def test_a_document_without_an_entry_is_told_of_where_its_community_has_warned_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: Granted(STRANGER, "a test", only("any")))
+    warning = Finding(ErrorCode.REGISTRY_ERROR, "some withheld", S, Severity.WARNING)
+    world.south.answer = lambda _: objects(findings=[warning])
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (Status.FAILURE, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.1")])
 
 
 def test_documents_without_a_community_or_of_an_unknown_one_are_told_and_the_others_given(world: World) -> None:

@@ -290,8 +290,11 @@ def _without_home(speaker: Speaker, said: str | None, document: str) -> Finding:
 def _not_told_of(
     missing: Mapping[tuple[str, str], DocumentRequest], told: Sequence[Finding], speaker: Speaker
 ) -> list[Finding]:
-    """Of each document that has not come there is an error, also where who should give it says nothing of it."""
-    said = " ".join(one.location for one in told)
+    """Of each document that has not come there is an error, also where who should give it says nothing of it.
+
+    A location may hold the community, too (ITI TF-2: 3.39.4.1.3); a warning is none.
+    """
+    said = {word for one in told if one.severity is Severity.ERROR for word in one.location.split()}
     rule = f"{speaker.called} neither gives the document nor says why"
     return [
         Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, one.document_unique_id)

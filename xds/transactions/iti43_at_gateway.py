@@ -17,7 +17,7 @@ from xds.ebxml import xdsb
 from xds.ebxml.query import AdhocQuery
 from xds.ebxml.rim import Slot
 from xds.ebxml.xdsb import DocumentRequest
-from xds.errors import ErrorCode, Finding
+from xds.errors import ErrorCode, Finding, Severity
 from xds.metadata import vocabulary as v
 from xds.queries.catalogue import GET_DOCUMENTS
 from xds.transactions import iti43_retrieve_document_set as iti43
@@ -77,10 +77,11 @@ def _permitted(
         there = tuple(one for one in asked if (one.repository_unique_id, one.document_unique_id) in seen)
         if there:
             permitted.append((community, there))
+        errors = [one for one in answer.findings if one.severity is Severity.ERROR]
         for one in asked:
             if one in there:
                 continue
-            why = answer.findings or (Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here"),)
+            why = errors or [Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here")]
             findings += [replace(finding, location=located(one)) for finding in why]
     return permitted, findings
 
