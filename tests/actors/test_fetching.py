@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.actors.test_initiating_gateway import MISSING, UNAVAILABLE, UNKNOWN, N, S, W
 from tests.actors.test_responding_gateway import only
 from tests.conftest import wait_for
-from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, objects, outcome
+from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, find, objects, outcome, said
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
 from xds.errors import ErrorCode, Finding, Severity, Status
@@ -116,6 +117,18 @@ def test_documents_without_a_community_or_of_an_unknown_one_are_told_and_the_oth
     errors = [(MISSING, "2.25.1"), (UNKNOWN, "urn:oid:1.9 2.25.2")]
     assert outcome(got) == (Status.PARTIAL_SUCCESS, errors)
     assert contents(got) == {world.own.unique_id: b"of the north"}
+
+
+def test_long_retrievals_leave_the_queries_of_their_community(world: World) -> None:
+    west, held = world.domain.actors.gateways.initiating.communities.of(W), threading.Event()
+    assert west is not None
+    for _ in range(2):
+        west.retrievals.start(lambda: held.wait(60))
+    assert outcome(fetch(world.north, (WEST, REPOSITORY, "2.25.2"))) == (
+        Status.FAILURE, [(UNAVAILABLE, f"{W} 2.25.2")],
+    )  # fmt: skip
+    assert said(find(world.north)) == (Status.SUCCESS, [])
+    held.set()
 
 
 def test_an_answer_that_breaks_off_is_none(world: World) -> None:

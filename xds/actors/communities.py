@@ -13,6 +13,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from xds.actors.waiting import Waiting
 from xds.archives.patients import Patients
 from xds.errors import ErrorCode, Finding
 from xds.store.audit.records import now_microseconds
@@ -76,17 +77,25 @@ class Turn:
 class Calls:
     """Calls to one community, each in a thread of its own.  Safe with threads."""
 
-    def __init__(self, most: int) -> None:
-        self._free = threading.BoundedSemaphore(most)
+    def __init__(self, most: int, waiting: Waiting) -> None:
+        """``waiting``: the requests of the process that wait for anybody, beside the calls of this community."""
+        self._free, self._waiting = threading.BoundedSemaphore(most), waiting
         self._silent, self._rests_until = 0, 0.0
 
-    def start(self, do: Callable[[], _T]) -> Future[_T] | None:
-        """Begin one for whom this thread works; None where as many as there may be are under way, or it rests.
+    def start(self, do: Callable[[], _T]) -> Future[_T]:
+        """Begin one for whom this thread works.
 
         A thread, and not a pool's: whoever is too slow is not waited for when the process ends, either.
+
+        Raises:
+            Unavailable: as many as there may be are under way, or it rests.
         """
+        request = threading.get_ident()
         if time.monotonic() < self._rests_until or not self._free.acquire(blocking=False):
-            return None
+            raise Unavailable("its last calls were not answered, or as many as it may have are under way")
+        if not self._waiting.enter(request):
+            self._free.release()
+            raise Unavailable("as many requests as may wait for other communities here do")
         future: Future[_T] = Future()
 
         def run() -> None:
@@ -101,6 +110,7 @@ class Calls:
                 self._silent = 0
                 future.set_result(result)
             finally:
+                self._waiting.leave(request)
                 self._free.release()
 
         threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
@@ -130,6 +140,7 @@ class Community:
     seconds: float
     retrieve_seconds: float
     calls: Calls
+    retrievals: Calls
     blocks: Callable[[str, Element | None], Sequence[Element]] = field(repr=False)
     """The header blocks of a message to a URL, by the header of the message that it is sent for."""
 
@@ -181,6 +192,7 @@ class Question(Generic[_T]):
     tries: Tries
     future: Future[_T] | None
     until: float  # time.monotonic()
+    refused: str = ""
 
     @property
     def answer(self) -> _T:
@@ -190,16 +202,21 @@ class Question(Generic[_T]):
             Unavailable: there is none in time.
         """
         if self.future is None:
-            raise Unavailable("its last calls were not answered, or as many as it may have are under way")
+            raise Unavailable(self.refused)
         if not self.future.done():
             raise Unavailable("no answer in time")
         return self.future.result()
 
 
-def ask(community: Community, asked: Any, seconds: float, do: Callable[[Tries, float], _T]) -> Question[_T]:
-    """Begin to ask; ``do`` is given where to note whom it calls, and until when."""
+def ask(
+    community: Community, calls: Calls, asked: Any, seconds: float, do: Callable[[Tries, float], _T]
+) -> Question[_T]:
+    """Begin to ask, as one of these calls; ``do`` is given where to note whom it calls, and until when."""
     tries, until = Tries(), time.monotonic() + seconds
-    return Question(community, asked, tries, community.calls.start(lambda: do(tries, until)), until)
+    try:
+        return Question(community, asked, tries, calls.start(lambda: do(tries, until)), until)
+    except Unavailable as refused:
+        return Question(community, asked, tries, None, until, str(refused))
 
 
 def wait_for(questions: Iterable[Question[Any]]) -> None:

@@ -113,7 +113,7 @@ class Taking:
                 documents, findings = retrieve_answer(answer, speaker_of(place, tries), requests)
                 return Came(documents, findings, stack.pop_all().close)
 
-        return communities.ask(place, tuple(requests), place.retrieve_seconds, do)
+        return communities.ask(place, place.retrievals, tuple(requests), place.retrieve_seconds, do)
 
 
 def arrived(questions: Iterable[Question[Came]]) -> list[tuple[Question[Came], Came]]:

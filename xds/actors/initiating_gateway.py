@@ -151,7 +151,7 @@ class InitiatingGateway:
             speaker, whom = speaker_of(community, tries), asked.patient_id
             return query_answer(answer, speaker, whom, single_patient=single_patient, most=self._most)
 
-        return calls.ask(community, to_ask, community.seconds, do)
+        return calls.ask(community, community.calls, to_ask, community.seconds, do)
 
     def gathered(self, questions: Sequence[Question[Found]]) -> list[Found]:
         """What each has answered, or why it has not; of all together no more objects than are taken."""
