@@ -41,6 +41,12 @@ def test_no_more_are_under_way_than_there_may_be() -> None:
     assert calls.start(lambda: "answer").result(60) == "answer"
 
 
+def test_who_has_an_answer_may_ask_on_at_once() -> None:
+    calls = Calls(1, Waiting(1))
+    for _ in range(200):
+        assert calls.start(lambda: "answer").result(60) == "answer"
+
+
 def test_no_more_requests_wait_for_all_communities_together_than_may() -> None:
     waiting, held = Waiting(1), threading.Event()
     one, other = Calls(2, waiting), Calls(2, waiting)

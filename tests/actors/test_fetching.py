@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
+from lxml import etree
 
 from tests.actors.test_initiating_gateway import MISSING, UNAVAILABLE, UNKNOWN, N, S, W
 from tests.actors.test_responding_gateway import only
+from tests.builders import BERT, an_entry
 from tests.conftest import wait_for
-from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, find, objects, outcome, said
+from tests.regions import (
+    ANNA_IN_SOUTH,
+    NORTH,
+    SOUTH,
+    WEST,
+    World,
+    contents,
+    documents,
+    fetch,
+    find,
+    objects,
+    outcome,
+    said,
+)
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
 from xds.errors import ErrorCode, Finding, Severity, Status
+from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid
-from xds.wire.xml import name
+from xds.wire.xml import Element, name
 
 REPOSITORY = "1.2.3.4.77"
 
@@ -109,6 +127,50 @@ def test_a_document_without_an_entry_is_told_of_where_its_community_has_warned_o
     world.south.answer = lambda _: objects(findings=[warning])
     got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
     assert outcome(got) == (Status.FAILURE, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.1")])
+
+
+def of_two_patients(*, silent_from: int = 9) -> tuple[list[DocumentEntry], Callable[[Element], Any]]:
+    """Entries of two patients, and a community that refuses to answer about both of them at once."""
+    patients = (ANNA_IN_SOUTH, BERT)
+    entries = [an_entry(patient_id=one, repository_unique_id=REPOSITORY) for one in patients]
+    refusal = Finding(ErrorCode.RESULT_NOT_SINGLE_PATIENT, "two patients", S)
+    asked = list[Element]()
+
+    def answer(body: Element) -> Any:
+        text = etree.tostring(body).decode()
+        wanted = [one for one in entries if one.unique_id in text]
+        if body.tag == name("xds:RetrieveDocumentSetRequest"):
+            return documents(*((REPOSITORY, one.unique_id, b"x") for one in wanted))
+        asked.append(body)
+        if len(asked) > silent_from:
+            return b"<no/>"
+        if len(wanted) > 1:
+            return objects(status=Status.FAILURE, findings=[refusal])
+        return objects(*wanted, home=S)
+
+    return entries, answer
+
+
+def test_documents_of_several_patients_of_a_community_are_asked_about_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, world.south.answer = of_two_patients()
+    code = entries[0].class_code
+    granted = Granted(STRANGER, "a test", only(f"{code.code}^^{code.scheme}"))
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: granted)
+    got = fetch(world.north, *((SOUTH, REPOSITORY, one.unique_id) for one in entries))
+    assert outcome(got) == (Status.SUCCESS, [])
+    assert contents(got).keys() == {one.unique_id for one in entries}
+
+
+def test_one_that_is_asked_one_by_one_and_falls_silent_is_not_asked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, world.south.answer = of_two_patients(silent_from=1)
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: Granted(STRANGER, "a test", only("any")))
+    got = fetch(world.north, *((SOUTH, REPOSITORY, one.unique_id) for one in entries))
+    assert outcome(got) == (Status.FAILURE, [(UNAVAILABLE, f"{S} {one.unique_id}") for one in entries])
+    assert len(world.south.asked) == 2
 
 
 def test_documents_without_a_community_or_of_an_unknown_one_are_told_and_the_others_given(world: World) -> None:

@@ -105,16 +105,20 @@ class Calls:
             except BaseException as problem:
                 if isinstance(problem, Unavailable | NoReply):  # and not what we have no room for
                     self._was_silent(time.monotonic() - begun)
+                self._left(request)
                 future.set_exception(problem)
             else:
                 self._silent = 0
+                self._left(request)
                 future.set_result(result)
-            finally:
-                self._waiting.leave(request)
-                self._free.release()
 
         threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
         return future
+
+    def _left(self, request: int) -> None:
+        """One has ended; that is so before its answer is there, by which another may begin."""
+        self._waiting.leave(request)
+        self._free.release()
 
     def _was_silent(self, seconds: float) -> None:
         """Have a community rest that has let several callers wait for nothing, one after the other."""
