@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from lxml import etree
 
 from tests.builders import ANNA, a_folder, a_submission, an_association, an_entry
 from tests.regions import ANNA_IN_SOUTH
-from xds.actors.foreign_answers import NotUnderstood, Speaker, patients_of, query_answer, references, shown
+from xds.actors.foreign_answers import Found, NotUnderstood, Speaker, patients_of, query_answer, references, shown
 from xds.ebxml import query, rim_writing
-from xds.errors import Status
+from xds.errors import ErrorCode, Status
 from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Code
+from xds.metadata.homes import at_home
 from xds.metadata.submission import Submission
 from xds.metadata.visible import EVERYTHING, NOTHING, Clause, Those, Visible
 from xds.metadata.vocabulary import AssociationType
@@ -104,6 +107,37 @@ def test_a_reference_has_the_home_of_what_it_is_of_or_else_the_community_s() -> 
     assert [dict(each.attrib) for each in parse(text)] == [
         {"id": '"<&>', "home": "urn:oid:1.2"}, {"id": "b", "home": "urn:oid:1.3"},
     ]  # fmt: skip
+
+
+def spoilt(change: Callable[[Element], object]) -> Found:
+    """What is taken of an answer with one entry, after a change of that."""
+    fragment = at_home(rim_writing.fragment(to_ebxml.document_entry(an_entry())), "urn:oid:1.2")
+    body = parse(query.join_response(Status.SUCCESS, (), [fragment]))
+    change(body[-1][0])
+    return query_answer(body, Speaker(("urn:oid:1.2",), "south"), ANNA, single_patient=False, most=9)
+
+
+@pytest.mark.parametrize("change", [
+    lambda entry: entry.insert(0, etree.Element("{urn:x}more")),
+    lambda entry: entry.append(etree.Element(name("rim:Slot"), name="late")),
+    lambda entry: entry.set("more", "x"),
+    lambda entry: entry[0].attrib.pop("name"),
+    lambda entry: entry.getparent().append(etree.Element(name("rim:Organization"), id="urn:uuid:0")),
+])  # fmt: skip
+def test_what_would_make_the_answer_of_all_invalid_is_left_out_and_told(change: Any) -> None:
+    found = spoilt(change)
+    assert (found.objects, found.answered) == ((), False)
+    assert [(one.code, one.location) for one in found.findings] == [(ErrorCode.REGISTRY_ERROR, "urn:oid:1.2")]
+
+
+@pytest.mark.parametrize("change", [
+    lambda _: None,
+    lambda entry: entry.getparent().append(etree.Comment("x")),
+    lambda entry: setattr(entry[0][0][0], "text", "x" * 300),
+])  # fmt: skip
+def test_what_is_of_the_form_of_the_schema_is_taken_though_a_value_is_too_long(change: Any) -> None:
+    found = spoilt(change)
+    assert (len(found.objects), found.findings) == (1, ())
 
 
 def test_an_answer_of_failure_that_does_not_say_why_is_told_of() -> None:

@@ -5,6 +5,7 @@ ITI TF-2: 3.38.4.1.3, 3.39.4.1.3; TF-3: 4.2.4.2.  An answer that is not so is dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from xml.sax.saxutils import quoteattr
@@ -22,7 +23,7 @@ from xds.metadata.visible import Facts, Visible
 from xds.store.registry.rows import facts_of
 from xds.wire.client import Answer
 from xds.wire.spool import Spooled
-from xds.wire.xml import Element, local_name, name
+from xds.wire.xml import Element, local_name, name, schema_errors
 
 FINDINGS, SAID, NAMED = 100, 1000, 5
 """Errors of one community that are passed on, characters of each text in them, and elements that a complaint names."""
@@ -78,8 +79,8 @@ def query_answer(
         failed = any(one.severity is Severity.ERROR for one in findings)
         return Found((), findings, answered=not failed)
     listed = body.find(name("rim:RegistryObjectList"))
-    objects = tuple(one for one in (() if listed is None else listed) if one.tag in _KINDS)
-    wrong = _too_many(objects, speaker, most) or _not_at_home(objects, speaker)
+    objects = tuple(one for one in (() if listed is None else listed) if isinstance(one.tag, str))
+    wrong = _too_many(objects, speaker, most) or _of_no_form(objects, speaker) or _not_at_home(objects, speaker)
     wrong = wrong or _of_another(objects, speaker, patient_id, single_patient=single_patient)
     if wrong is not None:
         return Found((), (*findings, wrong), answered=False)
@@ -105,6 +106,27 @@ def _too_many(objects: Sequence[Element], speaker: Speaker, most: int) -> Findin
     if len(objects) <= most:
         return None
     return _complaint(ErrorCode.TOO_MANY_RESULTS, speaker, f"answers with more than {most} objects")
+
+
+_OF_FORM = re.compile("ELEMENT_CONTENT|CVC_COMPLEX_TYPE|CVC_ELT")
+"""libxml2's names of what is wrong with elements and attributes, and not with a value.
+
+A value that is too long, as some registries have them, harms nobody who reads the answer.
+"""
+
+
+def _of_no_form(objects: Sequence[Element], speaker: Speaker) -> Finding | None:
+    """What is of other elements and attributes than the schema has: in it, the answer of all would be invalid."""
+    wrong = [one for one in objects if one.tag not in _KINDS or not _is_of_form(one)]
+    if not wrong:
+        return None
+    rule = f"answers with what is not of the schema: {_named(wrong)} (ITI TF-3: 4.2.1)"
+    return _complaint(ErrorCode.REGISTRY_ERROR, speaker, rule)
+
+
+def _is_of_form(item: Element) -> bool:
+    errors = schema_errors("rim.xsd", item, FINDINGS)
+    return len(errors) < FINDINGS and not any(_OF_FORM.search(one.kind) for one in errors)
 
 
 def _not_at_home(objects: Sequence[Element], speaker: Speaker) -> Finding | None:
