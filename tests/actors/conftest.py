@@ -32,6 +32,7 @@ def world(regions: World) -> World:
         stub.asked.clear()
         stub.envelopes.clear()
     for one in regions.domain.actors.gateways.initiating.communities.all:
-        one.calls._silent, one.calls._rests_until = 0, 0.0
+        for calls in (one.calls, one.retrievals):
+            calls._silent, calls._rests_until = 0, 0.0
         regions.within(one, 60.0)
     return regions

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
+from lxml import etree
 
 from tests.actors.test_initiating_gateway import MISSING, UNAVAILABLE, UNKNOWN, N, S, W
+from tests.actors.test_responding_gateway import only
+from tests.builders import BERT, an_entry
 from tests.conftest import wait_for
-from tests.regions import NORTH, SOUTH, WEST, World, contents, documents, fetch, outcome
-from xds.errors import ErrorCode, Finding, Status
+from tests.regions import (
+    ANNA_IN_SOUTH,
+    NORTH,
+    SOUTH,
+    WEST,
+    World,
+    contents,
+    documents,
+    fetch,
+    find,
+    objects,
+    outcome,
+    said,
+)
+from xds.access.gate import Granted
+from xds.access.peers import STRANGER
+from xds.errors import ErrorCode, Finding, Severity, Status
+from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid
-from xds.wire.xml import name
+from xds.wire.xml import Element, name
 
 REPOSITORY = "1.2.3.4.77"
 
@@ -83,12 +105,92 @@ def test_errors_of_a_community_go_on_as_they_came(world: World) -> None:
     assert outcome(got) == (Status.PARTIAL_SUCCESS, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.2")])
 
 
+@pytest.mark.parametrize("finding", [
+    Finding(ErrorCode.REPOSITORY_ERROR, "old", f"{S} 2.25.2", Severity.WARNING),
+    Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "gone", f"{S} 2.25.24"),
+])  # fmt: skip
+def test_a_document_that_did_not_come_is_told_of_also_beside_a_warning_or_an_error_of_another(
+    world: World, finding: Finding
+) -> None:
+    world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", b"x"), findings=[finding])
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"), (SOUTH, REPOSITORY, "2.25.2"))
+    status, errors = outcome(got)
+    assert status is Status.PARTIAL_SUCCESS
+    assert (ErrorCode.DOCUMENT_UNIQUE_ID, "2.25.2") in errors
+
+
+def test_a_document_without_an_entry_is_told_of_where_its_community_has_warned_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: Granted(STRANGER, "a test", only("any")))
+    warning = Finding(ErrorCode.REGISTRY_ERROR, "some withheld", S, Severity.WARNING)
+    world.south.answer = lambda _: objects(findings=[warning])
+    got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
+    assert outcome(got) == (Status.FAILURE, [(ErrorCode.DOCUMENT_UNIQUE_ID, f"{S} 2.25.1")])
+
+
+def of_two_patients(*, silent_from: int = 9) -> tuple[list[DocumentEntry], Callable[[Element], Any]]:
+    """Entries of two patients, and a community that refuses to answer about both of them at once."""
+    patients = (ANNA_IN_SOUTH, BERT)
+    entries = [an_entry(patient_id=one, repository_unique_id=REPOSITORY) for one in patients]
+    refusal = Finding(ErrorCode.RESULT_NOT_SINGLE_PATIENT, "two patients", S)
+    asked = list[Element]()
+
+    def answer(body: Element) -> Any:
+        text = etree.tostring(body).decode()
+        wanted = [one for one in entries if one.unique_id in text]
+        if body.tag == name("xds:RetrieveDocumentSetRequest"):
+            return documents(*((REPOSITORY, one.unique_id, b"x") for one in wanted))
+        asked.append(body)
+        if len(asked) > silent_from:
+            return b"<no/>"
+        if len(wanted) > 1:
+            return objects(status=Status.FAILURE, findings=[refusal])
+        return objects(*wanted, home=S)
+
+    return entries, answer
+
+
+def test_documents_of_several_patients_of_a_community_are_asked_about_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, world.south.answer = of_two_patients()
+    code = entries[0].class_code
+    granted = Granted(STRANGER, "a test", only(f"{code.code}^^{code.scheme}"))
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: granted)
+    got = fetch(world.north, *((SOUTH, REPOSITORY, one.unique_id) for one in entries))
+    assert outcome(got) == (Status.SUCCESS, [])
+    assert contents(got).keys() == {one.unique_id for one in entries}
+
+
+def test_one_that_is_asked_one_by_one_and_falls_silent_is_not_asked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries, world.south.answer = of_two_patients(silent_from=1)
+    monkeypatch.setattr(world.north.application.gate, "ask", lambda *_, **__: Granted(STRANGER, "a test", only("any")))
+    got = fetch(world.north, *((SOUTH, REPOSITORY, one.unique_id) for one in entries))
+    assert outcome(got) == (Status.FAILURE, [(UNAVAILABLE, f"{S} {one.unique_id}") for one in entries])
+    assert len(world.south.asked) == 2
+
+
 def test_documents_without_a_community_or_of_an_unknown_one_are_told_and_the_others_given(world: World) -> None:
     here = (NORTH, world.north.repository_unique_id, world.own.unique_id)
     got = fetch(world.north, here, (None, REPOSITORY, "2.25.1"), (Oid("1.9"), REPOSITORY, "2.25.2"))
     errors = [(MISSING, "2.25.1"), (UNKNOWN, "urn:oid:1.9 2.25.2")]
     assert outcome(got) == (Status.PARTIAL_SUCCESS, errors)
     assert contents(got) == {world.own.unique_id: b"of the north"}
+
+
+def test_long_retrievals_leave_the_queries_of_their_community(world: World) -> None:
+    west, held = world.domain.actors.gateways.initiating.communities.of(W), threading.Event()
+    assert west is not None
+    for _ in range(2):
+        west.retrievals.start(lambda: held.wait(60))
+    assert outcome(fetch(world.north, (WEST, REPOSITORY, "2.25.2"))) == (
+        Status.FAILURE, [(UNAVAILABLE, f"{W} 2.25.2")],
+    )  # fmt: skip
+    assert said(find(world.north)) == (Status.SUCCESS, [])
+    held.set()
 
 
 def test_an_answer_that_breaks_off_is_none(world: World) -> None:

@@ -31,6 +31,7 @@ from xds.actors import fetching
 from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.homes import home_of
+from xds.metadata.identifiers import PatientId
 from xds.queries import catalogue
 from xds.wire.addressing import reply_headers
 from xds.wire.soap import around
@@ -158,6 +159,23 @@ def test_a_community_that_is_slow_is_not_waited_for_beyond_its_time(world: World
     assert homes(found) == {world.own.unique_id: N, entry.unique_id: S}
 
 
+def test_a_community_is_not_called_when_its_id_for_the_patient_was_found_too_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    west = world.domain.actors.gateways.initiating.communities.of(W)
+    assert west is not None
+    world.within(west, 0.1)
+
+    def late(_: object) -> PatientId:
+        time.sleep(0.3)
+        return ANNA_IN_SOUTH
+
+    monkeypatch.setattr(west.patients, "mapped", late)
+    assert said(find(world.north)) == (Status.PARTIAL_SUCCESS, [(UNAVAILABLE, W)])
+    wait_for(lambda: west.calls._free._value == 2)
+    assert world.west.asked == []
+
+
 def test_one_that_dribbles_is_not_read_beyond_its_time(world: World) -> None:
     def dribbles(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -177,8 +195,8 @@ def test_one_that_dribbles_is_not_read_beyond_its_time(world: World) -> None:
 
 def test_of_one_that_does_not_answer_no_more_calls_are_under_way_than_it_may_have(world: World) -> None:
     calls, held = world.domain.actors.gateways.initiating.communities.of(W).calls, threading.Event()  # type: ignore[union-attr]
-    under_way = [calls.start(lambda: held.wait(60)) for _ in range(2)]
-    assert None not in under_way
+    for _ in range(2):
+        calls.start(lambda: held.wait(60))
     assert said(find(world.north)) == (Status.PARTIAL_SUCCESS, [(UNAVAILABLE, W)])
     assert world.west.asked == []
     held.set()

@@ -147,6 +147,20 @@ def test_the_next_gateway_of_a_community_is_asked_where_the_first_is_silent(
     assert sorted(cross) == [("ITI-38", "110112", 0), ("ITI-38", "110112", 8)]
 
 
+def test_a_gateway_that_is_silent_leaves_time_for_the_next(tmp_path: Path, sqlite_template: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"{ANNA},{ANNA_IN_SOUTH}\n")
+    with a_gateway(tmp_path / "silent") as silent, a_gateway(tmp_path / "stub") as south:
+        silent.go_on.clear()
+        south.answer = lambda _: objects()
+        text = (
+            f'[communities.south]\nhome_community_ids = "{SOUTH}"\nquery = ["{silent.url}", "{south.url}"]\n'
+            f'patients = "{tmp_path}/table.csv"\nseconds = 4.0\n'
+        )
+        with region(tmp_path / "north", sqlite_template, NORTH, text) as north:
+            assert said(find(north, asked(**ABOUT_ANNA))) == (Status.SUCCESS, [])
+    assert (len(silent.asked), len(south.asked)) == (1, 1)
+
+
 def test_a_community_of_another_affinity_domain_is_not_asked(tmp_path: Path, sqlite_template: Path) -> None:
     with a_gateway(tmp_path / "stub") as south:
         text = (

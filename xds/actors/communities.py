@@ -13,6 +13,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from xds.actors.waiting import Waiting
 from xds.archives.patients import Patients
 from xds.errors import ErrorCode, Finding
 from xds.store.audit.records import now_microseconds
@@ -64,20 +65,37 @@ class Tries:
             yield Tried(last.url, last.started, "no answer in time")
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A gateway whose turn it is: its answer is taken until then (monotonic), and it is silent for so long at most."""
+
+    client: Client
+    until: float
+    silent_seconds: float
+
+
 class Calls:
     """Calls to one community, each in a thread of its own.  Safe with threads."""
 
-    def __init__(self, most: int) -> None:
-        self._free = threading.BoundedSemaphore(most)
+    def __init__(self, most: int, waiting: Waiting) -> None:
+        """``waiting``: the requests of the process that wait for anybody, beside the calls of this community."""
+        self._free, self._waiting = threading.BoundedSemaphore(most), waiting
         self._silent, self._rests_until = 0, 0.0
 
-    def start(self, do: Callable[[], _T]) -> Future[_T] | None:
-        """Begin one for whom this thread works; None where as many as there may be are under way, or it rests.
+    def start(self, do: Callable[[], _T]) -> Future[_T]:
+        """Begin one for whom this thread works.
 
         A thread, and not a pool's: whoever is too slow is not waited for when the process ends, either.
+
+        Raises:
+            Unavailable: as many as there may be are under way, or it rests.
         """
+        request = threading.get_ident()
         if time.monotonic() < self._rests_until or not self._free.acquire(blocking=False):
-            return None
+            raise Unavailable("its last calls were not answered, or as many as it may have are under way")
+        if not self._waiting.enter(request):
+            self._free.release()
+            raise Unavailable("as many requests as may wait for other communities here do")
         future: Future[_T] = Future()
 
         def run() -> None:
@@ -85,16 +103,22 @@ class Calls:
             try:
                 result = do()
             except BaseException as problem:
-                self._was_silent(time.monotonic() - begun)
+                if isinstance(problem, Unavailable | NoReply):  # and not what we have no room for
+                    self._was_silent(time.monotonic() - begun)
+                self._left(request)
                 future.set_exception(problem)
             else:
                 self._silent = 0
+                self._left(request)
                 future.set_result(result)
-            finally:
-                self._free.release()
 
         threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
         return future
+
+    def _left(self, request: int) -> None:
+        """One has ended; that is so before its answer is there, by which another may begin."""
+        self._waiting.leave(request)
+        self._free.release()
 
     def _was_silent(self, seconds: float) -> None:
         """Have a community rest that has let several callers wait for nothing, one after the other."""
@@ -120,6 +144,7 @@ class Community:
     seconds: float
     retrieve_seconds: float
     calls: Calls
+    retrievals: Calls
     blocks: Callable[[str, Element | None], Sequence[Element]] = field(repr=False)
     """The header blocks of a message to a URL, by the header of the message that it is sent for."""
 
@@ -127,16 +152,19 @@ class Community:
     def home(self) -> str:
         return next(iter(self.homes), "")
 
-    def called(self, clients: Sequence[Client], tries: Tries, send: Callable[[Client], _T]) -> _T:
-        """What the first gateway says that answers.
+    def called(self, clients: Sequence[Client], tries: Tries, until: float, send: Callable[[Turn], _T]) -> _T:
+        """What the first gateway says that answers.  Each may be silent for its share of the time that is left.
 
         Raises:
-            Unavailable: none does.
+            Unavailable: none does, or the time is over before the next is called: nobody waits for it then.
         """
-        for client in clients:
+        for place, client in enumerate(clients):
+            left = until - time.monotonic()
+            if left <= 0:
+                break
             one = tries.under_way = Tried(client.url, now_microseconds())
             try:
-                said = send(client)
+                said = send(Turn(client, until, left / (len(clients) - place)))
             except (NoReply, Faulted) as problem:
                 why = str(problem).removeprefix(f"{client.url}: ")
                 why = why if isinstance(problem, NoReply) else f"a SOAP fault: {why}"
@@ -146,7 +174,8 @@ class Community:
             tries.done.append(one)
             tries.under_way = None
             return said
-        raise Unavailable("; ".join(f"{host_of(one.url)}: {one.silent}" for one in tries.done))
+        silent = "; ".join(f"{host_of(one.url)}: {one.silent}" for one in tries.done)
+        raise Unavailable(silent or "no answer in time")
 
     def unavailable(self, why: str, location: str = "") -> Finding:
         """What is told of it when it gives no answer (ITI TF-2: 3.38.4.1.3): codeContext says which gateway."""
@@ -167,6 +196,7 @@ class Question(Generic[_T]):
     tries: Tries
     future: Future[_T] | None
     until: float  # time.monotonic()
+    refused: str = ""
 
     @property
     def answer(self) -> _T:
@@ -176,16 +206,21 @@ class Question(Generic[_T]):
             Unavailable: there is none in time.
         """
         if self.future is None:
-            raise Unavailable("its last calls were not answered, or as many as it may have are under way")
+            raise Unavailable(self.refused)
         if not self.future.done():
             raise Unavailable("no answer in time")
         return self.future.result()
 
 
-def ask(community: Community, asked: Any, seconds: float, do: Callable[[Tries, float], _T]) -> Question[_T]:
-    """Begin to ask; ``do`` is given where to note whom it calls, and until when."""
+def ask(
+    community: Community, calls: Calls, asked: Any, seconds: float, do: Callable[[Tries, float], _T]
+) -> Question[_T]:
+    """Begin to ask, as one of these calls; ``do`` is given where to note whom it calls, and until when."""
     tries, until = Tries(), time.monotonic() + seconds
-    return Question(community, asked, tries, community.calls.start(lambda: do(tries, until)), until)
+    try:
+        return Question(community, asked, tries, calls.start(lambda: do(tries, until)), until)
+    except Unavailable as refused:
+        return Question(community, asked, tries, None, until, str(refused))
 
 
 def wait_for(questions: Iterable[Question[Any]]) -> None:

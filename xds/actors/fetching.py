@@ -14,14 +14,14 @@ from pathlib import Path
 from lxml import etree
 
 from xds.actors import communities
-from xds.actors.communities import Community, Question, Tries, Unavailable
+from xds.actors.communities import Community, Question, Tries, Turn, Unavailable
 from xds.actors.foreign_answers import Document, NotUnderstood, Speaker, retrieve_answer
 from xds.ebxml import xdsb
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Finding
 from xds.system.disk import Reserve
 from xds.wire.calls import host_of
-from xds.wire.client import Answer, Client, Within
+from xds.wire.client import Answer, Within
 from xds.wire.faults import Fault
 from xds.wire.memory import Memory, Overfull
 from xds.wire.mime import Limits
@@ -58,7 +58,7 @@ class Taking:
         """The files of one answer."""
         return Spool(self.folder, disk=self.disk)
 
-    def asked(self, client: Client, action: str, body: bytes, blocks: Sequence[Element], until: float) -> Element:
+    def asked(self, turn: Turn, action: str, body: bytes, blocks: Sequence[Element]) -> Element:
         """The body of an answer without documents.
 
         Raises:
@@ -67,16 +67,15 @@ class Taking:
             NotKept: it has documents, and there is no room for these.
         """
         limits = Limits(self.answer_bytes, self.answer_bytes, 1, self.memory)
-        within = Within(self.answer_bytes, ELEMENTS, until)
+        within = Within(self.answer_bytes, ELEMENTS, turn.until, turn.silent_seconds)
         with self.spool() as spool:
-            return client.send(
+            return turn.client.send(
                 action, [body], spool, as_mtom=False, limits=limits, header_blocks=blocks, within=within
             ).body  # fmt: skip
 
     def documents(
-        self, client: Client, action: str, requests: Sequence[DocumentRequest], spool: Spool,
-        blocks: Sequence[Element], until: float,
-    ) -> Answer:  # fmt: skip
+        self, turn: Turn, action: str, requests: Sequence[DocumentRequest], spool: Spool, blocks: Sequence[Element]
+    ) -> Answer:
         """The answer to a retrieval; documents that stand in the message itself are taken out of it, too.
 
         Raises:
@@ -84,9 +83,9 @@ class Taking:
             Unavailable: what stands in it is no document.
         """
         limits = Limits(self.answer_bytes, self.document_bytes, len(requests), self.memory)
-        within = Within(self.document_bytes, ELEMENTS, until)
+        within = Within(self.document_bytes, ELEMENTS, turn.until, turn.silent_seconds)
         body = etree.tostring(xdsb.write_retrieve_request(requests))
-        answer = client.send(
+        answer = turn.client.send(
             action, [body], spool, as_mtom=True, limits=limits, header_blocks=blocks, within=within
         )  # fmt: skip
         contents = dict(answer.contents)
@@ -107,14 +106,14 @@ class Taking:
             with ExitStack() as stack:
                 spool = stack.enter_context(self.spool())
 
-                def send(client: Client) -> Answer:
-                    return self.documents(client, action, requests, spool, place.blocks(client.url, header), until)
+                def send(turn: Turn) -> Answer:
+                    return self.documents(turn, action, requests, spool, place.blocks(turn.client.url, header))
 
-                answer = place.called(place.retrieve, tries, send)
+                answer = place.called(place.retrieve, tries, until, send)
                 documents, findings = retrieve_answer(answer, speaker_of(place, tries), requests)
                 return Came(documents, findings, stack.pop_all().close)
 
-        return communities.ask(place, tuple(requests), place.retrieve_seconds, do)
+        return communities.ask(place, place.retrievals, tuple(requests), place.retrieve_seconds, do)
 
 
 def arrived(questions: Iterable[Question[Came]]) -> list[tuple[Question[Came], Came]]:

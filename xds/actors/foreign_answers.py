@@ -5,6 +5,7 @@ ITI TF-2: 3.38.4.1.3, 3.39.4.1.3; TF-3: 4.2.4.2.  An answer that is not so is dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from xml.sax.saxutils import quoteattr
@@ -22,14 +23,14 @@ from xds.metadata.visible import Facts, Visible
 from xds.store.registry.rows import facts_of
 from xds.wire.client import Answer
 from xds.wire.spool import Spooled
-from xds.wire.xml import Element, local_name, name
+from xds.wire.xml import Element, local_name, name, schema_errors
 
 FINDINGS, SAID, NAMED = 100, 1000, 5
 """Errors of one community that are passed on, characters of each text in them, and elements that a complaint names."""
 
 _KINDS = OBJECTS | {name("rim:Association")}
 _OF_PATIENTS = frozenset(map(name, ("rim:ExtrinsicObject", "rim:RegistryPackage")))
-_ENTRY, _ASSOCIATION = name("rim:ExtrinsicObject"), name("rim:Association")
+_ENTRY, _PACKAGE, _ASSOCIATION = map(name, ("rim:ExtrinsicObject", "rim:RegistryPackage", "rim:Association"))
 _PATIENT_SCHEMES = (v.DOCUMENT_ENTRY_PATIENT_ID, v.SUBMISSION_SET_PATIENT_ID, v.FOLDER_PATIENT_ID)
 
 
@@ -78,8 +79,8 @@ def query_answer(
         failed = any(one.severity is Severity.ERROR for one in findings)
         return Found((), findings, answered=not failed)
     listed = body.find(name("rim:RegistryObjectList"))
-    objects = tuple(one for one in (() if listed is None else listed) if one.tag in _KINDS)
-    wrong = _too_many(objects, speaker, most) or _not_at_home(objects, speaker)
+    objects = tuple(one for one in (() if listed is None else listed) if isinstance(one.tag, str))
+    wrong = _too_many(objects, speaker, most) or _of_no_form(objects, speaker) or _not_at_home(objects, speaker)
     wrong = wrong or _of_another(objects, speaker, patient_id, single_patient=single_patient)
     if wrong is not None:
         return Found((), (*findings, wrong), answered=False)
@@ -105,6 +106,27 @@ def _too_many(objects: Sequence[Element], speaker: Speaker, most: int) -> Findin
     if len(objects) <= most:
         return None
     return _complaint(ErrorCode.TOO_MANY_RESULTS, speaker, f"answers with more than {most} objects")
+
+
+_OF_FORM = re.compile("ELEMENT_CONTENT|CVC_COMPLEX_TYPE|CVC_ELT")
+"""libxml2's names of what is wrong with elements and attributes, and not with a value.
+
+A value that is too long, as some registries have them, harms nobody who reads the answer.
+"""
+
+
+def _of_no_form(objects: Sequence[Element], speaker: Speaker) -> Finding | None:
+    """What is of other elements and attributes than the schema has: in it, the answer of all would be invalid."""
+    wrong = [one for one in objects if one.tag not in _KINDS or not _is_of_form(one)]
+    if not wrong:
+        return None
+    rule = f"answers with what is not of the schema: {_named(wrong)} (ITI TF-3: 4.2.1)"
+    return _complaint(ErrorCode.REGISTRY_ERROR, speaker, rule)
+
+
+def _is_of_form(item: Element) -> bool:
+    errors = schema_errors("rim.xsd", item, FINDINGS)
+    return len(errors) < FINDINGS and not any(_OF_FORM.search(one.kind) for one in errors)
 
 
 def _not_at_home(objects: Sequence[Element], speaker: Speaker) -> Finding | None:
@@ -159,26 +181,46 @@ def _complaint(code: ErrorCode, speaker: Speaker, said: str) -> Finding:
 
 
 def shown(objects: Sequence[Element], visible: Callable[[str], Visible]) -> list[Element]:
-    """What passes this domain's own filter; ``visible`` gives that of a patient, by the id in the entry.
+    """What passes this domain's own filter; ``visible`` gives that of a patient, by the id in the object.
 
-    An entry that cannot be read does not.  An association goes with an entry at its end; a package with all of its
-    entries, as far as the answer says which they are.
+    What cannot be read does not.  A package passes where its patient withholds nothing, or it holds an entry of the
+    answer that passes; of a patient who withholds everything none does.  An association goes with what is at its
+    ends, and a reference stays beside what it is of alone.
     """
-    hidden = {one.get("id", "") for one in objects if one.tag == _ENTRY and not _passes(one, visible)}
-    if not hidden:
-        return list(objects)
-    ends = [(one.get("sourceObject", ""), one.get("targetObject", "")) for one in objects if one.tag == _ASSOCIATION]
-    holding = {source for source, target in ends if target not in hidden}
-    hidden |= {source for source, target in ends if target in hidden} - holding - _entries(objects)
-    return [
-        one for one in objects
-        if one.get("id", "") not in hidden
-        and not (one.tag == _ASSOCIATION and {one.get("sourceObject"), one.get("targetObject")} & hidden)
-    ]  # fmt: skip
+    of_kind = {kind: [one for one in objects if one.tag == kind] for kind in (_ENTRY, _PACKAGE, _ASSOCIATION)}
+    hidden = {_id(one) for one in of_kind[_ENTRY] if not _passes(one, visible)}
+    seen = {_id(one) for one in of_kind[_ENTRY]} - hidden
+    members = (one for one in of_kind[_ASSOCIATION] if one.get("associationType") == v.AssociationType.HAS_MEMBER)
+    holding = {one.get("sourceObject", "") for one in members if one.get("targetObject", "") in seen}
+    hidden |= {_id(one) for one in of_kind[_PACKAGE] if not _holds(one, visible, holding)}
+    hidden |= _leading_to(hidden, of_kind[_ASSOCIATION])
+    known = {_id(one) for listed in of_kind.values() for one in listed} - hidden
+    return [one for one in objects if _id(one) in known]
 
 
-def _entries(objects: Sequence[Element]) -> set[str]:
-    return {one.get("id", "") for one in objects if one.tag == _ENTRY}
+def _id(item: Element) -> str:
+    return item.get("id", "")
+
+
+def _holds(package: Element, visible: Callable[[str], Visible], holding: set[str]) -> bool:
+    """Whether a package may be seen; ``holding``: those that hold an entry that may."""
+    whose = [visible(str(one)) for one in patients_of(package) if one]
+    if not whose or any(one.nothing for one in whose):
+        return False
+    return all(one.everything for one in whose) or _id(package) in holding
+
+
+def _leading_to(hidden: set[str], associations: Sequence[Element]) -> set[str]:
+    """The associations with an end that is hidden, be it that of another one."""
+    touching, found, waiting = dict[str, list[str]](), set[str](), list(hidden)
+    for one in associations:
+        for end in (one.get("sourceObject", ""), one.get("targetObject", "")):
+            touching.setdefault(end, []).append(_id(one))
+    while waiting:
+        for each in touching.pop(waiting.pop(), ()):
+            found.add(each)
+            waiting.append(each)
+    return found
 
 
 def _passes(item: Element, visible: Callable[[str], Visible]) -> bool:
@@ -270,8 +312,11 @@ def _without_home(speaker: Speaker, said: str | None, document: str) -> Finding:
 def _not_told_of(
     missing: Mapping[tuple[str, str], DocumentRequest], told: Sequence[Finding], speaker: Speaker
 ) -> list[Finding]:
-    """Of each document that has not come there is an error, also where who should give it says nothing of it."""
-    said = " ".join(one.location for one in told)
+    """Of each document that has not come there is an error, also where who should give it says nothing of it.
+
+    A location may hold the community, too (ITI TF-2: 3.39.4.1.3); a warning is none.
+    """
+    said = {word for one in told if one.severity is Severity.ERROR for word in one.location.split()}
     rule = f"{speaker.called} neither gives the document nor says why"
     return [
         Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, one.document_unique_id)

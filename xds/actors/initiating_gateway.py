@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from xds.actors import communities as calls
-from xds.actors.communities import Communities, Community, Question, Tries, Unavailable
+from xds.actors.communities import Communities, Community, Question, Tries, Turn, Unavailable
 from xds.actors.fetching import Taking, located, speaker_of, why_not
 from xds.actors.foreign_answers import Found, query_answer
 from xds.archives.interface import NotAnswering
@@ -22,7 +22,6 @@ from xds.errors import ErrorCode, Finding, Refused
 from xds.metadata.identifiers import PatientId
 from xds.queries.catalogue import STORED_QUERIES
 from xds.queries.communities import for_community, names_patient, patient_of, target_communities
-from xds.wire.client import Client
 from xds.wire.xml import Element
 
 
@@ -145,14 +144,14 @@ class InitiatingGateway:
                 return Found()
             body = asked.body
 
-            def send(client: Client) -> Element:
-                return self.taking.asked(client, action, body, community.blocks(client.url, header), until)
+            def send(turn: Turn) -> Element:
+                return self.taking.asked(turn, action, body, community.blocks(turn.client.url, header))
 
-            answer = community.called(community.query, tries, send)
+            answer = community.called(community.query, tries, until, send)
             speaker, whom = speaker_of(community, tries), asked.patient_id
             return query_answer(answer, speaker, whom, single_patient=single_patient, most=self._most)
 
-        return calls.ask(community, to_ask, community.seconds, do)
+        return calls.ask(community, community.calls, to_ask, community.seconds, do)
 
     def gathered(self, questions: Sequence[Question[Found]]) -> list[Found]:
         """What each has answered, or why it has not; of all together no more objects than are taken."""

@@ -24,6 +24,7 @@ from xds.actors.document_repository import DocumentRepository, NoAnswer
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.remote_registry import RemoteRegistry, settling_query
 from xds.actors.study_patients import StudyPatients
+from xds.actors.waiting import Waits
 from xds.archives.intake import Intake
 from xds.archives.orthanc import OrthancChanges
 from xds.archives.patients import Patients, PatientTable
@@ -89,7 +90,8 @@ class AffinityDomain:
 
     def __init__(
         self, settings: Settings, name: str, engine: sa.Engine, blobs: Blobs, gate: Gate, quotas: Quotas,
-        shared: Group | Batches | None = None, replicas: Replicas | None = None, *, counts: bool = False,
+        shared: Group | Batches | None = None, replicas: Replicas | None = None, *, waits: Waits,
+        counts: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.name, self.gate, self._quotas = settings, name, gate, quotas
         self.counted = Counted(gate, quotas)
@@ -102,9 +104,9 @@ class AffinityDomain:
         self.failures = Failures(settings.audit.failures_per_minute, self.events.failing)
         self.consents = ConsentDocuments(settings.consent, settings.consent_policies, self.events.node)
         self.disk = Reserve(settings.server.least_free_bytes, settings.data, blobs.staging)
-        self.actors = self._actors(blobs)
+        self.actors = self._actors(blobs, waits)
 
-    def _actors(self, blobs: Blobs) -> Actors:
+    def _actors(self, blobs: Blobs, waits: Waits) -> Actors:
         settings = self.settings
         registry = registry_of(settings, self.own)
         remote = self._remote_registry()
@@ -146,7 +148,7 @@ class AffinityDomain:
             self.database, lambda uids: {uid: one.id for uid, one in patients.of(uids).items()}, self._usual_facts()
         )  # fmt: skip
         device, consents = Oid(self.own.home_community_id), None if remote else self.consents
-        known = gateways(settings, self.name, self.events, blobs.staging, self.disk)
+        known = gateways(settings, self.name, self.events, blobs.staging, self.disk, waits)
         return Actors(registry, repository, source, patients, studies, register_, device, consents, known)
 
     def _usual_facts(self) -> Facts:

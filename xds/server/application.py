@@ -15,6 +15,7 @@ from xds.access.gate import Gate, NotPermitted
 from xds.access.migrating import only_authority
 from xds.access.quotas import Quota, Quotas
 from xds.access.vouching import own_key, visitor
+from xds.actors.waiting import Waits
 from xds.audit.messages.people import asked_by, asking
 from xds.endpoints import console
 from xds.endpoints.console import (
@@ -97,8 +98,11 @@ class Application:
             shared = Group(self.engine) if is_sqlite else Batches(self.engine)
         self.replicas = replicas_of(settings, self.engine, lambda name: self.metrics.queries.labels(name).inc())
         counts = self.replicas is not None or are_used(self.engine)
+        waits = Waits(Places.alone(settings.server.threads, settings.server.share).total)
         self.domains = {
-            name: AffinityDomain(settings, name, self.engine, blobs, gate, quotas, shared, self.replicas, counts=counts)
+            name: AffinityDomain(
+                settings, name, self.engine, blobs, gate, quotas, shared, self.replicas, waits=waits, counts=counts
+            )
             for name in settings.affinity_domains
         }
         self.database = self.domains[DEFAULT_DOMAIN].database

@@ -13,6 +13,7 @@ from xds.actors.fetching import Taking
 from xds.actors.initiating_gateway import InitiatingGateway
 from xds.actors.patient_discovery import PatientDiscovery
 from xds.actors.responding_gateway import RespondingGateway
+from xds.actors.waiting import Waits
 from xds.archives.patients import Patients, PatientTable
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.people import asking
@@ -36,7 +37,7 @@ Blocks = Callable[[str, Element | None], Sequence[Element]]
 NOBODY_KNOWS = PatientTable(None, (), "")
 
 
-def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk: Reserve) -> Gateways:
+def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk: Reserve, waits: Waits) -> Gateways:
     """The gateways of an affinity domain.
 
     Raises:
@@ -47,7 +48,7 @@ def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk
     memory = Memory(server.body_bytes, server.share)
     taking = Taking(folder, gateway.answer_bytes, gateway.document_bytes, memory, disk)
     responding = RespondingGateway(Oid(own.home_community_id), map(Oid, own.home_community_also))
-    makes = Making(settings, domain, events)
+    makes = Making(settings, domain, events, waits)
     initiating = None
     if "gateway" in server.actors:
         communities = Communities(list(makes.communities()))
@@ -105,6 +106,7 @@ class Making:
     settings: Settings
     domain: str
     events: Events
+    waits: Waits
 
     def communities(self) -> Iterator[Known]:
         """The communities that the domain's Initiating Gateway asks."""
@@ -119,10 +121,10 @@ class Making:
         return {uid: self._repository(uid, at) for uid, at in places if uid not in own}
 
     def _repository(self, uid: str, at: Location) -> Known:
-        usual, calls = Community(), Calls(self.settings.gateway.calls)
+        usual, calls = Community(), self._calls()
         client, blocks = self._client(at, at.url, usual.seconds), self._blocks("assertion")
         return Known(
-            uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, calls,
+            uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, *calls,
             blocks,
         )  # fmt: skip
 
@@ -132,18 +134,23 @@ class Making:
         retrieve = [self._client(at, url, one.seconds) for url in one.retrieve or one.query]
         homes = tuple(home_of(Oid(home)) for home in one.home_community_ids)
         there, here = self._patients(name, one, backwards=False), self._patients(name, one, backwards=True)
-        calls = Calls(self.settings.gateway.calls)
         blocks = self._blocks(one.person)
         at_once = not (one.pix or one.pixm)
         return Known(
-            name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, calls, blocks
-        )
+            name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, *self._calls(),
+            blocks,
+        )  # fmt: skip
+
+    def _calls(self) -> tuple[Calls, Calls]:
+        """For queries, and for documents."""
+        most = self.settings.gateway.calls
+        return Calls(most, self.waits.queries), Calls(most, self.waits.retrievals)
 
     def _client(self, at: Location, url: str, seconds: float) -> Client:
         known = at.or_by(self.settings.tls)
         return Client(
             url, certificate=known.certificate, key=known.key, trusted=known.trusted, seconds=seconds,
-            connections=self.settings.gateway.calls,
+            connections=2 * self.settings.gateway.calls,
         )  # fmt: skip
 
     def _patients(self, name: str, one: Community, *, backwards: bool) -> Patients:

@@ -26,6 +26,9 @@ from xds.wire.tls_trouble import why
 from xds.wire.xml import Element, NotXml, name, parse
 from xds.wire.xop import take_includes
 
+CONNECT_SECONDS = 10.0
+"""The longest that a connection may take, where an answer may take longer."""
+
 
 class NoReply(Exception):
     """No usable reply came: not connected, broken off, or not understood.  The request may have had its effect."""
@@ -41,11 +44,15 @@ class _OverBounds(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What is taken of an answer: bytes of it, elements and attributes of its XML, and until when (monotonic)."""
+    """What is taken of an answer: bytes of it, elements and attributes of its XML, and until when (monotonic).
+
+    ``silent_seconds``: how long nothing of it may come, where its client would wait longer; None: as its client waits.
+    """
 
     size_bytes: int
     elements: int
     until: float
+    silent_seconds: float | None = None
 
     def reading(self, response: Any) -> Callable[[int], bytes]:
         """``read`` of a response: as much as has come, so that the time is looked at whenever something comes."""
@@ -85,10 +92,10 @@ class Client:
         ``connections`` are kept for the next message.
         """
         self.url, self._header_blocks, self._vouched = url, header_blocks, vouched
-        timeout = urllib3.Timeout(connect=min(seconds, 10.0), read=seconds)
+        self._seconds = seconds
         context = client_context(certificate, key, trusted) if url.startswith("https:") else None
         self._presents = bool(certificate)
-        self._pool: Any = contexts.pool(context, timeout=timeout, maxsize=connections)
+        self._pool: Any = contexts.pool(context, timeout=self._timeout(seconds), maxsize=connections)
 
     def send(
         self, action: str, pieces: Sequence[mtom.Piece], spool: Spool, *, as_mtom: bool, limits: Limits | None = None,
@@ -106,7 +113,7 @@ class Client:
         blocks = (*self._header_blocks, *vouched, *header_blocks)
         head, tail = around([*request_headers(action, self.url, new_message_id()), *blocks])
         message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
-        response = self._posted(message)
+        response = self._posted(message, within)
         try:
             return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url, within)
         except Exception:
@@ -116,11 +123,19 @@ class Client:
         finally:
             response.release_conn()
 
-    def _posted(self, message: HttpReply) -> Any:
+    @staticmethod
+    def _timeout(seconds: float, silent_seconds: float | None = None) -> urllib3.Timeout:
+        """``silent_seconds``: until something must have come, the connection included."""
+        return urllib3.Timeout(total=silent_seconds, connect=min(seconds, CONNECT_SECONDS), read=seconds)
+
+    def _posted(self, message: HttpReply, within: Within | None = None) -> Any:
         """The response to a message: ``status``, ``headers``, ``read`` and ``release_conn``."""
         headers = dict(message.headers) | {"Content-Length": str(message.length), "Accept-Encoding": "identity"}
+        timeout = self._timeout(self._seconds, None if within is None else within.silent_seconds)
         try:
-            return self._pool.request("POST", self.url, body=message.chunks, headers=headers, preload_content=False)
+            return self._pool.request(
+                "POST", self.url, body=message.chunks, headers=headers, preload_content=False, timeout=timeout
+            )
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             raise NoReply(f"{self.url}: {kind_of(problem, self.url, presented=self._presents)}") from None
 
@@ -133,7 +148,7 @@ class LocalClient(Client):
         self.url, self._path, self._reply_to, self._header_blocks = url, path, answer, ()
         self._presents, self._vouched = False, None
 
-    def _posted(self, message: HttpReply) -> Any:
+    def _posted(self, message: HttpReply, within: Within | None = None) -> Any:  # noqa: ARG002  nobody is waited for
         content_type = dict(message.headers).get("Content-Type", "")
         read = _reading(message.chunks)
         request = HttpRequest("POST", self._path, "", content_type, read, "127.0.0.1", self.url, ours=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.builders import ANNA, SOURCE, a_folder, a_submission, an_association, an_entry
+from tests.builders import ANNA, BERT, SOURCE, a_folder, a_submission, an_association, an_entry
 from tests.extent import examples
 from tests.store.databases import Domain, domain, shared_engine
 from xds.errors import ErrorCode, Refused
@@ -209,18 +209,27 @@ def test_what_belongs_to_a_set_of_one_s_own_is_one_s_own(domain: Domain) -> None
 def test_what_a_patient_withholds_is_withheld_of_a_document_that_is_known_by_itself_alone(domain: Domain) -> None:
     """Of a document that is kept, or has come from elsewhere, it is only said whose it is."""
     domain.register(a_submission())
+    assert not shown_where_withheld(domain, str(ANNA))
+    assert shown_where_withheld(domain, "bert^^^&1.2.3&ISO")
+    assert shown_where_withheld(domain, "")
 
-    class Withheld:
-        def of(self, _connection: Any, patient_keys: Any) -> Visible:
-            if not patient_keys:  # whom nobody knows has said nothing
-                return Visible()
-            return Visible.by((Clause(False, Those(patients=frozenset(patient_keys))), Clause(True)))
 
-    def shown(patient_id: str) -> bool:
-        access = Access(consents=Withheld())
-        ask = lambda store: SqlRegistry(store.connection, store.domain, seen=access).wants_of(patient_id)  # noqa: E731
-        return domain(ask).shows(Facts())
+def test_what_a_patient_withholds_is_withheld_by_an_id_that_was_merged_away_too(domain: Domain) -> None:
+    domain.register(a_submission())
+    domain(lambda store: store.merge(BERT, ANNA))
+    assert not shown_where_withheld(domain, str(BERT))
 
-    assert not shown(str(ANNA))
-    assert shown("bert^^^&1.2.3&ISO")
-    assert shown("")
+
+class Withheld:
+    """Whoever is known withholds everything; whom nobody knows has said nothing."""
+
+    def of(self, _connection: Any, patient_keys: Any) -> Visible:
+        if not patient_keys:
+            return Visible()
+        return Visible.by((Clause(False, Those(patients=frozenset(patient_keys))), Clause(True)))
+
+
+def shown_where_withheld(domain: Domain, patient_id: str) -> bool:
+    access = Access(consents=Withheld())
+    ask = lambda store: SqlRegistry(store.connection, store.domain, seen=access).wants_of(patient_id)  # noqa: E731
+    return domain(ask).shows(Facts())

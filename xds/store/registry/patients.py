@@ -110,6 +110,14 @@ def keys_of_known(connection: sa.Connection, rows: Sequence[Any]) -> Sequence[in
     return [int(key) for key in _CHAIN.values(connection, key=row.patient_key)] if row.surviving else [row.patient_key]
 
 
+def chain_of_merged(connection: sa.Connection, domain: str, patient_id: PatientId) -> Sequence[int]:
+    """The keys that stand for whoever goes on for a patient who was merged away; of others none."""
+    statement, given = known(domain, patient_id)
+    rows = statement.rows(connection, **given)
+    survivor = next(iter(survivors(connection, [int(row.patient_key) for row in rows]).values()), None)
+    return [] if survivor is None else chain(connection, domain, survivor.patient_id)
+
+
 def locking(patient_keys: Iterable[int]) -> list[Asked]:
     """What lets no other submission of these patients run until the commit, on PostgreSQL, in the order of all."""
     return [(_LOCK, {"key": key}) for key in sorted(set(patient_keys))]

@@ -191,13 +191,13 @@ class SqlReader:
     def wants_of(self, patient_id: str) -> Visible:
         """What who asks may see of a patient's, named by a CX, as far as this database knows the patient.
 
-        It asks of patients no more: whose document it is held to is the one who is named.
+        It asks of patients no more: whose document it is held to is the one who is named, or who goes on for them.
         """
         try:
             whose = PatientId.parse(patient_id)
         except ValueError:
             whose = NOBODYS_ID
-        keys = self.chain(whose)
+        keys = self.chain(whose) or patients.chain_of_merged(self.connection, self.domain, whose)
         return self._sees.of(self.connection, keys).about(keys or NOBODY)
 
     def withheld(self, entry_uuids: Iterable[str]) -> set[str]:
