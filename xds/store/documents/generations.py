@@ -254,10 +254,11 @@ class StoreKeys:
         joined, ranks = {one.id: one for one in found}, {id_: rank for rank, id_ in enumerate(self._wrapping.keys, 1)}
         for one in _read(self._copy.read()) or ():
             mine = joined.get(one.id)
-            known = 0 if mine is None else ranks.get(mine.by, 0)
-            if ranks.get(one.by, 0) > known or not found:  # wrapped by a newer key
+            if mine is None or ranks.get(one.by, 0) > ranks.get(mine.by, 0):  # wrapped by a newer key
                 joined[one.id] = one
         all_ = tuple(joined.values())
+        if not all(one.by in ranks for one in all_):
+            return all_  # which of two is the newer one is not known here, and nothing is made of them
         if all_ != tuple(found):
             log.warning("documents.keys_brought_back", extra={"store": self._where})
             self._shelf.write(_text(all_))
