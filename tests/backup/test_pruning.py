@@ -6,10 +6,13 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.audit.logs import our_key
 from xds.backup import layout
 from xds.backup.layout import LIST, MANIFEST, STATEMENT, Manifest
 from xds.backup.pruning import Keep, Pruned, prune
+from xds.errors import Unusable
 
 DAY = datetime(2026, 11, 30, 2, tzinfo=UTC)
 
@@ -42,3 +45,40 @@ def test_of_a_node_that_makes_none_any_more_the_newest_stays(tmp_path: Path) -> 
     last, _ = [a_backup(tmp_path, DAY - timedelta(days=1000 + number), "gone") for number in range(2)]
     mine = [a_backup(tmp_path, DAY + timedelta(days=number)) for number in range(3)]
     assert {*pruned(tmp_path, Keep(daily=1)).kept} == {last, mine[-1]}
+
+
+NAME = "ab" * 32
+
+
+def in_a_pool(to: Path, pool: str) -> Path:
+    """What no backup names."""
+    path = to / pool / "ab" / "ab" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    return path
+
+
+@pytest.mark.parametrize("pool", ["documents", "audit", "documents-0123456789abcdef", "audit-0123456789abcdef"])
+def test_what_no_backup_names_leaves_the_pools(tmp_path: Path, pool: str) -> None:
+    a_backup(tmp_path, DAY)
+    left = in_a_pool(tmp_path, pool)
+    assert pruned(tmp_path, Keep(last=1)).files == 1
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["documents-old", "audit-2025", "documents-", "audit-0123456789abcdef0", "documents2"])
+def test_a_folder_that_is_only_called_like_a_pool_is_left_alone(tmp_path: Path, name: str) -> None:
+    first, _ = a_backup(tmp_path, DAY), a_backup(tmp_path, DAY + timedelta(days=1))
+    left = in_a_pool(tmp_path, name)
+    with pytest.raises(Unusable, match=f"{name} holds no backup.*nothing is removed"):
+        pruned(tmp_path, Keep(last=1))
+    assert left.exists()
+    assert first.exists()
+
+
+def test_what_a_disk_has_of_its_own_and_empty_folders_are_passed_over(tmp_path: Path) -> None:
+    first, second = a_backup(tmp_path, DAY), a_backup(tmp_path, DAY + timedelta(days=1))
+    (tmp_path / "lost+found" / "#1234").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    done = pruned(tmp_path, Keep(last=1))
+    assert (done.kept, done.removed) == ((second,), (first,))
