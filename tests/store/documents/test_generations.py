@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from tests.store.databases import shared_engine
@@ -9,6 +15,8 @@ from tests.store.documents.test_blobs import kept, read
 from tests.store.documents.test_sealing import TEXT, Store, store
 from xds.errors import Unusable
 from xds.store.documents import checking, wrapping
+from xds.store.documents.folder import Damaged
+from xds.store.documents.generations import AGAIN_SECONDS
 
 __all__ = ["shared_engine", "store"]
 
@@ -30,3 +38,30 @@ def test_keys_that_the_database_alone_has_stay_there_though_a_node_lacks_the_key
     store.key_file.write_bytes(keys)
     assert [read(store.open(), each) for each in (one, other)] == [TEXT, b"after that"]
     assert store.keys_file.read_text() == store.note() == noted
+
+
+def test_a_node_that_lacks_the_new_key_keeps_documents_by_the_one_before_until_it_has_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = replace(store, key_file=tmp_path / "late.keys")
+    shutil.copy(store.key_file, late.key_file)
+    node, one = late.open(), kept(store.open(), TEXT)
+    assert read(node, one) == TEXT
+    missing = wrapping.add(store.key_file).id
+    store.place.store_keys(store.engine).rotate()
+    after = kept(store.open(), b"after that")
+    with pytest.raises(Damaged):
+        read(node, after)
+
+    with caplog.at_level(logging.ERROR):
+        mine = [kept(node, b"mine %d" % number) for number in range(3)]
+    told = [vars(one)["key"] for one in caplog.records if one.message == "documents.key_missing"]
+    assert told == [missing]  # once, not for each document
+    assert [read(store.open(), each) for each in mine] == [b"mine 0", b"mine 1", b"mine 2"]
+
+    shutil.copy(store.key_file, late.key_file)
+    later = time.monotonic() + AGAIN_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    healed = kept(node, b"healed")
+    assert [read(node, each) for each in (one, after, healed)] == [TEXT, b"after that", b"healed"]
+    assert store.file_of(healed).read_bytes()[8:24] == store.file_of(after).read_bytes()[8:24]

@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +36,9 @@ log = logging.getLogger("xds.store.documents.generations")
 
 FORMAT = 1
 ID_BYTES = 16
+AGAIN_SECONDS = 30.0
+"""After so many it is looked again whether the operator's key is there that one needs."""
+
 NOTES = "documents keys "
 """Begins the names of what the database keeps of them."""
 
@@ -109,6 +113,7 @@ class StoreKeys:
         self._generations: tuple[Generation, ...] = ()
         self._secrets = dict[str, bytes]()
         self._names: AESSIV | None = None
+        self._look_at = 0.0
 
     # Names: a document's is its SHA-256, which says to whoever has the document that it is there.
 
@@ -142,13 +147,22 @@ class StoreKeys:
     # Documents' keys.
 
     def newest(self) -> str:
-        """The id of the one that wraps.
+        """The id of the one that wraps: the last that can be unwrapped here, where the operator's key may come later.
 
         Raises:
             NotReachable: the keys cannot be had.
         """
         self._loaded()
-        return self._generations[-1].id
+        if self._generations[-1].id not in self._secrets and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + AGAIN_SECONDS
+            self._load_again()
+            last = self._generations[-1]
+            if last.id not in self._secrets:
+                log.error("documents.key_missing", extra={"store": self._where, "key": last.by})
+        for one in reversed(self._generations):
+            if one.id in self._secrets:
+                return one.id
+        raise NotReachable(f"the keys of {self._where} cannot be had")
 
     def wrap(self, id_: str, key: bytes, about: Sequence[bytes]) -> bytes:
         """Wrap a document's key: of 32 bytes 48, which are worth nothing but with what they are about."""
