@@ -64,6 +64,7 @@ class Shelf(Protocol):
 
         Raises:
             NotReachable: the store does not answer.
+            Unusable: it may not be read.
         """
         ...
 
@@ -72,6 +73,7 @@ class Shelf(Protocol):
 
         Raises:
             NotReachable: it cannot be written.
+            Unusable: it may not be.
         """
         ...
 
