@@ -17,6 +17,7 @@ from xds.errors import Unusable
 from xds.store.documents import checking, wrapping
 from xds.store.documents.folder import Damaged
 from xds.store.documents.generations import AGAIN_SECONDS
+from xds.store.documents.wrapping_token import in_turn
 
 __all__ = ["shared_engine", "store"]
 
@@ -65,3 +66,23 @@ def test_a_node_that_lacks_the_new_key_keeps_documents_by_the_one_before_until_i
     healed = kept(node, b"healed")
     assert [read(node, each) for each in (one, after, healed)] == [TEXT, b"after that", b"healed"]
     assert store.file_of(healed).read_bytes()[8:24] == store.file_of(after).read_bytes()[8:24]
+
+
+def test_keys_of_a_later_version_are_not_taken_for_damaged(store: Store) -> None:
+    kept(store.open(), TEXT)
+    later = store.keys_file.read_text().replace('"format": 1', '"format": 2')
+    store.keys_file.write_text(later)
+    with pytest.raises(Unusable, match="of a later version of xds"):
+        checking.opens(store.place, store.engine)
+    assert store.keys_file.read_text() == later
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["documents", "documents-2", "documents-9", "documents-10"],
+        ["documents-2026", "documents-2026-2", "documents-2027"],
+    ],
+)
+def test_keys_of_a_token_come_in_the_order_of_their_numbers(labels: list[str]) -> None:
+    assert sorted(labels[::-1], key=in_turn) == labels

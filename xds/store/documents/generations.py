@@ -359,9 +359,15 @@ def _text(generations: Sequence[Generation]) -> bytes:
 
 
 def _read(said: bytes) -> tuple[Generation, ...] | None:
-    """The keys of a file; None where it is none."""
+    """The keys of a file; None where it is none.
+
+    Raises:
+        Unusable: it is of a later version: nothing is written in its place.
+    """
     try:
         read = json.loads(said)
+        if isinstance(read["format"], int) and read["format"] > FORMAT:
+            raise Unusable("the file of keys beside the documents is of a later version of xds")
         if read["format"] != FORMAT:
             return None
         found = tuple(Generation(**one) for one in read["keys"])
