@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +23,15 @@ from tests.regions import (
     SOUTH,
     WEST,
     World,
+    a_gateway,
+    community,
     contents,
     documents,
     fetch,
     find,
     objects,
     outcome,
+    region,
     said,
 )
 from xds.access.gate import Granted
@@ -33,6 +39,7 @@ from xds.access.peers import STRANGER
 from xds.errors import ErrorCode, Finding, Severity, Status
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid
+from xds.store.documents import wrapping
 from xds.wire.xml import Element, name
 
 REPOSITORY = "1.2.3.4.77"
@@ -214,3 +221,25 @@ def test_more_bytes_than_are_taken_are_not_kept(world: World, monkeypatch: pytes
     world.south.answer = lambda _: documents((REPOSITORY, "2.25.1", bytes(60_000)))
     got = fetch(world.north, (SOUTH, REPOSITORY, "2.25.1"))
     assert outcome(got) == (Status.FAILURE, [(UNAVAILABLE, f"{S} 2.25.1")])
+
+
+def test_what_comes_for_an_encrypted_store_s_node_is_not_on_its_disk_in_clear(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    wrapping.add(tmp_path / "documents.keys")
+    text = b"Anna Schmidt " * 10_000
+    with ExitStack() as stack:
+        south, west = (stack.enter_context(a_gateway(tmp_path / "stub")) for _ in range(2))
+        south.answer = lambda _: documents((REPOSITORY, "2.25.1", text))
+        west.answer = lambda _: documents((REPOSITORY, "2.25.2", b"late"), home=W)
+        known = community("south", SOUTH, south.url, tmp_path) + community("west", WEST, west.url, tmp_path)
+        server = f'documents_key = "{tmp_path}/documents.keys"'
+        north = stack.enter_context(region(tmp_path / "north", sqlite_template, NORTH, known, server=server))
+        staging, pool = tmp_path / "north" / "data" / "documents" / "staging", stack.enter_context(ThreadPoolExecutor())
+        west.go_on.clear()  # what South has sent lies there meanwhile
+        stack.callback(west.go_on.set)
+        asked = pool.submit(fetch, north, (SOUTH, REPOSITORY, "2.25.1"), (WEST, REPOSITORY, "2.25.2"))
+        wait_for(lambda: sum(one.stat().st_size for one in staging.iterdir()) >= len(text))
+        assert not [one for one in staging.iterdir() if b"Schmidt" in one.read_bytes()]
+        west.go_on.set()
+        assert contents(asked.result(60)) == {"2.25.1": text, "2.25.2": b"late"}

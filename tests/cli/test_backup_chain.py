@@ -214,7 +214,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     ),
     "a list that is gone": lambda folder: (folder / layout.LIST).unlink(),
     "a list that is another": _spoilt,
-    "a folder of somebody's": lambda folder: (folder.parent / "photos").mkdir(),
+    "a folder of somebody's": lambda folder: (folder.parent / "photos" / "2025").mkdir(parents=True),
 }
 
 

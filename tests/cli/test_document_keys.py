@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,21 @@ def test_what_is_not_encrypted_has_no_keys_to_speak_of(served: Served) -> None:
         done = xds("documents", *command, "--config", served.config)
         assert (done.code, done.out) == (1, "")
         assert "server.documents_key is not set" in done.err
+
+
+def test_another_user_than_the_service_s_changes_no_keys(
+    served: Served, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service could not read them any more."""
+    assert switched_on(served, keys).start().stop() == 0
+    xds("documents", "key", "new", keys)
+    file = served.data / "documents" / "sealed" / "keys.json"
+    before = file.read_bytes()
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    done = xds("documents", "key", "rotate", "--config", served.config)
+    assert (done.code, done.out) == (1, "")
+    assert "could not read what is made here: sudo -u" in done.err
+    assert file.read_bytes() == before
 
 
 def test_a_file_that_is_none_of_keys_is_left_as_it_is(tmp_path: Path) -> None:

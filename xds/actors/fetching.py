@@ -53,10 +53,12 @@ class Taking:
     document_bytes: int
     memory: Memory | None = None
     disk: Reserve | None = None
+    sealed: bool = False
+    """Its files are encrypted, as those of the store are on whose disk they are."""
 
     def spool(self) -> Spool:
         """The files of one answer."""
-        return Spool(self.folder, disk=self.disk)
+        return Spool(self.folder, disk=self.disk, sealed=self.sealed)
 
     def asked(self, turn: Turn, action: str, body: bytes, blocks: Sequence[Element]) -> Element:
         """The body of an answer without documents.

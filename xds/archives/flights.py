@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import struct
 from collections.abc import Callable, Hashable, Iterator
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
+
+log = logging.getLogger("xds.archives.flights")
 
 T = TypeVar("T")
 
@@ -56,19 +59,38 @@ class Turns:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._told: int | None = None
 
     @contextmanager
     def alone(self, *key: str) -> Iterator[None]:
-        """While nobody else is; waits.
+        """While nobody else is; waits.  Where no lock can be had, whoever comes is let in: things are done twice."""
+        descriptor = self._locked(int.from_bytes(hashlib.sha256("\n".join(key).encode()).digest()[:7], "big"))
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
 
-        Raises:
-            OSError: the lock file cannot be made.
-        """
-        place = int.from_bytes(hashlib.sha256("\n".join(key).encode()).digest()[:7], "big")
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _locked(self, place: int) -> int | None:
+        """The descriptor that holds the lock of a byte; None where it cannot be had."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            self._tell(problem)
+            return None
         try:
             lock: Any = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, lock)
-            yield
-        finally:
+        except OSError as problem:
             os.close(descriptor)
+            self._tell(problem)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _tell(self, problem: OSError) -> None:
+        if problem.errno != self._told:  # once: it is so for each that is fetched
+            self._told = problem.errno
+            log.error("fetching.no_lock", extra={"path": str(self._path), "problem": problem.strerror})

@@ -34,6 +34,9 @@ POOL, LOG_POOL = "documents", "audit"
 SEALED = ".age"
 """The end of the name of what is encrypted."""
 
+_OF_THE_DISK = "lost+found"
+"""At the top of a file system of its own; only root looks into it."""
+
 FORMAT, FORMATS = 2, (1, 2)
 """What is written, and what is read: the first had each backup's audit log in its own folder."""
 
@@ -167,14 +170,21 @@ def backups(folder: Path) -> list[Path]:
 
 
 def folders(target: Path) -> list[Path]:
-    """What may be backups, the oldest first: whatever is no pool, and not on its way in or out."""
+    """What may be backups, the oldest first: whatever is no pool, is not empty, and not on its way in or out."""
     found = (one for one in target.iterdir() if one.is_dir() and not one.name.startswith("."))
-    return sorted(one for one in found if not is_pool(one.name))
+    return sorted(one for one in found if not (is_pool(one.name) or one.name == _OF_THE_DISK or _is_empty(one)))
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return next(folder.iterdir(), None) is None
+    except OSError:  # what is in it cannot be said
+        return False
 
 
 def is_pool(name: str) -> bool:
     """Whether a folder of a name has what backups share."""
-    return name.partition("-")[0] in (POOL, LOG_POOL)
+    return re.fullmatch(rf"({POOL}|{LOG_POOL})(-[0-9a-f]{{16}})?", name) is not None
 
 
 def pooled(pool: Path, sha256: str, *, sealed: bool) -> Path:

@@ -79,8 +79,7 @@ def prune(target: Path, keep: Keep, tell: Tell, *, dry_run: bool = False) -> Pru
         raise Unusable(f"{target} is no folder of backups")
     with alone(target):
         found = _all(target)
-        times = keep.of([manifest.made for manifest in found.values()])
-        kept = {folder: manifest for folder, manifest in found.items() if manifest.made in times}
+        kept = _kept(found, keep)
         going = [folder for folder in found if folder not in kept]
         try:
             if not dry_run:
@@ -106,6 +105,15 @@ def _all(target: Path) -> dict[Path, Manifest]:
     if not found:
         raise Unusable(f"{target} holds no backup")
     return found
+
+
+def _kept(found: dict[Path, Manifest], keep: Keep) -> dict[Path, Manifest]:
+    """Which of some backups are kept: of each deployment's, however many share the folder."""
+    times = {
+        log_id: keep.of([one.made for one in found.values() if one.log_id == log_id])
+        for log_id in {one.log_id for one in found.values()}
+    }
+    return {folder: one for folder, one in found.items() if one.made in times[one.log_id]}
 
 
 def _remove(target: Path, going: Sequence[Path]) -> None:

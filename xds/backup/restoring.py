@@ -23,10 +23,11 @@ from xds.store.audit import records
 from xds.store.deployment import with_identity
 from xds.store.documents.generations import forget
 from xds.store.documents.stores import open_blobs
-from xds.store.documents.wrapping import wrapping_keys
+from xds.store.documents.wrapping import SETTING, wrapping_keys
 from xds.store.engine import make_engine
 from xds.system.claims import LOCK, Folder
 from xds.system.durable import sync_file
+from xds.system.token import SCHEME
 from xds.wire.spool import NotKept, Spool
 
 _OURS = ("run", LOCK)
@@ -53,8 +54,11 @@ def restore(
             it already, or the audit log's files and the database do not tell one story.
     """
     settings = loaded.settings
-    if settings.server.documents_key:
-        wrapping_keys(settings.server.documents_key)
+    if key := settings.server.documents_key:
+        if not key.startswith(SCHEME) and Path(key).resolve().is_relative_to(settings.data.resolve()):
+            rule = "not within server.data, which must be empty: move it, and set where it is then"
+            raise Unusable(f"{SETTING}: {key}: {rule}")
+        wrapping_keys(key)
     manifest = _whole(folder, identities, tell, certificates)
     with tempfile.TemporaryDirectory(prefix="xds-backup-") as workspace:  # who cannot read it touches nothing
         for file in manifest.files:

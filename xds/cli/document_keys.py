@@ -74,10 +74,12 @@ def rotate(config: Path | None, data: str | None) -> None:
     """
     from xds.errors import Unusable
     from xds.store.documents.folder import NotReachable
+    from xds.store.documents.moving import as_the_service
     from xds.store.documents.stores import places
 
     loaded = existing(config, data)
     _source(loaded)
+    as_the_service(loaded.settings.data)
     with database(loaded) as engine:
         for place in places(loaded.settings):
             keys = place.store_keys(engine)

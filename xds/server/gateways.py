@@ -24,6 +24,7 @@ from xds.metadata.identifiers import Oid, is_oid
 from xds.server.events import Events
 from xds.settings.federation import Community
 from xds.settings.sections import Location, Settings
+from xds.store.interface import Blobs
 from xds.system.disk import Reserve
 from xds.transactions.own_community import Gateways
 from xds.wire.client import Client
@@ -37,8 +38,8 @@ Blocks = Callable[[str, Element | None], Sequence[Element]]
 NOBODY_KNOWS = PatientTable(None, (), "")
 
 
-def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk: Reserve, waits: Waits) -> Gateways:
-    """The gateways of an affinity domain.
+def gateways(settings: Settings, domain: str, events: Events, blobs: Blobs, disk: Reserve, waits: Waits) -> Gateways:
+    """The gateways of an affinity domain.  What they fetch is staged as what is kept in a store of documents.
 
     Raises:
         Unusable: a community, or one of the homeCommunityIds, is not set as it must be.
@@ -46,7 +47,9 @@ def gateways(settings: Settings, domain: str, events: Events, folder: Path, disk
     own, server = settings.affinity_domains[domain], settings.server
     gateway = settings.gateway
     memory = Memory(server.body_bytes, server.share)
-    taking = Taking(folder, gateway.answer_bytes, gateway.document_bytes, memory, disk)
+    taking = Taking(
+        blobs.staging, gateway.answer_bytes, gateway.document_bytes, memory, disk, sealed=blobs.seals
+    )  # fmt: skip
     responding = RespondingGateway(Oid(own.home_community_id), map(Oid, own.home_community_also))
     makes = Making(settings, domain, events, waits)
     initiating = None

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from xds.audit.log import checkpoint as signing
 from xds.audit.log.checkpoint import BadCheckpoint, Checkpoint
-from xds.audit.log.erasure import erased_parts
+from xds.audit.log.erasure import ErasedPart, erased_parts
 from xds.audit.log.framing import BadFrame, FramedFiles, framed
 from xds.audit.log.merkle import BadProof, HashTree
 from xds.audit.log.segments import WORD as RECORD
@@ -29,6 +30,9 @@ SEGMENTS, CHECKPOINTS = "segments", "checkpoints"
 _ROLL = {SEGMENTS: 64 * 1024 * 1024, CHECKPOINTS: 16 * 1024 * 1024}
 _NAME = re.compile(r"([0-9]{20})-([0-9]{20})\.(log|erased)")
 _BATCH = 10_000
+
+RUN = 10_000
+"""Checkpoints that are read, and put with their records, at once: some 10 MB."""
 
 
 class Disagrees(Exception):
@@ -166,10 +170,11 @@ class Storing:
             Disagrees: what is there is another history than the one here.
             NotStored: the store does not answer, or does not take it.
         """
-        records, number = self._at or self._begun()
-        self._at = None  # what fails is looked at anew
-        found = self._sealed(number)
-        if found:
+        at, self._at = self._at, None  # what fails is looked at anew
+        last = None if at else self._same_history()
+        parts, there = self._stand_in()
+        records, number = at or self._begun(last)
+        while found := self._sealed(number):
             size = found[-1][2]
             for slice_, data in self._slices(records, size):
                 self._put(SEGMENTS, slice_, data)
@@ -177,7 +182,9 @@ class Storing:
             for slice_, data in _cut(((n, framed(signing.WORD, n, said, signed)) for n, said, _, signed in found)):
                 self._put(CHECKPOINTS, slice_, data)
                 number = slice_.end
-        self._erase()
+            if len(found) < RUN:
+                break
+        self._erase(parts, there)
         self._at = records, number
         return records
 
@@ -186,31 +193,38 @@ class Storing:
         self._objects.put(name, data)
         self.newest = name
 
-    def _begun(self) -> tuple[int, int]:
-        """How far the store has come: records, and checkpoints; its last checkpoint must be of this history."""
-        segments, checkpoints = self.stored.chain(SEGMENTS), self.stored.chain(CHECKPOINTS)
+    def _same_history(self) -> Checkpoint | None:
+        """The store's last checkpoint, which must be of this history."""
+        checkpoints = self.stored.chain(CHECKPOINTS)
         last = self.stored.last_checkpoint()
-        if last is not None:
-            number, checkpoint = last
-            if checkpoint.size > self._tree.size:
-                raise Disagrees(f"the object store has {checkpoint.size} records of this log, and here are fewer")
-            try:
-                if self._tree.hash_of(0, checkpoint.size) != checkpoint.root:
-                    raise Disagrees("the records here are not those that the object store's last checkpoint counts")
-            except BadProof as problem:
-                raise Disagrees(str(problem)) from None
-            if number + 1 != checkpoints[-1].end:
-                raise Disagrees("the last checkpoints in the object store are not whole")
+        if last is None:
+            return None
+        number, checkpoint = last
+        if checkpoint.size > self._tree.size:
+            raise Disagrees(f"the object store has {checkpoint.size} records of this log, and here are fewer")
+        try:
+            if self._tree.hash_of(0, checkpoint.size) != checkpoint.root:
+                raise Disagrees("the records here are not those that the object store's last checkpoint counts")
+        except BadProof as problem:
+            raise Disagrees(str(problem)) from None
+        if number + 1 != checkpoints[-1].end:
+            raise Disagrees("the last checkpoints in the object store are not whole")
+        return checkpoint
+
+    def _begun(self, last: Checkpoint | None) -> tuple[int, int]:
+        """How far the store has come: records, and checkpoints."""
+        segments, checkpoints = self.stored.chain(SEGMENTS), self.stored.chain(CHECKPOINTS)
         records = segments[-1].end if segments else 0
-        if last is not None and records < last[1].size:
+        if last is not None and records < last.size:
             raise Disagrees("the object store lacks records that its checkpoints count")
         return min(records, self._tree.size), checkpoints[-1].end if checkpoints else 0
 
     def _sealed(self, number: int) -> list[tuple[int, bytes, int, bytes]]:
-        """The checkpoints from a number on, as far as they are whole: number, header, size, as signed."""
+        """The next checkpoints from a number on, as far as they are whole: number, header, size, as signed."""
         found = []
         try:
-            for one, said, signed in FramedFiles(self._folder / CHECKPOINTS, signing.WORD).read(number):
+            files = FramedFiles(self._folder / CHECKPOINTS, signing.WORD)
+            for one, said, signed in islice(files.read(number), RUN):
                 found.append((one, said, signing.read(signed).size, signed))
         except BadFrame:
             pass  # the one that is being written
@@ -229,18 +243,28 @@ class Storing:
         if begin >= size:
             return
         for leaf, said, message in self._segments.raw(begin):
+            if leaf >= size:  # what came before it is erased
+                return
             yield leaf, framed(RECORD, leaf, said, message)
             if leaf + 1 >= size:  # what follows may be half written
                 return
 
-    def _erase(self) -> None:
-        """What was erased here is erased there: first what stands in its place, then the records."""
+    def _stand_in(self) -> tuple[list[ErasedPart], list[Slice]]:
+        """Put what stands in the place of what was erased here: without it what comes after it does not follow.
+
+        Returns the parts that were erased, and the slices that were there.
+        """
         parts = erased_parts(self._folder / SEGMENTS)
         there = self.stored.slices(SEGMENTS) if parts else []
         for part in parts:
             slice_ = Slice(part.first, part.end, is_erased=True)
             if slice_ not in there:
                 self._put(SEGMENTS, slice_, part.path.read_bytes())
+        return parts, there
+
+    def _erase(self, parts: Iterable[ErasedPart], there: Iterable[Slice]) -> None:
+        """What was erased here is erased there, now that something stands in its place."""
+        for part in parts:
             for one in there:
                 if not one.is_erased and part.first <= one.first and one.end <= part.end:
                     self._objects.remove(self.stored.path(SEGMENTS, one))

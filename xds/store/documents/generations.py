@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -35,6 +36,9 @@ log = logging.getLogger("xds.store.documents.generations")
 
 FORMAT = 1
 ID_BYTES = 16
+AGAIN_SECONDS = 30.0
+"""After so many it is looked again whether the operator's key is there that one needs."""
+
 NOTES = "documents keys "
 """Begins the names of what the database keeps of them."""
 
@@ -60,6 +64,7 @@ class Shelf(Protocol):
 
         Raises:
             NotReachable: the store does not answer.
+            Unusable: it may not be read.
         """
         ...
 
@@ -68,6 +73,7 @@ class Shelf(Protocol):
 
         Raises:
             NotReachable: it cannot be written.
+            Unusable: it may not be.
         """
         ...
 
@@ -109,6 +115,7 @@ class StoreKeys:
         self._generations: tuple[Generation, ...] = ()
         self._secrets = dict[str, bytes]()
         self._names: AESSIV | None = None
+        self._look_at = 0.0
 
     # Names: a document's is its SHA-256, which says to whoever has the document that it is there.
 
@@ -142,13 +149,22 @@ class StoreKeys:
     # Documents' keys.
 
     def newest(self) -> str:
-        """The id of the one that wraps.
+        """The id of the one that wraps: the last that can be unwrapped here, where the operator's key may come later.
 
         Raises:
             NotReachable: the keys cannot be had.
         """
         self._loaded()
-        return self._generations[-1].id
+        if self._generations[-1].id not in self._secrets and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + AGAIN_SECONDS
+            self._load_again()
+            last = self._generations[-1]
+            if last.id not in self._secrets:
+                log.error("documents.key_missing", extra={"store": self._where, "key": last.by})
+        for one in reversed(self._generations):
+            if one.id in self._secrets:
+                return one.id
+        raise NotReachable(f"the keys of {self._where} cannot be had")
 
     def wrap(self, id_: str, key: bytes, about: Sequence[bytes]) -> bytes:
         """Wrap a document's key: of 32 bytes 48, which are worth nothing but with what they are about."""
@@ -254,10 +270,11 @@ class StoreKeys:
         joined, ranks = {one.id: one for one in found}, {id_: rank for rank, id_ in enumerate(self._wrapping.keys, 1)}
         for one in _read(self._copy.read()) or ():
             mine = joined.get(one.id)
-            known = 0 if mine is None else ranks.get(mine.by, 0)
-            if ranks.get(one.by, 0) > known or not found:  # wrapped by a newer key
+            if mine is None or ranks.get(one.by, 0) > ranks.get(mine.by, 0):  # wrapped by a newer key
                 joined[one.id] = one
         all_ = tuple(joined.values())
+        if not all(one.by in ranks for one in all_):
+            return all_  # which of two is the newer one is not known here, and nothing is made of them
         if all_ != tuple(found):
             log.warning("documents.keys_brought_back", extra={"store": self._where})
             self._shelf.write(_text(all_))
@@ -342,9 +359,15 @@ def _text(generations: Sequence[Generation]) -> bytes:
 
 
 def _read(said: bytes) -> tuple[Generation, ...] | None:
-    """The keys of a file; None where it is none."""
+    """The keys of a file; None where it is none.
+
+    Raises:
+        Unusable: it is of a later version: nothing is written in its place.
+    """
     try:
         read = json.loads(said)
+        if isinstance(read["format"], int) and read["format"] > FORMAT:
+            raise Unusable("the file of keys beside the documents is of a later version of xds")
         if read["format"] != FORMAT:
             return None
         found = tuple(Generation(**one) for one in read["keys"])

@@ -112,7 +112,7 @@ class Move:
         Raises:
             Unusable: they cannot, or there is none.
         """
-        _as_the_service(self._settings.data)
+        as_the_service(self._settings.data)
         with _answering(self.source):
             look(self.source)
             opens(self.source, self._engine)
@@ -285,7 +285,7 @@ def _answering(place: Place) -> Iterator[None]:
         raise Unusable(f"{place} does not take a document: {problem}") from None
 
 
-def _as_the_service(data: Path) -> None:
+def as_the_service(data: Path) -> None:
     """See that what is made here can be read by the service, which has made what shows whose it is at its first start.
 
     Raises:

@@ -85,6 +85,8 @@ class ObjectStore:
         """
         key = self._key(spooled.sha256)
         try:
+            if not spooled.path.exists() and self._holds(spooled.sha256, spooled.size_bytes):
+                return  # a transaction that is begun anew puts it again
             for _ in range(_TRIES):  # what was damaged on the way may have been there, whole, before
                 with self._lock(spooled.sha256):
                     obstore.put(self._store, key, spooled.path, chunk_size=RANGE_BYTES, max_concurrency=2)
@@ -92,7 +94,7 @@ class ObjectStore:
                     break
             else:
                 raise NotKept("the object store holds something else than was sent")
-        except (BaseError, OSError) as problem:
+        except (BaseError, OSError, NotReachable) as problem:
             raise NotKept(type(problem).__name__) from None
         except Unread:
             raise NotKept("the object store does not give back what was sent") from None

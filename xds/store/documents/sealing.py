@@ -53,6 +53,8 @@ class Sealing:
         Raises:
             NotKept: it could not be kept, or the keys cannot be had.
         """
+        if self._was_put(spooled):
+            return
         mine = spooled if spooled.key else self._encrypted(spooled)
         try:
             header = self._header(mine)
@@ -67,6 +69,13 @@ class Sealing:
             if mine is not spooled:
                 mine.path.unlink(missing_ok=True)
         spooled.path.unlink(missing_ok=True)
+
+    def _was_put(self, spooled: Spooled) -> bool:
+        """Whether it is kept already and staged no more: a transaction that is begun anew puts it again."""
+        try:
+            return not spooled.path.exists() and self.holding([(spooled.sha256, spooled.size_bytes)]) == [True]
+        except NotReachable as problem:
+            raise NotKept(str(problem)) from None
 
     def _encrypted(self, spooled: Spooled) -> Spooled:
         writing = Writing(self.staging, PREFIX, sealed=True)

@@ -10,6 +10,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from xds.errors import Unusable
 from xds.store.documents.folder import BlobStore, NotReachable
 from xds.store.documents.object_store import Lock
 from xds.system import private
@@ -23,7 +24,7 @@ FILE_BYTES = 4 * 1024 * 1024
 
 
 class FolderShelf:
-    """In a folder."""
+    """In a folder.  What may not be read or written is ``Unusable``, with its path."""
 
     def __init__(self, folder: Path) -> None:
         """``folder``: that of the documents."""
@@ -35,7 +36,7 @@ class FolderShelf:
         except FileNotFoundError:
             return None
         except OSError as problem:
-            raise NotReachable(problem.strerror) from None
+            raise self._refusal(problem) from None
 
     def write(self, data: bytes) -> None:
         try:
@@ -44,7 +45,12 @@ class FolderShelf:
             sync_folder(self._folder)
             sync_folder(self._top)
         except OSError as problem:
-            raise NotReachable(problem.strerror) from None
+            raise self._refusal(problem) from None
+
+    def _refusal(self, problem: OSError) -> NotReachable | Unusable:
+        if isinstance(problem, PermissionError):  # it does not pass by itself
+            return Unusable(f"{self._folder / FILE}: {problem.strerror}: it must be of the user whom the service is")
+        return NotReachable(problem.strerror)
 
     def locked(self) -> AbstractContextManager[None]:
         return BlobStore(self._top).locked(_LOCK)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -166,16 +168,15 @@ def add(path: Path) -> FileKey:
     Raises:
         Unusable: the file cannot be written, or is none of keys.
     """
-    is_there = path.exists()
-    keys = [*_read(path).values()] if is_there else []
-    secret = secrets.token_bytes(KEY_BYTES)
-    key = FileKey(_id(secret), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", secret)
-    try:
-        _write(path, [*keys, key], replaces=is_there)
-    except FileExistsError:
-        raise Unusable(f"{path} has just been made by somebody else") from None
-    except OSError as problem:
-        raise Unusable(f"{path}: {problem.strerror}") from None
+    with _alone(path):
+        is_there = path.exists()
+        keys = [*_read(path).values()] if is_there else []
+        secret = secrets.token_bytes(KEY_BYTES)
+        key = FileKey(_id(secret), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", secret)
+        try:
+            _write(path, [*keys, key], replaces=is_there)
+        except FileExistsError:
+            raise Unusable(f"{path} has just been made by somebody else") from None
     return key
 
 
@@ -185,13 +186,30 @@ def remove(path: Path, id_: str) -> None:
     Raises:
         Unusable: the file cannot be written, has no such key, or no other.
     """
-    keys = _read(path)
-    if id_ not in keys:
-        raise Unusable(f"{path} has no key {id_}")
-    if len(keys) == 1:
-        raise Unusable(f"{id_} is the only key of {path}")
-    try:
+    with _alone(path):
+        keys = _read(path)
+        if id_ not in keys:
+            raise Unusable(f"{path} has no key {id_}")
+        if len(keys) == 1:
+            raise Unusable(f"{id_} is the only key of {path}")
         _write(path, [key for key in keys.values() if key.id != id_], replaces=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else changes a file meanwhile: its folder is locked, as it is another file each time.
+
+    Raises:
+        Unusable: it cannot be reached, or written.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # NFS does not lock a folder
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
     except OSError as problem:
         raise Unusable(f"{path}: {problem.strerror}") from None
 

@@ -2,14 +2,15 @@
 
     pkcs11:token=xds;object=documents?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/xds/pin
 
-They are all those whose labels begin so, such as documents-2026 and documents-2027: the last one wraps.  Without
-``pin-source`` the PIN is in the variable XDS_DOCUMENTS_PIN.  The token is asked at a start and when keys change: it
-wraps the keys of stores, not those of documents.
+They are all those whose labels begin so, such as documents-2026 and documents-2027: the last one by its number wraps.
+Without ``pin-source`` the PIN is in the variable XDS_DOCUMENTS_PIN.  The token is asked at a start and when keys
+change: it wraps the keys of stores, not those of documents.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,10 +98,15 @@ def _found(uri: str) -> dict[str, TokenKey]:
         return {one.label: one for one in found}
 
     found = token.opened(uri, SETTING, PIN, all_of)
-    keys = [TokenKey(label, found[label]) for label in sorted(found)]
+    keys = [TokenKey(label, found[label]) for label in sorted(found, key=in_turn)]
     if not keys:
         raise Unusable(f"{SETTING}: the token has no AES key whose label begins so: make one with its own tool")
     return {key.id: key for key in keys}
+
+
+def in_turn(label: str) -> list[str | int]:
+    """What labels are sorted by: documents-10 comes after documents-9."""
+    return [int(part) if number % 2 else part for number, part in enumerate(re.split("([0-9]+)", label))]
 
 
 def _passing() -> dict[Any, Any]:
