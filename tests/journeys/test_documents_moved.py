@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.command import xds
 from tests.conftest import copied, wait_for
-from tests.extent import size
+from tests.extent import LONG, size
 from tests.hostile.server import Served
 from tests.store.object_stores import Server, s3_server
 from xds.ebxml.xdsb import DocumentRequest
@@ -161,6 +161,8 @@ def both(one: Blobs, other: Blobs) -> int:
     return len({*one.names()} & {*other.names()})
 
 
+@pytest.mark.large
+@pytest.mark.skipif(not LONG, reason="two nodes are started five times, half a minute: make test-long")
 def test_two_nodes_are_told_of_the_new_store_one_after_the_other(
     postgres_databases: object, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
