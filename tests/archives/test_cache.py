@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from tests.archives.clock import Clock
 from tests.extent import examples
 from xds.archives import cache as module
 from xds.archives.cache import LOOK_SECONDS, Cache, Kept, Key
@@ -26,18 +27,6 @@ from xds.archives.cache_index import FILES, INDEX, counts
 from xds.system.disk import Reserve
 
 LIMIT, SECONDS = 1000, 3600.0
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pydicom
 import pytest
 import requests
 
+from tests.archives.clock import Clock
 from tests.archives.orthanc import Orthanc, orthanc, orthanc_server
 from tests.archives.test_cache import forked, waited
 from tests.conftest import wait_for
@@ -76,18 +77,6 @@ class Counting:
     def is_still(self, study_instance_uid: str, member: Member, tag: str) -> bool:  # noqa: ARG002
         self.asked[member.sop_instance_uid] += 1
         return tag == self.tag
-
-
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds.metadata.demographics import Address, Demographics, PersonName
-from xds.rules.patient_matching import Attribute, agrees, contradicts, telling_apart
+from xds.rules.patient_matching import Attribute, contradicts, is_alike, telling_apart
 
 ANNA = Demographics(
     (PersonName("Müller", "Anna Maria"),), "19561127", "F", "Schmitz", Address("", "Köln", "", "50667"),
     ("+49 221 123456",),
 )  # fmt: skip
+
+
+def agrees(asked: Demographics, known: Demographics) -> bool:
+    return is_alike(asked, known) and not contradicts(asked, known)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xds.cli.common import alerted, as_json, counted, database, deployment, existing, print_json
+from xds.cli.common import F, alerted, as_json, counted, database, deployment, existing, print_json
 from xds.cli.document_keys import key
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from xds.settings.sections import Loaded
     from xds.store.documents.moving import Move, Moved
 
 _DONE = "110141"  # Local Service Operation Started
@@ -34,11 +35,29 @@ def documents() -> None:
 documents.add_command(key)
 
 
+def _moving(command: F) -> F:
+    """The options of what goes through all documents, while servers run."""
+    at_most = click.IntRange(min=0)
+    command = click.option("--bytes-per-second", type=at_most, default=0, metavar="N", help="At most; 0: any number.")(
+        command
+    )
+    return click.option("--dry-run", is_flag=True, help="Only say what would be done.")(command)
+
+
+def _moved(going: Move, loaded: Loaded, engine: sa.Engine, event: tuple[str, str], *, finish: bool, dry: bool) -> Moved:
+    """Do it, recorded before it is begun; or say what would be done.  ``event``: its subject, and its text."""
+    going.check()
+    if dry:
+        return going.would(finish=finish)
+    with engine.begin() as connection:
+        alerted(connection, loaded, getpass.getuser(), _DONE, *event)
+    return going.run(finish=finish)
+
+
 @documents.command(epilog="Example: xds documents move --config xds.toml --bytes-per-second 20000000")
 @deployment
 @click.option("--finish", is_flag=True, help="Remove from the old store what the new one gives back.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--bytes-per-second", type=click.IntRange(min=0), default=0, metavar="N", help="At most; 0: any number.")
+@_moving
 @as_json
 def move(
     config: Path | None, data: str | None, *, finish: bool, dry_run: bool, bytes_per_second: int, json_: bool
@@ -52,15 +71,9 @@ def move(
     loaded = existing(config, data)
     with database(loaded) as engine, _bar(engine) as tell:
         going = Move(loaded.settings, engine, Pace(bytes_per_second), tell)
-        going.check()
-        if dry_run:
-            moved = going.would(finish=finish)
-        else:
-            what = "are moved" if finish else "are copied"
-            with engine.begin() as connection:
-                text = f"documents {what} from {going.source} to {going.target}"
-                alerted(connection, loaded, getpass.getuser(), _DONE, "urn:xds:documents:move", text)
-            moved = going.run(finish=finish)
+        what = "are moved" if finish else "are copied"
+        event = "urn:xds:documents:move", f"documents {what} from {going.source} to {going.target}"
+        moved = _moved(going, loaded, engine, event, finish=finish, dry=dry_run)
     if json_:
         print_json(asdict(moved) | {"from": str(going.source), "to": str(going.target), "dry_run": dry_run})
     else:
@@ -71,8 +84,7 @@ def move(
 @documents.command(epilog="Example: xds documents encrypt --finish --config xds.toml")
 @deployment
 @click.option("--finish", is_flag=True, help="Remove what is in clear once what is encrypted has been read back.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--bytes-per-second", type=click.IntRange(min=0), default=0, metavar="N", help="At most; 0: any number.")
+@_moving
 @as_json
 def encrypt(
     config: Path | None, data: str | None, *, finish: bool, dry_run: bool, bytes_per_second: int, json_: bool
@@ -86,12 +98,8 @@ def encrypt(
     loaded = existing(config, data)
     with database(loaded) as engine, _bar(engine) as tell:
         going = Move(loaded.settings, engine, Pace(bytes_per_second), tell, encrypts=True)
-        going.check()
-        if not dry_run:
-            with engine.begin() as connection:
-                text = f"documents in {going.source} are encrypted"
-                alerted(connection, loaded, getpass.getuser(), _DONE, "urn:xds:documents:encrypt", text)
-        moved = going.would(finish=finish) if dry_run else going.run(finish=finish)
+        event = "urn:xds:documents:encrypt", f"documents in {going.source} are encrypted"
+        moved = _moved(going, loaded, engine, event, finish=finish, dry=dry_run)
     if json_:
         print_json(asdict(moved) | {"in": str(going.source), "dry_run": dry_run})
     else:

@@ -9,8 +9,6 @@ import copy
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from lxml import etree
 
@@ -18,7 +16,7 @@ from xds.hl7 import v3
 from xds.hl7.v3_demographics import address, person_name, telecom
 from xds.metadata.demographics import NAMES, TELECOMS, Demographics, birth_date, sex
 from xds.metadata.identifiers import Oid, PatientId, is_oid
-from xds.wire.xml import NAMESPACES, Element, local_name, name
+from xds.wire.xml import Element, local_name, name
 
 QUERY, ANSWER = "PRPA_IN201305UV02", "PRPA_IN201306UV02"
 _BY_PARAMETER = "hl7:controlActProcess/hl7:queryByParameter"
@@ -115,9 +113,7 @@ def _ids(elements: Sequence[Element]) -> tuple[PatientId, ...]:
 
 def answer(body: Element, own: Oid, home: Oid, outcome: Outcome) -> Element:
     """PRPA_IN201306UV02 to a message; ``own`` is the device that answers, ``home`` the community that it is of."""
-    nsmap: Any = {None: NAMESPACES["hl7"]}
-    root = etree.Element(name(f"hl7:{ANSWER}"), nsmap=nsmap, ITSVersion="XML_1.0")
-    v3.wrapped(root, body, own, ANSWER)
+    root = v3.answering(body, own, ANSWER)
     acknowledgement = v3.add(root, "acknowledgement")
     v3.add(acknowledgement, "typeCode", code="AE" if outcome.error else "AA")
     v3.add(v3.add(acknowledgement, "targetMessage"), "id", **v3.id_of(body))
@@ -197,13 +193,7 @@ def _query_ack(act: Element, body: Element, code: str) -> None:
 
 def message(sought: Discovery, own: Oid, receiver: Oid, home: Oid | None = None) -> Element:
     """PRPA_IN201305UV02: ask another community for a patient; ``home`` is ours, where we answer as well."""
-    nsmap: Any = {None: NAMESPACES["hl7"]}
-    root = etree.Element(name(f"hl7:{QUERY}"), nsmap=nsmap, ITSVersion="XML_1.0")
-    v3.add(root, "id", root=str(uuid.uuid4()))
-    v3.add(root, "creationTime", value=f"{datetime.now(UTC):%Y%m%d%H%M%S}")
-    v3.add(root, "interactionId", root=v3.INTERACTION_ID, extension=QUERY)
-    for tag, code in (("processingCode", "P"), ("processingModeCode", "T"), ("acceptAckCode", "AL")):
-        v3.add(root, tag, code=code)
+    root = v3.begun(QUERY, "AL")
     v3.device(root, "receiver", "RCV", {"root": receiver})
     v3.device(root, "sender", "SND", {"root": own}, home=home)
     act = v3.add(root, "controlActProcess", classCode="CACT", moodCode="EVN")

@@ -79,9 +79,7 @@ def acknowledgement(body: Element, own: Oid, problem: str = "") -> Element:
     The sender of the acknowledgement is the device that the message names as its receiver; where that is no OID, as
     IHE wants device ids to be (ITI TF-2: Table O.1.2-1), ``own``.
     """
-    nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
-    root = etree.Element(name("hl7:MCCI_IN000002UV01"), nsmap=nsmap, ITSVersion="XML_1.0")
-    wrapped(root, body, own, "MCCI_IN000002UV01")
+    root = answering(body, own, "MCCI_IN000002UV01")
     acknowledged = add(root, "acknowledgement")
     add(acknowledged, "typeCode", code="CE" if problem else "CA")
     add(add(acknowledged, "targetMessage"), "id", **id_of(body))
@@ -91,19 +89,28 @@ def acknowledgement(body: Element, own: Oid, problem: str = "") -> Element:
     return root
 
 
-def wrapped(root: Element, body: Element, own: Oid, interaction: str) -> None:
-    """Begin a message that answers another: its id, and from whom to whom it goes (see ``acknowledgement``)."""
+def begun(interaction: str, accept_ack: str) -> Element:
+    """A message of an interaction as far as what it is; ``accept_ack``: whether it is to be acknowledged (AL, NE)."""
+    nsmap: Any = {None: NAMESPACES["hl7"]}  # the default, whatever the stub says
+    root = etree.Element(name(f"hl7:{interaction}"), nsmap=nsmap, ITSVersion="XML_1.0")
     add(root, "id", root=str(uuid.uuid4()))
     add(root, "creationTime", value=datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
     add(root, "interactionId", root=INTERACTION_ID, extension=interaction)
     add(root, "processingCode", code="P")
     add(root, "processingModeCode", code="T")
-    add(root, "acceptAckCode", code="NE")
+    add(root, "acceptAckCode", code=accept_ack)
+    return root
+
+
+def answering(body: Element, own: Oid, interaction: str) -> Element:
+    """Begin a message that answers another: its id, and from whom to whom it goes (see ``acknowledgement``)."""
+    root = begun(interaction, "NE")
     sender = body.find("/".join(map(name, ("hl7:sender", "hl7:device", "hl7:id"))))
     device(root, "receiver", "RCV", attributes_of(sender))
     addressed = body.find("/".join(map(name, ("hl7:receiver", "hl7:device", "hl7:id"))))
     named = addressed is not None and is_oid(addressed.get("root", ""))
     device(root, "sender", "SND", attributes_of(addressed) if named else {"root": own})
+    return root
 
 
 def id_of(body: Element) -> dict[str, str]:

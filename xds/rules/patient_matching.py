@@ -71,11 +71,6 @@ def is_alike(asked: Demographics, known: Demographics) -> bool:
     return born and any(_same_name(one, other) for one in asked.names for other in known.names)
 
 
-def agrees(asked: Demographics, known: Demographics) -> bool:
-    """Whether ``known`` is who is asked for, by name and birth date and by whatever else both say."""
-    return is_alike(asked, known) and not contradicts(asked, known)
-
-
 def shares(asked: Demographics, known: Demographics) -> bool:
     """Whether something beside name and birth date is said by both, and the same."""
     return any(value(asked) & value(known) for value in VALUES.values())

@@ -78,7 +78,7 @@ def alike(
     for name in names:
         words = list(spellings(f"{name.family} {name.given.partition(' ')[0]}"))[:WORDS]
         if words:
-            statement = _finding(domain, words, born, whole=True).limit(MOST_ALIKE + 1)
+            statement = _finding(domain, words, born, MOST_ALIKE + 1, whole=True)
             keys |= dict.fromkeys(row.patient_key for row in connection.execute(statement))
     return _current(connection, domain, list(keys)[:MOST_ALIKE]), len(keys) > MOST_ALIKE
 
@@ -99,7 +99,7 @@ def find(connection: sa.Connection, domain: str, name: str, born: str = "") -> t
     words = _words(name)
     if not words:
         raise TooLittle(f"a name of {LEAST_LETTERS} letters at least is needed")
-    keys = [row.patient_key for row in connection.execute(_finding(domain, words, born))]
+    keys = [row.patient_key for row in connection.execute(_finding(domain, words, born, MOST * 2 + 1))]
     found = _current(connection, domain, keys[: MOST * 2])
     return found[:MOST], len(found) > MOST or len(keys) > MOST * 2
 
@@ -111,7 +111,7 @@ def _words(name: str) -> list[tuple[str, ...]]:
 
 
 def _finding(
-    domain: str, words: Sequence[Sequence[str]], born: str, *, whole: bool = False
+    domain: str, words: Sequence[Sequence[str]], born: str, most: int, *, whole: bool = False
 ) -> sa.Select[Any]:  # fmt: skip
     """The keys: of those who have the first word the ones who have the others, too; ``whole``: no more of each."""
     aliases = [patient_word.alias(f"w{number}") for number in range(len(words))]
@@ -126,7 +126,7 @@ def _finding(
         statement = statement.where(alias.c.domain == domain, met)
         if born:
             statement = statement.where(alias.c.born >= born, alias.c.born < born + _END)
-    return statement.order_by(first.c.patient_key).limit(MOST * 2 + 1)
+    return statement.order_by(first.c.patient_key).limit(most)
 
 
 def _current(connection: sa.Connection, domain: str, keys: Sequence[int]) -> list[Candidate]:
