@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.archives.test_read_through import Counting, archive, cache, clock, given, way
+from tests.archives.test_read_through import Counting, archive, cache, given, way
 from tests.imaging.images import SERIES
 from xds.archives.flights import Turns
 from xds.archives.pacs import Pacs
 
-__all__ = ["archive", "cache", "clock", "way"]
+__all__ = ["archive", "cache", "way"]
 
 
 def test_an_image_is_given_though_the_folder_of_the_cache_cannot_be_made(
