@@ -46,6 +46,19 @@ if ! is_there xds-base; then
     rm -f usr/{bin,sbin}/{*dpkg*,*debconf*,*certificates*,tar,rmt-tar,mawk,start-stop-daemon,update-alternatives}
     chroot . /usr/bin/python3 -m compileall -q usr/lib/python3.*
   )
+  # Of PostgreSQL's client what xds backup and xds restore call, and the libraries that those need.
+  client="$folder/xds-client"
+  mmdebstrap --quiet --variant=extract --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+    --include=postgresql-client --format=directory "$suite" "$client"
+  for program in pg_dump pg_restore pg_basebackup; do
+    cp "$client"/usr/lib/postgresql/*/bin/"$program" "$root/usr/bin/"
+    loader="$(cd "$client" && ls lib*/ld-linux-*.so.* | head -1)"
+    cp "$root/usr/bin/$program" "$client/usr/bin/"
+    chroot "$client" "/$loader" --list "/usr/bin/$program" | awk '$2 == "=>" { print $3 }' | while read -r library; do
+      [ -e "$root$library" ] || cp -L "$client$library" "$root$library"
+    done
+  done
+  rm -rf "$client"
   commit xds-base
 fi
 

@@ -12,8 +12,8 @@ from tests.bench.registering import PATIENTS, submissions
 from tests.bench.run import Run, Server
 from xds.wire.mtom import SOAP
 
-ADDRESSES, CLIENTS = 40, 16
-"""Peers; and clients at the node's capacity: as many as it has places for short requests."""
+ADDRESSES = 40
+"""Peers."""
 
 TIMES = 10
 """Its capacity, in clients and in requests a second."""
@@ -32,21 +32,23 @@ def run(bench: Run) -> Iterator[Result]:
 
 def _one(bench: Run, kind: str) -> Iterator[Result]:
     site = bench.new_server(kind)
+    server = site.settings.server
+    clients = server.workers * int(server.threads / server.share)  # at its capacity: one for each of its places
     calm_seconds = bench.of(15.0, 6.0, 1.0)
     with bench.serving(site):
         rows.add_patients(site.settings.database_url, PATIENTS)
         template = load.register_body(f"{site.url}/registry")
-        _press(site, template, CLIENTS, bench.of(3.0, 2.0, 1.0))
-        calm = _press(site, template, CLIENTS, calm_seconds)
+        _press(site, template, clients, bench.of(3.0, 2.0, 1.0))
+        calm = _press(site, template, clients, calm_seconds)
         before = submissions(site)
-        pressed = _press(site, template, CLIENTS * TIMES, bench.of(300.0, 20.0, 2.0), calm.rate * TIMES)
+        pressed = _press(site, template, clients * TIMES, bench.of(300.0, 20.0, 2.0), calm.rate * TIMES)
         kept = submissions(site) - before
-        after = _press(site, template, CLIENTS, calm_seconds)
+        after = _press(site, template, clients, calm_seconds)
     if kept < len(pressed.milliseconds):
         raise Broken(f"{len(pressed.milliseconds)} submissions were acknowledged, {kept} are registered")
     if not pressed.milliseconds:
         raise Broken("nothing was carried out")
-    name, note = f"overload {kind}", f"{pressed.offered:,.0f} a second were asked for by {CLIENTS * TIMES} clients"
+    name, note = f"overload {kind}", f"{pressed.offered:,.0f} a second were asked for by {clients * TIMES} clients"
     yield judged(f"{name}: p99", "ms", pressed.p(99), calm.p(99), TAIL, note=f"floor: at capacity; {note}")
     yield judged(f"{name}: carried out", "1/s", pressed.rate, calm.rate, None, note="floor: at capacity")
     yield judged(

@@ -41,6 +41,11 @@ def test_there_is_no_shell_and_no_package_manager_in_it(image: Image) -> None:
     assert image.run("xds", "--version").stdout.startswith("xds, version")
 
 
+@pytest.mark.parametrize("program", ["pg_dump", "pg_restore", "pg_basebackup"])
+def test_postgresql_can_be_backed_up_and_restored_from_within(image: Image, program: str) -> None:
+    assert image.run(program, "--version").stdout.startswith(f"{program} (PostgreSQL)")
+
+
 def test_nothing_in_it_can_be_written_by_its_user_but_its_data_and_temporary_files(image: Image) -> None:
     user = int(image.said["User"].partition(":")[0])
     assert user != 0

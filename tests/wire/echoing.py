@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from xds.wire.pace import Pace
 from xds.wire.peers import CERTIFICATE, KEY
 from xds.wire.shares import Shares
 from xds.wire.worker import Worker
+
+SLOW, SLOW_SECONDS = "/slow", 0.05
+"""A path, and how long it takes to be answered there."""
 
 
 class _Echoing(BaseApplication):  # type: ignore[misc]
@@ -42,6 +46,8 @@ class _Echoing(BaseApplication):  # type: ignore[misc]
 
 def echo(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == SLOW:
+        time.sleep(SLOW_SECONDS)
     told = {
         "Worker": os.getpid(),
         "Certificate": hashlib.sha256(environ[CERTIFICATE]).hexdigest(),

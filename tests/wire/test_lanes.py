@@ -128,15 +128,45 @@ def test_with_somebody_who_waits_for_a_moment_now_and_then_it_is_no_flood(clock:
     assert list(lane.overdue()) == []
 
 
-def test_a_flood_is_over_when_somebody_starts_soon(clock: Clock) -> None:
+def test_a_flood_is_over_when_everybody_starts_soon_for_a_while(clock: Clock) -> None:
     lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
     flooded(lane, clock, started)
     clock.now += 1
     assert len(list(lane.overdue())) == 3
-    assert lane.is_flooded  # who was turned away will be back
+    for _ in range(10):
+        assert lane.is_flooded  # who was turned away will be back
+        lane.leave("a")
+        entered(lane, started, "a6")
+        clock.now += 0.11
     lane.leave("a")
-    entered(lane, started, "a6")
+    entered(lane, started, "a7")
     assert not lane.is_flooded
+
+
+def test_who_starts_soon_once_in_a_flood_does_not_end_it(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    flooded(lane, clock, started)
+    lane.leave("a")  # and the next one starts, who has waited
+    clock.now += 1
+    list(lane.overdue())
+    lane.leave(started[-1][0])
+    entered(lane, started, "b1", "b2", "b3", "b4", "b5")  # the first at once
+    for _ in range(4):
+        clock.now += 0.3
+        lane.leave(started[-1][0])
+    assert lane.is_flooded
+
+
+def test_after_a_lull_nothing_is_left_of_a_flood(clock: Clock) -> None:
+    lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
+    flooded(lane, clock, started)
+    clock.now += 1
+    assert len(list(lane.overdue())) == 3
+    lane.leave("a")
+    clock.now += 60
+    entered(lane, started, *(f"a{number}" for number in range(5)))
+    clock.now += 0.3
+    assert list(lane.overdue()) == []
 
 
 def test_where_no_flood_is_told_of_everybody_is_waited_for(clock: Clock) -> None:

@@ -13,9 +13,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
@@ -26,8 +28,11 @@ from gunicorn.sock import TCPSocket
 from tests.conftest import wait_for
 from tests.hostile.certificates import Authority, Signed
 from tests.sockets import unread
+from tests.wire.echoing import SLOW, SLOW_SECONDS
 from xds.demo.site import free_port
+from xds.wire.held_back import LEAST_SECONDS
 from xds.wire.peers import Peer
+from xds.wire.refusals import RETRY_SECONDS
 from xds.wire.shares import _ENTRY, Shares
 from xds.wire.worker import Worker
 
@@ -261,3 +266,33 @@ def test_what_tls_has_read_ahead_of_a_request_is_a_request_too(authority: Author
         while data.count(b"HTTP/1.1 200") < 3 or not data.endswith(b"x" * 70_000):
             data += sock.recv(65536)
         assert data.count(b"x" * 70_000) == 3
+
+
+def test_in_a_flood_who_is_turned_away_is_told_to_come_again_only_after_a_while() -> None:
+    with echoing(queue_seconds=SLOW_SECONDS / 2, share=1.0, options={"threads": 1}) as port:
+        some = threading.Event()
+        with ThreadPoolExecutor(12) as clients:
+            told = [one for one in clients.map(lambda _: _pressing(port, some), range(12)) if one]
+        assert min(told) >= LEAST_SECONDS
+        wait_for(lambda: _asked(port)[0] == 200)  # it is over
+
+
+def _pressing(port: int, some: threading.Event) -> float:
+    """Seconds until it was said to come again; 0 where somebody else was told so.  It asks without a pause until then."""
+    while not some.is_set():
+        began = time.monotonic()
+        status, again = _asked(port)
+        if status != 200:
+            some.set()
+            assert (status, again) == (503, str(RETRY_SECONDS))
+            return time.monotonic() - began
+    return 0
+
+
+def _asked(port: int) -> tuple[int, str | None]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", SLOW)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status, reply.headers["Retry-After"]

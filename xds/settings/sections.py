@@ -68,7 +68,7 @@ class Server:
     stall_seconds: float = 10.0  # a peer may be silent this long in a body or a reply
     least_bytes_per_second: int = 1024  # a body or reply slower than this, after stall_seconds, is broken off
     request_seconds: float = 14_400.0  # the longest that one request may take, its body and its reply
-    queue_seconds: float = 0.1  # that a short request waits for a thread while more come, for long, than are served
+    queue_seconds: float = 0.05  # that a short request waits for a thread while more come, for long, than are served
     share: float = 0.5  # of threads, answers and memory of bodies that one peer may have at most; 1: all (a proxy's)
     body_bytes: int = 512 * 1024 * 1024  # SOAP envelopes in memory at once, a process; over it HTTP 503
     least_free_bytes: int = 512 * 1024 * 1024  # of each disk: with less nothing is taken in, and the audit log goes on

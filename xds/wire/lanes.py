@@ -15,7 +15,8 @@ from xds.wire.places import Places
 T = TypeVar("T")
 
 SOON, FLOOD_SECONDS = 0.5, 1.0
-"""Who starts after such a part of ``queue_seconds`` has hardly waited; and for how long nobody has in a flood."""
+"""Who starts after such a part of ``queue_seconds`` has hardly waited.  A flood begins when for so long nobody did who
+started, and is over when for so long everybody did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,9 @@ class Lane(Generic[T]):
         self.pressed = False  # somebody has waited for long
         self._places_to_wait = waiting
         self._waiting: OrderedDict[str, deque[_Waiting[T]]] = OrderedDict()
-        self._late: float | None = None  # since when all who start have waited
+        self.is_flooded = False
+        self._otherwise: float | None = None  # since when those who start show the contrary of it
+        self._started = -math.inf  # when the last one did
 
     @property
     def waiting(self) -> int:
@@ -55,7 +58,7 @@ class Lane(Generic[T]):
     def enter(self, peer: str, who: T, start: Callable[[], None]) -> bool:
         """Start a request now, or when a place is the peer's; False when it may not even wait."""
         if peer not in self._waiting and self.places.enter(peer):
-            self._late = None
+            self._note(0.0)
             start()
             return True
         if not self._places_to_wait.enter(peer):
@@ -68,11 +71,7 @@ class Lane(Generic[T]):
         self.places.leave(peer)
         while started := next((waiting for waiting in self._waiting if self.places.enter(waiting)), None):
             one = self._next(started)
-            now = time.monotonic()
-            if now - one.since < self.queue_seconds * SOON:
-                self._late = None
-            elif self._late is None:
-                self._late = now
+            self._note(time.monotonic() - one.since)
             if started in self._waiting:
                 self._waiting.move_to_end(started)
             one.start()
@@ -82,17 +81,21 @@ class Lane(Generic[T]):
         before = time.monotonic() - seconds
         return not self.places.free and any(queue[0].since < before for queue in self._waiting.values())
 
-    @property
-    def is_flooded(self) -> bool:
-        """Whether everybody who has started for a while had waited: more comes than can be done, and it is no burst.
+    def _note(self, waited: float) -> None:
+        """See by somebody who starts whether there is a flood: more comes than can be done, and it is no burst.
 
-        Then nobody waits for long: what is carried out is carried out soon, and the rest is told at once to come again
+        Then nobody waits for long: what is carried out is carried out soon, and the rest is told to come again
         (controlled delay: RFC 8289 goes by the time that was waited, too).  Where nobody starts at all, as while the
         disk or the database stands still, nobody is turned away for it.
         """
-        if self._late is None or self.queue_seconds >= self.wait_seconds:
-            return False
-        return time.monotonic() - self._late > FLOOD_SECONDS
+        now, late = time.monotonic(), waited >= min(self.queue_seconds, self.wait_seconds) * SOON
+        lull, self._started = now - self._started > FLOOD_SECONDS and not late, now
+        if self.queue_seconds >= self.wait_seconds or late == self.is_flooded:
+            self._otherwise = None
+        elif lull or (self._otherwise is not None and now - self._otherwise > FLOOD_SECONDS):
+            self.is_flooded, self._otherwise = late, None
+        elif self._otherwise is None:
+            self._otherwise = now
 
     def is_pressed_by(self, peer: str) -> bool:
         """Whether others wait for what this peer has: more than one place."""

@@ -27,7 +27,7 @@ class Pace:
     takes_handed: bool = False  # this worker is handed its connections
     request_seconds: float = 14_400.0
     wait_seconds: float = 30.0
-    queue_seconds: float = 0.1  # for a place, where more short requests come all the time than can be done
+    queue_seconds: float = 0.05  # for a place, where more short requests come all the time than can be done
     share: float = 0.5
     soap: Mapping[str, str] = field(default_factory=dict)  # paths of SOAP addresses, with the code of who is busy there
 

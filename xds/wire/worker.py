@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import select
 import selectors
 import socket
@@ -27,15 +26,16 @@ from gunicorn.workers.gthread import ThreadWorker
 from xds.wire import revocation
 from xds.wire.connections import Connection, Gathering
 from xds.wire.handing_over import carry, give, take
-from xds.wire.head import HEAD_BYTES, SMALL_BODY_BYTES, Head, TooLong
+from xds.wire.head import HEAD_BYTES, Head, TooLong
+from xds.wire.held_back import HeldBack
 from xds.wire.lanes import Lane
 from xds.wire.pace import Pace
 from xds.wire.peers import Application, Peer, identified
-from xds.wire.places import Places
 from xds.wire.refusals import HEAD_TOO_LONG, Reason, Refusals
 from xds.wire.shares import Shares
 from xds.wire.strangers import Strangers
 from xds.wire.turned_away import BUSY, is_soap, unread
+from xds.wire.worker_lanes import Lanes
 
 log = logging.getLogger("xds.wire.worker")
 
@@ -47,7 +47,6 @@ YOUNG_SECONDS, LOOK_SECONDS = 2.0, 0.1
 """Between two looks for what is past its deadline, however much there is to do."""
 SPARE = 16
 """Connections short of ``worker_connections`` at which the oldest gives way, so that there is room for who comes."""
-HEALTH_PATHS, HEALTH_THREADS = ("/healthz", "/readyz"), 2
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -67,22 +66,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self.nr_conns = 0  # in a place of its own now
-        pace = self.pace
-        waiting = Places(self.worker_connections * 3 // 4, pace.share)  # the rest gives way, or is being served
-        queue = math.inf if pace.takes_handed else pace.queue_seconds  # images take their time, and are waited for
-        lane = partial(Lane[Connection], share=pace.share, waiting=waiting, wait_seconds=pace.wait_seconds)
-        self.short = lane("short", self.cfg.threads, queue_seconds=queue)
-        self.uploads = lane("upload", pace.upload_threads)
-        self.carriers = lane("carrier", pace.carrier_threads)
-        self.health = Lane[Connection]("health", HEALTH_THREADS, pace.share, Places(SPARE, pace.share))
-        self.turning_away = Lane[Connection]("turning-away", 1, pace.share, Places(self.worker_connections, pace.share))
-        self.lanes = (self.short, self.uploads, self.carriers, self.health, self.turning_away)
+        self.lanes = Lanes(self.pace, self.cfg.threads, self.worker_connections)
+        self.held_back = HeldBack[Connection](self._refuse, self.worker_connections // 2)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        return self.short.pool
+        return self.lanes.short.pool
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -139,6 +130,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._gives_way(oldest, Reason.HANDSHAKES)
 
     def _oldest_gives_way(self) -> None:
+        if self.held_back.tell_next():
+            return
         greediest = self.handshakes.greediest(self.gathering)
         oldest = self.handshakes.first(greediest) or self.gathering.first(greediest)
         if oldest is not None:
@@ -189,14 +182,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         (self._linger if connection.say(said) else self._drop)(connection)
 
     def _turn_away(self, connection: Connection, lane: Lane[Connection]) -> None:
-        """The peer has its share: a SOAP message that is all here is answered as that, others are told so at once."""
+        """The peer has its share: a SOAP message that is all here is answered as that, others are told so at once.
+
+        In a flood there is no time to read it either, and they are told a little later.
+        """
         head = connection.head
-        if lane is not self.turning_away:
+        if lane is not self.lanes.turning_away:
             self.refused(Reason.PLACES, connection.peer.host)
             is_message = head is not None and is_soap(head, self.pace.soap) and connection.is_whole
-            if is_message and not lane.is_flooded:  # or there is no time to read it either
+            if lane.is_flooded:
+                connection.gathered.clear()
+                self.held_back.add(connection, unread(head, self.pace.soap, BUSY))
+                return
+            if is_message:
                 connection.sock.turned_away = True
-                self._enter(connection, self.turning_away, self._serve)
+                self._enter(connection, self.lanes.turning_away, self._serve)
                 return
         self._refuse(connection, unread(head, self.pace.soap, BUSY))
 
@@ -235,7 +235,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _tell_of(self, connection: Connection, problem: OSError) -> None:
         """Record a stranger, without waiting for it."""
         if self.strangers is not None:
-            self.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
+            self.lanes.uploads.pool.submit(self.strangers.failed, str(connection.client[0]), problem)
 
     def _look(self, connection: Connection) -> None:
         """Send the request on if there is enough of it, else wait for more."""
@@ -254,11 +254,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         if head is not None and not (connection.stays or connection.lingering) and self._is_for_images(head):
             if self.cfg.is_ssl:
-                self._enter(connection, self.carriers, self._hand_over)
+                self._enter(connection, self.lanes.carriers, self._hand_over)
                 return
             if self._hand_over(connection):
                 return
-        lane = None if head is None else self._lane(head, connection)
+        lane = self.lanes.of(connection)
         if lane is not None:
             self._enter(connection, lane, self._serve)
         elif not connection.lingering and connection not in self.gathering and connection not in self.handshakes:
@@ -266,14 +266,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _is_for_images(self, head: Head) -> bool:
         return bool(self.pace.images_socket) and head.is_under(self.pace.images_paths)
-
-    def _lane(self, head: Head, connection: Connection) -> Lane[Connection] | None:
-        """Who serves a request; None while a small body is not whole."""
-        if head.length is None or head.length > SMALL_BODY_BYTES:
-            return self.uploads
-        if not connection.is_whole:
-            return None
-        return self.health if head.path in HEALTH_PATHS else self.short
 
     def _enter(self, connection: Connection, lane: Lane[Connection], do: Callable[..., Any]) -> None:
         self._ungather(connection)
@@ -395,3 +387,4 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for lane in self.lanes:
             lane.pressed = lane.keeps_waiting(self.pace.stall_seconds)
             self._shed(lane)
+        self.held_back.tell_due(everybody=not self.alive)
