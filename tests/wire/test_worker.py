@@ -278,7 +278,7 @@ def test_in_a_flood_who_is_turned_away_is_told_to_come_again_only_after_a_while(
 
 
 def _pressing(port: int, some: threading.Event) -> float:
-    """Seconds until it was said to come again; 0 where somebody else was told so.  It asks without a pause until then."""
+    """Seconds until it was said to come again, of who asks without a pause until then; 0 where others were told so."""
     while not some.is_set():
         began = time.monotonic()
         status, again = _asked(port)

@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": "xds.cli.publish",
     "find": "xds.cli.find",
     "fetch": "xds.cli.fetch",
+    "priors": "xds.cli.priors",
     "publications": "xds.cli.publications",
     "apart": "xds.cli.apart",
     "audit": "xds.cli.audit",

@@ -110,16 +110,16 @@ def find(
 
     with desk(config, data, audit_to) as at:
         entries = found(at, registry, search_of(patient, study, accession, modality, since, until))
-    rows = sorted(map(_row, entries), key=lambda row: row["start"], reverse=True)
+    rows = sorted(map(row, entries), key=lambda one: one["start"], reverse=True)
     if json_:
         print_json(rows)
         return
-    for row in rows:
-        click.echo(f"{row['start'] or '-':14}  {row['modalities']:8}  {row['title']}  {row['uniqueId']}")
+    for one in rows:
+        click.echo(f"{one['start'] or '-':14}  {one['modalities']:8}  {one['title']}  {one['uniqueId']}")
     click.echo(counted(len(rows), "document"))
 
 
-def _row(entry: DocumentEntry) -> dict[str, str]:
+def row(entry: DocumentEntry) -> dict[str, str]:
     from xds.metadata import vocabulary as v
     from xds.metadata.reading import display
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import hl7
 
+from xds.errors import Unusable
 from xds.hl7.feed import CROSS_REFERENCED, IDENTIFIERS, Feed, FeedAction, NotAFeed
 from xds.hl7.v2_demographics import demographics
 from xds.metadata.identifiers import Oid, PatientId, is_oid, unescaped
@@ -74,6 +75,21 @@ class Authorities:
 
     namespaces: Mapping[str, Oid]
     only: Oid | None = None
+
+    @classmethod
+    def of(cls, namespaces: Iterable[str], ours: Sequence[str]) -> Authorities:
+        """``namespaces``: each NAMESPACE=OID; ``ours``: the affinity domain's, of which a single one is understood.
+
+        Raises:
+            Unusable: one of the namespaces is not of that form.
+        """
+        known = {}
+        for entry in namespaces:
+            namespace, _, oid = entry.partition("=")
+            if not namespace or not is_oid(oid):
+                raise Unusable("mllp.namespaces: each entry is of the form NAMESPACE=OID")
+            known[namespace] = Oid(oid)
+        return cls(known, Oid(ours[0]) if len(ours) == 1 else None)
 
 
 def header(text: str) -> Header:

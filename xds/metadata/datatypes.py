@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from xds.metadata.identifiers import is_oid
+from xds.metadata.identifiers import is_oid, unescaped
 from xds.system.values import value
 
 
@@ -117,6 +117,11 @@ class Xon:
         _authority(parts[5], "the assigning authority (XON.6)")
         if parts[9] and not parts[5] and not is_oid(parts[9]):
             raise ValueError("an id that is no OID needs its assigning authority (XON.6, XON.10)")
+
+    @property
+    def name(self) -> str:
+        """What people call it (XON.1)."""
+        return unescaped(_components(self.text, 10)[0])
 
     @property
     def keys(self) -> frozenset[str]:

@@ -49,7 +49,7 @@ from xds.imaging.entry import Defaults
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.initiating.publisher import Publisher, Where
-from xds.metadata.identifiers import Oid, PatientId, is_oid
+from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.visible import Facts
 from xds.server import archives
 from xds.server.actors import NOT_BY_DOMAIN, SERVED, Actors, registry_of, transactions_of
@@ -57,7 +57,7 @@ from xds.server.archives import archive, manifest_for, web
 from xds.server.clients import client, peers, remote_registry
 from xds.server.events import Events
 from xds.server.gateways import gateways
-from xds.settings.sections import DEFAULT_DOMAIN, Domain, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Settings
 from xds.store import study_patients
 from xds.store.engine import reading
 from xds.store.grouping import Batches, Group
@@ -204,7 +204,7 @@ class AffinityDomain:
         Raises:
             Unusable: ``mllp.namespaces`` is malformed.
         """
-        names = _namespaces(self.settings, self.own)
+        names = Authorities.of(self.settings.mllp.namespaces, self.own.assigning_authorities)
         return Feeding(
             self.actors.registry, self.database, names, self._fed, self.gate, self.failures, self.disk, self.counted,
             metrics,
@@ -353,19 +353,3 @@ class AffinityDomain:
         """Who sends by STOW-RS, as studies remember it."""
         peer = self.gate.peer(request.certificate, request.remote_address, ours=request.ours)
         return replace(sender_of(request), is_administrator=peer.administers)
-
-
-def _namespaces(settings: Settings, domain: Domain) -> Authorities:
-    """What fills in the authorities of HL7 v2 identifiers.
-
-    Raises:
-        Unusable: an entry of mllp.namespaces is not of the form NAMESPACE=OID.
-    """
-    namespaces = {}
-    for entry in settings.mllp.namespaces:
-        namespace, _, oid = entry.partition("=")
-        if not namespace or not is_oid(oid):
-            raise Unusable("mllp.namespaces: each entry is of the form NAMESPACE=OID")
-        namespaces[namespace] = Oid(oid)
-    ours = domain.assigning_authorities
-    return Authorities(namespaces, Oid(ours[0]) if len(ours) == 1 else None)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -24,6 +23,7 @@ from xds.endpoints.console import (
     finding,
     glass,
     guides,
+    priors,
     reporting,
     reviewing,
     sealing,
@@ -38,12 +38,14 @@ from xds.endpoints.console.sealing import Sealer
 from xds.endpoints.fhir import search
 from xds.initiating import witnesses
 from xds.metadata.identifiers import PatientId
+from xds.rules.relevant_priors import read_file
 from xds.server import expiry
 from xds.server.affinity_domain import AffinityDomain
 from xds.server.clients import called
 from xds.server.counted import Counted
 from xds.server.readiness import Readiness
-from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
+from xds.settings.addresses import names_of_places
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 from xds.store.deployment import console_key
 from xds.store.documents.stores import open_blobs
 from xds.store.documents.timed import Timed
@@ -146,9 +148,11 @@ class Application:
         if settings.imaging_source.folder:
             blueprints.append(setting_apart.pages(default.apart))
         if consumer.peers.registry is not None:
-            places = Locations(settings_names(settings), settings.imaging_source.retrieve_location_uid)
+            places = Locations(names_of_places(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine, gate)
             blueprints.append(region_pages(consumer, places, knows, authorities, default.glass))
+            rules = read_file(settings.priors.rules)
+            blueprints.append(priors.pages(consumer, places, knows, authorities, default.glass, rules))
             if settings.registry.demographics and not settings.console.registry_url:
                 blueprints.append(finding.pages(self.engine, default.events.node, partial(_may_know, gate)))
         if settings.oidc.issuer:
@@ -296,11 +300,3 @@ def _may_know(gate: Gate, connection: sa.Connection, patient_id: PatientId) -> b
     """Whether who is asking may know of a patient: of whom nothing may be told nobody hears."""
     keys = patients.chain(connection, DEFAULT_DOMAIN, patient_id) or NOBODY
     return bool(gate.answers(connection, asking(), DEFAULT_DOMAIN, keys))
-
-
-def settings_names(settings: Settings) -> dict[str, str]:
-    """What repositories and sources are called: by their host, this one by its own name."""
-    named = {uid: peer.name or urlsplit(peer.url).netloc for table in (settings.repositories, settings.imaging_sources)
-             for uid, peer in table.items()}  # fmt: skip
-    here = settings.audit.enterprise_site_id or "here"
-    return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}

@@ -1,8 +1,9 @@
-"""Where a deployment listens, and whether anybody but its own machine can reach it."""
+"""Where a deployment listens, whether anybody but its own machine can reach it, and what other places are called."""
 
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 from xds.errors import Unusable
 from xds.settings.sections import DEFAULT_DOMAIN, Settings
@@ -49,3 +50,11 @@ def stands_alone(settings: Settings) -> bool:
     """
     inside = all(is_loopback(address(listen)[0]) for listen in listens(settings).values())
     return inside and not settings.tls.trusted and not settings.server.proxy_certificate
+
+
+def names_of_places(settings: Settings) -> dict[str, str]:
+    """What repositories and sources are called: by their host, this one by its own name."""
+    named = {uid: peer.name or urlsplit(peer.url).netloc for table in (settings.repositories, settings.imaging_sources)
+             for uid, peer in table.items()}  # fmt: skip
+    here = settings.audit.enterprise_site_id or "here"
+    return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}

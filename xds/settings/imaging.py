@@ -41,3 +41,10 @@ class ImagingSource:
     processes: int = 1  # image processes
     streams: int = 8  # RAD-69 answers under way at once to one peer, an image process; over it XDSRepositoryBusy
     instances: int = 20_000  # that one RAD-69 may name; over it XDSTooManyResults
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """Earlier examinations that matter to one that is ordered."""
+
+    rules: str = ""  # TOML file of the region's rules (xds guide imaging-consumer); empty: those that come with xds

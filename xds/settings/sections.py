@@ -25,7 +25,7 @@ from xds.settings.access import (
     Xua,
 )
 from xds.settings.federation import Community, Gateway
-from xds.settings.imaging import ImagingSource
+from xds.settings.imaging import ImagingSource, Priors
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -261,6 +261,7 @@ class Settings:
     registry: Registry = field(default_factory=Registry)
     repository: Repository = field(default_factory=Repository)
     imaging_source: ImagingSource = field(default_factory=ImagingSource)
+    priors: Priors = field(default_factory=Priors)
     audit: Audit = field(default_factory=Audit)
     oidc: Oidc = field(default_factory=Oidc)
     review: Review = field(default_factory=Review)

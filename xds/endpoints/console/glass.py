@@ -10,7 +10,7 @@ from flask import Blueprint, abort, g, redirect, render_template, request
 
 from xds.access.overriding import Glass
 from xds.audit.messages.parties import Party
-from xds.audit.messages.people import Person, asking
+from xds.audit.messages.people import Person, asked_by, asking
 from xds.endpoints.console.auditing import minute
 from xds.endpoints.console.sealing import Sealer
 from xds.endpoints.console.signing_in import from_our_form
@@ -34,6 +34,22 @@ def breaking(person: Person | None, glass: Glass, cx: str) -> Person | None:
     if held is None:
         return person
     return replace(person, purposes=(Code(held.purpose),), overrides=True, patient=cx, reason=held.reason)
+
+
+def looks_so(blueprint: Blueprint, glass: Glass) -> None:
+    """Let who has broken the glass for a patient look at these pages of theirs as one who has, also at other nodes."""
+
+    @blueprint.before_request
+    def opened() -> None:
+        given = request.args.get("patient", "").strip()[:300]
+        person = breaking(asking(), glass, given) if given else asking()
+        g.opened = asked_by(person)
+        g.opened.__enter__()
+
+    @blueprint.teardown_request
+    def closed(_problem: BaseException | None) -> None:
+        if "opened" in g:
+            g.pop("opened").__exit__(None, None, None)
 
 
 def pages(glass: Glass, engine: sa.Engine, sealer: Sealer) -> Blueprint:

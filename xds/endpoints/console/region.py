@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TypeAlias
 
-from flask import Blueprint, Response, abort, g, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 
 from xds.access.overriding import Glass
-from xds.audit.messages.people import asked_by, asking
+from xds.audit.messages.people import asking
 from xds.endpoints.console import pictures
-from xds.endpoints.console.glass import breaking
+from xds.endpoints.console.glass import looks_so
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
 from xds.errors import ErrorCode
@@ -86,19 +86,7 @@ def pages(
     """The pages; ``authorities`` are those of the affinity domain, as far as this node knows them."""
     blueprint = Blueprint("region", __name__)
 
-    @blueprint.before_request
-    def opened() -> None:
-        """Who has broken the glass for a patient looks at their studies as one who has, also at other nodes."""
-        given = request.args.get("patient", "").strip()[:300]
-        person = breaking(asking(), glass, given) if given else asking()
-        g.opened = asked_by(person)
-        g.opened.__enter__()
-
-    @blueprint.teardown_request
-    def closed(_problem: BaseException | None) -> None:
-        if "opened" in g:
-            g.pop("opened").__exit__(None, None, None)
-
+    looks_so(blueprint, glass)
     manifests = _Manifests(consumer.manifest)
     where = "/console/manifests/<repository>/<path:document>"
 
@@ -117,24 +105,17 @@ def pages(
         except Unavailable as problem:
             if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
                 raise
-            listed, nothing = [], why_nothing(patient_id, Standing.UNKNOWN)
-        found = sorted(map(_study, listed), key=lambda one: one["day"], reverse=True)
+            listed, nothing = [], why_nothing(knows, authorities, patient_id, Standing.UNKNOWN)
+        found = sorted(map(study_of, listed), key=lambda one: one["day"], reverse=True)
         for one in found:
             one["source"] = places.name(one["repository"])
         if not found and not nothing:
-            nothing = why_nothing(patient_id, Standing.KNOWN if others else Standing.UNSURE)
+            nothing = why_nothing(knows, authorities, patient_id, Standing.KNOWN if others else Standing.UNSURE)
         person = asking()
         return render_template(
             "patient.html", given=given, studies=found, line=_line(found), nothing=nothing,
             opened=person is not None and bool(person.reason),
         )  # fmt: skip
-
-    def why_nothing(patient_id: PatientId, otherwise: Standing) -> str:
-        """A patient without studies, nobody of the id, or nobody of its authority: each in its own words."""
-        standing, survivor = knows(patient_id)
-        if standing is Standing.UNSURE or otherwise is Standing.KNOWN:
-            standing = otherwise
-        return said(standing, authorities, survivor, "study" if standing is Standing.KNOWN else "document")
 
     @blueprint.get(f"{where}/tree")
     def tree(repository: str, document: str) -> str:
@@ -182,6 +163,14 @@ def pages(
         return trouble(f"{said[:1].upper()}{said[1:]}.", 502)
 
     return blueprint
+
+
+def why_nothing(knows: Knows, authorities: Sequence[str], patient_id: PatientId, otherwise: Standing) -> str:
+    """A patient without studies, nobody of the id, or nobody of its authority: each in its own words."""
+    standing, survivor = knows(patient_id)
+    if standing is Standing.UNSURE or otherwise is Standing.KNOWN:
+        standing = otherwise
+    return said(standing, authorities, survivor, "study" if standing is Standing.KNOWN else "document")
 
 
 def _about(manifest: Manifest) -> dict[str, Any]:
@@ -234,7 +223,7 @@ def _series(one: SeriesReference, places: Places) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _study(entry: DocumentEntry) -> dict[str, Any]:
+def study_of(entry: DocumentEntry) -> dict[str, Any]:
     references = {kind: _reference(entry, kind) for kind in (v.REFERENCE_STUDY, v.REFERENCE_ACCESSION)}
     begun = entry.service_start_time
     modalities = [code.code for code in entry.event_code_list if re.fullmatch("[A-Z]{2,5}", code.code)]

@@ -34,6 +34,7 @@ ROLES = {
     "/console/studies": _IMAGES,
     "/console/patients": _IMAGES,
     "/console/manifests": _IMAGES,
+    "/console/priors": _IMAGES,
 }
 
 
