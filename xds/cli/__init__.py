@@ -25,6 +25,7 @@ COMMANDS = {
     "find": "xds.cli.find",
     "fetch": "xds.cli.fetch",
     "priors": "xds.cli.priors",
+    "prefetch": "xds.cli.prefetch",
     "publications": "xds.cli.publications",
     "apart": "xds.cli.apart",
     "audit": "xds.cli.audit",

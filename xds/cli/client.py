@@ -78,6 +78,21 @@ class Desk:
         finally:
             self._keep(event)
 
+    @contextmanager
+    def storing(self, peer: str, host: str) -> Iterator[AuditEvent]:
+        """Images that we send by C-STORE (DICOM PS3.15: A.5.3.7); its record is kept when they have gone.
+
+        Raises:
+            Unusable: the record cannot be kept.
+        """
+        own = socket.gethostname()
+        here, there = Party(f"xds@{own}", own, ours=True, requestor=True), Party(peer, host)
+        event = AuditEvent(self._node, "110104", "R", ("", ""), here, there, person=self._person)
+        try:
+            yield event
+        finally:
+            self._keep(event)
+
     def standing(self, registry: str, patient_id: PatientId) -> tuple[Standing, str, Sequence[str]]:
         """How an id stands at a registry that has nothing for it, as far as this node knows.
 

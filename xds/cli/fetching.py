@@ -6,7 +6,7 @@ manifest does and the settings know the host.  Sources are asked at once, and ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,8 @@ class Fetch:
     progress: Images
     outcome: Outcome
     way: Way = "auto"
+    wants: Callable[[Manifest], bool] = bool
+    """Whether the images of a manifest are to come, too."""
     lock: Lock = field(default_factory=Lock)
 
     def problem(self, text: str) -> None:
@@ -125,6 +127,8 @@ def _images(fetch: Fetch, entry: DocumentEntry, spooled: Spooled) -> None:
     fetch.outcome.studies += 1
     fetch.outcome.promised += manifest.count
     fetch.outcome.folders.append(folder)
+    if not fetch.wants(manifest):
+        return
     task = fetch.progress.study(f"study …{manifest.study_instance_uid[-12:]}", manifest.count)
     study = _Study(fetch, str(entry.patient_id), manifest, folder, task)
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,19 +22,53 @@ if TYPE_CHECKING:
     from xds.metadata.identifiers import PatientId
     from xds.rules.relevant_priors import Examination, Prior, Rules
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 ORDER_BYTES = 1024 * 1024
 """Of a message of HL7 v2."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command's options say is ordered."""
+
+    file: Path | None
+    patient: str
+    modality: str
+    body_part: str
+    day: datetime | None
+    rules: str
+    registry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An order, what of it is known, and the earlier examinations that matter to it."""
+
+    order: Order
+    wanted: Examination
+    priors: list[Prior]
+
+
+def ordering(command: F) -> F:
+    """The options that say what is ordered, and where earlier examinations are looked for."""
+    for option in (
+        click.option("--registry", metavar="URL", default=DEFAULT_REGISTRY, show_default=True),
+        click.option("--rules", metavar="FILE", default="", help="The region's rules; else those of priors.rules."),
+        click.option("--on", "day", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]),
+                     help="For when, if not as it says."),
+        click.option("--body-part", metavar="TERM", default="", help="Of what, such as CHEST; else by its procedure."),
+        click.option("--modality", metavar="CODE", default="", help="What is ordered, such as CT; else as it says."),
+        click.option("--patient", metavar="CX", default="", help="Or the patient, as the affinity domain knows them."),
+        click.option("--order", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+                     help="An order or appointment of HL7 v2: ORM, OMI or SIU."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @click.command(epilog="Example: xds priors --order order.hl7 --data ./xds-data")
-@click.option("--order", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="An order or appointment of HL7 v2: ORM, OMI or SIU.")  # fmt: skip
-@click.option("--patient", metavar="CX", default="", help="Or the patient, as the affinity domain knows them.")
-@click.option("--modality", metavar="CODE", default="", help="What is ordered, such as CT; else as the order says.")
-@click.option("--body-part", metavar="TERM", default="", help="Of what, such as CHEST; else by the order's procedure.")
-@click.option("--on", "day", metavar="DATE", type=click.DateTime(["%Y-%m-%d"]), help="For when, if not as it says.")
-@click.option("--rules", metavar="FILE", default="", help="The region's rules; else those of priors.rules.")
-@click.option("--registry", metavar="URL", default=DEFAULT_REGISTRY, show_default=True)
+@ordering
 @as_json
 @audited
 def priors(
@@ -53,27 +89,38 @@ def priors(
     Exit code 3: the order names nobody whom the affinity domain could know.
     """
     from xds.cli.client import desk
+
+    asked = Asked(file, patient, modality, body_part, day, rules, registry)
+    with desk(config, data, audit_to) as at:
+        answers = list(answered(at, asked))
+        if json_:
+            print_json([_json(at, one) for one in answers])
+            return
+        for one in answers:
+            _print(at, one.priors)
+
+
+def answered(at: Desk, asked: Asked) -> Iterator[Answer]:
+    """The priors of each order that is asked for, and not cancelled.
+
+    Raises:
+        CannotMatch: it is of nobody whom the affinity domain could know.
+        Unusable: it cannot be read, or does not say what is ordered.
+    """
     from xds.hl7.v2 import Authorities
     from xds.rules.relevant_priors import read_file
 
-    if (file is None) == (not patient):
+    if (asked.file is None) == (not asked.patient):
         raise Unusable("say either --order or --patient")
-    with desk(config, data, audit_to) as at:
-        known, settings = read_file(rules or at.settings.priors.rules), at.settings
-        ours = Authorities.of(settings.mllp.namespaces, settings.domain.assigning_authorities)
-        answers: list[tuple[Examination, list[Prior]]] = []
-        for order in _orders(file, ours) if file else [_by_hand(patient)]:
-            if order.cancelled:
-                click.echo("an order that is cancelled needs no priors", err=True)
-                continue
-            kind = modality.upper() or order.modality
-            wanted = known.ordered(kind, body_part, order.procedures, _day(day, order.begins))
-            answers.append((wanted, _found(at, registry, order, known, wanted)))
-        if json_:
-            print_json([_json(at, *one) for one in answers])
-            return
-        for _, found in answers:
-            _print(at, found)
+    rules = read_file(asked.rules or at.settings.priors.rules)
+    ours = Authorities.of(at.settings.mllp.namespaces, at.settings.domain.assigning_authorities)
+    for order in _orders(asked.file, ours) if asked.file else [_by_hand(asked.patient)]:
+        if order.cancelled:
+            click.echo("an order that is cancelled needs no priors", err=True)
+            continue
+        kind = asked.modality.upper() or order.modality
+        wanted = rules.ordered(kind, asked.body_part, order.procedures, _day(asked.day, order.begins))
+        yield Answer(order, wanted, _found(at, asked.registry, order, rules, wanted))
 
 
 def _orders(file: Path, ours: Any) -> Sequence[Order]:
@@ -149,16 +196,17 @@ def _print(at: Desk, found: Sequence[Prior]) -> None:
         when = f"{begun.text[:4]}-{begun.text[4:6]}-{begun.text[6:8]}".rstrip("-") if begun else "no date"
         click.echo(
             f"{when:10}  {'/'.join(sorted(one.made.modalities)) or '-':8}  {_age(one.age):>12}  "
-            f"{display(one.entry.title)}  {_place(at, one)}"
+            f"{display(one.entry.title)}  {place(at, one)}"
         )
     click.echo(counted(len(found), "earlier examination"))
     for one in (one for one in found if one.needless):
-        click.echo(f"{one.said(_place(at, one))}: look at it before this one is made")
+        click.echo(f"{one.said(place(at, one))}: look at it before this one is made")
 
 
-def _json(at: Desk, wanted: Examination, found: Sequence[Prior]) -> dict[str, Any]:
+def _json(at: Desk, answer: Answer) -> dict[str, Any]:
     from xds.cli.find import row
 
+    wanted = answer.wanted
     return {
         "ordered": {
             "modalities": sorted(wanted.modalities), "regions": sorted(wanted.regions),
@@ -166,8 +214,8 @@ def _json(at: Desk, wanted: Examination, found: Sequence[Prior]) -> dict[str, An
         },
         "priors": [
             {**row(one.entry), "days": one.age, "sameRegion": one.same_region, "needless": one.needless,
-             "where": _place(at, one)}
-            for one in found
+             "where": place(at, one)}
+            for one in answer.priors
         ],
     }  # fmt: skip
 
@@ -176,7 +224,7 @@ def _age(days: int | None) -> str:
     return "age unknown" if days is None else counted(days, "day")
 
 
-def _place(at: Desk, one: Prior) -> str:
+def place(at: Desk, one: Prior) -> str:
     from xds.rules.relevant_priors import made_at
     from xds.settings.addresses import names_of_places
 
