@@ -11,18 +11,25 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pyrage.x25519 import Identity
 
 from tests.builders import AUTHORITY
+from tests.conftest import wait_for
 from tests.deploy import warm
 from tests.extent import LONG
 from tests.imaging.images import STUDY, an_instance, put
 from tests.places import ROOT
 from tests.postgres import Databases
+from tests.store import object_stores as s3
+from tests.store.object_stores import s3_server
 from xds.demo.site import as_toml, free_port
+from xds.store.deployment import log_id
+
+__all__ = ["s3_server"]
 
 PAGE = (ROOT / "deploy" / "OPERATIONS.md").read_text("utf-8")
 COMMANDS = [
@@ -33,6 +40,9 @@ COMMANDS = [
 ]
 NOTHING_FOUND = 1
 """grep's code where no line is."""
+
+NOT_HERE = "XDS_TEST_DATABASE="
+"""The store's tests against a coordinator of Citus: there is none."""
 
 PASSWORD = b"correct horse battery staple\n"
 """What is typed where something is asked for."""
@@ -82,8 +92,10 @@ _ONLY_TAKEN = {
 class Stage:
     """Where the runbook is followed: a node of its own, and the page's names for what is elsewhere here."""
 
-    def __init__(self, folder: Path, database: str) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, database: str, store: s3.Server) -> None:
+        self.folder, self.port, self.store = folder, free_port(), store
+        self.backup = ""
+        self.audit_store = f"s3://{store.bucket()}/north"
         identity = Identity.generate()
         (folder / "key.txt").write_text(str(identity))
         programs = folder / "programs"
@@ -113,6 +125,7 @@ class Stage:
             "/srv/backups": str(folder / "backups"), "http://127.0.0.1:8080": self.environment["NODE"],
             "deploy/": f"{ROOT}/deploy/", "comm -u xds": "comm", " NAME ": " ada ",
             "STUDY_INSTANCE_UID": STUDY, "age1…": str(identity.to_public()),
+            "/var/lib/postgresql/15/xds": str(folder / "postgresql"),
         }  # fmt: skip
 
     def settings(self, data: str = "data", database: str = "", **server: str) -> str:
@@ -122,11 +135,17 @@ class Stage:
                 "database": database or self.database, **server,
             },
             "domain": {"assigning_authorities": [AUTHORITY], "patients": "open"},
+            "s3": {"endpoint": self.store.url},
+            "audit": {"object_store": self.audit_store, "object_store_seconds": 1.0},
             "imaging_source": {
                 "folder": str(self.folder / "images"), "issuer": AUTHORITY, "publish_quiet_seconds": 0.1,
                 "publish_to": f"http://127.0.0.1:{self.port}/repository", "refresh_seconds": 0.5,
             },
         })  # fmt: skip
+
+    def newest(self) -> str:
+        """The last backup."""
+        return max(one.name for one in (self.folder / "backups").iterdir() if re.match(r"\d{4}-", one.name))
 
     def run(self, line: str) -> tuple[int, str]:
         """A line as it is typed; its code, and what it printed."""
@@ -142,12 +161,16 @@ class Stage:
 @pytest.mark.large
 @pytest.mark.skipif(not LONG, reason="a minute of commands: make test-long")
 @pytest.mark.timeout(600)
-def test_every_command_of_the_runbook_does_what_it_says(tmp_path: Path, postgres_databases: Databases) -> None:
-    stage = Stage(tmp_path, postgres_databases.new())
+def test_every_command_of_the_runbook_does_what_it_says(
+    tmp_path: Path, postgres_databases: Databases, s3_server: s3.Server
+) -> None:
+    stage = Stage(tmp_path, postgres_databases.new(), s3_server)
     put(tmp_path / "images", "1.dcm", an_instance(1))
     failed = []
     try:
         for line in COMMANDS:
+            if line.startswith(NOT_HERE):
+                continue
             _before(stage, line, postgres_databases)
             code, printed = stage.run(line)
             nothing = code == NOTHING_FOUND and "| grep" in line and not printed
@@ -172,6 +195,17 @@ def _before(stage: Stage, line: str, databases: Databases) -> None:
     elif line.startswith("xds documents move"):  # where the operator has named another store
         also = {"documents_also": f"file:{stage.folder / 'more'}"}
         stage.config.write_text(stage.settings(**also), "utf-8")
+    elif line.startswith("xds audit fetch --config"):  # «A node that has lost its audit folder»
+        stage.run("systemctl stop xds")
+        shutil.rmtree(stage.folder / "data" / "audit")
+    elif line.startswith("xds audit verify --stored --log-id"):  # another node's; here its own
+        stage.words["2.25.1"] = log_id(stage.folder / "data")
+        shutil.copy(stage.folder / "data" / "keys" / "audit-signing.crt", stage.folder / "other-node.crt")
+    elif "--postgresql" in line:
+        wait_for(lambda: f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}" != stage.newest())  # two have not one name
+        made = stage.run("xds backup make /srv/backups --whole-server --recipient age1… --config /etc/xds/xds.toml")
+        assert made[0] == 0, made[1]
+        stage.words["2026-11-30T020000Z"] = stage.newest()
     elif line.startswith("xds restore"):
         stage.copy.write_text(stage.settings("restored", databases.new()), "utf-8")
 
@@ -179,11 +213,14 @@ def _before(stage: Stage, line: str, databases: Databases) -> None:
 def _after(stage: Stage, line: str, printed: str) -> None:
     if line.startswith("xds db back"):
         stage.run("systemctl start xds")  # of this version again, which brings the tables back to it
+    elif line.startswith("xds audit fetch --config"):
+        stage.run("systemctl start xds")
     elif line.startswith("xds backup make"):
-        newest = max(one.name for one in (stage.folder / "backups").iterdir() if re.match(r"\d{4}-", one.name))
-        stage.words["2026-11-30T020000Z"] = newest
+        stage.backup = stage.words["2026-11-30T020000Z"] = stage.newest()
         for certificate in ("elsewhere.crt", "node.crt"):
             shutil.copy(stage.folder / "data" / "keys" / "audit-signing.crt", stage.folder / certificate)
+    elif "--postgresql" in line:
+        stage.words["2026-11-30T020000Z"] = stage.backup
 
 
 def test_the_runbook_has_commands() -> None:

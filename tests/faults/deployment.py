@@ -111,7 +111,7 @@ class Deployment(Site):
     def fill_disk(self) -> str:
         """Nothing is free on its disk any more."""
         assert self.disk is not None
-        with (self.disk / "filler").open("wb") as file, suppress(OSError):
+        with suppress(OSError), (self.disk / "filler").open("wb") as file:  # it may be full already
             while True:
                 file.write(bytes(1024 * 1024))
         return "the disk is full"

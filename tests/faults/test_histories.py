@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import wait_for
 from tests.extent import LONG
 from tests.faults.deployment import lacking
 from tests.faults.running import run
@@ -20,6 +21,7 @@ def server() -> Server:
         server = Server()
     except FileNotFoundError:
         missing("PostgreSQL", "postgresql")
+    wait_for(server.answers)
     return server
 
 
