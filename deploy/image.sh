@@ -33,8 +33,8 @@ fi
 
 # The base at run time: packages are unpacked and never set up, so that there is no shell, no apt and no dpkg in it.
 # What is needed of their setting up is done here: the authorities' one file, and Python's own modules compiled.
-if ! is_there xds-base; then
-  root="$folder/xds-base"
+if ! is_there xds-base-2; then
+  root="$folder/xds-base-2"
   mmdebstrap --quiet --variant=extract --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --include=python3-minimal,libpython3-stdlib,libstdc++6,ca-certificates,netbase,base-files \
     --format=directory "$suite" "$root"
@@ -48,6 +48,7 @@ if ! is_there xds-base; then
   )
   # Of PostgreSQL's client what xds backup and xds restore call, and the libraries that those need.
   client="$folder/xds-client"
+  rm -rf "$client"
   mmdebstrap --quiet --variant=extract --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --include=postgresql-client --format=directory "$suite" "$client"
   for program in pg_dump pg_restore pg_basebackup; do
@@ -59,7 +60,7 @@ if ! is_there xds-base; then
     done
   done
   rm -rf "$client"
-  commit xds-base
+  commit xds-base-2
 fi
 
 # pip inside asks the same index as outside, by the same authorities.
@@ -68,6 +69,6 @@ for file in /etc/pip.conf /etc/ssl/certs; do
   if [ -e "$file" ]; then given+=(--volume "$file:$file:ro"); fi
 done
 "${store[@]}" build --quiet --isolation chroot --network host "${given[@]}" \
-  --build-arg BUILD=localhost/xds-build --build-arg BASE=localhost/xds-base \
+  --build-arg BUILD=localhost/xds-build --build-arg BASE=localhost/xds-base-2 \
   --format docker --file deploy/Containerfile --tag localhost/xds . >/dev/null  # OCI's format has no health check
 echo "${store[*]} push localhost/xds docker-archive:xds.tar:xds"

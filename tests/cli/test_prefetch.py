@@ -55,7 +55,12 @@ def clinic(north: Served, tmp_path: Path) -> Path:
 @pytest.fixture
 def order(tmp_path: Path) -> Path:
     path = tmp_path / "order.hl7"
-    path.write_text(orm().replace(f"anna^^^&{AUTHORITY}&ISO", f"{LOCAL}~{ANNA}").replace("20261201", "20260401"))
+    path.write_text(
+        orm()
+        .replace(f"anna^^^&{AUTHORITY}&ISO", f"{LOCAL}~{ANNA}")
+        .replace("20261201", "20260401")
+        .replace("19560527", "19561127")
+    )
     return path
 
 
@@ -101,7 +106,36 @@ def test_each_step_is_on_record_with_whose_images_they_are(
     prefetch(north, clinic, order, orthanc.dicom_port)
     rows = xds("audit", "list", "--json", "--config", clinic).json
     assert {row["patient"] for row in rows if row["transaction"] or "DICOM" in row["event"]} == {ANNA}
-    assert [row["event"] for row in rows].count("DICOM Instances Transferred") == 1
+    events = [row["event"] for row in rows]
+    assert events.count("Begin Transferring DICOM Instances") == events.count("DICOM Instances Transferred") == 1
+
+
+def test_what_the_pacs_lacks_is_sent_and_nothing_else(
+    north: Served, clinic: Path, order: Path, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    ready(north, clinic, tmp_path)
+    prefetch(north, clinic, order, orthanc.dicom_port)
+    one = requests.get(f"{orthanc.url}/instances", timeout=10).json()[0]
+    requests.delete(f"{orthanc.url}/instances/{one}", timeout=10).raise_for_status()
+    (again,) = prefetch(north, clinic, order, orthanc.dicom_port, "--json").json
+    assert (again["sent"], again["images"], again["problems"]) == (1, 3, [])
+    assert len(kept(orthanc)) == 3
+
+
+def test_images_of_somebody_else_and_a_study_that_is_there_under_another_id_are_not_touched(
+    north: Served, clinic: Path, order: Path, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    ready(north, clinic, tmp_path)
+    mended = order.read_text()
+    order.write_text(mended.replace("19561127", "19700101"))
+    done = prefetch(north, clinic, order, orthanc.dicom_port, "--json")
+    assert (done.code, kept(orthanc)) == (1, [])
+    assert all("birth date is not the patient's" in problem for problem in done.json[0]["problems"])
+    orthanc.keep((north.folder / "images" / "1.dcm").read_bytes())
+    order.write_text(mended)
+    done = prefetch(north, clinic, order, orthanc.dicom_port, "--json")
+    assert (done.code, "under another patient id" in done.json[0]["problems"][0]) == (1, True)
+    assert [one.PatientID for one in kept(orthanc)] == ["4711"]
 
 
 def test_a_pacs_that_is_away_is_said_and_nothing_is_fetched(

@@ -61,7 +61,7 @@ def test_an_order_is_told_what_matters_to_it_and_what_may_make_it_needless(
     assert first.split() == ["2026-11-22", "CT", "9", "days", "CT", "thorax", "General", "Hospital"]
     assert second.split()[:2] == [f"{TODAY - timedelta(400)}", "MR"]
     assert count == "2 earlier examinations"
-    assert last.startswith("A CT of the same region was made 9 days earlier at General Hospital")
+    assert last.startswith("A CT of the same part was made 9 days earlier at General Hospital")
 
 
 def test_the_same_is_had_by_hand_and_as_json(site: Site, tmp_path: Path, order: Path) -> None:
@@ -97,6 +97,7 @@ def test_what_is_not_said_or_cannot_be_read_is_refused_before_anybody_is_asked(
         (("--order", tmp_path / "none.hl7"), "No such file"),
         (("--patient", ANNA), "what is ordered is not known"),
         (("--patient", ANNA, "--body-part", "CHESST"), "CHESST is no body part"),
+        (("--patient", ANNA, "--modality", "XX"), "XX is no modality"),
         (("--order", order, "--rules", tmp_path / "none.toml"), "cannot be read"),
     ):
         done = priors(site, tmp_path, *asked)

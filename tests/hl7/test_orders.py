@@ -37,23 +37,25 @@ def siu(event: str = "S12") -> str:
 
 
 def test_an_order_as_ihe_has_it_is_read() -> None:
-    assert read(orm(), NONE) == (Order((ANNA,), "CT", ("24627-2",), "202612010900", "A-17", "1.2.3.4"),)
+    assert read(orm(), NONE) == (Order((ANNA,), ("CT",), ("24627-2",), "202612010900", "1.2.3.4", "19560527", "F"),)
 
 
 def test_an_imaging_order_is_read() -> None:
-    assert read(omi(), NONE) == (Order((ANNA,), "CT", ("24627-2",), "20261201090000+0100", "A-17", "1.2.3.4"),)
+    assert read(omi(), NONE) == (
+        Order((ANNA,), ("CT",), ("24627-2",), "20261201090000+0100", "1.2.3.4", "19560527", "F"),
+    )
 
 
 def test_an_appointment_is_read_by_the_service_and_its_own_time() -> None:
-    assert read(siu(), NONE) == (Order((ANNA,), "", ("24627-2",), "202612011000"),)
+    assert read(siu(), NONE) == (Order((ANNA,), (), ("24627-2",), "202612011000", "", "19560527", "F"),)
 
 
 def test_each_procedure_of_a_message_is_an_order() -> None:
     two = read(
         omi("ORC|NW|P2|F2", "TQ1|||||||20261202", "OBR|2|P2|F2|36643-5^XR^LN", "IPC|A-18|RP2|1.2.3.5|SPS2|DX"), NONE
     )
-    assert [(one.accession, one.modality, one.begins[:8]) for one in two] == [
-        ("A-17", "CT", "20261201"), ("A-18", "DX", "20261202"),
+    assert [(one.study, one.modalities, one.begins[:8]) for one in two] == [
+        ("1.2.3.4", ("CT",), "20261201"), ("1.2.3.5", ("DX",), "20261202"),
     ]  # fmt: skip
     both = read(siu().replace("AIS|1", "AIS|2||1^^L\rAIS|1"), NONE)
     assert [one.procedures for one in both] == [("1",), ("24627-2",)]
@@ -67,7 +69,7 @@ def test_a_cancelled_order_is_known_as_one(control: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "cancelled"), [("S12", False), ("S13", False), ("S15", True), ("S17", True), ("S26", True)]
+    ("event", "cancelled"), [("S12", False), ("S13", False), ("S15", True), ("S17", True), ("S22", True), ("S26", True)]
 )
 def test_a_cancelled_appointment_is_known_as_one(event: str, cancelled: bool) -> None:
     assert read(siu(event), NONE)[0].cancelled is cancelled
@@ -76,16 +78,35 @@ def test_a_cancelled_appointment_is_known_as_one(event: str, cancelled: bool) ->
 @pytest.mark.parametrize(
     ("section", "modality"),
     [("CT", "CT"), ("mr", "MR"), ("NMR", "MR"), ("RUS", "US"), ("NMS", "NM"), ("RAD", ""), ("", ""), ('""', ""),
-     ("X" * 17, ""), ("C T", ""), ("CT^CT", "CT"), ("CT~MR", "CT")],
+     ("X" * 17, ""), ("C T", ""), ("CT^CT", "CT"), ("CT~MR", "CT"), ("XR", "DX"), ("MRI", "MR"), ("OUS", "US"),
+     ("SR", "")],
 )  # fmt: skip
 def test_the_modality_is_dicoms_or_none(section: str, modality: str) -> None:
     obr = f"OBR|1|P1|F1|24627-2||||||||||||||A-17|RP1|SPS1||||{section}"
-    assert read(orm(obr=obr), NONE)[0].modality == modality
+    assert read(orm(obr=obr), NONE)[0].modalities == ((modality,) if modality else ())
 
 
 def test_the_codes_of_a_procedure_are_all_that_it_is_called_by() -> None:
     obr = "OBR|1|P1|F1|CTCH^CT chest^L^24627-2^^LN" + "|" * 40 + "RPCT^^L"
     assert read(orm(obr=obr), NONE)[0].procedures == ("RPCT", "CTCH", "24627-2")
+
+
+def test_each_step_of_a_procedure_may_be_of_another_modality() -> None:
+    (one,) = read(omi("IPC|A-17^RIS|RP1|1.2.3.4^RIS|SPS2|PT^^DCM"), NONE)
+    assert one.modalities == ("CT", "PT")
+
+
+def test_what_an_order_is_cancelled_by_is_of_all_that_it_has() -> None:
+    both = read(orm("CA").replace("ZDS|", "OBR|2|P1|F1|1^^L\rZDS|"), NONE)
+    assert [one.cancelled for one in both] == [True, True]
+    assert read(siu().replace("AIS|1|", "AIS|1|D"), NONE)[0].cancelled
+
+
+def test_an_id_without_an_authority_is_of_nobody_whom_others_could_know() -> None:
+    """In an order it is the hospital's own, and not the affinity domain's."""
+    alone = Authorities({"N": AUTHORITY}, AUTHORITY)
+    assert read(siu().replace(str(ANNA), "anna"), alone)[0].patient_ids == ()
+    assert read(siu().replace(str(ANNA), "anna^^^N"), alone)[0].patient_ids == (ANNA,)
 
 
 def test_all_ids_of_the_patient_are_read() -> None:
@@ -100,6 +121,8 @@ def test_all_ids_of_the_patient_are_read() -> None:
         (orm().replace("ORM^O01", "ADT^A01"), "none of ORM, OMI and SIU"),
         (orm().replace(f"|||{ANNA}", "|||"), "PID-3 is required"),
         (message("ORM^O01", "ORC|NW"), "neither OBR nor AIS"),
+        (siu() + "PID|||bert^^^&1.2.3&ISO\r", "PID comes more than once"),
+        (siu() + siu(), "MSH comes more than once"),
         (message("ORM^O01", *("OBR|1" for _ in range(ORDERS + 1))), f"more than {ORDERS} orders"),
         (message("ORM^O01", *("OBR|1" for _ in range(500))), "more than 200 segments"),
     ],

@@ -95,6 +95,11 @@ class DimseWay:
         for found in self._found(_identifier("STUDY", StudyInstanceUID=study_instance_uid)):
             yield str(found.StudyInstanceUID), str(found.get("NumberOfStudyRelatedInstances", ""))
 
+    def patients(self, study_instance_uid: str) -> set[str]:
+        """The ids of whom the archive has a study under."""
+        found = self._found(_identifier("STUDY", StudyInstanceUID=study_instance_uid))
+        return {str(one.get("PatientID", "")) for one in found if one.StudyInstanceUID == study_instance_uid}
+
     def members(self, study_instance_uid: str) -> Members:
         members: Members = {}
         for series in self._found(_identifier("SERIES", StudyInstanceUID=study_instance_uid)):
@@ -183,7 +188,7 @@ class DimseWay:
                 raise NotAnswering(f"the archive says status {status.Status:04X}")
 
     def _entity(self) -> AE:
-        return _entity(self._peer)
+        return entity_of(self._peer)
 
     @contextlib.contextmanager
     def _association(self, entity: AE, role: Any = None, taking: _Taking | None = None) -> Iterator[Any]:
@@ -201,7 +206,8 @@ class DimseWay:
             association.release()
 
 
-def _entity(peer: Peer) -> AE:
+def entity_of(peer: Peer) -> AE:
+    """Who we are to a PACS, and for how long it may be silent."""
     entity = AE(ae_title=peer.own_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.seconds
     entity.connection_timeout = min(peer.seconds, 10.0)
@@ -258,7 +264,7 @@ class _Listener:
                 self._server = None
 
     def _started(self) -> Any:
-        entity = _entity(self._peer)
+        entity = entity_of(self._peer)
         entity.supported_contexts = storage_contexts()
         entity.require_called_aet = True
         try:
@@ -282,7 +288,7 @@ def storage_contexts() -> list[Any]:
 def _identifier(level: str, **keys: Any) -> pydicom.Dataset:
     """What a C-FIND asks for, and what it wants to know.  PS3.4: C.6.2.1."""
     wanted: dict[str, tuple[str, ...]] = {
-        "STUDY": ("StudyInstanceUID", "NumberOfStudyRelatedInstances"),
+        "STUDY": ("StudyInstanceUID", "NumberOfStudyRelatedInstances", "PatientID"),
         "SERIES": ("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber"),
         "IMAGE": ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "InstanceNumber",
                   "NumberOfFrames"),

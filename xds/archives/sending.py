@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import AE, _config, build_context
+import pydicom
+from pynetdicom import _config, build_context
 
-from xds.archives.dimse import Peer
+from xds.archives.dimse import Peer, entity_of
 from xds.archives.helpers import Helpers
 from xds.archives.interface import NotAnswering
 from xds.archives.transcode import Source, expected_bytes, targets_of
@@ -28,8 +29,8 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 CONTEXTS = 128
 """Of one association (PS3.8: 9.3.2.2)."""
 
-STORED = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
-"""Status codes by which an instance is kept: Success, and the warnings of PS3.4: Table B.2-1."""
+STORED = frozenset({0x0000, 0xB000, 0xB006, 0xB007, 0x0111})
+"""Status codes by which an instance is kept: Success, the warnings of PS3.4: Table B.2-1, and that it was there."""
 
 PLAIN = (EXPLICIT_LITTLE, IMPLICIT_LITTLE)
 
@@ -78,6 +79,10 @@ def _read(path: Path) -> _File:
     if not form.is_part10:
         raise NotDicom("no DICOM file with a transfer syntax")
     sop_class, sop_instance = first(header, tags.SOP_CLASS_UID), first(header, tags.SOP_INSTANCE_UID)
+    meta = pydicom.filereader.read_file_meta_info(path)  # by which it is sent
+    named = (str(meta.get("MediaStorageSOPClassUID", "")), str(meta.get("MediaStorageSOPInstanceUID", "")))
+    if named != (sop_class, sop_instance):
+        raise NotDicom("its file meta information names another instance")
     return _File(path, form.dataset_begin, form.transfer_syntax_uid, sop_class, sop_instance)
 
 
@@ -96,9 +101,7 @@ def _associations(files: Sequence[_File]) -> Iterator[list[_File]]:
 
 
 def _sent(peer: Peer, files: Sequence[_File], helpers: Helpers) -> Iterator[Sent]:
-    entity = AE(ae_title=peer.own_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = peer.seconds
-    entity.connection_timeout = min(peer.seconds, 10.0)
+    entity = entity_of(peer)
     kinds = {(one.sop_class, syntax) for one in files for syntax in (one.syntax, *PLAIN)}
     entity.requested_contexts = [build_context(*kind) for kind in sorted(kinds)]
     with calls.asking(f"{peer.title}@{peer.host}:{peer.port}"):
@@ -139,7 +142,12 @@ def _problem(association: Any, one: _File, taken: set[tuple[str, str]], helpers:
 def _stored(association: Any, path: Path) -> str:
     try:
         status = association.send_c_store(path)
-    except (RuntimeError, ValueError, OSError) as problem:  # the association has ended, or the file is none
+    except (
+        AttributeError,
+        RuntimeError,
+        ValueError,
+        OSError,
+    ) as problem:  # the association has ended, or the file is none
         raise NotAnswering(f"broke off: {problem}") from None
     if not status:
         raise NotAnswering("broke off, or was silent for too long")

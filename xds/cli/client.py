@@ -79,15 +79,23 @@ class Desk:
             self._keep(event)
 
     @contextmanager
-    def storing(self, peer: str, host: str) -> Iterator[AuditEvent]:
-        """Images that we send by C-STORE (DICOM PS3.15: A.5.3.7); its record is kept when they have gone.
+    def storing(self, peer: str, host: str, patient_id: str, noted: str) -> Iterator[AuditEvent]:
+        """Images that we send by C-STORE (DICOM PS3.15: A.5.3.3, A.5.3.7): on record before, and what became of it.
 
         Raises:
-            Unusable: the record cannot be kept.
+            Unusable: a record cannot be kept; when it is the first, nothing is sent.
         """
         own = socket.gethostname()
         here, there = Party(f"xds@{own}", own, ours=True, requestor=True), Party(peer, host)
-        event = AuditEvent(self._node, "110104", "R", ("", ""), here, there, person=self._person)
+        begun, event = (
+            AuditEvent(self._node, *what, ("", ""), here, there, person=self._person)
+            for what in (("110102", "E"), ("110104", "R"))
+        )
+        for one in (begun, event):
+            one.about_patient(patient_id)
+            one.noted(noted)
+        begun.end(failed=False)
+        self._keep(begun)
         try:
             yield event
         finally:

@@ -15,14 +15,16 @@ import click
 from xds.cli.common import as_json, counted, print_json
 from xds.cli.options import audited
 from xds.cli.priors import Asked, ordering
-from xds.errors import CannotMatch
+from xds.errors import CannotMatch, Refused, Unusable
 
 if TYPE_CHECKING:
     from xds.archives.dimse import Peer
     from xds.archives.helpers import Helpers
     from xds.cli.client import Desk
     from xds.cli.priors import Answer
+    from xds.hl7.orders import Order
     from xds.imaging.coercion import Here
+    from xds.imaging.manifest import Manifest
     from xds.metadata.identifiers import PatientId
     from xds.rules.relevant_priors import Prior
 
@@ -35,15 +37,15 @@ class Brought:
     title: str
     where: str
     images: int = 0
-    sent: int = 0
     was_there: bool = False
+    gone: set[str] = field(default_factory=set)  # of which the PACS has said that it keeps them
     problems: list[str] = field(default_factory=list)
 
     @property
     def as_json(self) -> dict[str, Any]:
         return {
-            "study": self.study, "title": self.title, "where": self.where, "images": self.images, "sent": self.sent,
-            "wasThere": self.was_there, "problems": self.problems,
+            "study": self.study, "title": self.title, "where": self.where, "images": self.images,
+            "sent": len(self.gone), "wasThere": self.was_there, "problems": self.problems,
         }  # fmt: skip
 
 
@@ -63,7 +65,14 @@ class _Way:
 @click.option("--into", required=True, metavar="TITLE@HOST:PORT", help="The PACS that the priors are for.")
 @click.option("--local", metavar="CX", default="", help="The patient as that PACS knows them; else as the order says.")
 @click.option("--accession-prefix", "prefix", metavar="TEXT", default="", help="Before accession numbers of elsewhere.")
-@click.option("--most", metavar="N", default=5, show_default=True, help="Priors of an order, the newest first.")
+@click.option(
+    "--most",
+    metavar="N",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Priors of an order, the newest first.",
+)
 @as_json
 @audited
 def prefetch(
@@ -100,7 +109,7 @@ def prefetch(
         way = _Way(at, peer, Helpers(), Path(folder), prefix)
         for answer in answered(at, asked):
             whose = _local(at, answer, local)
-            brought += [_bring(way, prior, whose) for prior in answer.priors[:most]]
+            brought += [_bring(way, prior, whose, answer.order) for prior in answer.priors[:most]]
     if json_:
         print_json([one.as_json for one in brought])
     else:
@@ -126,102 +135,132 @@ def _local(at: Desk, answer: Answer, local: str) -> PatientId:
     return found
 
 
-def _bring(way: _Way, prior: Prior, whose: PatientId) -> Brought:
-    """Fetch a prior, make its images the PACS' own, and send them.
-
-    Raises:
-        Refused, NoReply, Faulted, Unusable: a step that the rest stands on failed.
-    """
+def _bring(way: _Way, prior: Prior, whose: PatientId, order: Order) -> Brought:
+    """Fetch a prior, make its images the PACS' own, and send them; what goes wrong stops no other."""
     from xds.archives.interface import NotAnswering
-    from xds.cli.fetching import Fetch, Outcome, document
     from xds.cli.find import row
     from xds.cli.priors import place
+    from xds.wire.client import Faulted, NoReply
+
+    said = row(prior.entry)
+    one = Brought(said["study"], said["title"], place(way.at, prior))
+    with tempfile.TemporaryDirectory(dir=way.folder) as name:
+        try:
+            _brought(way, one, prior, whose, order, Path(name))
+        except NotAnswering as problem:
+            one.problems.append(f"{way.peer.title}: {problem}")
+        except Refused as refused:
+            one.problems += [f"{finding.code}: {finding.context}" for finding in refused.findings]
+        except (Faulted, NoReply, Unusable, ValueError) as problem:
+            one.problems.append(str(problem))
+    return one
+
+
+def _brought(way: _Way, one: Brought, prior: Prior, whose: PatientId, order: Order, folder: Path) -> None:
+    from xds.archives.dimse import DimseWay
+    from xds.cli.fetching import Fetch, Outcome, document
     from xds.cli.progress import progress
     from xds.imaging.coercion import Here
     from xds.wire.spool import Spool
 
-    said = row(prior.entry)
-    one = Brought(said["study"], said["title"], place(way.at, prior))
-    outcome = Outcome()
-    with tempfile.TemporaryDirectory(dir=way.folder) as name:
-        try:
-            there = _there(way.peer, one.study)
-            with progress(quiet=True) as bar, Spool(Path(name) / ".incoming", "fetched-") as spool:
-                fetch = Fetch(way.at, Path(name), spool, bar, outcome, wants=lambda manifest: there < manifest.count)
-                document(fetch, prior.entry)
-            one.images, one.problems = outcome.promised, outcome.problems
-            one.was_there = not one.problems and there >= one.images > 0
-            if not one.was_there:
-                here = Here(whose, prior.entry.source_patient_id, one.where, prefix=way.prefix)
-                _send(way, one, prior, list(_coerced(one, outcome.folders, Path(name), here)))
-        except NotAnswering as problem:
-            one.problems.append(f"{way.peer.title}: {problem}")
-    return one
+    outcome, there = Outcome(), set[str]()
+    archive, was = DimseWay(way.peer), prior.entry.source_patient_id
+
+    def wants(manifest: Manifest) -> bool:
+        """Whether the PACS lacks some of it: it is asked before anything is fetched."""
+        one.study, wanted = manifest.study_instance_uid, {i.sop_instance_uid for _, i in manifest.instances()}
+        there.update(uid for _, uid in archive.members(one.study))
+        others = archive.patients(one.study) - {whose.id} if there else set()
+        if others:
+            raise Unusable(f"{way.peer.title} has this study under another patient id")
+        one.was_there = wanted <= there
+        return not one.was_there
+
+    archive.patients("1.2")  # whether it answers at all, before anything is fetched
+    with progress(quiet=True) as bar, Spool(folder / ".incoming", "fetched-") as spool:
+        document(Fetch(way.at, folder, spool, bar, outcome, wants=wants), prior.entry)
+    one.images, one.problems = outcome.promised, outcome.problems
+    if one.was_there or not outcome.folders:
+        return
+    ids = frozenset({was.id, *_ids(outcome.folders)})
+    here = Here(
+        whose, was, ids, one.where, issuer=_accession_issuer(prior), prefix=way.prefix, born=order.born, sex=order.sex
+    )  # fmt: skip
+    files = list(_coerced(one, outcome.folders, folder, here, there))
+    if files:
+        _send(way, one, prior, files, whose)
+        kept = {uid for _, uid in archive.members(one.study)}
+        if lost := len(one.gone - kept):
+            one.problems.append(f"{way.peer.title} lacks {counted(lost, 'image')} that it said it keeps")
 
 
-def _there(peer: Peer, study: str) -> int:
-    """How many images of a study the PACS has.
+def _accession_issuer(prior: Prior) -> str:
+    """Who has given the study's accession number, as its entry says."""
+    from xds.metadata import vocabulary as v
 
-    Raises:
-        NotAnswering: it does not say.
-    """
-    from xds.archives.dimse import DimseWay
-
-    counts = [count for uid, count in DimseWay(peer).studies(study) if uid == study]
-    return max((int(count) for count in counts if count.isdecimal()), default=0)
+    for one in prior.entry.reference_id_list:
+        if one.key.endswith(v.REFERENCE_ACCESSION):
+            return (*one.key.split("^")[3].split("&"), "", "")[1]
+    return ""
 
 
-def _coerced(one: Brought, folders: list[Path], to: Path, here: Here) -> Iterator[Path]:
-    """The images of a study as the PACS is to have them; each takes the place of the one that was fetched."""
+def _ids(folders: list[Path]) -> Iterator[str]:
+    """The patient's id as the manifests of these studies have it."""
+    from xds.imaging import kos
+
+    for folder in folders:
+        yield kos.read((folder / "manifest.dcm").read_bytes()).patient.id
+
+
+def _coerced(one: Brought, folders: list[Path], to: Path, here: Here, there: set[str]) -> Iterator[Path]:
+    """The images of a study that the PACS lacks, as it is to have them; each takes the place of the one fetched."""
     from xds.imaging.bounded import NotDicom
-    from xds.imaging.coercion import copy
+    from xds.imaging.coercion import AnotherPatient, copy
 
     fetched = (path for folder in folders for path in folder.rglob("*.dcm") if path.name != "manifest.dcm")
     for number, path in enumerate(sorted(fetched)):
+        if path.stem in there:
+            continue
         made = to / f"{number}.dcm"
         try:
             copy(path, made, here, datetime.now(UTC))
-        except (NotDicom, OSError) as problem:
+        except (AnotherPatient, NotDicom, OSError) as problem:
             one.problems.append(f"{path.stem}: {problem}")
             continue
         path.unlink()
         yield made
 
 
-def _send(way: _Way, one: Brought, prior: Prior, files: list[Path]) -> None:
-    """Send images, and hold the PACS to what it says that it has.
+def _send(way: _Way, one: Brought, prior: Prior, files: list[Path], whose: PatientId) -> None:
+    """Send images.
 
     Raises:
-        NotAnswering: it does not answer, or breaks off.
+        NotAnswering: the PACS does not answer, or breaks off.
+        Unusable: it cannot be recorded.
     """
     from xds.archives.sending import send
 
-    if not files:
-        return
-    with way.at.storing(way.peer.title, way.peer.host) as event:
-        event.about_patient(str(prior.entry.patient_id))
-        gone, failed = list[tuple[str, str]](), list[str]()
+    patient, noted = str(prior.entry.patient_id), f"stored as {whose}"
+    with way.at.storing(way.peer.title, way.peer.host, patient, noted) as event:
+        tried, failed = list[tuple[str, str]](), list[str]()
         try:
             for sent in send(way.peer, files, way.helpers):
-                gone.append((one.study, sent.sop_instance_uid))
+                tried.append((one.study, sent.sop_instance_uid))
                 if sent.problem:
                     failed.append(sent.sop_instance_uid)
                     one.problems.append(f"{sent.sop_instance_uid}: {sent.problem}")
                 else:
-                    one.sent += 1
+                    one.gone.add(sent.sop_instance_uid)
         finally:
-            event.about_instances(gone)
-            event.end(failed=not one.sent)
-            if failed and one.sent:
+            event.about_instances(tried)
+            event.end(failed=not one.gone)
+            if failed and one.gone:
                 event.partly_failed(failed)
-    there = _there(way.peer, one.study)
-    if there < one.sent:
-        one.problems.append(f"{way.peer.title} has {there} of the {counted(one.sent, 'image')} that it said it keeps")
 
 
 def _print(brought: list[Brought], into: str) -> None:
     for one in brought:
-        done = "was there" if one.was_there else f"{one.sent} of {counted(one.images, 'image')} sent"
+        done = "was there" if one.was_there else f"{len(one.gone)} of {counted(one.images, 'image')} sent"
         click.echo(f"{one.title}  {one.where}  {done}")
         for problem in one.problems:
             click.echo(f"  {problem}", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xds.cli.client import Desk
     from xds.hl7.orders import Order
     from xds.metadata.identifiers import PatientId
-    from xds.rules.relevant_priors import Examination, Prior, Rules
+    from xds.rules.relevant_priors import Examination, Prior, Priors, Rules
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +48,7 @@ class Answer:
     order: Order
     wanted: Examination
     priors: list[Prior]
+    unjudged: int
 
 
 def ordering(command: F) -> F:
@@ -97,7 +98,7 @@ def priors(
             print_json([_json(at, one) for one in answers])
             return
         for one in answers:
-            _print(at, one.priors)
+            _print(at, one)
 
 
 def answered(at: Desk, asked: Asked) -> Iterator[Answer]:
@@ -118,9 +119,10 @@ def answered(at: Desk, asked: Asked) -> Iterator[Answer]:
         if order.cancelled:
             click.echo("an order that is cancelled needs no priors", err=True)
             continue
-        kind = asked.modality.upper() or order.modality
-        wanted = rules.ordered(kind, asked.body_part, order.procedures, _day(asked.day, order.begins))
-        yield Answer(order, wanted, _found(at, asked.registry, order, rules, wanted))
+        kinds = (asked.modality.upper(),) if asked.modality else order.modalities
+        wanted = rules.ordered(kinds, asked.body_part, order.procedures, _day(asked.day, order.begins))
+        found = _found(at, asked.registry, order, rules, wanted)
+        yield Answer(order, wanted, found.found, found.unjudged)
 
 
 def _orders(file: Path, ours: Any) -> Sequence[Order]:
@@ -158,12 +160,12 @@ def _day(said: datetime | None, begins: str) -> date:
     if said is not None:
         return said.date()
     try:
-        return datetime.strptime(begins[:8], "%Y%m%d").date()
+        return date.fromisoformat(f"{begins[:4]}-{begins[4:6]}-{begins[6:8]}")
     except ValueError:
         return date.today()
 
 
-def _found(at: Desk, registry: str, order: Order, rules: Rules, wanted: Examination) -> list[Prior]:
+def _found(at: Desk, registry: str, order: Order, rules: Rules, wanted: Examination) -> Priors:
     """The priors of an order, by the one of its patient ids that the affinity domain could know.
 
     Raises:
@@ -175,7 +177,7 @@ def _found(at: Desk, registry: str, order: Order, rules: Rules, wanted: Examinat
     if not wanted.modalities and not wanted.regions:
         raise Unusable("what is ordered is not known: name --modality or --body-part, or its code in the rules")
     entries = found(at, registry, Search(_whose(at, order)))
-    return rules.priors(wanted, entries, frozenset(filter(None, (order.study, order.accession))))
+    return rules.priors(wanted, entries, order.study)
 
 
 def _whose(at: Desk, order: Order) -> PatientId:
@@ -188,18 +190,22 @@ def _whose(at: Desk, order: Order) -> PatientId:
     raise CannotMatch(f"the order has no patient id of {', '.join(authorities) or 'the affinity domain'}")
 
 
-def _print(at: Desk, found: Sequence[Prior]) -> None:
+def _print(at: Desk, answer: Answer) -> None:
     from xds.metadata.reading import display
 
-    for one in found:
+    for one in answer.priors:
         begun = one.entry.service_start_time
         when = f"{begun.text[:4]}-{begun.text[4:6]}-{begun.text[6:8]}".rstrip("-") if begun else "no date"
         click.echo(
             f"{when:10}  {'/'.join(sorted(one.made.modalities)) or '-':8}  {_age(one.age):>12}  "
             f"{display(one.entry.title)}  {place(at, one)}"
         )
-    click.echo(counted(len(found), "earlier examination"))
-    for one in (one for one in found if one.needless):
+    click.echo(counted(len(answer.priors), "earlier examination"))
+    if answer.unjudged:
+        click.echo(
+            f"{counted(answer.unjudged, 'more')} of which it is not known whether they matter: xds find", err=True
+        )
+    for one in (one for one in answer.priors if one.needless):
         click.echo(f"{one.said(place(at, one))}: look at it before this one is made")
 
 
@@ -217,6 +223,7 @@ def _json(at: Desk, answer: Answer) -> dict[str, Any]:
              "where": place(at, one)}
             for one in answer.priors
         ],
+        "unjudged": answer.unjudged,
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ from xds.system.parent import ends_with_us
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"
+
+IN_USE, TRIES, PAUSE_SECONDS = b"already in use", 5, 1.0
+"""What it says of a port that somebody has for a moment, as an outgoing connection may; and how often it is started."""
 
 
 def program() -> str | None:
@@ -57,11 +61,16 @@ class Orthanc:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "orthanc.json"
         config.write_text(json.dumps(self._settings()), "utf-8")
-        with (self.folder / "log").open("ab") as log:
-            command = [executable, str(config)]  # of this machine, and a file of ours
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ends_with_us)  # nosec B603
-        if not waited(self._answers, "Orthanc", tell, lambda: self.process is not None and self.process.poll() is None):
-            raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
+        command = [executable, str(config)]  # of this machine, and a file of ours
+        for left in reversed(range(TRIES)):
+            with (self.folder / "log").open("wb") as log:
+                process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ends_with_us)  # nosec B603
+            self.process = process
+            if waited(self._answers, "Orthanc", tell, lambda process=process: process.poll() is None):  # type: ignore[misc]
+                return
+            if not left or IN_USE not in (self.folder / "log").read_bytes():
+                raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
+            time.sleep(PAUSE_SECONDS)
 
     def _settings(self) -> dict[str, Any]:
         store = str(self.folder / "store")

@@ -6,45 +6,51 @@ looked for by is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import hl7
 
 from xds.hl7.feed import NotAFeed
-from xds.hl7.v2 import Authorities, header, identifiers, parsed, separators
+from xds.hl7.v2 import Authorities, field_of, header, identifiers, parsed, separators
+from xds.hl7.v2_demographics import demographics
+from xds.imaging.codes import is_acquisition
 from xds.metadata.identifiers import PatientId
 
 Place = tuple[str, int, int]
 """A segment, a field and a component."""
 
-PATHS: Mapping[str, Sequence[Place]] = {
-    "accession": (("OBR", 18, 1), ("IPC", 1, 1)),
-    "study": (("IPC", 3, 1), ("ZDS", 1, 1)),
-    "modality": (("IPC", 5, 1), ("OBR", 24, 1)),
-    "begins": (("TQ1", 7, 1), ("OBR", 27, 4), ("ORC", 7, 4), ("AIS", 4, 1), ("SCH", 11, 4)),
-}
-"""Where each stands, the first that says something: IHE's places before those that HL7 had in versions before."""
+BEGINS: Sequence[Place] = (
+    ("TQ1", 7, 1), ("OBR", 36, 1), ("OBR", 27, 4), ("ORC", 7, 4), ("AIS", 4, 1), ("SCH", 11, 4),
+)  # fmt: skip
+"""Where it stands for when it is, the first that says something."""
+
+STUDY: Sequence[Place] = (("IPC", 3, 1), ("ZDS", 1, 1))
 
 PROCEDURES: Sequence[Place] = (("OBR", 44, 1), ("OBR", 4, 1), ("OBR", 4, 4), ("AIS", 3, 1), ("AIS", 3, 4))
 """Codes of what is ordered; of a field with an alternative both."""
 
-MODALITIES = {"NMR": "MR", "NMS": "NM", "RUS": "US", "VUS": "US", "CUS": "US"}
-"""HL7 v2.5.1: table 0074, Diagnostic Service Section, as DICOM's modalities (PS3.3: C.7.3.1.1.1)."""
+MODALITIES = {
+    "NMR": "MR", "MRI": "MR", "NMS": "NM", "RUS": "US", "VUS": "US", "CUS": "US", "OUS": "US", "XR": "DX", "PET": "PT",
+    "XRC": "RF", "MAM": "MG",
+}  # fmt: skip
+"""What systems of information call modalities, table 0074 of HL7 v2.5.1 among them, by DICOM's names (C.7.3.1.1.1)."""
 
-GENERAL = frozenset({"RAD", "RX", "IMG"})
-"""Of that table, what is of no one modality."""
-
-CANCELLED = {"ORM": frozenset({"CA", "DC", "OC", "CR", "OD", "DR"}), "SIU": frozenset({"S15", "S16", "S17", "S26"})}
+CANCELLED = {
+    "ORM": frozenset({"CA", "DC", "OC", "CR", "OD", "DR"}), "SIU": frozenset({"S15", "S16", "S17", "S22", "S26"})
+}  # fmt: skip
 """Order controls (HL7 v2.5.1: table 0119), and events of appointments, by which nothing is to be made."""
 
-CODE = 16
-"""Characters of a modality at most (PS3.5: 6.2, CS)."""
+DELETED = "D"
+"""Of a segment's action (HL7 v2.5.1: table 0206)."""
 
 ORDERS = 50
 """In one message."""
 
-_BEGINS = {"ORC", "RGS", "OBR", "AIS"}
+_FIRST = {"ORC", "RGS", "OBR", "AIS"}
+_WHAT = {"OBR", "AIS"}
+
+_Group = dict[str, list[hl7.Segment]]
 
 
 class NotAnOrder(ValueError):
@@ -55,73 +61,105 @@ class NotAnOrder(ValueError):
 class Order:
     """One procedure that is ordered or has an appointment; what the message does not say is empty.
 
-    ``begins`` is as it is written, in the sender's time: YYYYMMDD and more.
+    ``begins`` is as it is written, in the sender's time: YYYYMMDD and more; ``born`` is a date in digits.
     """
 
     patient_ids: tuple[PatientId, ...]
-    modality: str = ""
+    modalities: tuple[str, ...] = ()
     procedures: tuple[str, ...] = ()
     begins: str = ""
-    accession: str = ""
     study: str = ""
+    born: str = ""
+    sex: str = ""
     cancelled: bool = False
 
 
 def read(text: str, authorities: Authorities) -> tuple[Order, ...]:
-    """The orders of a message.
+    """The orders of a message.  ``authorities``: an id that names none is of nobody whom others could know.
 
     Raises:
-        NotAnOrder: another message, or one that orders nothing or names no patient.
+        NotAnOrder: another message, of several patients, or one that orders nothing or names no patient.
     """
     try:
         message, head = parsed(text), header(text)
         if head.message_type not in ("ORM", "OMI", "SIU"):
             raise NotAnOrder("MSH-9.1 is none of ORM, OMI and SIU")
-        whose = tuple(identifiers(message, "PID", 3, authorities))
+        for segment in ("MSH", "PID"):
+            if sum(str(each[0]) == segment for each in message) > 1:
+                raise NotAnOrder(f"{segment} comes more than once: of several patients each has a message")
+        whose = tuple(identifiers(message, "PID", 3, Authorities(authorities.namespaces)))
     except NotAFeed as problem:
         raise NotAnOrder(str(problem).partition(" (")[0]) from None
-    orders = [_order(group, message, whose, head.event) for group in _groups(message)]
-    if not orders:
+    said = demographics(lambda number: field_of(message, "PID", number), separators(message), str(message.esc))
+    born, sex = ("", "") if said is None else (said.born, said.sex)
+    groups = list(_groups(message))
+    if not groups:
         raise NotAnOrder("nothing is ordered: there is neither OBR nor AIS")
-    if len(orders) > ORDERS:
+    if len(groups) > ORDERS:
         raise NotAnOrder(f"more than {ORDERS} orders")
-    return tuple(orders)
+    return tuple(_order(_Said(group, message), whose, head.event, born, sex) for group in groups)
 
 
-def _groups(message: hl7.Message) -> Iterator[dict[str, hl7.Segment]]:
-    """The segments of each order by their names; what stands before all of them is in each."""
-    common: dict[str, hl7.Segment] = {}
-    group: dict[str, hl7.Segment] = {}
+def _groups(message: hl7.Message) -> Iterator[_Group]:
+    """The segments of each order by name; what stands before all of them is in each, and an ORC is for all its OBR."""
+    common: _Group = {}
+    group: _Group = {}
     for segment in message:
         name = str(segment[0])
-        if name in _BEGINS and (name in group or {"OBR", "AIS"} & group.keys()):
-            yield group
-            group = dict(common)
-        (group if group or name in _BEGINS else common).setdefault(name, segment)
-        if name in _BEGINS and len(group) == 1:
-            group = {**common, **group}
-    if {"OBR", "AIS"} & group.keys():
+        if name in _FIRST and (_WHAT & group.keys() or (name in group and name != "AIS")):
+            if _WHAT & group.keys():
+                yield group
+            control = {"ORC": group["ORC"]} if name == "OBR" and "ORC" in group else {}
+            group = {**_copy(common), **control}
+        elif name in _FIRST and not group:
+            group = _copy(common)
+        (group or common).setdefault(name, []).append(segment)
+    if _WHAT & group.keys():
         yield group
 
 
-def _order(group: Mapping[str, hl7.Segment], message: hl7.Message, whose: tuple[PatientId, ...], event: str) -> Order:
-    _, component, _ = separators(message)
+def _copy(group: _Group) -> _Group:
+    return {name: [*segments] for name, segments in group.items()}
 
-    def said(place: Place) -> str:
+
+class _Said:
+    """What one order's segments say."""
+
+    def __init__(self, group: _Group, message: hl7.Message) -> None:
+        self.segments = group
+        self._repetition, self._component, _ = separators(message)
+
+    def all(self, place: Place) -> Iterator[str]:
+        """A component in each of its segments."""
         segment, field, number = place
-        try:
-            written = str(group[segment][field])
-        except (KeyError, IndexError):
-            return ""
-        parts = written.split(separators(message)[0])[0].split(component)
-        value = parts[number - 1].strip() if number <= len(parts) else ""
-        return "" if value == '""' else value
+        for each in self.segments.get(segment, ()):
+            try:
+                written = str(each[field])
+            except (KeyError, IndexError):
+                continue
+            parts = written.split(self._repetition)[0].split(self._component)
+            value = parts[number - 1].strip() if number <= len(parts) else ""
+            if value and value != '""':
+                yield value
 
-    values = {name: next(filter(None, map(said, places)), "") for name, places in PATHS.items()}
-    modality = values["modality"].upper()
-    known = modality.isalnum() and len(modality) <= CODE and modality not in GENERAL
-    values["modality"] = MODALITIES.get(modality, modality) if known else ""
-    control = event if "AIS" in group else said(("ORC", 1, 1))
-    cancelled = control in CANCELLED["SIU" if "AIS" in group else "ORM"]
-    procedures = tuple(dict.fromkeys(filter(None, map(said, PROCEDURES))))
-    return Order(whose, procedures=procedures, cancelled=cancelled, **values)
+    def first(self, *places: Place) -> str:
+        """The first that says something."""
+        return next((value for place in places for value in self.all(place)), "")
+
+
+def _order(said: _Said, whose: tuple[PatientId, ...], event: str, born: str, sex: str) -> Order:
+    names = (*said.all(("IPC", 5, 1)),) or (*said.all(("OBR", 24, 1)),)
+    of_appointment = "AIS" in said.segments
+    control = event if of_appointment else said.first(("ORC", 1, 1))
+    cancelled = control in CANCELLED["SIU" if of_appointment else "ORM"]
+    return Order(
+        whose, tuple(dict.fromkeys(filter(None, map(modality, names)))),
+        tuple(dict.fromkeys(value for place in PROCEDURES for value in said.all(place))),
+        said.first(*BEGINS), said.first(*STUDY), born, sex, cancelled or said.first(("AIS", 2, 1)) == DELETED,
+    )  # fmt: skip
+
+
+def modality(name: str) -> str:
+    """A modality by DICOM's name for it; empty for what is none, or of several, such as RAD."""
+    known = MODALITIES.get(name.upper(), name.upper())
+    return known if is_acquisition(known) else ""

@@ -6,7 +6,9 @@ numbers); PS3.4: B.4.1.3.  Pixels, UIDs and times of creation stay as they are, 
 
 from __future__ import annotations
 
+import re
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,19 +19,23 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from xds.imaging import dicom, part10
-from xds.imaging.bounded import NotDicom
-from xds.imaging.tags import PATIENT_ID
+from xds.imaging.bounded import NotDicom, inflated
+from xds.imaging.elements import Reader, first
+from xds.imaging.tags import PATIENT_BIRTH_DATE, PATIENT_ID, PATIENT_SEX
 from xds.metadata.identifiers import PatientId
 
 REASON, SYSTEM = "COERCE", "xds"
 """Reason for the Attribute Modification, and Modifying System (PS3.3: C.12.1.1.9)."""
 
 CHANGED = ("PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence",
-           "AccessionNumber", "IssuerOfAccessionNumberSequence")  # fmt: skip
+           "AccessionNumber", "IssuerOfAccessionNumberSequence", "RequestAttributesSequence")  # fmt: skip
 """What may be changed."""
 
-ACCESSION = 16
-"""Characters of an accession number (PS3.5: 6.2, SH)."""
+SHORT, LONG = 16, 64
+"""Characters of an accession number, and of a patient's id (PS3.5: 6.2, SH and LO)."""
+
+WRITTEN_ANEW_BYTES = 128 * 1024 * 1024
+"""Of a deflated or big endian dataset, which is in memory while it is written anew."""
 
 _IN_PLACE = (part10.EXPLICIT_LITTLE, part10.IMPLICIT_LITTLE)
 _COPIED = 1024 * 1024
@@ -39,26 +45,51 @@ _COPIED = 1024 * 1024
 class Here:
     """Whose an image is to be in this archive, and ``was``: whose it was, by an id with its authority.
 
-    ``source`` is where it comes from, for people.  ``issuer``: of its accession number, where it names none; ``prefix``
-    goes before that number, so that none of elsewhere is taken for one of here.
+    ``ids`` are those that an image of theirs may have; one of any other shows somebody else.  ``source`` is where it
+    comes from, for people.  ``issuer``: of its accession number, where it names none; ``prefix`` goes before that
+    number, so that none of elsewhere is taken for one of here; one that has no room for it is left out.  ``born`` and
+    ``sex`` are the patient's, where they are known: an image that says otherwise shows somebody else.
+
+    Raises:
+        ValueError: the id, or the prefix, is none that an image can have.
     """
 
     patient_id: PatientId
     was: PatientId
+    ids: frozenset[str]
     source: str
     issuer: str = ""
     prefix: str = ""
+    born: str = ""
+    sex: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.patient_id.id.isascii() or "\\" in self.patient_id.id or len(self.patient_id.id) > LONG:
+            raise ValueError("the patient's id is none that an image can have (PS3.5: 6.2, LO)")
+        if self.prefix and not re.fullmatch(r"[A-Za-z0-9._-]{1,8}", self.prefix):
+            raise ValueError("a prefix of accession numbers has up to 8 letters, digits, or . _ -")
+
+
+class AnotherPatient(Exception):
+    """An image is of somebody else than it was fetched for."""
 
 
 def copy(path: Path, out: Path, here: Here, now: datetime) -> bool:
     """Write an image as the archive's own; whether anything was changed.
 
     Raises:
+        AnotherPatient: it has none of the patient's ids.
         NotDicom: the file is damaged, or is over a bound.
         OSError: it cannot be read, or ``out`` not written.
     """
     form = dicom.form(path)
-    dicom.read_header(path, [PATIENT_ID], form)  # within bounds, and whole
+    _is_theirs(dicom.read_header(path, [PATIENT_ID, PATIENT_BIRTH_DATE, PATIENT_SEX], form), here)  # and whole
+    if not _is_in_place(form):
+        with path.open("rb") as file:
+            deflated = form.transfer_syntax_uid == part10.DEFLATED
+            size = inflated(file, form.dataset_begin, 0)[1] if deflated else path.stat().st_size
+        if size > WRITTEN_ANEW_BYTES:
+            raise NotDicom(f"over {WRITTEN_ANEW_BYTES} bytes, in {form.transfer_syntax_uid}: cannot be written anew")
     with path.open("rb") as file, out.open("wb") as written:
         try:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=not form.is_part10)
@@ -76,6 +107,16 @@ def copy(path: Path, out: Path, here: Here, now: datetime) -> bool:
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as problem:
             raise NotDicom(f"cannot be written anew ({type(problem).__name__})") from None
     return changed
+
+
+def _is_theirs(header: Reader, here: Here) -> None:
+    if first(header, PATIENT_ID) not in here.ids:
+        raise AnotherPatient("its patient id is none of those that the study was registered by")
+    born, sex = first(header, PATIENT_BIRTH_DATE), first(header, PATIENT_SEX)
+    if born and here.born and not (born.startswith(here.born) or here.born.startswith(born)):
+        raise AnotherPatient("its birth date is not the patient's")
+    if {sex, here.sex} == {"F", "M"}:
+        raise AnotherPatient("its sex is not the patient's")
 
 
 def _is_in_place(form: dicom.Form) -> bool:
@@ -96,28 +137,31 @@ def coerce(dataset: Dataset, here: Here, now: datetime) -> bool:
 
     What was there before is kept in a new item of the Original Attributes Sequence; those that it has stay.
     """
-    before = Dataset()
-    for keyword in CHANGED:
-        if keyword in dataset:
-            before[keyword] = dataset[keyword]
-    changed = [_accession(dataset, here), _patient(dataset, here)]
-    if not any(changed):
+    before = {keyword: deepcopy(dataset[keyword]) for keyword in CHANGED if keyword in dataset}
+    _accession(dataset, here)
+    for request in dataset.get("RequestAttributesSequence") or ():
+        _accession(request, here)
+    _patient(dataset, here)
+    old = Dataset()
+    for keyword, element in before.items():
+        if keyword not in dataset or dataset[keyword] != element:
+            old[keyword] = element
+    if not old and not any(keyword in dataset and keyword not in before for keyword in CHANGED):
         return False
     item = Dataset()
-    item.SourceOfPreviousValues = here.source[:64]
+    item.SourceOfPreviousValues = "".join(map(_plain, here.source))[:LONG]
     item.AttributeModificationDateTime = now.strftime("%Y%m%d%H%M%S.%f%z")
     item.ModifyingSystem = SYSTEM
     item.ReasonForTheAttributeModification = REASON
-    item.ModifiedAttributesSequence = Sequence([before])
+    item.ModifiedAttributesSequence = Sequence([old])
     items = list(dataset.get("OriginalAttributesSequence") or ())
     dataset.OriginalAttributesSequence = Sequence([*items, item])
     return True
 
 
-def _patient(dataset: Dataset, here: Here) -> bool:
-    old = str(dataset.get("PatientID", "") or "")
-    if old == here.patient_id.id and _authority(dataset) == here.patient_id.authority:
-        return False
+def _patient(dataset: Dataset, here: Here) -> None:
+    if str(dataset.get("PatientID", "")) == here.patient_id.id and _authority(dataset) == here.patient_id.authority:
+        return
     others = list(dataset.get("OtherPatientIDsSequence") or ())
     known = {(str(one.get("PatientID", "")), _authority(one)) for one in others}
     if (here.was.id, str(here.was.authority)) not in known:
@@ -126,19 +170,17 @@ def _patient(dataset: Dataset, here: Here) -> bool:
         others.append(other)
     dataset.OtherPatientIDsSequence = Sequence(others)
     dataset.update(_identified(here.patient_id))
-    return True
 
 
-def _accession(dataset: Dataset, here: Here) -> bool:
+def _accession(dataset: Dataset, here: Here) -> None:
     number = str(dataset.get("AccessionNumber", "") or "")
     if not number:
-        return False
-    changed = False
-    if here.prefix and not number.startswith(here.prefix):
-        dataset.AccessionNumber, changed = f"{here.prefix}{number}"[:ACCESSION], True
+        return
+    if here.prefix:
+        there = f"{here.prefix}{number}"
+        dataset.AccessionNumber = there if len(there) <= SHORT else ""
     if here.issuer and not dataset.get("IssuerOfAccessionNumberSequence"):
-        dataset.IssuerOfAccessionNumberSequence, changed = Sequence([_entity(here.issuer)]), True
-    return changed
+        dataset.IssuerOfAccessionNumberSequence = Sequence([_entity(here.issuer)])
 
 
 def _identified(patient_id: PatientId) -> Dataset:
@@ -158,3 +200,8 @@ def _authority(dataset: Dataset) -> str:
     """The OID of who issued a patient id, where it is said."""
     qualifiers = list(dataset.get("IssuerOfPatientIDQualifiersSequence") or ())
     return str(qualifiers[0].get("UniversalEntityID", "")) if qualifiers else ""
+
+
+def _plain(character: str) -> str:
+    """What is in every character set, and divides no values."""
+    return character if character.isascii() and character.isprintable() and character != "\\" else "?"

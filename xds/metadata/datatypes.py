@@ -121,7 +121,11 @@ class Xon:
     @property
     def name(self) -> str:
         """What people call it (XON.1)."""
-        return unescaped(_components(self.text, 10)[0])
+        name = _components(self.text, 10)[0]
+        try:
+            return unescaped(name)
+        except ValueError:  # as it is written
+            return name
 
     @property
     def keys(self) -> frozenset[str]:

@@ -16,20 +16,23 @@ are left out, and ``are`` may be "same".  ``region`` is "same", as it is where n
     modality = "CT"
     body_part = "CHEST"
 
-Nothing is guessed: where the region of one of two is not known, it is not the same.
+Nothing is guessed: where the region of one of two is not known, it is not the same.  And what may make an order
+needless is of the very same part of the body, which has no two sides: entries do not say which of two it was.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from calendar import monthrange
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from xds.errors import Unusable
 from xds.imaging import anatomy
+from xds.imaging.codes import is_acquisition
 from xds.imaging.entry import FORMAT_CODE, SCHEMES
 from xds.imaging.manifest import Code as DicomCode
 from xds.metadata import vocabulary as v
@@ -44,12 +47,27 @@ _RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
 _SNOMED = frozenset({SCHEMES["SCT"], anatomy.SCT})
 _MOST_DAYS = 200 * 366
 
+_WITHIN = {
+    anatomy.HEART: (anatomy.UPPER_TRUNK,),
+    anatomy.BREAST: (anatomy.UPPER_TRUNK,),
+    anatomy.CARDIOVASCULAR: (anatomy.UPPER_TRUNK, anatomy.LOWER_TRUNK, anatomy.HEAD_AND_NECK),
+    anatomy.SPINE: (anatomy.UPPER_TRUNK, anatomy.LOWER_TRUNK, anatomy.HEAD_AND_NECK),
+}
+_NEAR = {one.value: {one.value, *(each.value for each in others)} for one, others in _WITHIN.items()}
+"""Regions that others show, too."""
+
+_TWO_SIDED = frozenset({anatomy.UPPER_LIMB.value, anatomy.LOWER_LIMB.value, anatomy.BREAST.value})
+
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """One that is ordered, or was made: DICOM modalities, regions as SNOMED CT codes, and its day if that is known."""
+    """One that is ordered, or was made: DICOM modalities, parts of the body and regions as SNOMED CT codes, its day.
+
+    Of a day that is not known to the day it is the last that it may be; None where nothing is known.
+    """
 
     modalities: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
     regions: frozenset[str] = frozenset()
     day: date | None = None
 
@@ -57,11 +75,19 @@ class Examination:
         """Whether one of its modalities is among these; a radiograph is one whatever took it."""
         return bool(_as_one(self.modalities) & _as_one(modalities))
 
+    def is_no_more_than(self, other: Examination) -> bool:
+        """Whether it was made by the other's modalities alone: the CT of a PET is no CT."""
+        return self.modalities <= _as_one(other.modalities)
+
     def has_region_of(self, other: Examination) -> bool:
         """Whether both are known to show one region."""
-        either = self.regions | other.regions
-        whole = anatomy.ENTIRE_BODY.value in either and self.regions and other.regions
-        return bool(self.regions & other.regions or whole)
+        one, two = _near(self.regions), _near(other.regions)
+        whole = anatomy.ENTIRE_BODY.value in one | two and one and two
+        return bool(one & two or whole)
+
+    def has_part_of(self, other: Examination) -> bool:
+        """Whether both are known to be of the same part of the body, and there is one of it."""
+        return bool(self.parts & other.parts) and not (self.regions | other.regions) & _TWO_SIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +118,7 @@ class Prior:
     entry: DocumentEntry
     made: Examination
     age: int | None
+    same_part: bool
     same_region: bool
     needless: bool
     """What is ordered may not have to be made."""
@@ -100,7 +127,7 @@ class Prior:
         """A sentence of it, for people; ``place`` is where its images are, if it does not say where it was made."""
         what = "/".join(sorted(self.made.modalities)) or "examination"
         article = "An" if what[0] in "AEFHILMNORSXe" else "A"  # as the letters are said
-        region = "of the same region " if self.same_region else ""
+        region = "of the same part " if self.same_part else "of the same region " if self.same_region else ""
         when = "" if self.age is None else f" {_earlier(self.age)}"
         return f"{article} {what} {region}was made{when} at {made_at(self.entry) or place}"
 
@@ -117,48 +144,71 @@ class Rules:
         Rule(30, frozenset({"CT", "MR", "NM", "PT"}), same_modality=True),
         Rule(14, frozenset({"US"}), same_modality=True),
         Rule(7, _RADIOGRAPHS, same_modality=True),
-        Rule(90, frozenset({"MG"}), same_modality=True),
     )
     procedures: Mapping[str, Examination] = field(default_factory=dict)
 
-    def ordered(self, modality: str, body_part: str, procedures: Iterable[str], day: date) -> Examination:
+    def ordered(self, modalities: Iterable[str], body_part: str, procedures: Iterable[str], day: date) -> Examination:
         """What is ordered: by what the order says, and else by the codes of its procedures.
 
         Raises:
-            Unusable: the body part is no defined term (PS3.16: Annex L).
+            Unusable: the body part is no defined term (PS3.16: Annex L), or a modality none of DICOM's.
         """
+        said = frozenset(modalities)
+        if unknown := sorted(one for one in said if not is_acquisition(one)):
+            raise Unusable(f"{unknown[0][:16]} is no modality of DICOM that makes images, such as CT or MR")
         known = [self.procedures[code] for code in procedures if code in self.procedures]
-        modalities = frozenset({modality}) if modality else frozenset().union(*(one.modalities for one in known))
-        regions = _regions_of(body_part) if body_part else frozenset().union(*(one.regions for one in known))
-        return Examination(modalities, regions, day)
+        part = _of_part(body_part) if body_part else None
+        those = [part] if part else known
+        return Examination(
+            said or frozenset().union(*(one.modalities for one in known)),
+            frozenset().union(*(one.parts for one in those)), frozenset().union(*(one.regions for one in those)), day,
+        )  # fmt: skip
 
-    def priors(self, ordered: Examination, entries: Iterable[DocumentEntry], but: frozenset[str]) -> list[Prior]:
-        """The earlier examinations that matter, the newest first; ``but``: none of these studies or accessions."""
-        found = [one for entry in entries for one in self._judged(ordered, entry, but)]
-        return sorted(found, key=lambda one: (one.age is None, one.age or 0, one.entry.unique_id))
+    def priors(self, ordered: Examination, entries: Iterable[DocumentEntry], study: str = "") -> Priors:
+        """The examinations that matter, the newest first; ``study``, which the order is for, is none of them."""
+        found, unjudged = list[Prior](), 0
+        for entry in entries:
+            if entry.format_code.key != FORMAT_CODE.key or (study and study in _studies(entry)):
+                continue
+            one = self._judged(ordered, entry)
+            if one is not None:
+                found.append(one)
+            elif not examination(entry).regions or not ordered.regions:
+                unjudged += 1
+        return Priors(sorted(found, key=lambda one: (one.age is None, one.age or 0, one.entry.unique_id)), unjudged)
 
-    def _judged(self, ordered: Examination, entry: DocumentEntry, but: frozenset[str]) -> Iterator[Prior]:
-        if entry.format_code.key != FORMAT_CODE.key or but & set(_numbers(entry)):
-            return
+    def _judged(self, ordered: Examination, entry: DocumentEntry) -> Prior | None:
         made = examination(entry)
         age = None if made.day is None or ordered.day is None else (ordered.day - made.day).days
-        if age is not None and age < 0:
-            return
+        old = None if age is None else max(age, 0)  # what was made since, and not for it, matters most
         begun = entry.service_start_time
         to_the_day = begun is not None and len(begun.text) >= len("20260301")
-        needless = to_the_day and any(rule.holds(ordered, made, age) for rule in self.needless)
-        if needless or any(rule.holds(ordered, made, age) for rule in self.relevant):
-            yield Prior(entry, made, age, ordered.has_region_of(made), needless)
+        needless = to_the_day and made.is_no_more_than(ordered) and any(
+            rule.holds(ordered, made, old) and (rule.any_region or made.has_part_of(ordered)) for rule in self.needless
+        )  # fmt: skip
+        if needless or any(rule.holds(ordered, made, old) for rule in self.relevant):
+            return Prior(entry, made, age, made.has_part_of(ordered), ordered.has_region_of(made), needless)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """Those that matter; and how many could not be judged, as nobody knows of what they, or the order, are."""
+
+    found: list[Prior]
+    unjudged: int
 
 
 def examination(entry: DocumentEntry) -> Examination:
     """What a manifest's entry says was made."""
     codes = entry.event_code_list
-    parts = (DicomCode(code.code, anatomy.SCT, "") for code in codes if code.scheme in _SNOMED)
+    parts = [DicomCode(code.code, anatomy.SCT, "") for code in codes if code.scheme in _SNOMED]
+    regions = {part.value: anatomy.regions(part) for part in parts}
     return Examination(
-        frozenset(code.code for code in codes if code.scheme in MODALITY_SCHEMES),
-        frozenset(region.value for part in parts for region in anatomy.regions(part)),
-        _day(entry.service_start_time.padded[:8] if entry.service_start_time else ""),
+        frozenset(code.code for code in codes if code.scheme in MODALITY_SCHEMES and is_acquisition(code.code)),
+        frozenset(part for part, of in regions.items() if of and part not in {region.value for region in of}),
+        frozenset(region.value for of in regions.values() for region in of),
+        _last_day(entry.service_start_time.text[:8] if entry.service_start_time else ""),
     )
 
 
@@ -168,6 +218,8 @@ def made_at(entry: DocumentEntry) -> str:
 
 
 def _earlier(days: int) -> str:
+    if days < 0:
+        return f"{-days} days later" if days < -1 else "a day later"
     if days < 2:
         return "a day earlier" if days else "on the same day"
     if days < 2 * 365:
@@ -237,10 +289,10 @@ def _procedure(code: str, table: Any) -> Examination:
     if not isinstance(part, str):
         raise Unusable(f"{called}: body_part is a defined term of PS3.16: Annex L")
     try:
-        regions = _regions_of(part) if part else frozenset()
+        of = _of_part(part) if part else Examination()
     except Unusable as problem:
         raise Unusable(f"{called}: {problem}") from None
-    return Examination(_named(f"{called}: modality", [modality] if modality else []), regions)
+    return replace(of, modalities=_named(f"{called}: modality", [modality] if modality else []))
 
 
 def _named(called: str, value: Any) -> frozenset[str]:
@@ -250,26 +302,33 @@ def _named(called: str, value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
-def _regions_of(body_part: str) -> frozenset[str]:
+def _of_part(body_part: str) -> Examination:
     part = anatomy.body_part(body_part)
     if part is None:
         raise Unusable(f"{body_part[:32]} is no body part of PS3.16: Annex L, such as CHEST or HEAD")
-    return frozenset(region.value for region in anatomy.regions(part))
+    return Examination(
+        parts=frozenset({part.value}), regions=frozenset(region.value for region in anatomy.regions(part))
+    )
+
+
+def _near(regions: frozenset[str]) -> set[str]:
+    return {near for region in regions for near in _NEAR.get(region, {region})}
 
 
 def _as_one(modalities: frozenset[str]) -> frozenset[str]:
     return modalities | _RADIOGRAPHS if modalities & _RADIOGRAPHS else modalities
 
 
-def _numbers(entry: DocumentEntry) -> Iterator[str]:
-    """Its study and accession numbers."""
-    for one in entry.reference_id_list:
-        if one.key.endswith((v.REFERENCE_STUDY, v.REFERENCE_ACCESSION)):
-            yield one.key.split("^")[0]
+def _studies(entry: DocumentEntry) -> set[str]:
+    return {one.key.split("^")[0] for one in entry.reference_id_list if one.key.endswith(v.REFERENCE_STUDY)}
 
 
-def _day(digits: str) -> date | None:
+def _last_day(digits: str) -> date | None:
+    """The last day that a date may be, of which only the year or the month may be known."""
     try:
-        return datetime.strptime(digits, "%Y%m%d").date()
+        if len(digits) == len("20260301"):
+            return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        month = int(digits[4:6] or 12)
+        return date(int(digits[:4]), month, monthrange(int(digits[:4]), month)[1])
     except ValueError:
         return None

@@ -36,21 +36,25 @@ class HeldBack(Generic[T]):
     def add(self, who: T, said: bytes) -> None:
         """Hold one back that is to be told this."""
         if len(self._those) >= self._most:
-            self.tell_next()
+            self._tell_next()
         number = next(self._numbers)
         seconds = LEAST_SECONDS + (MOST_SECONDS - LEAST_SECONDS) * (number * GOLDEN % 1)
         heappush(self._those, (time.monotonic() + seconds, number, who, said))
 
-    def tell_next(self) -> bool:
-        """Tell the one whose time is up first; whether there was one."""
+    def take(self) -> tuple[T, bytes] | None:
+        """The one whose time is up first, and what they are to be told; they are held back no more."""
         if not self._those:
-            return False
+            return None
         _, _, who, said = heappop(self._those)
-        self._tell(who, said)
-        return True
+        return who, said
 
     def tell_due(self, *, everybody: bool = False) -> None:
         """Tell those whose time is up."""
         now = time.monotonic()
         while self._those and (everybody or self._those[0][0] <= now):
-            self.tell_next()
+            self._tell_next()
+
+    def _tell_next(self) -> None:
+        taken = self.take()
+        if taken is not None:
+            self._tell(*taken)

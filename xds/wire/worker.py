@@ -67,7 +67,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.nr_conns = 0  # in a place of its own now
         self.lanes = Lanes(self.pace, self.cfg.threads, self.worker_connections)
-        self.held_back = HeldBack[Connection](self._refuse, self.worker_connections // 2)
+        self.held_back = HeldBack[Connection](self._refuse, self.worker_connections // 4)
         tell = getattr(self.app, "tell_of_strangers", None)
         self.strangers = Strangers(tell) if tell else None
         super().init_process()
@@ -130,7 +130,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._gives_way(oldest, Reason.HANDSHAKES)
 
     def _oldest_gives_way(self) -> None:
-        if self.held_back.tell_next():
+        if held := self.held_back.take():
+            held[0].say(held[1])
+            self._drop(held[0])
             return
         greediest = self.handshakes.greediest(self.gathering)
         oldest = self.handshakes.first(greediest) or self.gathering.first(greediest)

@@ -36,7 +36,7 @@ def a_browser(*, dark: bool = False, scripts: bool = True, failing: bool = False
         page.on("pageerror", lambda problem: wrong.append(str(problem)))
         yield page
         browser.close()
-        assert wrong == []
+        assert wrong == [], wrong  # what a browser says of a page
 
 
 def shot(page: Page, name: str) -> None:

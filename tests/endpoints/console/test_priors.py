@@ -49,7 +49,7 @@ def page(site: Site, **changes: str) -> tuple[int, str]:
 def test_what_may_make_it_needless_is_said_first_in_a_sentence(site: Site) -> None:
     status, shown = page(site)
     assert status == 200
-    assert re.search(r"Look first</strong>: A CT of the same region was made 9 days earlier at General Hospital", shown)
+    assert re.search(r"Look first</strong>: A CT of the same part was made 9 days earlier at General Hospital", shown)
     assert "2 of 3 studies, newest first" in shown
     assert shown.index("may make it needless") < shown.index("the same region</td>")
     assert f"{TODAY.replace(month=11, day=22)}" in shown
@@ -77,6 +77,7 @@ def looked(site: Site) -> int:
         ({"modality": "", "part": ""}, 200, "Say what is ordered"),
         ({"day": "1.12.2026"}, 400, "2026-11-30"),
         ({"modality": "US", "part": "KNEE"}, 200, "Nothing was examined before that matters"),
+        ({"modality": "QQ"}, 400, "is no modality of DICOM"),
         ({"modality": "XA"}, 200, "Nothing of the last time makes it needless"),
         ({"patient": str(BERT)}, 200, "known, and has no"),
         ({"patient": str(ANNA).replace("anna", "nobody")}, 200, "Unknown patient"),

@@ -15,7 +15,7 @@ from xds.endpoints.console.trouble import trouble
 from xds.errors import ErrorCode, Unusable
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.metadata.identifiers import PatientId
-from xds.rules.relevant_priors import Prior, Rules
+from xds.rules.relevant_priors import Prior, Rules, made_at
 from xds.store.registry.standing import Standing
 
 WHERE = "/console/priors"
@@ -49,7 +49,8 @@ def pages(
             return render_template("priors.html", **shown)
         try:
             patient_id, day = _patient(asked["patient"]), _day(asked["day"])
-            wanted = rules.ordered(asked["modality"].upper(), asked["part"], (), day)
+            kinds = [asked["modality"].upper()] if asked["modality"] else []
+            wanted = rules.ordered(kinds, asked["part"], (), day)
         except Unusable as problem:
             wrong = f"{str(problem)[:1].upper()}{str(problem)[1:]}."
             return render_template("priors.html", **{**shown, "wrong": wrong}), 400
@@ -60,8 +61,8 @@ def pages(
             if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
                 raise
             entries, shown["nothing"] = [], why_nothing(knows, authorities, patient_id, Standing.UNKNOWN)
-        found = rules.priors(wanted, entries, frozenset())
-        shown["found"] = [_row(one, places) for one in found]
+        found = rules.priors(wanted, entries)
+        shown["found"], shown["unjudged"] = [_row(one, places) for one in found.found], found.unjudged
         shown["all"] = len(entries)
         if not entries and not shown["nothing"]:
             standing = Standing.KNOWN if others else Standing.UNSURE
@@ -100,6 +101,6 @@ def _day(text: str) -> date:
 def _row(one: Prior, places: Places) -> dict[str, Any]:
     place = places.name(one.entry.repository_unique_id or "")
     return {
-        **study_of(one.entry), "source": place, "said": one.said(place), "needless": one.needless,
+        **study_of(one.entry), "source": made_at(one.entry) or place, "said": one.said(place), "needless": one.needless,
         "same_region": one.same_region, "age": one.age,
     }  # fmt: skip
