@@ -102,6 +102,16 @@ def test_a_burst_is_waited_for(clock: Clock) -> None:
     assert len(started) == 10
 
 
+def test_a_peer_that_asks_for_more_than_its_share_is_no_flood(clock: Clock) -> None:
+    lane, started = a_lane(1, 0.5, queue_seconds=0.25), list[str]()  # of two places one is any peer's at most
+    flooded(lane, clock, started)
+    clock.now += 0.3
+    assert not lane.is_flooded
+    assert list(lane.overdue()) == []
+    entered(lane, started, "b1")
+    assert started[-1] == "b1"
+
+
 def test_who_waits_while_nothing_is_done_at_all_is_waited_for(clock: Clock) -> None:
     lane, started = a_lane(1, 1.0, queue_seconds=0.25), list[str]()
     entered(lane, started, "a1", "a2", "b1")

@@ -71,7 +71,8 @@ class Lane(Generic[T]):
         self.places.leave(peer)
         while started := next((waiting for waiting in self._waiting if self.places.enter(waiting)), None):
             one = self._next(started)
-            self._note(time.monotonic() - one.since)
+            # Who only waits for one of their own places, while there are others, tells of no flood.
+            self._note(0.0 if self.places.free else time.monotonic() - one.since)
             if started in self._waiting:
                 self._waiting.move_to_end(started)
             one.start()
