@@ -144,8 +144,13 @@ class Stage:
         })  # fmt: skip
 
     def newest(self) -> str:
-        """The last backup."""
-        return max(one.name for one in (self.folder / "backups").iterdir() if re.match(r"\d{4}-", one.name))
+        """The last backup, if there is one."""
+        names = (one.name for one in (self.folder / "backups").iterdir() if re.match(r"\d{4}-", one.name))
+        return max(names, default="")
+
+    def another_second(self) -> None:
+        """Wait until a backup has another name than the last one."""
+        wait_for(lambda: f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}" > self.newest())
 
     def run(self, line: str) -> tuple[int, str]:
         """A line as it is typed; its code, and what it printed."""
@@ -190,6 +195,8 @@ def _before(stage: Stage, line: str, databases: Databases) -> None:
         stage.config.write_text(stage.settings(), "utf-8")  # «Write what the site needs»
     elif line.startswith("xds doctor deployment"):
         stage.run("systemctl enable --now xds")
+    elif line.startswith("xds backup make"):
+        stage.another_second()
     elif line.startswith("xds db back"):
         stage.run("systemctl stop xds")  # «stop the nodes of the new version»
     elif line.startswith("xds documents move"):  # where the operator has named another store
@@ -202,7 +209,7 @@ def _before(stage: Stage, line: str, databases: Databases) -> None:
         stage.words["2.25.1"] = log_id(stage.folder / "data")
         shutil.copy(stage.folder / "data" / "keys" / "audit-signing.crt", stage.folder / "other-node.crt")
     elif "--postgresql" in line:
-        wait_for(lambda: f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}" != stage.newest())  # two have not one name
+        stage.another_second()
         made = stage.run("xds backup make /srv/backups --whole-server --recipient age1… --config /etc/xds/xds.toml")
         assert made[0] == 0, made[1]
         stage.words["2026-11-30T020000Z"] = stage.newest()

@@ -79,7 +79,11 @@ def taking_images(site: Site) -> Iterator[StorageScp]:
 def associated(scp: StorageScp, title: str = "CT1", source: str = "127.0.0.1") -> Any:
     entity = AE(ae_title=title)
     entity.add_requested_context(CT, SYNTAXES[0])
-    return entity.associate("127.0.0.1", scp.port, ae_title="XDS", bind_address=(source, 0))
+    for _ in range(3):
+        association = entity.associate("127.0.0.1", scp.port, ae_title="XDS", bind_address=(source, 0))
+        if not association.is_aborted:  # as it is where a busy machine lets no connection come about
+            break
+    return association
 
 
 def stored(association: Any, **changed: Any) -> int:
