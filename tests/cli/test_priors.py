@@ -8,28 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import ANNA, AUTHORITY, BERT, a_submission
+from tests.builders import ANNA, AUTHORITY, BERT
 from tests.cli.command import Done, xds
+from tests.endpoints.console.test_priors import with_priors
 from tests.hl7.test_orders import orm, siu
-from tests.rules.test_relevant_priors import HEAD, TODAY, made
+from tests.rules.test_relevant_priors import TODAY
 from tests.server.test_application import Site, serving
-from xds.settings.sections import DEFAULT_DOMAIN
-from xds.store.registry import patients
-from xds.store.registry.sql_registry import SqlRegistry
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A registry in which Anna has a CT of her chest, of nine days before the first of December, and two more."""
     with serving(f"sqlite:///{tmp_path}/xds.sqlite", tmp_path) as site:
-        with site.application.engine.begin() as connection:
-            patients.add(connection, DEFAULT_DOMAIN, ANNA)
-            patients.add(connection, DEFAULT_DOMAIN, BERT)
-            registry = site.application.domains[DEFAULT_DOMAIN].actors.registry
-            store = SqlRegistry(connection, DEFAULT_DOMAIN)
-            for entry in (made(), made("MR", HEAD, days=20), made("MR", days=400)):
-                registry.register(a_submission(entries=[entry]), store)
-        yield site
+        yield with_priors(site)
 
 
 def priors(site: Site, tmp_path: Path, *asked: object, rules: str = "") -> Done:

@@ -53,6 +53,11 @@ class _File:
     sop_instance: str
 
     @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """What is proposed for it: its class as it is stored, and uncompressed."""
+        return {(self.sop_class, syntax) for syntax in (self.syntax, *PLAIN)}
+
+    @property
     def source(self) -> Source:
         return Source(self.path, self.begin, self.syntax, self.sop_class, self.sop_instance)
 
@@ -90,19 +95,18 @@ def _associations(files: Sequence[_File]) -> Iterator[list[_File]]:
     """Files by association: as many kinds in each as it can propose, each as it is stored and uncompressed."""
     some, kinds = list[_File](), set[tuple[str, str]]()
     for one in files:
-        more = kinds | {(one.sop_class, one.syntax), *((one.sop_class, plain) for plain in PLAIN)}
-        if len(more) > CONTEXTS:
+        if len(kinds | one.kinds) > CONTEXTS:
             yield some
-            some, more = [], {(one.sop_class, one.syntax), *((one.sop_class, plain) for plain in PLAIN)}
+            some, kinds = [], set()
         some.append(one)
-        kinds = more
+        kinds |= one.kinds
     if some:
         yield some
 
 
 def _sent(peer: Peer, files: Sequence[_File], helpers: Helpers) -> Iterator[Sent]:
     entity = entity_of(peer)
-    kinds = {(one.sop_class, syntax) for one in files for syntax in (one.syntax, *PLAIN)}
+    kinds = {kind for one in files for kind in one.kinds}
     entity.requested_contexts = [build_context(*kind) for kind in sorted(kinds)]
     with calls.asking(f"{peer.title}@{peer.host}:{peer.port}"):
         association = entity.associate(peer.host, peer.port, ae_title=peer.title)
@@ -142,12 +146,8 @@ def _problem(association: Any, one: _File, taken: set[tuple[str, str]], helpers:
 def _stored(association: Any, path: Path) -> str:
     try:
         status = association.send_c_store(path)
-    except (
-        AttributeError,
-        RuntimeError,
-        ValueError,
-        OSError,
-    ) as problem:  # the association has ended, or the file is none
+    # The association has ended, or the file is none that it can send.
+    except (AttributeError, RuntimeError, ValueError, OSError) as problem:
         raise NotAnswering(f"broke off: {problem}") from None
     if not status:
         raise NotAnswering("broke off, or was silent for too long")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
+import socket
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any
 
 import requests
 
-from xds.demo.site import free_port
 from xds.demo.waiting import waited
 from xds.errors import Unusable
 from xds.system.parent import ends_with_us
@@ -21,8 +22,8 @@ from xds.system.parent import ends_with_us
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TITLE = "ORTHANC"
 
-IN_USE, TRIES, PAUSE_SECONDS = b"already in use", 5, 1.0
-"""What it says of a port that somebody has for a moment, as an outgoing connection may; and how often it is started."""
+_PORTS = range(12_000, 32_000)
+"""Of which no connection is given one (Linux begins with 32,768)."""
 
 
 def program() -> str | None:
@@ -31,14 +32,27 @@ def program() -> str | None:
     return found if PLUGIN.exists() else None
 
 
+def _port_everywhere() -> int:
+    """A port that is free on every address of this machine: Orthanc listens on all of them.
+
+    Raises:
+        Unusable: there is none.
+    """
+    for port in random.sample(_PORTS, 100):  # no secret  # nosec B311
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise Unusable("there is no free port for Orthanc")
+
+
 @dataclass(slots=True)
 class Orthanc:
     """A running PACS; its store goes with its folder."""
 
     folder: Path
-    port: int = field(default_factory=lambda: free_port(0))
-    dicom_port: int = field(default_factory=lambda: free_port(0))
-    move_port: int = field(default_factory=lambda: free_port(0))
+    port: int = field(default_factory=_port_everywhere)
+    dicom_port: int = field(default_factory=_port_everywhere)
+    move_port: int = field(default_factory=_port_everywhere)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,16 +75,11 @@ class Orthanc:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "orthanc.json"
         config.write_text(json.dumps(self._settings()), "utf-8")
-        command = [executable, str(config)]  # of this machine, and a file of ours
-        for left in reversed(range(TRIES)):
-            with (self.folder / "log").open("wb") as log:
-                process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ends_with_us)  # nosec B603
-            self.process = process
-            if waited(self._answers, "Orthanc", tell, lambda process=process: process.poll() is None):  # type: ignore[misc]
-                return
-            if not left or IN_USE not in (self.folder / "log").read_bytes():
-                raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
-            time.sleep(PAUSE_SECONDS)
+        with (self.folder / "log").open("ab") as log:
+            command = [executable, str(config)]  # of this machine, and a file of ours
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ends_with_us)  # nosec B603
+        if not waited(self._answers, "Orthanc", tell, lambda: self.process is not None and self.process.poll() is None):
+            raise Unusable(f"Orthanc does not start; see {self.folder / 'log'}")
 
     def _settings(self) -> dict[str, Any]:
         store = str(self.folder / "store")

@@ -104,6 +104,7 @@ def copy(path: Path, out: Path, here: Here, now: datetime) -> bool:
                 shutil.copyfileobj(file, written, _COPIED)
             else:
                 _whole(file, written, here, now, enforce=form.is_part10)
+        # Of what it cannot write pydicom raises whatever its parts do.
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as problem:
             raise NotDicom(f"cannot be written anew ({type(problem).__name__})") from None
     return changed

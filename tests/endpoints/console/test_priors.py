@@ -26,6 +26,7 @@ CHEST_CT = {"patient": str(ANNA), "modality": "CT", "part": "chest", "day": f"{T
 
 
 def with_priors(site: Site) -> Site:
+    """Where Anna has a CT of her chest, of nine days before the first of December, and two more examinations."""
     with site.application.engine.begin() as connection:
         patients.add(connection, DEFAULT_DOMAIN, ANNA)
         patients.add(connection, DEFAULT_DOMAIN, BERT)
