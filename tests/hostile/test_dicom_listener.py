@@ -242,7 +242,10 @@ def test_idle_associations_give_way_when_there_are_too_many_of_one_peer(
     wait_for(lambda: sum(one.is_established for one in idle) <= 2)
 
 
-def test_who_has_a_share_of_associations_is_told_when_there_is_no_more(scp: StorageScp, counted: Counted) -> None:
+def test_who_has_a_share_of_associations_is_told_when_there_is_no_more(
+    scp: StorageScp, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "LEAST_SECONDS", 3600.0)
     kept = [associated(scp.port) for _ in range(2)]  # a peer's share, and none is idle for long enough
     third = associated(scp.port)
     assert third.is_rejected
