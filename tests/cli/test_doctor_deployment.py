@@ -14,6 +14,7 @@ from xds.server import hardening
 from xds.store import accounts, apart
 from xds.store.apart import Instance
 from xds.store.engine import make_engine
+from xds.system.at_rest import Rest
 from xds.wire import revocation
 from xds.wire.authority import Authority
 from xds.wire.revocation import Revoked
@@ -149,3 +150,17 @@ def test_a_crl_that_is_none_and_a_certificate_that_ends_are_told(tmp_path: Path,
 def test_where_there_is_no_deployment_nothing_is_made(tmp_path: Path) -> None:
     done = xds("doctor", "deployment", "--data", tmp_path / "none")
     assert (done.code, (tmp_path / "none").exists()) == (1, False)
+
+
+def test_what_lies_in_clear_beside_encrypted_documents_is_named(
+    tmp_path: Path, right: Sections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right["server"]["documents_key"] = str(tmp_path / "documents.keys")
+    assert xds("documents", "key", "new", tmp_path / "documents.keys").code == 0
+    rests = {tmp_path / "data" / "cache": Rest.CLEAR}
+    monkeypatch.setattr(hardening, "at_rest", lambda path: rests.get(path, Rest.DISK))
+    found = {one["name"]: one for one in examined(tmp_path, right, "--json").json}
+    assert found["at rest"]["wrong"] == "documents are encrypted, and beside them in clear: cache of images"
+    rests.clear()
+    found = {one["name"]: one for one in examined(tmp_path, right, "--json").json}
+    assert found["at rest"]["said"] == "documents by their own keys, all else on an encrypted disk"

@@ -85,6 +85,8 @@ _ONLY_TAKEN = {
     "useradd": '"--system "*" xds"',
     "install": '"-d -m 07"[05]"0 "*',
     "pip": '"install xds" | "install --upgrade xds"',
+    "tune2fs": '"-O encrypt "*',  # these are run for real in tests/system/test_at_rest.py
+    "fscrypt": '"setup --quiet"* | "encrypt --quiet "*',
     "patronictl": '"-c /etc/patroni/config.yml list" | "-c /etc/patroni/config.yml failover"',
 }
 
@@ -121,6 +123,7 @@ class Stage:
         }  # fmt: skip
         self.words = {
             "/opt/xds/bin/": "", "/opt/xds": str(folder / "opt"), "/etc/xds/xds.toml": str(self.config),
+            "/etc/xds/disk.key": str(folder / "disk.key"),
             "/etc/systemd/system/": str(folder / "services"), "/var/lib/xds": str(folder / "data"),
             "/srv/backups": str(folder / "backups"), "http://127.0.0.1:8080": self.environment["NODE"],
             "deploy/": f"{ROOT}/deploy/", "comm -u xds": "comm", " NAME ": " ada ",

@@ -20,6 +20,7 @@ from xds.settings.secrets import shown
 from xds.settings.sections import Loaded, Settings
 from xds.store import accounts, apart
 from xds.store.engine import make_engine, reading
+from xds.system.at_rest import Rest, at_rest
 from xds.wire import revocation
 
 
@@ -200,6 +201,28 @@ def _root(_loaded: Loaded) -> Check:
     return Check("account", "not root")
 
 
+def _at_rest(loaded: Loaded) -> Check:
+    """What documents are encrypted for lies beside them, too: who, when and what in database and log, and images."""
+    settings = loaded.settings
+    if not settings.server.documents_key:
+        return Check("at rest", "encryption is not asked for (server.documents_key)")
+    data = settings.data
+    kept = {"data": data, "audit": data / "audit", "spool": data / "spool", "temporary files": data / "run" / "tmp",
+            "cache of images": data / "cache"}  # fmt: skip
+    if settings.imaging_source.folder:
+        kept["images"] = Path(settings.imaging_source.folder)
+    try:
+        found = {name: at_rest(path) for name, path in kept.items()}
+    except OSError as problem:
+        return Check("at rest", "", f"cannot be looked at: {problem.strerror}", "Run it as the service's account.")
+    clear = [name for name, rest in found.items() if rest is Rest.CLEAR]
+    if clear:
+        fix = "Put them where the file system or the disk encrypts (deploy/OPERATIONS.md, Encrypt at rest)."
+        return Check("at rest", "", f"documents are encrypted, and beside them in clear: {', '.join(clear)}", fix)
+    ways = sorted({rest.value for rest in found.values()})
+    return Check("at rest", f"documents by their own keys, all else {', or '.join(ways)}")
+
+
 def _peers(loaded: Loaded) -> Check:
     """Where we send to in the clear."""
     settings = loaded.settings
@@ -265,5 +288,5 @@ def _quotas(loaded: Loaded) -> Check:
 
 _CHECKS: tuple[Callable[[Loaded], Check], ...] = (
     _tls, _trust, _revocation, _expiry, _open, _open_by_name, _public_url, _origins, _people, _policy, _accounts,
-    _apart, _modes, _root, _peers, _evidence, _clock, _quotas,
+    _apart, _modes, _at_rest, _root, _peers, _evidence, _clock, _quotas,
 )  # fmt: skip
