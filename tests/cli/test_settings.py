@@ -50,7 +50,7 @@ def test_every_setting_is_shown_with_where_it_came_from(config: Path, monkeypatc
         assert f"{name} = " in done.out
     for line in (
         "server.threads = 3    (environment)",
-        "server.workers = 1    (default)",
+        "server.workers = 2    (default)",
         "domain.assigning_authorities = 1.2.3.4.5    (file)",
         "repositories.1.2.3 = http://127.0.0.1:1/repository    (file)",
     ):

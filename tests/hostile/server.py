@@ -86,7 +86,8 @@ class Served:
     def write_config(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         usual: dict[str, dict[str, Any]] = {
-            "server": {"data": str(self.data), "listen": f"127.0.0.1:{self.port}"},
+            # One web process: bounds are held of a process, and a test is to say of which.
+            "server": {"data": str(self.data), "listen": f"127.0.0.1:{self.port}", "workers": 1},
             "domain": {"patients": "open", "assigning_authorities": [AUTHORITY]},
         }
         sections = {key: {**usual.get(key, {}), **self.sections.get(key, {})} for key in {*usual, *self.sections}}

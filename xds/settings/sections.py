@@ -60,7 +60,7 @@ class Server:
     documents_also: str = ""  # where they are read from, too, while they move (xds documents move); empty: nowhere
     documents_key: str = ""  # file of keys that encrypt them (xds documents key new), or a pkcs11: URI; empty: none
     actors: tuple[str, ...] = PLAYED  # which it plays; also gateway (XCA, Initiating) and responding-gateway
-    workers: int = 1  # web processes; SQLite has one writer, so one is right there
+    workers: int = 2  # web processes; with SQLite they take turns to write, and more than two bring nothing
     group_commit: bool = True  # what comes at once shares a commit; each is answered after it
     threads: int = 8  # short requests that a web process serves at once for one peer; for all, 1/share as many
     upload_threads: int = 8  # long request bodies that it takes at once, likewise
