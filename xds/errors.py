@@ -58,6 +58,7 @@ class ErrorCode(StrEnum):
     UNREFERENCED_OBJECT = "XDSUnreferencedObjectException"
     UNRESOLVED_REFERENCE = "UnresolvedReferenceException"
     XDSI_REQUEST = "XDSIRequestError"
+    XDSI_UNKNOWN_IDS = "XDSIUnknownIdsUid"
 
 
 class Severity(StrEnum):

@@ -34,6 +34,7 @@ from xds.errors import Status
 from xds.metadata import to_ebxml
 from xds.metadata.datatypes import Code
 from xds.metadata.document_entry import DocumentEntry
+from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid
 from xds.metadata.submission import Submission
 from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
@@ -49,7 +50,9 @@ from xds.transactions import iti57_update_document_set as iti57
 from xds.transactions import iti62_remove_metadata as iti62
 from xds.transactions import iti86_remove_documents as iti86
 from xds.transactions import iti92_restricted_update_document_set as iti92
-from xds.transactions import rad69_retrieve_imaging_document_set as rad69
+from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
+from xds.transactions.rad75_cross_gateway_retrieve_imaging_document_set import TRANSACTION as RAD_75
+from xds.transactions.transaction import Transaction
 
 OTHER_SOURCE = "1.2.3.99"
 PEERS = {
@@ -225,11 +228,17 @@ def _gets(path: str, accept: str = "*/*") -> Callable[[Site, Held], bool]:
     return got
 
 
-def _images(site: Site, _held: Held) -> bool:
-    source = site.application.settings.imaging_source.retrieve_location_uid
-    wanted = xdsb.InstanceRequest(STUDY, SERIES, xdsb.DocumentRequest(source, f"{SERIES}.1"))
+def _images(site: Site, _held: Held, path: str = "/imaging-source", transaction: Transaction = RAD_69) -> bool:
+    settings = site.application.settings
+    home = home_of(Oid(settings.domain.home_community_id)) if "gateway" in path else None
+    document = xdsb.DocumentRequest(settings.imaging_source.retrieve_location_uid, f"{SERIES}.1", home)
+    wanted = xdsb.InstanceRequest(STUDY, SERIES, document)
     body = xdsb.write_imaging_request(xdsb.ImagingRequest((wanted,), ("1.2.840.10008.1.2.1",)))
-    return bool(site.send("/imaging-source", rad69.TRANSACTION.action, [etree.tostring(body)], mtom=True).contents)
+    return bool(site.send(path, transaction.action, [etree.tostring(body)], mtom=True).contents)
+
+
+def _images_from_elsewhere(site: Site, held: Held) -> bool:
+    return _images(site, held, "/responding-gateway", RAD_75)
 
 
 def _stores(site: Site, _held: Held) -> bool:
@@ -275,6 +284,7 @@ ACTIONS: dict[str, tuple[Callable[[Site, Held], bool], set[str]]] = {
     "RAD-129 of all patients": (_gets("/dicomweb/studies"), set()),
     "RAD-129": (_gets("/dicomweb/studies?PatientID=mrn-1"), {"owner", "source", "consumer", "repository"}),
     "RAD-69": (_images, {"consumer"}),
+    "RAD-75": (_images_from_elsewhere, {"consumer"}),
     "RAD-107": (_gets(f"/dicomweb/studies/{STUDY}/metadata", "application/dicom+json"), {"consumer"}),
     "RAD-55": (
         _gets(

@@ -196,8 +196,8 @@ def test_the_front_page_names_the_gateways(regions: Regions) -> None:
     with urlopen(regions.north.url + "/") as page:  # noqa: S310
         rows = etree.HTML(page.read()).xpath("//tbody/tr")
     listed = {row.findtext("td[1]"): row.findtext("td[2]") for row in rows}
-    assert listed["Initiating Gateway"] == "ITI-18, ITI-43"
-    assert listed["Responding Gateway"] == "ITI-38, ITI-39, ITI-55"
+    assert listed["Initiating Gateway"] == "ITI-18, ITI-43, RAD-69"
+    assert listed["Responding Gateway"] == "ITI-38, ITI-39, ITI-55, RAD-75"
 
 
 def test_what_the_policy_of_the_north_withholds_is_absent_also_of_the_south_s(

@@ -20,8 +20,8 @@ MOST_RULES, MOST_BYTES = 2000, 1024 * 1024
 
 TRANSACTIONS = (
     "ITI-8", "ITI-18", "ITI-20", "ITI-38", "ITI-39", "ITI-41", "ITI-42", "ITI-43", "ITI-44", "ITI-51", "ITI-55",
-    "ITI-57", "ITI-61", "ITI-62", "ITI-81", "ITI-86", "ITI-92", "RAD-55", "RAD-68", "RAD-69", "RAD-107", "RAD-108",
-    "RAD-129", "C-STORE", "console",
+    "ITI-57", "ITI-61", "ITI-62", "ITI-81", "ITI-86", "ITI-92", "RAD-55", "RAD-68", "RAD-69", "RAD-75", "RAD-107",
+    "RAD-108", "RAD-129", "C-STORE", "console",
 )  # fmt: skip
 """What a rule may be about: the transactions that are answered, and what has no number."""
 

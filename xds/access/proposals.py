@@ -22,7 +22,7 @@ _BATCH = 1000
 # What a system is that starts a transaction, or sends what is taken in.
 ROLES = {
     "ITI-8": "patient-identity-source", "ITI-44": "patient-identity-source", "ITI-18": "document-consumer",
-    "ITI-38": "gateway", "ITI-39": "gateway", "ITI-55": "gateway",
+    "ITI-38": "gateway", "ITI-39": "gateway", "ITI-55": "gateway", "RAD-75": "gateway",
     "ITI-43": "document-consumer", "ITI-51": "document-consumer", "ITI-41": "document-source",
     "ITI-42": "document-repository", "ITI-61": "on-demand-document-source", "ITI-57": "document-administrator",
     "ITI-62": "document-administrator", "ITI-86": "document-administrator", "ITI-92": "document-administrator",

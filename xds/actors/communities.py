@@ -147,6 +147,8 @@ class Community:
     retrievals: Calls
     blocks: Callable[[str, Element | None], Sequence[Element]] = field(repr=False)
     """The header blocks of a message to a URL, by the header of the message that it is sent for."""
+    images: Sequence[Client] = ()
+    """Its Responding Imaging Gateways; of a source of our own, that one."""
 
     @property
     def home(self) -> str:

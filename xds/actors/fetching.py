@@ -6,26 +6,27 @@ ITI TF-2: 3.39.4.1, 3.43.4.1.  Each that is asked has its own time; what comes t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lxml import etree
 
 from xds.actors import communities
 from xds.actors.communities import Community, Question, Tries, Turn, Unavailable
-from xds.actors.foreign_answers import Document, NotUnderstood, Speaker, retrieve_answer
+from xds.actors.foreign_answers import Answered, Document, NotUnderstood, Speaker, retrieve_answer
 from xds.ebxml import xdsb
-from xds.ebxml.xdsb import DocumentRequest
+from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
 from xds.errors import Finding
 from xds.system.disk import Reserve
 from xds.wire.calls import host_of
-from xds.wire.client import Answer, Within
+from xds.wire.client import Answer, Client, Within
 from xds.wire.faults import Fault
 from xds.wire.memory import Memory, Overfull
 from xds.wire.mime import Limits
-from xds.wire.spool import NotKept, Spool
+from xds.wire.passing import Passing, passing
+from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element, name
 from xds.wire.xop import take_inline
 
@@ -42,6 +43,26 @@ class Came:
     documents: Sequence[Document]
     findings: tuple[Finding, ...]
     close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request for documents or instances, and which it names."""
+
+    action: str
+    body: bytes
+    requests: tuple[DocumentRequest, ...]
+
+    @classmethod
+    def of(cls, action: str, requests: Sequence[DocumentRequest]) -> Asking:
+        """For documents."""
+        return cls(action, etree.tostring(xdsb.write_retrieve_request(requests)), tuple(requests))
+
+    @classmethod
+    def of_images(cls, action: str, request: ImagingRequest) -> Asking:
+        """For instances."""
+        body = etree.tostring(xdsb.write_imaging_request(request))
+        return cls(action, body, tuple(one.document for one in request.instances))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,47 +96,86 @@ class Taking:
                 action, [body], spool, as_mtom=False, limits=limits, header_blocks=blocks, within=within
             ).body  # fmt: skip
 
-    def documents(
-        self, turn: Turn, action: str, requests: Sequence[DocumentRequest], spool: Spool, blocks: Sequence[Element]
-    ) -> Answer:
+    def documents(self, turn: Turn, asking: Asking, spool: Spool, blocks: Sequence[Element]) -> Answer:
         """The answer to a retrieval; documents that stand in the message itself are taken out of it, too.
 
         Raises:
             NoReply, Faulted, Overfull, NotKept: as above.
             Unavailable: what stands in it is no document.
         """
-        limits = Limits(self.answer_bytes, self.document_bytes, len(requests), self.memory)
-        within = Within(self.document_bytes, ELEMENTS, turn.until, turn.silent_seconds)
-        body = etree.tostring(xdsb.write_retrieve_request(requests))
+        limits, within = self._bounds(turn, asking)
         answer = turn.client.send(
-            action, [body], spool, as_mtom=True, limits=limits, header_blocks=blocks, within=within
+            asking.action, [asking.body], spool, as_mtom=True, limits=limits, header_blocks=blocks, within=within
         )  # fmt: skip
-        contents = dict(answer.contents)
+        return Answer(answer.body, {**answer.contents, **_inline(answer.body, answer.contents, spool)})
+
+    def passing(self, turn: Turn, asking: Asking, spool: Spool, blocks: Sequence[Element]) -> Passing:
+        """The same, of which the documents are still to come.
+
+        Raises:
+            As above.
+        """
+        limits, within = self._bounds(turn, asking)
+        answering = turn.client.asked(
+            asking.action, [asking.body], as_mtom=True, header_blocks=blocks, within=within
+        )  # fmt: skip
+        answer = passing(answering, spool, limits, within)
         try:
-            for element in answer.body.iter(name("xds:Document")):
-                if element not in contents:
-                    contents[element] = take_inline(element, spool)
-        except Fault as fault:
-            raise Unavailable(fault.reason) from None
-        return Answer(answer.body, contents)
+            return replace(answer, contents={**answer.contents, **_inline(answer.body, answer.contents, spool)})
+        except BaseException:
+            answer.close()
+            raise
+
+    def _bounds(self, turn: Turn, asking: Asking) -> tuple[Limits, Within]:
+        limits = Limits(self.answer_bytes, self.document_bytes, len(asking.requests), self.memory)
+        return limits, Within(self.document_bytes, ELEMENTS, turn.until, turn.silent_seconds)
 
     def fetch(
         self, place: Community, action: str, requests: Sequence[DocumentRequest], header: Element | None
     ) -> Question[Came]:
         """Begin to fetch documents; ``header`` is that of the message that they are fetched for."""
 
+        return self.begin(place, place.retrieve, Asking.of(action, requests), header)
+
+    def begin(
+        self, place: Community, clients: Sequence[Client], asking: Asking, header: Element | None, *,
+        passes: bool = False,
+    ) -> Question[Came]:  # fmt: skip
+        """Begin to fetch what is asked of a place by these clients.
+
+        ``passes``: its bytes are passed on as they come, and are read at once: nobody keeps them meanwhile.
+        """
+
         def do(tries: Tries, until: float) -> Came:
             with ExitStack() as stack:
                 spool = stack.enter_context(self.spool())
 
-                def send(turn: Turn) -> Answer:
-                    return self.documents(turn, action, requests, spool, place.blocks(turn.client.url, header))
+                def send(turn: Turn) -> Answered:
+                    blocks = place.blocks(turn.client.url, header)
+                    if not passes:
+                        return self.documents(turn, asking, spool, blocks)
+                    answer = self.passing(turn, asking, spool, blocks)
+                    stack.callback(answer.close)
+                    return answer
 
-                answer = place.called(place.retrieve, tries, until, send)
-                documents, findings = retrieve_answer(answer, speaker_of(place, tries), requests)
+                answer = place.called(clients, tries, until, send)
+                documents, findings = retrieve_answer(answer, speaker_of(place, tries), asking.requests)
                 return Came(documents, findings, stack.pop_all().close)
 
-        return communities.ask(place, place.retrievals, tuple(requests), place.retrieve_seconds, do)
+        return communities.ask(place, place.retrievals, asking.requests, place.retrieve_seconds, do)
+
+
+def _inline(body: Element, contents: Collection[Element], spool: Spool) -> dict[Element, Spooled]:
+    """The documents that stand in the message itself, taken out of it.
+
+    Raises:
+        Unavailable: one is no document.
+        NotKept: there is no room for it.
+    """
+    try:
+        return {one: take_inline(one, spool) for one in body.iter(name("xds:Document")) if one not in contents}
+    except Fault as fault:
+        raise Unavailable(fault.reason) from None
 
 
 def arrived(questions: Iterable[Question[Came]]) -> list[tuple[Question[Came], Came]]:

@@ -6,8 +6,9 @@ ITI TF-2: 3.38.4.1.3, 3.39.4.1.3; TF-3: 4.2.4.2.  An answer that is not so is dr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 from xml.sax.saxutils import quoteattr
 
 from lxml import etree
@@ -21,8 +22,6 @@ from xds.metadata.homes import OBJECTS
 from xds.metadata.identifiers import PatientId
 from xds.metadata.visible import Facts, Visible
 from xds.store.registry.rows import facts_of
-from xds.wire.client import Answer
-from xds.wire.spool import Spooled
 from xds.wire.xml import Element, local_name, name, schema_errors
 
 FINDINGS, SAID, NAMED = 100, 1000, 5
@@ -251,19 +250,37 @@ def references(objects: Sequence[Element], home: str) -> list[bytes]:
 # Documents.
 
 
+class Content(Protocol):
+    """The bytes of a document that came, or is still to come; then their number is not known."""
+
+    @property
+    def size_bytes(self) -> int | None: ...
+    @property
+    def chunks(self) -> Callable[[], Iterator[bytes]]: ...
+
+
+class Answered(Protocol):
+    """An answer to a retrieval: its body, and what is attached to elements of it."""
+
+    @property
+    def body(self) -> Element: ...
+    @property
+    def contents(self) -> Mapping[Element, Content]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that came, in a file of its own."""
+    """A document that came, or is still to come."""
 
     request: DocumentRequest
     mime_type: str
-    spooled: Spooled
+    content: Content
     new_repository_unique_id: str | None = None
     new_document_unique_id: str | None = None
 
 
 def retrieve_answer(
-    answer: Answer, speaker: Speaker, asked: Sequence[DocumentRequest]
+    answer: Answered, speaker: Speaker, asked: Sequence[DocumentRequest]
 ) -> tuple[list[Document], tuple[Finding, ...]]:
     """The documents of a RetrieveDocumentSetResponse that were asked for, and what is wrong with all others.
 

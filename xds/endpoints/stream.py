@@ -8,6 +8,7 @@ from contextvars import copy_context
 
 from xds.archives.interface import Gone
 from xds.store.documents.folder import Damaged
+from xds.wire.passing import BrokenOff
 
 log = logging.getLogger("xds.endpoints.stream")
 
@@ -28,7 +29,7 @@ class Stream:
         except StopIteration:
             self._tell(whole=True)
             raise
-        except (Damaged, Gone) as problem:
+        except (Damaged, Gone, BrokenOff) as problem:
             # Nothing may follow: without its full length nobody takes the reply for whole.
             log.error("document.damaged", extra={"reason": str(problem)})
             self._tell(whole=False)

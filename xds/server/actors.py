@@ -35,7 +35,9 @@ from xds.transactions import (
     iti62_remove_metadata,
     iti86_remove_documents,
     iti92_restricted_update_document_set,
+    rad69_at_gateway,
     rad69_retrieve_imaging_document_set,
+    rad75_cross_gateway_retrieve_imaging_document_set,
 )
 from xds.transactions.own_community import Gateways
 from xds.transactions.transaction import Call, Transaction
@@ -59,10 +61,15 @@ SERVED: Mapping[str, tuple[str, tuple[Any, ...]]] = {
         (iti41_provide_and_register_document_set_b, iti43_retrieve_document_set, iti86_remove_documents),
     ),
     "imaging-source": ("ImagingDocumentSource", (rad69_retrieve_imaging_document_set,)),
-    "gateway": ("InitiatingGateway", (iti18_at_gateway, iti43_at_gateway)),
+    "gateway": ("InitiatingGateway", (iti18_at_gateway, iti43_at_gateway, rad69_at_gateway)),
     "responding-gateway": (
         "RespondingGateway",
-        (iti38_cross_gateway_query, iti39_cross_gateway_retrieve, iti55_cross_gateway_patient_discovery),
+        (
+            iti38_cross_gateway_query,
+            iti39_cross_gateway_retrieve,
+            iti55_cross_gateway_patient_discovery,
+            rad75_cross_gateway_retrieve_imaging_document_set,
+        ),
     ),
 }
 """Each actor by the last part of its path, with its title and the transactions it answers."""

@@ -21,7 +21,9 @@ def called(settings: Settings) -> dict[str, str]:
     """What others are called, by host and port."""
     tables = (settings.repositories, settings.imaging_sources)
     found = {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
-    urls = ((url, name) for name, one in settings.communities.items() for url in (*one.query, *one.retrieve))
+    urls = (
+        (url, name) for name, one in settings.communities.items() for url in (*one.query, *one.retrieve, *one.images)
+    )
     return {**{host_of(url): name for url, name in urls}, **found}
 
 

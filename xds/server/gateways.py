@@ -57,10 +57,12 @@ def gateways(settings: Settings, domain: str, events: Events, blobs: Blobs, disk
         communities = Communities(list(makes.communities()))
         initiating = InitiatingGateway(responding.homes, communities, taking, settings.registry.most_results)
     plays = {"gateway", "responding-gateway"} & set(server.actors)
-    elsewhere = makes.repositories() if plays else {}
+    elsewhere, sources = (makes.repositories(), makes.sources()) if plays else ({}, {})
     names = settings.registry.demographics
     discovery = PatientDiscovery(map(Oid, own.assigning_authorities), keeps_demographics=names)
-    return Gateways(responding, discovery, initiating, taking, elsewhere.get, events.in_process, events.started)
+    return Gateways(
+        responding, discovery, initiating, taking, elsewhere.get, sources.get, events.in_process, events.started
+    )  # fmt: skip
 
 
 def check(settings: Settings) -> None:
@@ -121,27 +123,34 @@ class Making:
         """The repositories of this community that are elsewhere, by repositoryUniqueId."""
         own = {one.repository_unique_id for one in self.settings.affinity_domains.values()}
         places = self.settings.repositories.items()
-        return {uid: self._repository(uid, at) for uid, at in places if uid not in own}
+        return {uid: self._of_ours(uid, at) for uid, at in places if uid not in own}
 
-    def _repository(self, uid: str, at: Location) -> Known:
+    def sources(self) -> dict[str, Known]:
+        """The Imaging Document Sources of this community that are elsewhere, by Retrieve Location UID."""
+        own = self.settings.imaging_source.retrieve_location_uid
+        return {uid: self._of_ours(uid, at) for uid, at in self.settings.imaging_sources.items() if uid != own}
+
+    def _of_ours(self, uid: str, at: Location) -> Known:
+        """A repository, or a source, of this community."""
         usual, calls = Community(), self._calls()
         client, blocks = self._client(at, at.url, usual.seconds), self._blocks("assertion")
         return Known(
             uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, *calls,
-            blocks,
+            blocks, (client,),
         )  # fmt: skip
 
     def _community(self, name: str, one: Community) -> Known:
         at = Location(one.query[0], one.certificate, one.key, one.trusted)
         query = [self._client(at, url, one.seconds) for url in one.query]
         retrieve = [self._client(at, url, one.seconds) for url in one.retrieve or one.query]
+        images = [self._client(at, url, one.seconds) for url in one.images or one.retrieve or one.query]
         homes = tuple(home_of(Oid(home)) for home in one.home_community_ids)
         there, here = self._patients(name, one, backwards=False), self._patients(name, one, backwards=True)
         blocks = self._blocks(one.person)
         at_once = not (one.pix or one.pixm)
         return Known(
             name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, *self._calls(),
-            blocks,
+            blocks, images,
         )  # fmt: skip
 
     def _calls(self) -> tuple[Calls, Calls]:

@@ -25,6 +25,7 @@ from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.iti57_update_document_set import TRANSACTION as ITI_57
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
+from xds.transactions.rad75_cross_gateway_retrieve_imaging_document_set import TRANSACTION as RAD_75
 from xds.transactions.transaction import Actor, Transaction
 
 
@@ -74,10 +75,12 @@ CLAIMS = (
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Source", "imaging-source",
           _of("RAD-55", "RAD-68", "RAD-69"), (Option("Set of DICOM Instances", _of("RAD-68")),)),
     Claim("Cross-Enterprise Document Sharing for Imaging (XDS-I.b)", "Imaging Document Consumer", "", _of("RAD-69")),
-    # A Responding Gateway must answer asynchronously, too (ITI TF-1: 18.2), which ours does not: it is no claim yet.
+    # Responding Gateways must answer asynchronously, too (ITI TF-1: 18.2), which ours does not: it is no claim yet.
     Claim("Cross-Community Access (XCA)", "Initiating Gateway", "gateway", _of("ITI-38", "ITI-39"),
           (Option("XDS Affinity Domain", _of("ITI-18", "ITI-43")), Option("On-Demand Documents"),
            Option("Target Communities"))),
+    Claim("Cross-Community Access for Imaging (XCA-I)", "Initiating Imaging Gateway", "gateway",
+          _of("RAD-69", "RAD-75")),
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
     Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
           (Option("Retrieve Audit Message", _of("ITI-81")),)),
@@ -127,7 +130,7 @@ def lines(settings: Settings) -> list[Line]:
         found.append(Line(iti8.NUMBER, iti8.TITLE, "Responder", Actor.DOCUMENT_REGISTRY))
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
     if "gateway" in settings.server.actors:
-        found += [Line(t.number, t.title, "Initiator", t.initiator) for t in (ITI_38, ITI_39)]
+        found += [Line(t.number, t.title, "Initiator", t.initiator) for t in (ITI_38, ITI_39, RAD_75)]
     found.append(Line(*RAD_107, "Initiator", Actor.IMAGING_DOCUMENT_CONSUMER))
     if settings.imaging_source.publish_registry:
         found.append(Line(ITI_57.number, ITI_57.title, "Initiator", ITI_57.initiator))

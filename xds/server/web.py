@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -89,6 +90,8 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         "limit_request_field_size": 32 * 1024,  # an assertion in Authorization has some 8 kB
         "proc_name": "xds",
         "umask": 0o077,
+        "post_fork": _forked,
+        "post_worker_init": _heard,
         "child_exit": _ended,
         "worker_exit": lambda arbiter, _worker: arbiter.app.close(),
     }
@@ -99,6 +102,20 @@ def _options(loaded: Loaded) -> dict[str, Any]:
         context = server_context(settings.tls.certificate, settings.tls.key, settings.tls.trusted)
         options["ssl_context"] = lambda _settings, _default: context  # gunicorn would read the files at each connection
     return options
+
+
+def _forked(arbiter: Any, worker: Any) -> None:
+    worker.forked_by = arbiter
+
+
+def _heard(worker: Any) -> None:
+    """Stop where that was told before the worker listened to it: until then it has its arbiter's ears, and its own copy
+    of what these have heard, which nobody would look at.
+    """
+    heard = worker.forked_by.SIG_QUEUE
+    while not heard.empty():
+        if heard.get_nowait() == signal.SIGTERM:
+            worker.alive = False
 
 
 def _ended(arbiter: Any, _worker: Any) -> None:

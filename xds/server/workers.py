@@ -34,6 +34,7 @@ from xds.server.archives import archive
 from xds.server.clients import called
 from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
+from xds.store import passed_manifests
 from xds.store.audit.records import record
 from xds.store.documents.folder import NotReachable
 from xds.store.documents.stores import open_blobs
@@ -293,7 +294,9 @@ def publish(loaded: Loaded) -> None:
 
 
 def sweep(loaded: Loaded) -> None:
-    """Remove what was staged or put and never named: what a process that died has left."""
+    """Remove what was staged or put and never named: what a process that died has left; and what nobody has fetched
+    for long of the manifests that gateways have passed on.
+    """
     engine, parent, swept = make_engine(loaded.settings.database_url, connections=2), os.getppid(), 0.0
     blobs = open_blobs(loaded.settings, engine)
     while os.getppid() == parent:
@@ -303,6 +306,8 @@ def sweep(loaded: Loaded) -> None:
                 removed = blobs.sweep(engine)
                 if removed:
                     log.info("documents.swept", extra={"removed": removed})
+                with engine.begin() as connection:
+                    passed_manifests.forget(connection)
             except NotReachable:
                 log.warning("documents.not_reachable")
             except SQLAlchemyError:

@@ -26,6 +26,7 @@ class Community:
     home_community_ids: tuple[str, ...] = ()  # OIDs that it answers for
     query: tuple[str, ...] = ()  # URLs of its gateways for ITI-38
     retrieve: tuple[str, ...] = ()  # and for ITI-39; empty: the same
+    images: tuple[str, ...] = ()  # and for RAD-75, of its Responding Imaging Gateway; empty: as for ITI-39
     certificate: str = ""  # PEM file that we present there
     key: str = ""  # PEM file of its private key
     trusted: str = ""  # PEM file of what its certificate must come from

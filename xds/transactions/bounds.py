@@ -58,6 +58,7 @@ def _objects(body: Element) -> int:
 _QUERY = _Rule(_bytes, "query_bytes", "bytes in a query", ErrorCode.STORED_QUERY_PARAM_NUMBER)
 _SUBMISSION = _Rule(_objects, "submission_objects", "objects in one message")
 _RETRIEVAL = _Rule(_requests, "documents", "documents in one request", ErrorCode.TOO_MANY_RESULTS)
+_IMAGES = _Rule(_requests, "instances", "instances in one request", ErrorCode.TOO_MANY_RESULTS)
 _RULES: Mapping[str, _Rule] = {
     "ITI-18": _QUERY,
     "ITI-38": _QUERY,
@@ -66,7 +67,7 @@ _RULES: Mapping[str, _Rule] = {
     "ITI-39": _RETRIEVAL,
     "ITI-43": _RETRIEVAL,
     "ITI-86": _Rule(_requests, "documents", "documents in one request"),
-    "RAD-69": _Rule(_requests, "instances", "instances in one request", ErrorCode.TOO_MANY_RESULTS),
+    **dict.fromkeys(("RAD-69", "RAD-75"), _IMAGES),
 }
 
 

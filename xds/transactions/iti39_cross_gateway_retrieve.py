@@ -11,7 +11,7 @@ from dataclasses import replace
 from xds.ebxml import xdsb
 from xds.errors import Finding
 from xds.transactions import iti43_retrieve_document_set as iti43
-from xds.transactions import own_community, retrieving
+from xds.transactions import own_community, passed_manifests, retrieving
 from xds.transactions.transaction import Actor, Call, Reply
 
 
@@ -22,6 +22,7 @@ def respond(call: Call) -> Reply:
     gateway = call.actor.gateways.responding
     ours, others = gateway.sorted_out(requests)
     given, findings = own_community.retrieved(call, ours, "responding-gateway")
+    passed_manifests.note(call, given, gateway.home)
     said = (*others, *own_community.by_document(findings, requests))
     return replace(retrieving.reply(given, gateway.located(said, requests)), findings=said)
 

@@ -22,7 +22,7 @@ from xds.errors import ErrorCode, Finding, Severity
 from xds.metadata import vocabulary as v
 from xds.queries.catalogue import GET_DOCUMENTS
 from xds.transactions import iti43_retrieve_document_set as iti43
-from xds.transactions import own_community, retrieving
+from xds.transactions import own_community, passed_manifests, retrieving
 from xds.transactions.iti18_at_gateway import asking, seeing, told_of
 from xds.transactions.iti39_cross_gateway_retrieve import TRANSACTION as ITI_39
 from xds.transactions.transaction import Actor, Call, Reply
@@ -40,7 +40,7 @@ def respond(call: Call) -> Reply:
     call.at_end(call.actor.repository.streams.enter())
     gateway, taking = call.actor.gateways.initiating, call.actor.gateways.taking
     split = gateway.split(requests)
-    permitted, findings = _permitted(call, split.others)
+    permitted, findings = permitted_of(call, split.others)
     findings = [*split.findings, *findings]
     questions = [taking.fetch(one, ITI_39.action, asked, call.message.header) for one, asked in permitted]
     call.sent = call.sent or bool(questions)
@@ -50,6 +50,7 @@ def respond(call: Call) -> Reply:
         fetched = _fetched(call, questions)
     findings += [*told, *(finding for _, came in fetched for finding in came.findings)]
     given += [own_community.given_of(document) for _, came in fetched for document in came.documents]
+    passed_manifests.note(call, given, gateway.home)
     places = {request: place for place, request in enumerate(requests)}
     given.sort(key=lambda one: places[one.request])
     said = own_community.by_document(findings, requests)
@@ -65,7 +66,7 @@ def _fetched(call: Call, questions: Sequence[Question[Came]]) -> list[tuple[Ques
     return fetched
 
 
-def _permitted(call: Call, others: Sequence[Asked]) -> tuple[list[Asked], list[Finding]]:
+def permitted_of(call: Call, others: Sequence[Asked]) -> tuple[list[Asked], list[Finding]]:
     """What of other communities' who asks may see, where not everything: their entries are asked for first.
 
     What is withheld cannot be told from what is not there.

@@ -35,7 +35,8 @@ class Gateways:
     """The gateways of an affinity domain, and what their transactions need.
 
     ``in_process`` makes the record of a side of what one actor here asks another, by the last parts of their paths;
-    ``started`` that of what goes to a URL.  ``elsewhere`` gives repositories that are not in this process.
+    ``started`` that of what goes to a URL.  ``elsewhere`` gives repositories that are not in this process, and
+    ``sources`` Imaging Document Sources.
     """
 
     responding: RespondingGateway
@@ -43,6 +44,7 @@ class Gateways:
     initiating: InitiatingGateway | None
     taking: Taking
     elsewhere: Callable[[str], Community | None]
+    sources: Callable[[str], Community | None]
     in_process: Callable[[Transaction, Side, str, str], AuditEvent]
     started: Callable[[Transaction, str], AuditEvent]
 
@@ -133,9 +135,9 @@ def _with_homes(fetched: Sequence[tuple[Question[Came], Came]], requests: Sequen
 
 def given_of(document: Document) -> Given:
     """A document that came, as it goes on."""
-    spooled = document.spooled
+    content = document.content
     return Given(
-        document.request, document.mime_type, spooled.size_bytes, spooled.chunks, document.new_repository_unique_id,
+        document.request, document.mime_type, content.size_bytes, content.chunks, document.new_repository_unique_id,
         document.new_document_unique_id,
     )  # fmt: skip
 

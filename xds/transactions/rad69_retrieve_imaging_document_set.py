@@ -8,29 +8,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xds.ebxml import xdsb
+from xds.ebxml.xdsb import ImagingRequest
 from xds.errors import ErrorCode, Finding
 from xds.transactions import retrieving
+from xds.transactions.retrieving import Given
 from xds.transactions.transaction import Actor, Audits, Call, Reply, Transaction
 
 
 def respond(call: Call) -> Reply:
     request = xdsb.read_imaging_request(call.body)
     call.event.about_studies(request)
-    studies = {one.study_instance_uid for one in request.instances}
-    call.event.of_patients(call.actor.study_patients.of(studies))
-    withheld = call.actor.studies.withheld(call.work.access, studies)
-    source = call.actor.imaging_source
-    call.at_end(source.streams.enter())
-    given, findings = [], []
-    for found in source.retrieve(request, withheld):
-        if isinstance(found, Finding):
-            findings.append(found)
-        else:
-            call.at_end(found.release)
-            document = found.request.document
-            call.event.of_classes([(document.document_unique_id, found.sop_class_uid)])
-            given.append(retrieving.Given(document, "application/dicom", found.size_bytes, found.chunks))
-    return retrieving.reply(given, findings)
+    call.event.of_patients(call.actor.study_patients.of({one.study_instance_uid for one in request.instances}))
+    call.at_end(call.actor.imaging_source.streams.enter())
+    return retrieving.reply(*given(call, request))
+
+
+def given(call: Call, request: ImagingRequest) -> tuple[list[Given], list[Finding]]:
+    """What the source in this process can give of what who asks may see, and why not the rest.
+
+    Raises:
+        Refused: as ``ImagingDocumentSource.retrieve`` does.
+    """
+    withheld = call.actor.studies.withheld(call.work.access, {one.study_instance_uid for one in request.instances})
+    found, findings = list[Given](), list[Finding]()
+    for one in call.actor.imaging_source.retrieve(request, withheld):
+        if isinstance(one, Finding):
+            findings.append(one)
+            continue
+        call.at_end(one.release)
+        document = one.request.document
+        call.event.of_classes([(document.document_unique_id, one.sop_class_uid)])
+        found.append(Given(document, "application/dicom", one.size_bytes, one.chunks))
+    return found, findings
 
 
 def refuse(_call: Call, findings: Sequence[Finding]) -> Reply:

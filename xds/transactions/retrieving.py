@@ -22,7 +22,7 @@ class Given:
 
     request: DocumentRequest
     mime_type: str
-    size_bytes: int
+    size_bytes: int | None
     chunks: Callable[[], Iterator[bytes]]
     new_repository_unique_id: str | None = None  # of what was made when it was asked for
     new_document_unique_id: str | None = None

@@ -37,6 +37,8 @@ class Actor(StrEnum):
     ON_DEMAND_DOCUMENT_SOURCE = "On-Demand Document Source"
     IMAGING_DOCUMENT_SOURCE = "Imaging Document Source"
     IMAGING_DOCUMENT_CONSUMER = "Imaging Document Consumer"
+    INITIATING_IMAGING_GATEWAY = "Initiating Imaging Gateway"
+    RESPONDING_IMAGING_GATEWAY = "Responding Imaging Gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,13 @@ class Audits:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A document of a reply: looked up, not opened.  ``chunks`` fails rather than give wrong bytes."""
+    """A document of a reply: looked up, not opened.  ``chunks`` fails rather than give wrong bytes.
+
+    ``size_bytes`` is None of what comes from elsewhere as it is sent on.
+    """
 
     content_id: str
-    size_bytes: int
+    size_bytes: int | None
     chunks: Callable[[], Iterator[bytes]]
     content_type: str = "application/octet-stream"
 

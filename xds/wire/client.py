@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class Faulted(Exception):
     """The other side answered with a SOAP fault; the message is its reason."""
 
 
-class _OverBounds(Exception):
+class OverBounds(Exception):
     """More has come than is taken, or not in time."""
 
 
@@ -61,14 +62,22 @@ class Within:
         def read(size: int) -> bytes:
             nonlocal left
             if time.monotonic() > self.until:
-                raise _OverBounds("no answer in time")
+                raise OverBounds("no answer in time")
             chunk = bytes(response.read1(size))
             left -= len(chunk)
             if left < 0:
-                raise _OverBounds(f"the answer is over {self.size_bytes} bytes")
+                raise OverBounds(f"the answer is over {self.size_bytes} bytes")
             return chunk
 
         return read
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An answer of which the header has come: a response of urllib3's, and whose it is."""
+
+    response: Any
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +118,7 @@ class Client:
             NoReply: see there.
             Faulted: see there.
         """
-        vouched = self._vouched(self.url) if self._vouched is not None else ()
-        blocks = (*self._header_blocks, *vouched, *header_blocks)
-        head, tail = around([*request_headers(action, self.url, new_message_id()), *blocks])
-        message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
-        response = self._posted(message, within)
+        response = self.asked(action, pieces, as_mtom=as_mtom, header_blocks=header_blocks, within=within).response
         try:
             return answer_of(response, spool, limits or Limits(root_part_bytes=256 * 1024 * 1024), self.url, within)
         except Exception:
@@ -122,6 +127,21 @@ class Client:
             raise
         finally:
             response.release_conn()
+
+    def asked(
+        self, action: str, pieces: Sequence[mtom.Piece], *, as_mtom: bool, header_blocks: Sequence[Element] = (),
+        within: Within | None = None,
+    ) -> Answering:  # fmt: skip
+        """Send a body as action; its answer is to be read, and its connection to be given back, by who asks.
+
+        Raises:
+            NoReply: see there.
+        """
+        vouched = self._vouched(self.url) if self._vouched is not None else ()
+        blocks = (*self._header_blocks, *vouched, *header_blocks)
+        head, tail = around([*request_headers(action, self.url, new_message_id()), *blocks])
+        message: HttpReply = mtom.mtom((head, *pieces, tail), action) if as_mtom else mtom.plain((head, *pieces, tail))
+        return Answering(self._posted(message, within), self.url)
 
     @staticmethod
     def _timeout(seconds: float, silent_seconds: float | None = None) -> urllib3.Timeout:
@@ -194,11 +214,24 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str, within: Wit
         Faulted: see there.
     """
     content_type = response.headers.get("Content-Type", "")
-    try:
+    with understood(response, url):
         read = within.reading(response) if within is not None else lambda size: bytes(response.read(size))
         package = read_package(content_type, read, spool, limits)
-        envelope = parse(package.root, most=None if within is None else within.elements)
-    except _OverBounds as problem:
+        body = body_of(package.root, url, None if within is None else within.elements)
+        return Answer(body, take_includes(body, package.attachments))
+
+
+@contextmanager
+def understood(response: Any, url: str) -> Iterator[None]:
+    """While a response is read: whatever keeps it from being understood is no reply.
+
+    Raises:
+        NoReply: see there.
+    """
+    content_type = response.headers.get("Content-Type", "")
+    try:
+        yield
+    except OverBounds as problem:
         raise NoReply(f"{url}: {problem}") from None
     except Malformed as problem:
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
@@ -209,24 +242,21 @@ def answer_of(response: Any, spool: Spool, limits: Limits, url: str, within: Wit
         raise NoReply(f"{url}: HTTP {response.status}, {problem}") from None
     except (urllib3.exceptions.HTTPError, OSError) as problem:
         raise NoReply(f"{url}: {kind_of(problem)}") from None
-    body = _body_of(envelope, url)
-    try:
-        return Answer(body, take_includes(body, package.attachments))
-    except Fault as fault:
-        raise NoReply(f"{url}: {fault.reason}") from None
 
 
 _UNSUPPORTED = 415
 _SOAP_1_1 = "{http://schemas.xmlsoap.org/soap/envelope/}"
 
 
-def _body_of(envelope: Element, url: str) -> Element:
-    """The one element in an envelope's Body.
+def body_of(root: bytes, url: str, elements: int | None = None) -> Element:
+    """The one element in the Body of an envelope, of so many elements and attributes at most.
 
     Raises:
         NoReply: it is no SOAP 1.2 envelope, or holds another number of them.
         Faulted: it is a fault.
+        NotXml: it is no XML, or of more.
     """
+    envelope = parse(root, most=elements)
     if envelope.tag == f"{_SOAP_1_1}Envelope":
         reason = " ".join((text.text or "").strip() for text in envelope.iter("faultstring"))[:500]
         if reason:

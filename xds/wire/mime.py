@@ -7,7 +7,7 @@ arrives; only the root part is held in memory, up to a limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import unquote
@@ -107,7 +107,7 @@ def too_long(limits: Limits) -> Fault:
     return sender(f"the SOAP envelope is over {mib} MiB; send documents as XOP attachments (MTOM)", http_status=413)
 
 
-def _hold(size_bytes: int, spool: Spool, limits: Limits) -> None:
+def hold(size_bytes: int, spool: Spool, limits: Limits) -> None:
     """Count bytes among those that are in memory, until the message's spool ends."""
     if limits.memory is not None:
         spool.at_end(limits.memory.take(size_bytes))
@@ -116,7 +116,7 @@ def _hold(size_bytes: int, spool: Spool, limits: Limits) -> None:
 def _plain(read: Callable[[int], bytes], spool: Spool, limits: Limits) -> bytes:
     data = bytearray()
     while chunk := read(CHUNK_BYTES):
-        _hold(len(chunk), spool, limits)
+        hold(len(chunk), spool, limits)
         data += chunk
         if len(data) > limits.root_part_bytes:
             raise too_long(limits)
@@ -185,16 +185,21 @@ class PartReader:
 
     def body(self, keep: Callable[[bytes | memoryview], None]) -> None:
         """Hand on everything up to the next delimiter."""
+        for chunk in self.chunks():
+            keep(chunk)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Everything up to the next delimiter, as it comes."""
         skip = 2  # the line end that ``headers`` put back so that an empty body is found
         while (at := self._buffer.find(self._delimiter)) < 0:
             ready = len(self._buffer) - len(self._delimiter)
             if ready > skip:
-                keep(bytes(self._buffer[skip:ready]))
+                yield bytes(self._buffer[skip:ready])
                 del self._buffer[:ready]
                 skip = 0
             self._more()
         if at > skip:
-            keep(bytes(self._buffer[skip:at]))
+            yield bytes(self._buffer[skip:at])
         del self._buffer[: at + len(self._delimiter)]
 
     def spooled(self, spool: Spool, most_bytes: int) -> Spooled:
@@ -213,6 +218,18 @@ class PartReader:
 
         self.body(keep)
         return writing.finish()
+
+
+def part_id(headers: Mapping[str, str]) -> str:
+    """The Content-ID of a part.
+
+    Raises:
+        Malformed: its bytes are encoded.
+    """
+    encoding = headers.get("content-transfer-encoding", "binary").lower()
+    if encoding not in ("binary", "8bit", "7bit"):
+        raise Malformed(f"Content-Transfer-Encoding {encoding[:32]} is not MTOM's (XOP 1.0: 4.1)")
+    return content_id(headers.get("content-id", ""))
 
 
 class _Multipart:
@@ -240,10 +257,7 @@ class _Multipart:
 
     def _part(self, *, first: bool) -> None:
         headers = self._reader.headers()
-        id_ = content_id(headers.get("content-id", ""))
-        encoding = headers.get("content-transfer-encoding", "binary").lower()
-        if encoding not in ("binary", "8bit", "7bit"):
-            raise Malformed(f"Content-Transfer-Encoding {encoding[:32]} is not MTOM's (XOP 1.0: 4.1)")
+        id_ = part_id(headers)
         # The root part is named by start= (RFC 2387: 3.2).  Some senders leave it out although
         # MTOM asks for it; the RFC then takes the first part, and so do we.
         if first if self._start is None else id_ in (self._start, unquote(self._start)):
@@ -262,7 +276,7 @@ class _Multipart:
         def keep(chunk: bytes | memoryview) -> None:
             if len(data) + len(chunk) > self._limits.root_part_bytes:
                 raise too_long(self._limits)
-            _hold(len(chunk), self._spool, self._limits)
+            hold(len(chunk), self._spool, self._limits)
             data.extend(chunk)
 
         self._reader.body(keep)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 from urllib.parse import quote
 
@@ -19,12 +19,12 @@ SOAP = "application/soap+xml; charset=UTF-8"
 
 
 class Part(Protocol):
-    """Bytes that stand in a message, of known size, opened when they are sent."""
+    """Bytes that stand in a message, opened when they are sent; of a size that is known, or comes with them."""
 
     @property
     def content_id(self) -> str: ...
     @property
-    def size_bytes(self) -> int: ...
+    def size_bytes(self) -> int | None: ...
     @property
     def content_type(self) -> str: ...
     @property
@@ -40,7 +40,7 @@ def new_boundary() -> str:
 
 def plain(pieces: Sequence[Piece]) -> HttpReply:
     """The message as plain SOAP 1.2, parts as inline base64."""
-    length = sum(len(p) if isinstance(p, bytes) else encoded_size(p.size_bytes) for p in pieces)
+    length = _sum(len(p) if isinstance(p, bytes) else _encoded_size(p.size_bytes) for p in pieces)
 
     def chunks() -> Iterator[bytes]:
         for piece in pieces:
@@ -56,11 +56,12 @@ def mtom(pieces: Sequence[Piece], action: str = "") -> HttpReply:
     """The message as multipart/related, root part first, parts by XOP."""
     boundary, root_id = f"xds-{new_boundary()}", f"root-{new_boundary()}@xds"
     root = b"".join(p if isinstance(p, bytes) else _include(p) for p in pieces)
-    headers: list[tuple[bytes, Callable[[], Iterator[bytes]], int]]
+    headers: list[tuple[bytes, Callable[[], Iterator[bytes]], int | None]]
     headers = [(_root_head(boundary, root_id), lambda: iter((root,)), len(root))]
     headers += [(_head(boundary, p), p.chunks, p.size_bytes) for p in pieces if not isinstance(p, bytes)]
     tail = f"\r\n--{boundary}--\r\n".encode()
-    length = sum(len(head) + size for head, _, size in headers) + len(tail)
+    sizes = _sum(size for _, _, size in headers)
+    length = None if sizes is None else sizes + sum(len(head) for head, _, _ in headers) + len(tail)
 
     def chunks() -> Iterator[bytes]:
         for head, open_, _ in headers:
@@ -74,6 +75,20 @@ def mtom(pieces: Sequence[Piece], action: str = "") -> HttpReply:
     )
     content_type += f'; action="{action}"' if action else ""
     return HttpReply(200, [("Content-Type", content_type), ("MIME-Version", "1.0")], chunks(), length)
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """All together; of what is not known it is not."""
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+def _encoded_size(size_bytes: int | None) -> int | None:
+    return None if size_bytes is None else encoded_size(size_bytes)
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9._~@-]*")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 from urllib.parse import unquote
 
 from xds.wire.faults import sender
 from xds.wire.spool import CHUNK_BYTES, Spool, Spooled
 from xds.wire.xml import Element, name
 
+_T = TypeVar("_T")
 
-def take_includes(body: Element, attachments: Mapping[str, Spooled]) -> dict[Element, Spooled]:
+
+def take_includes(body: Element, attachments: Mapping[str, _T]) -> dict[Element, _T]:
     """Take every xop:Include out of the body; return the part of the element each stood in.
 
     Raises:
         Fault: an Include not alone in its element, an href that is no cid:, leads nowhere, or is used twice.
     """
-    found: dict[Element, Spooled] = {}
+    found: dict[Element, _T] = {}
     used: set[str] = set()
     for include in list(body.iter(name("xop:Include"))):
         parent = include.getparent()

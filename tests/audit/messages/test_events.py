@@ -46,6 +46,7 @@ from xds.transactions import (
     iti43_retrieve_document_set,
     iti55_cross_gateway_patient_discovery,
     rad69_retrieve_imaging_document_set,
+    rad75_cross_gateway_retrieve_imaging_document_set,
 )
 from xds.transactions.transaction import Transaction
 from xds.wire.addressing import Addressing
@@ -105,7 +106,10 @@ CASES: dict[str, tuple[Transaction, str, Callable[[AuditEvent], None]]] = {
     "iti42": (iti42_register_document_set_b.TRANSACTION, "/registry", about_submission),
     "iti43": (iti43_retrieve_document_set.TRANSACTION, "/repository", about_documents),
     "rad69": (rad69_retrieve_imaging_document_set.TRANSACTION, "/imaging-source", about_studies),
-}
+    "rad75": (
+        rad75_cross_gateway_retrieve_imaging_document_set.TRANSACTION, "/responding-gateway", about_studies,
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

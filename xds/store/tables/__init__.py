@@ -44,6 +44,7 @@ from xds.store.tables.repository import (
     capture,
     captured_message,
     document,
+    passed_manifest,
     publication,
     study_patient,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "metadata",
     "override",
     "package_value",
+    "passed_manifest",
     "patient",
     "patient_word",
     "peer",

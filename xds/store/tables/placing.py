@@ -44,7 +44,14 @@ from xds.store.tables.registry import (
     patient_word,
     submission_set,
 )
-from xds.store.tables.repository import capture, captured_message, document, publication, study_patient
+from xds.store.tables.repository import (
+    capture,
+    captured_message,
+    document,
+    passed_manifest,
+    publication,
+    study_patient,
+)
 
 
 class Kind(Enum):
@@ -84,8 +91,8 @@ _LOCAL = {
         audit_record, audit_unusual, audit_value, audit_vip, audit_witnessed,
     ),
     "small, and locked or counted by whoever changes it": (
-        account, acknowledged, apart, capture, captured_message, deployment, peer, peer_use, publication, saved_search,
-        session, sign_in_try, study_patient, used_token,
+        account, acknowledged, apart, capture, captured_message, deployment, passed_manifest, peer, peer_use,
+        publication, saved_search, session, sign_in_try, study_patient, used_token,
     ),
 }  # fmt: skip
 

@@ -65,6 +65,20 @@ study_patient = sa.Table(
     sa.Column("patient_id", sa.Text, nullable=False),
 )
 
+# Manifests that gateways have passed on, by each study that they are of: who may see one may see its images.
+passed_manifest = sa.Table(
+    "passed_manifest",
+    metadata,
+    sa.Column("domain", sa.String(64), primary_key=True),
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("home", sa.String(72), primary_key=True),  # homeCommunityId, urn:oid:…
+    sa.Column("document_unique_id", sa.String(256), primary_key=True),  # of the manifest
+    sa.Column("repository_unique_id", sa.String(64), nullable=False),
+    sa.Column("patient_id", sa.Text, nullable=False),  # as the manifest has it, in the form of a CX
+    sa.Column("day", sa.Integer, nullable=False),  # since 1970, UTC: when it was last passed on
+    sa.Index("passed_manifest_by_day", "day"),
+)
+
 # What became of each study of the imaging source's archive: published, waiting, and why.
 publication = sa.Table(
     "publication",

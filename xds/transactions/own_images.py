@@ -1,0 +1,152 @@
+"""What a gateway asks of the Imaging Document Sources of its own community: the one in this process, and others.
+
+RAD TF-2: 4.69, 4.75.  Both sides of each step are on record, and it is done by the access of who has asked the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
+
+from xds.actors.communities import Community, Question
+from xds.actors.fetching import Asking, Came, arrived
+from xds.actors.foreign_answers import Document
+from xds.audit.messages.objects import StudyPatient
+from xds.audit.messages.parties import Side
+from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
+from xds.errors import ErrorCode, Finding, Refused
+from xds.transactions import own_community, passed_manifests
+from xds.transactions import rad69_retrieve_imaging_document_set as rad69
+from xds.transactions.retrieving import Given
+from xds.transactions.transaction import Call, Transaction
+
+Asked: TypeAlias = tuple[Question[Came], ImagingRequest]
+"""A question to a place, and what it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Instances of this community by their sources."""
+
+    here: tuple[InstanceRequest, ...]
+    there: tuple[tuple[Community, tuple[InstanceRequest, ...]], ...]
+    findings: tuple[Finding, ...]
+
+
+def sort(call: Call, instances: Sequence[InstanceRequest]) -> Sorted:
+    """Which source has which instances, as they say."""
+    by_source = dict[str, list[InstanceRequest]]()
+    for one in instances:
+        by_source.setdefault(one.document.repository_unique_id, []).append(one)
+    here = by_source.pop(call.actor.imaging_source.retrieve_location_uid, [])
+    there, findings = list[tuple[Community, tuple[InstanceRequest, ...]]](), list[Finding]()
+    for uid, asked in by_source.items():
+        place = call.actor.gateways.sources(uid)
+        if place is not None:
+            there.append((place, tuple(asked)))
+            continue
+        rule = f"{uid[:64]} is no Imaging Document Source that is known here (RAD TF-2: 4.75)"
+        findings += [Finding(ErrorCode.XDSI_UNKNOWN_IDS, rule, one.document.document_unique_id) for one in asked]
+    return Sorted(tuple(here), tuple(there), tuple(findings))
+
+
+def retrieved(
+    call: Call, request: ImagingRequest, gateway: str, *, alone: bool = True
+) -> tuple[list[Given], list[Finding]]:
+    """RAD-69 to each source of this community; findings are placed by the instance.
+
+    ``alone``: nothing else is in the answer.  Then what one source elsewhere gives is passed on as it comes.
+    """
+    listed = sort(call, request.instances)
+    home, findings, asked = call.actor.gateways.responding.home, list(listed.findings), list[Asked]()
+    for place, instances in listed.there:
+        seen, told = passed_manifests.permitted(call, home, instances, partial(_seen, call))
+        findings += told
+        if seen:
+            # A source need not know what a homeCommunityId is.
+            plain = tuple(replace(one, document=replace(one.document, home_community_id=None)) for one in seen)
+            passes = alone and not listed.here and len(listed.there) == 1
+            asked.append(begin(call, place, rad69.TRANSACTION, replace(request, instances=plain), passes=passes))
+    try:
+        given, told = _held(call, replace(request, instances=listed.here), gateway) if listed.here else ([], [])
+    finally:
+        documents, silent = gathered(call, asked, rad69.TRANSACTION)
+    sent = {(one.document.repository_unique_id, one.document.document_unique_id): one.document
+            for one in request.instances}  # fmt: skip
+    as_sent = (
+        replace(one, request=sent[one.request.repository_unique_id, one.request.document_unique_id])
+        for one in documents
+    )
+    return [*given, *map(own_community.given_of, as_sent)], [*findings, *told, *silent]
+
+
+def begin(
+    call: Call, place: Community, transaction: Transaction, request: ImagingRequest, *, passes: bool
+) -> Asked:  # fmt: skip
+    """Begin to ask a place for images; ``passes``: they are passed on as they come."""
+    asking = Asking.of_images(transaction.action, request)
+    call.sent = True
+    taking, header = call.actor.gateways.taking, call.message.header
+    return taking.begin(place, place.images, asking, header, passes=passes), request
+
+
+def gathered(call: Call, asked: Sequence[Asked], transaction: Transaction) -> tuple[list[Document], list[Finding]]:
+    """What each place has given, or has still to give, and what is wrong; each call is on record until it has ended."""
+    documents, findings = list[Document](), list[Finding]()
+    answers = arrived([question for question, _ in asked])
+    for (question, request), (_, came) in zip(asked, answers, strict=True):
+        call.at_end(came.close)
+        documents += came.documents
+        findings += came.findings
+        for tried in question.tries.all():
+            event = own_community.begun(call, transaction, tried)
+            event.about_studies(request)
+            event.of_patients(passed_manifests.patients(call, request))
+            if tried.silent or not came.documents:
+                told = () if tried.silent else by_instance(came.findings, request)
+                event.end(failed=True, findings=told)
+    return documents, findings
+
+
+def by_instance(findings: Sequence[Finding], request: ImagingRequest) -> tuple[Finding, ...]:
+    """Findings placed by the instance alone, as records have them."""
+    return own_community.by_document(findings, [one.document for one in request.instances])
+
+
+def patients(call: Call, request: ImagingRequest) -> dict[str, StudyPatient]:
+    """Whom the studies of a request show: of the source in this process, or as the manifests of others have said."""
+    source = call.actor.imaging_source.retrieve_location_uid
+    here = {one.study_instance_uid for one in request.instances if one.document.repository_unique_id == source}
+    others = replace(request, instances=tuple(one for one in request.instances if one.study_instance_uid not in here))
+    return {**passed_manifests.patients(call, others), **call.actor.study_patients.of(here)}
+
+
+def _held(call: Call, request: ImagingRequest, gateway: str) -> tuple[list[Given], list[Finding]]:
+    """Of the source in this process."""
+    studies = {one.study_instance_uid for one in request.instances}
+    whose = call.actor.study_patients.of(studies)
+    events = [call.actor.gateways.in_process(rad69.TRANSACTION, side, gateway, "imaging-source") for side in Side]
+    for event in events:
+        call.also(event).about_studies(request)
+        event.of_patients(whose)
+    try:
+        given, findings = rad69.given(call, request)
+    except Refused as refused:  # of all that it was asked for
+        given, findings = [], [
+            replace(why, location=one.document.document_unique_id)
+            for one in request.instances for why in refused.findings
+        ]  # fmt: skip
+    if not given:
+        for event in events:
+            event.end(failed=True, findings=findings)
+    return given, findings
+
+
+def _seen(call: Call, manifests: Sequence[DocumentRequest]) -> passed_manifests.Seen:
+    """Those that who asks may see, by their entries in the registry of this process."""
+    with call.work.asking() as (registry, _):
+        entries = registry.documents_by_unique_id([one.document_unique_id for one in manifests])
+    seen = {one.unique_id for one in entries}
+    return passed_manifests.Seen(frozenset(one for one in manifests if one.document_unique_id in seen))
