@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from lxml import etree
 
 from tests.actors.test_responding_gateway import only
 from tests.builders import ANNA
+from tests.cli.command import xds
+from tests.endpoints.console.test_region import link
+from tests.endpoints.console.visiting import got, opened
 from tests.imaging.images import CT, SERIES, STUDY, a_manifest, a_series, an_instance, put, saved
 from tests.journeys.test_two_image_nodes import refreshed
 from tests.regions import (
@@ -34,10 +38,12 @@ from xds.access.directives import set_directive
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
 from xds.audit.messages.message_xml import read
+from xds.demo.site import as_toml
 from xds.ebxml import xdsb
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Status
 from xds.imaging import kos
+from xds.imaging.entry import FORMAT_CODE
 from xds.imaging.manifest import InstanceReference
 from xds.imaging.part10 import EXPLICIT_LITTLE
 from xds.metadata.document_entry import DocumentEntry
@@ -68,7 +74,7 @@ def manifest_of(site: Site, patient: PatientId, location: str = LOCATION, count:
     """The study's manifest, as a site has it registered."""
     listed = tuple(InstanceReference(CT, f"{SERIES}.{number}") for number in range(1, count + 1))
     content = kos.write(a_manifest(series=(a_series(1, *listed, retrieve_location_uid=location),)))
-    return kept(site, content, patient, mime_type="application/dicom")
+    return kept(site, content, patient, mime_type="application/dicom", format_code=FORMAT_CODE)
 
 
 def wanted(
@@ -240,6 +246,101 @@ def test_images_of_another_study_do_not_come_by_a_manifest_of_one(
         assert (status, [one for one, _ in errors], contents(got)) == (
             Status.FAILURE, [ErrorCode.DOCUMENT_UNIQUE_ID], {},
         )  # fmt: skip
+
+
+def test_a_gateway_of_another_affinity_domain_gives_no_images_of_the_deployment(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    """It knows nothing of whose they are, nor what the patient wants."""
+    training = Oid("1.2.3.4.109")
+    text = images(tmp_path / "north") + (
+        f'[domains.training]\nassigning_authorities = ["1.2.3.9"]\nhome_community_id = "{training}"\n'
+        'repository_unique_id = "1.2.3.4.110"\npatients = "open"\n'
+    )
+    with region(tmp_path / "north", sqlite_template, NORTH, text) as here:
+        refreshed(here)
+        assert len(contents(retrieved(here, wanted(NORTH, 1)))) == 1
+        for path, action in (("/training/gateway", RAD_69.action), ("/training/responding-gateway", RAD_75.action)):
+            status, errors = outcome(retrieved(here, wanted(training, 1), path, action))
+            assert (status, [one for one, _ in errors]) == (Status.FAILURE, [ErrorCode.XDSI_UNKNOWN_IDS])
+
+
+def test_an_instance_that_is_asked_for_twice_comes_once(regions: Regions) -> None:
+    got = retrieved(regions.north, wanted(SOUTH, 1, 1))
+    assert (outcome(got), len(contents(got))) == ((Status.SUCCESS, []), 1)
+
+
+def test_a_request_of_very_many_studies_is_refused(regions: Regions) -> None:
+    many = [one for number in range(101) for one in wanted(SOUTH, 1, study=f"1.2.9.{number}")]
+    assert [one for one, _ in outcome(retrieved(regions.north, many))[1]] == [ErrorCode.TOO_MANY_RESULTS]
+
+
+def test_what_fails_beside_is_not_said_of_what_another_has_given(regions: Regions) -> None:
+    before = len(regions.north.outcomes())
+    got = retrieved(regions.north, [*wanted(SOUTH, 1), *wanted(Oid("1.2.3.4.199"), 2)])
+    assert outcome(got)[0] is Status.PARTIAL_SUCCESS
+    assert sorted(regions.north.outcomes()[before:]) == [
+        ("RAD-69", TRANSFERRED, 0), ("RAD-69", TRANSFERRED, 4), ("RAD-75", ACCESSED, 0),
+    ]  # fmt: skip
+
+
+# What people see of it.
+
+
+def a_desk(folder: Path, south: str = "http://127.0.0.1:1") -> Path:
+    """The settings of somebody who knows the South by its name alone."""
+    file = folder / "desk.toml"
+    file.write_text(as_toml({
+        "server": {"data": str(folder / "desk")},
+        "communities": {"south": {"home_community_ids": [str(SOUTH)], "query": [south]}},
+    }), "utf-8")  # fmt: skip
+    return file
+
+
+def test_xds_find_and_fetch_bring_what_is_of_another_community_by_the_gateway(regions: Regions, tmp_path: Path) -> None:
+    where = ("--patient", str(ANNA), "--registry", f"{regions.north.url}/gateway", "--config", a_desk(tmp_path))
+    found_ = xds("find", *where, "--json")
+    assert (found_.code, [one["homeCommunityId"] for one in found_.json]) == (0, [S])
+    assert "(south)" in xds("find", *where).out
+    done = xds("fetch", *where, "--to", tmp_path / "fetched", "--json")
+    assert (done.code, done.json["arrived"], done.json["promised"]) == (0, 3, 3), done
+    files = {path.name: path.read_bytes() for path in (tmp_path / "fetched").rglob(f"{SERIES}.*.dcm")}
+    assert files == {f"{SERIES}.{number}.dcm": saved(an_instance(number)) for number in (1, 2, 3)}
+
+
+def test_xds_find_says_when_a_community_does_not_answer_and_gives_the_rest(
+    spoilt: tuple[Site, Any], tmp_path: Path
+) -> None:
+    north, stub = spoilt
+    kept(north, b"of the north")
+    stub.status, stub.answer = 500, lambda _: b""
+    where = ("--patient", str(ANNA), "--registry", f"{north.url}/gateway", "--config", a_desk(tmp_path))
+    done = xds("find", *where, "--json")
+    assert (done.code, len(done.json)) == (1, 1)
+    assert "not complete: XDSUnavailableCommunity" in done.err
+    assert xds("priors", *where, "--modality", "CT").code == 1
+    assert xds("fetch", *where, "--to", tmp_path / "fetched").code == 1
+
+
+def test_the_console_shows_a_study_of_another_community_and_its_images(regions: Regions) -> None:
+    status, page = got(regions.north, f"/console/patients?patient={quote(str(ANNA))}")
+    assert (status, page.count("<tr id=")) == (200, 1)
+    assert "<td>south</td>" in page
+    assert "Not complete" not in page
+    status, tree = got(regions.north, link(page, "/tree"))
+    assert status == 200
+    assert "3 images" in tree or "3 instances" in tree or f"{SERIES}.3" in tree
+    with opened(regions.north, link(tree, "/thumbnail")) as reply:
+        assert (reply.status, reply.headers["Content-Type"]) == (200, "image/jpeg")
+
+
+def test_the_console_says_which_community_does_not_answer(spoilt: tuple[Site, Any]) -> None:
+    north, stub = spoilt
+    stub.status, stub.answer = 500, lambda _: b""
+    for path in ("/console/patients?", "/console/priors?modality=CT&"):
+        status, page = got(north, f"{path}patient={quote(str(ANNA))}")
+        assert status == 200
+        assert "<strong>Not complete</strong>: south does not answer. There may be more." in page
 
 
 # A gateway of another's, which is spoilt.

@@ -24,7 +24,8 @@ from xds.metadata import to_ebxml
 from xds.server.application import Application
 from xds.settings.configuration import load
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents.folder import SWEEP_SECONDS, BlobStore
+from xds.store.documents.folder import BlobStore
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.engine import make_engine
 from xds.store.tables import audit_record, document, document_entry, locator
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41

@@ -33,7 +33,7 @@ from xds.server.application import Application
 from xds.settings.configuration import load
 from xds.settings.sections import DEFAULT_DOMAIN
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents.folder import SWEEP_SECONDS
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.engine import make_engine
 from xds.store.tables import audit_open, audit_record, document, document_entry
 from xds.system.disk import Reserve

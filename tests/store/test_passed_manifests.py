@@ -49,11 +49,15 @@ def test_those_fetched_last_come_first_and_no_more_than_are_looked_at(
 
 
 def test_whom_a_study_shows_is_said_where_its_manifests_agree(connection: sa.Connection) -> None:
-    assert passed.patient_of(connection, "default", "1.2.9") == ""
+    def said() -> str:
+        return passed.patient_of(connection, "default", SOUTH, "1.2.9")
+
+    passed.keep(connection, "default", replace(MANIFEST, home_community_id=WEST), "1.2.9", "another's word")
+    assert said() == ""
     passed.keep(connection, "default", MANIFEST, "1.2.9", "anna")
-    assert passed.patient_of(connection, "default", "1.2.9") == "anna"
+    assert said() == "anna"
     passed.keep(connection, "default", replace(MANIFEST, document_unique_id="2.25.2"), "1.2.9", "bert")
-    assert passed.patient_of(connection, "default", "1.2.9") == ""
+    assert said() == ""
 
 
 def test_what_nobody_has_fetched_for_long_is_forgotten(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lxml import etree
 
 from xds.ebxml import rim, rs, xdsb
-from xds.errors import ErrorCode, Finding, Refused, Status
+from xds.errors import ErrorCode, Finding, Refused, Severity, Status
 from xds.metadata import from_ebxml
 from xds.metadata import vocabulary as v
 from xds.metadata.datatypes import ReferenceId
@@ -86,14 +86,24 @@ def read_entries(response: Element) -> list[DocumentEntry]:
     Raises:
         Refused: the registry refused the query.
     """
+    return read_answer(response)[0]
+
+
+def read_answer(response: Element) -> tuple[list[DocumentEntry], list[Finding]]:
+    """The same, and why it is not all that there is: a gateway answers also when a community does not.
+
+    Raises:
+        Refused: the registry refused the query.
+    """
     status, findings = rs.read_response(response)
     if status is Status.FAILURE:
         raise Refused(findings)
+    missing = [one for one in findings if one.severity is Severity.ERROR]
     objects = response.find(name("rim:RegistryObjectList"))
     if objects is None:
-        return []
+        return [], missing
     items = rim.read_registry_object_list(objects).extrinsic_objects
-    return [entry for entry, _ in map(from_ebxml.document_entry, items) if entry is not None]
+    return [entry for entry, _ in map(from_ebxml.document_entry, items) if entry is not None], missing
 
 
 @dataclass(frozen=True, slots=True)

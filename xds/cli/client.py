@@ -168,21 +168,25 @@ class Desk:
         known = {urlsplit(peer.url)[:2] for peer in self.settings.imaging_sources.values()}
         return encoded(self._assertion) if self._assertion and urlsplit(url)[:2] in known else ""
 
-    def repository(self, unique_id: str) -> Location:
-        """Where a repository is, by its repositoryUniqueId.
+    def repository(self, unique_id: str, gateway: str = "") -> Location:
+        """Where a repository is, by its repositoryUniqueId; ``gateway``: by which one of another community is reached.
 
         Raises:
             Unusable: it is not in the settings; the message names it.
         """
+        if gateway and unique_id not in self.settings.repositories:
+            return self.peer(gateway)
         known = _known(self.settings.repositories, unique_id, "repositories", "repositoryUniqueId")
         return known.or_by(self.settings.tls)
 
-    def imaging_source(self, unique_id: str) -> Location:
-        """Where an Imaging Document Source is, by its Retrieve Location UID.
+    def imaging_source(self, unique_id: str, gateway: str = "") -> Location:
+        """Where an Imaging Document Source is, by its Retrieve Location UID; ``gateway``: likewise.
 
         Raises:
             Unusable: it is not in the settings; the message names it.
         """
+        if gateway and unique_id not in self.settings.imaging_sources:
+            return self.peer(gateway)
         known = _known(self.settings.imaging_sources, unique_id, "imaging_sources", "Retrieve Location UID")
         return known.or_by(self.settings.tls)
 

@@ -53,7 +53,8 @@ def fetch(
     """Fetch a patient's images: find, fetch manifests, retrieve every instance, check it.
 
     What is in DIR already, whole, is not fetched again.  Images come by RAD-69 where the settings name their source,
-    else by WADO-RS where the manifest does, at hosts of [imaging_sources] and console.fetch_from only.
+    else by WADO-RS where the manifest does, at hosts of [imaging_sources] and console.fetch_from only.  With --registry
+    of a gateway what is of other communities comes, too, by way of it.
     """
     from xds.cli import packing
     from xds.cli.client import desk
@@ -63,10 +64,10 @@ def fetch(
     outcome = Outcome()
     with desk(config, data, audit_to) as at:
         search = search_of(patient, study, accession, modality, since, until)
-        entries = found(at, registry, search)
+        entries = found(at, registry, search, outcome.problems)
         if priors_of:
             entries = priors(entries, priors_of)[:most]
-        _fetched(at, entries, to, outcome, quiet=json_, way=way)
+        _fetched(at, registry, entries, to, outcome, quiet=json_, way=way)
     with_problems = outcome.problems
     if dicomdir:
         packing.file_set(outcome.folders, to / "file-set")
@@ -100,11 +101,18 @@ def fetch_all(at: Desk, registry: str, search: Search, to: Path, outcome: Outcom
     """
     from xds.cli.find import found
 
-    _fetched(at, found(at, registry, search), to, outcome, quiet=quiet)
+    _fetched(at, registry, found(at, registry, search, outcome.problems), to, outcome, quiet=quiet)
 
 
 def _fetched(
-    at: Desk, entries: Sequence[DocumentEntry], to: Path, outcome: Outcome, *, quiet: bool, way: Way = "auto"
+    at: Desk,
+    registry: str,
+    entries: Sequence[DocumentEntry],
+    to: Path,
+    outcome: Outcome,
+    *,
+    quiet: bool,
+    way: Way = "auto",
 ) -> None:
     from xds.cli.fetching import Fetch, document
     from xds.cli.progress import progress
@@ -112,7 +120,7 @@ def _fetched(
 
     to.mkdir(parents=True, exist_ok=True)
     with progress(quiet=quiet) as bar, Spool(to / ".incoming", "fetched-") as spool:
-        fetch = Fetch(at, to, spool, bar, outcome, way)
+        fetch = Fetch(at, to, spool, bar, outcome, way, registry)
         for entry in entries:
             document(fetch, entry)
     with contextlib.suppress(OSError):  # another fetch into the same folder may be under way

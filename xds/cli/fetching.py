@@ -1,7 +1,8 @@
 """One document of a search, fetched and kept: a manifest with its images, or any other as a file.
 
 ITI-43 for the document; for images RAD-69 where the settings say where the source is, else WADO-RS (RAD-107) where the
-manifest does and the settings know the host.  Sources are asked at once, and each instance is checked.
+manifest does and the settings know the host.  What is of another community comes by the gateway that has named it.
+Sources are asked at once, and each instance is checked.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Fetch:
     progress: Images
     outcome: Outcome
     way: Way = "auto"
+    gateway: str = ""
+    """Where the documents were found: it may be the gateway of those that say of which community they are."""
     wants: Callable[[Manifest], bool] = bool
     """Whether the images of a manifest are to come, too."""
     lock: Lock = field(default_factory=Lock)
@@ -98,7 +101,7 @@ def document(fetch: Fetch, entry: DocumentEntry) -> None:
     at = fetch.at
     repository = entry.repository_unique_id or ""
     request = DocumentRequest(repository, entry.unique_id, entry.home_community_id)
-    peer = at.repository(repository)
+    peer = at.repository(repository, fetch.gateway if entry.home_community_id else "")
     with at.transaction(ITI_43, peer.url) as event:
         event.about_patient(str(entry.patient_id))
         event.about_documents([request])
@@ -130,7 +133,7 @@ def _images(fetch: Fetch, entry: DocumentEntry, spooled: Spooled) -> None:
     if not fetch.wants(manifest):
         return
     task = fetch.progress.study(f"study …{manifest.study_instance_uid[-12:]}", manifest.count)
-    study = _Study(fetch, str(entry.patient_id), manifest, folder, task)
+    study = _Study(fetch, str(entry.patient_id), manifest, folder, task, entry.home_community_id)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda one: study.from_source(*one), study.missing()))
 
@@ -144,6 +147,7 @@ class _Study:
     manifest: Manifest
     folder: Path
     task: TaskID
+    home: str | None  # the homeCommunityId of its manifest
 
     def missing(self) -> Iterator[tuple[str, str, ImagingRequest]]:
         """What is not here yet, a request a source, with its Retrieve Location UID and URL."""
@@ -153,7 +157,7 @@ class _Study:
             request = InstanceRequest(
                 self.manifest.study_instance_uid,
                 series.series_instance_uid,
-                DocumentRequest(location, instance.sop_instance_uid),
+                DocumentRequest(location, instance.sop_instance_uid, self.home),
             )
             if _path(self.folder, request).exists():
                 self.fetch.outcome.kept_before += 1
@@ -170,14 +174,15 @@ class _Study:
         Raises:
             NoReply, Faulted, Unusable: the source does not answer, or is not known.
         """
-        known = location in self.fetch.at.settings.imaging_sources
+        gateway = self.fetch.gateway if self.home else ""
+        known = location in self.fetch.at.settings.imaging_sources or bool(gateway)
         if self.fetch.way == "wado-rs" or (self.fetch.way == "auto" and not known and url):
             if not url:
                 raise Unusable(f"the manifest names no WADO-RS service for source {location}")
             known_sources.check(url, self.fetch.at.settings)
             self._by_wado_rs(url, request)
             return
-        peer = self.fetch.at.imaging_source(location)
+        peer = self.fetch.at.imaging_source(location, gateway)
         for batch in batches(request):
             with self.fetch.at.transaction(RAD_69, peer.url) as event:
                 event.about_patient(self.patient_id)

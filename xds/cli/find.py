@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,15 @@ def search_of(patient: str, study: str, accession: str, modality: str, since: st
     return Search(whom, study, number, authority.removeprefix("&").removesuffix("&ISO"), modality, since, until)
 
 
-def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
+def found(at: Desk, registry: str, search: Search, missing: list[str]) -> list[DocumentEntry]:
     """The entries that a registry has for a search; the query is audited.
+
+    Why they are not all, as where a community does not answer its gateway, is added to ``missing``.
 
     Raises:
         CannotMatch: the registry, or this node where it is its own, says that nobody is called so.
     """
-    from xds.actors.document_consumer import read_entries
+    from xds.actors.document_consumer import read_answer
     from xds.ebxml.query import read_request
     from xds.store.registry.standing import Standing
     from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
@@ -61,12 +64,14 @@ def found(at: Desk, registry: str, search: Search) -> list[DocumentEntry]:
         with at.transaction(ITI_18, registry) as event:
             request = client.request(query_id, "LeafClass", parameters)
             event.about_query(read_request(parse(request)), request)
-            entries = read_entries(client.send(query_id, "LeafClass", parameters))
+            entries, wrong = read_answer(client.send(query_id, "LeafClass", parameters))
+            event.end(failed=False, findings=wrong)
     except Refused as refused:
         if {finding.code for finding in refused.findings} != {ErrorCode.UNKNOWN_PATIENT_ID}:
             raise
         raise CannotMatch(_nothing(at, registry, search.patient_id, Standing.UNKNOWN)) from None
-    if not entries:
+    missing += [f"not complete: {one.code}: {one.context}" for one in wrong]
+    if not entries and not wrong:
         click.echo(_nothing(at, registry, search.patient_id), err=True)
     return entries
 
@@ -105,18 +110,29 @@ def find(
     data: str | None,
     audit_to: str,
 ) -> None:
-    """Find a patient's documents in a registry.  Exit code 3: nobody of this id is known there."""
+    """Find a patient's documents in a registry, or by a gateway.
+
+    Exit code 1: not all could be found, as where a community does not answer; 3: nobody of this id is known there.
+    """
     from xds.cli.client import desk
+    from xds.settings.addresses import names_of_communities
 
     with desk(config, data, audit_to) as at:
-        entries = found(at, registry, search_of(patient, study, accession, modality, since, until))
+        missing = list[str]()
+        entries = found(at, registry, search_of(patient, study, accession, modality, since, until), missing)
+        named = names_of_communities(at.settings)
     rows = sorted(map(row, entries), key=lambda one: one["start"], reverse=True)
     if json_:
         print_json(rows)
-        return
-    for one in rows:
-        click.echo(f"{one['start'] or '-':14}  {one['modalities']:8}  {one['title']}  {one['uniqueId']}")
-    click.echo(counted(len(rows), "document"))
+    for one in rows if not json_ else ():
+        of = named.get(one["homeCommunityId"], "")
+        said = f"{one['title']} ({of})" if of else one["title"]
+        click.echo(f"{one['start'] or '-':14}  {one['modalities']:8}  {said}  {one['uniqueId']}")
+    if not json_:
+        click.echo(counted(len(rows), "document"))
+    for why in missing:
+        click.echo(why, err=True)
+    sys.exit(1 if missing else 0)
 
 
 def row(entry: DocumentEntry) -> dict[str, str]:
@@ -134,4 +150,5 @@ def row(entry: DocumentEntry) -> dict[str, str]:
         "uniqueId": entry.unique_id,
         "repositoryUniqueId": entry.repository_unique_id or "",
         "entryUUID": entry.entry_uuid,
+        "homeCommunityId": entry.home_community_id or "",
     }

@@ -51,9 +51,10 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """Into which PACS, and by what of it."""
+    """From where, into which PACS, and by what of it."""
 
     at: Desk
+    registry: str
     peer: Peer
     helpers: Helpers
     folder: Path
@@ -103,18 +104,21 @@ def prefetch(
     from xds.cli.priors import answered
 
     asked = Asked(file, patient, modality, body_part, day, rules, registry)
-    brought = list[Brought]()
+    brought, missing = list[Brought](), list[str]()
     with desk(config, data, audit_to) as at, tempfile.TemporaryDirectory(prefix="xds-prefetch-") as folder:
         peer = Peer.parse(into, own_title=at.settings.imaging_source.retrieve_ae_title)
-        way = _Way(at, peer, Helpers(), Path(folder), prefix)
+        way = _Way(at, registry, peer, Helpers(), Path(folder), prefix)
         for answer in answered(at, asked):
+            missing += answer.missing
             whose = _local(at, answer, local)
             brought += [_bring(way, prior, whose, answer.order) for prior in answer.priors[:most]]
     if json_:
         print_json([one.as_json for one in brought])
     else:
         _print(brought, into)
-    sys.exit(1 if any(one.problems for one in brought) else 0)
+    for why in missing:
+        click.echo(why, err=True)
+    sys.exit(1 if missing or any(one.problems for one in brought) else 0)
 
 
 def _local(at: Desk, answer: Answer, local: str) -> PatientId:
@@ -178,7 +182,7 @@ def _brought(way: _Way, one: Brought, prior: Prior, whose: PatientId, order: Ord
 
     archive.patients("1.2")  # whether it answers at all, before anything is fetched
     with progress(quiet=True) as bar, Spool(folder / ".incoming", "fetched-") as spool:
-        document(Fetch(way.at, folder, spool, bar, outcome, wants=wants), prior.entry)
+        document(Fetch(way.at, folder, spool, bar, outcome, gateway=way.registry, wants=wants), prior.entry)
     one.images, one.problems = outcome.promised, outcome.problems
     if one.was_there or not outcome.folders:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -49,6 +50,8 @@ class Answer:
     wanted: Examination
     priors: list[Prior]
     unjudged: int
+    missing: list[str]
+    """Why there may be more: who has not answered."""
 
 
 def ordering(command: F) -> F:
@@ -96,9 +99,12 @@ def priors(
         answers = list(answered(at, asked))
         if json_:
             print_json([_json(at, one) for one in answers])
-            return
         for one in answers:
-            _print(at, one)
+            if not json_:
+                _print(at, one)
+            for why in one.missing:
+                click.echo(why, err=True)
+    sys.exit(1 if any(one.missing for one in answers) else 0)
 
 
 def answered(at: Desk, asked: Asked) -> Iterator[Answer]:
@@ -121,8 +127,9 @@ def answered(at: Desk, asked: Asked) -> Iterator[Answer]:
             continue
         kinds = (asked.modality.upper(),) if asked.modality else order.modalities
         wanted = rules.ordered(kinds, asked.body_part, order.procedures, _day(asked.day, order.begins))
-        found = _found(at, asked.registry, order, rules, wanted)
-        yield Answer(order, wanted, found.found, found.unjudged)
+        missing = list[str]()
+        found = _found(at, asked.registry, order, rules, wanted, missing)
+        yield Answer(order, wanted, found.found, found.unjudged, missing)
 
 
 def _orders(file: Path, ours: Any) -> Sequence[Order]:
@@ -165,7 +172,9 @@ def _day(said: datetime | None, begins: str) -> date:
         return date.today()
 
 
-def _found(at: Desk, registry: str, order: Order, rules: Rules, wanted: Examination) -> Priors:
+def _found(
+    at: Desk, registry: str, order: Order, rules: Rules, wanted: Examination, missing: list[str]
+) -> Priors:  # fmt: skip
     """The priors of an order, by the one of its patient ids that the affinity domain could know.
 
     Raises:
@@ -176,7 +185,7 @@ def _found(at: Desk, registry: str, order: Order, rules: Rules, wanted: Examinat
 
     if not wanted.modalities and not wanted.regions:
         raise Unusable("what is ordered is not known: name --modality or --body-part, or its code in the rules")
-    entries = found(at, registry, Search(_whose(at, order)))
+    entries = found(at, registry, Search(_whose(at, order)), missing)
     return rules.priors(wanted, entries, order.study)
 
 
@@ -224,6 +233,7 @@ def _json(at: Desk, answer: Answer) -> dict[str, Any]:
             for one in answer.priors
         ],
         "unjudged": answer.unjudged,
+        "missing": answer.missing,
     }  # fmt: skip
 
 
@@ -233,7 +243,8 @@ def _age(days: int | None) -> str:
 
 def place(at: Desk, one: Prior) -> str:
     from xds.rules.relevant_priors import made_at
-    from xds.settings.addresses import names_of_places
+    from xds.settings.addresses import names_of_communities, names_of_places
 
     uid = one.entry.repository_unique_id or ""
-    return made_at(one.entry) or names_of_places(at.settings).get(uid, uid)
+    community = names_of_communities(at.settings).get(one.entry.home_community_id or "", "")
+    return made_at(one.entry) or community or names_of_places(at.settings).get(uid, uid)

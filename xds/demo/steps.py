@@ -220,7 +220,10 @@ class Demo:
 
     def _found(self, search: Search) -> list[DocumentEntry]:
         with self.at(self.clinic) as here:
-            return found(here, f"{self.north.url}/registry", search)
+            missing = list[str]()
+            entries = found(here, f"{self.north.url}/registry", search, missing)
+            _hold(not missing, "; ".join(missing))
+            return entries
 
     def find_by_patient(self) -> str:
         """The clinic finds all studies of each patient, whichever hospital has them."""

@@ -31,7 +31,10 @@ class Stream:
             raise
         except (Damaged, Gone, BrokenOff) as problem:
             # Nothing may follow: without its full length nobody takes the reply for whole.
-            log.error("document.damaged", extra={"reason": str(problem)})
+            if isinstance(problem, BrokenOff):
+                log.warning("answer.broken_off", extra={"reason": str(problem)})
+            else:
+                log.error("document.damaged", extra={"reason": str(problem)})
             self._tell(whole=False)
             raise ConnectionAbortedError from None
 

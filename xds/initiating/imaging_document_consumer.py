@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from lxml import etree
 
-from xds.actors.document_consumer import Search, read_entries, retrieve, retrieve_images
+from xds.actors.document_consumer import Search, read_answer, retrieve, retrieve_images
 from xds.audit.messages.events import AuditEvent
 from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
@@ -58,11 +59,22 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Who is asked: the registry, repositories by repositoryUniqueId, sources by Retrieve Location UID."""
+    """Who is asked: the registry, repositories by repositoryUniqueId, sources by Retrieve Location UID.
+
+    ``registry`` may be a gateway: what is of another community, and of nobody who is known here, is asked of it.
+    """
 
     registry: Client | None
     repository: Callable[[str], Client | None]
     source: Callable[[str], Client | None]
+
+
+class Listed(NamedTuple):
+    """The manifests of a patient, how many other documents there are, and why these may not be all."""
+
+    manifests: list[DocumentEntry]
+    others: int
+    missing: Sequence[Finding]
 
 
 class Consuming:
@@ -75,8 +87,8 @@ class Consuming:
         self.peers, self._new_event, self._recorded, self._spool = peers, new_event, recorded, spool
         self._patients: dict[str, str] = {}  # whose a document is that was found a while ago, by its uniqueId
 
-    def studies(self, patient_id: PatientId) -> tuple[list[DocumentEntry], int]:
-        """The manifests of a patient, whichever source they are of; and how many other documents there are.
+    def studies(self, patient_id: PatientId) -> Listed:
+        """The manifests of a patient, whichever source they are of.
 
         Raises:
             Unavailable: see there.
@@ -89,20 +101,29 @@ class Consuming:
         with self._step(ITI_18, client.url, called="the registry") as event, Spool(self._spool) as spool:
             event.about_query(asked, body)
             event.about_patient(str(patient_id))
-            found = read_entries(client.send(ITI_18.action, [body], spool, as_mtom=False).body)
+            found, missing = read_answer(client.send(ITI_18.action, [body], spool, as_mtom=False).body)
+            event.end(failed=False, findings=missing)
         manifests = [entry for entry in found if entry.format_code.key == FORMAT_CODE.key]
         if len(self._patients) > REMEMBERED:
             self._patients = {}
         self._patients |= dict.fromkeys((entry.unique_id for entry in manifests), str(patient_id))
-        return manifests, len(found) - len(manifests)
+        return Listed(manifests, len(found) - len(manifests), missing)
 
-    def manifest(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Manifest:
+    def is_elsewhere(self, entry: DocumentEntry) -> bool:
+        """Whether a document is of another community."""
+        return bool(entry.home_community_id) and self.peers.repository(entry.repository_unique_id or "") is None
+
+    def manifest(
+        self, repository: str, unique_id: str, patient_id: PatientId | None = None, home: str = ""
+    ) -> Manifest:  # fmt: skip
         """A manifest by where it is kept; ``patient_id``: whose it is said to be, where that was not found here.
+
+        ``home`` is the homeCommunityId of another community's.
 
         Raises:
             Unavailable: see there; also where the document is no manifest.
         """
-        with self.document(repository, unique_id, patient_id) as spooled:
+        with self.document(repository, unique_id, patient_id, home) as spooled:
             if spooled.size_bytes > kos.MOST_BYTES:
                 raise Unavailable("the document is too long for a manifest")
             try:
@@ -111,14 +132,16 @@ class Consuming:
                 raise Unavailable("the document is no manifest") from None
 
     @contextmanager
-    def document(self, repository: str, unique_id: str, patient_id: PatientId | None = None) -> Iterator[Spooled]:
+    def document(
+        self, repository: str, unique_id: str, patient_id: PatientId | None = None, home: str = ""
+    ) -> Iterator[Spooled]:
         """A document by where it is kept, in a file that is there until the block ends.
 
         Raises:
             Unavailable: see there.
         """
-        client = _known(self.peers.repository(repository), "is not in [repositories]", repository)
-        request = DocumentRequest(repository, unique_id)
+        client = self._client(self.peers.repository(repository), home, "is not in [repositories]", repository)
+        request = DocumentRequest(repository, unique_id, home or None)
         with Spool(self._spool) as spool:
             with self._step(ITI_43, client.url, repository) as event:
                 if patient_id is not None:
@@ -133,8 +156,10 @@ class Consuming:
             yield spooled
 
     @contextmanager
-    def instance(self, manifest: Manifest, sop_instance_uid: str) -> Iterator[Path]:
+    def instance(self, manifest: Manifest, sop_instance_uid: str, home: str = "") -> Iterator[Path]:
         """One instance of a manifest, uncompressed, in a file that is there until the block ends.
+
+        ``home``: as of the manifest.
 
         Raises:
             Unavailable: see there; also where the manifest does not list it.
@@ -144,10 +169,9 @@ class Consuming:
         if series is None:
             raise Unavailable("the manifest lists no such instance")
         location = series.retrieve_location_uid
-        client = _known(self.peers.source(location), "is not in [imaging_sources]", location)
-        request = InstanceRequest(
-            manifest.study_instance_uid, series.series_instance_uid, DocumentRequest(location, sop_instance_uid)
-        )
+        client = self._client(self.peers.source(location), home, "is not in [imaging_sources]", location)
+        document = DocumentRequest(location, sop_instance_uid, home or None)
+        request = InstanceRequest(manifest.study_instance_uid, series.series_instance_uid, document)
         asked = ImagingRequest((request,), (EXPLICIT_LITTLE, IMPLICIT_LITTLE))
         with Spool(self._spool) as spool:
             with self._step(RAD_69, client.url, location) as event:
@@ -160,6 +184,10 @@ class Consuming:
             if spooled is None:
                 raise Unavailable(f"does not give the image{_words(got.findings)}", location)
             yield spooled.path
+
+    def _client(self, client: Client | None, home: str, otherwise: str, place: str) -> Client:
+        """Who is asked: whoever is known here, else the gateway for what is of another community."""
+        return _known(client or (self.peers.registry if home else None), otherwise, place)
 
     @contextmanager
     def _step(self, transaction: Transaction, url: str, place: str = "", called: str = "") -> Iterator[AuditEvent]:

@@ -80,4 +80,5 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
         return local("imaging-source") if ours else remote(settings.imaging_sources.get(uid))
 
     url = settings.console.registry_url
-    return Peers(client(settings, url, voucher) if url else local("registry"), repository, source)
+    asked = client(settings, url, voucher) if url else local("gateway") or local("registry")
+    return Peers(asked, repository, source)

@@ -23,7 +23,7 @@ from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid, is_oid
 from xds.server.events import Events
 from xds.settings.federation import Community
-from xds.settings.sections import Location, Settings
+from xds.settings.sections import DEFAULT_DOMAIN, Location, Settings
 from xds.store.interface import Blobs
 from xds.system.disk import Reserve
 from xds.transactions.own_community import Gateways
@@ -34,6 +34,9 @@ from xds.wire.xml import Element
 from xds.wire.xua import passed_on
 
 Blocks = Callable[[str, Element | None], Sequence[Element]]
+
+IMAGES_SECONDS = 60.0
+"""Whoever is asked for images may be silent for so long: each is looked at, or made, before the first is sent."""
 
 NOBODY_KNOWS = PatientTable(None, (), "")
 
@@ -128,22 +131,27 @@ class Making:
     def sources(self) -> dict[str, Known]:
         """The Imaging Document Sources of this community that are elsewhere, by Retrieve Location UID."""
         own = self.settings.imaging_source.retrieve_location_uid
+        if self.domain != DEFAULT_DOMAIN:  # they are the deployment's, and nobody else knows whose images are
+            return {}
         return {uid: self._of_ours(uid, at) for uid, at in self.settings.imaging_sources.items() if uid != own}
 
     def _of_ours(self, uid: str, at: Location) -> Known:
         """A repository, or a source, of this community."""
         usual, calls = Community(), self._calls()
         client, blocks = self._client(at, at.url, usual.seconds), self._blocks("assertion")
+        images = (self._client(at, at.url, IMAGES_SECONDS),)
         return Known(
             uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, *calls,
-            blocks, (client,),
+            blocks, images,
         )  # fmt: skip
 
     def _community(self, name: str, one: Community) -> Known:
         at = Location(one.query[0], one.certificate, one.key, one.trusted)
         query = [self._client(at, url, one.seconds) for url in one.query]
         retrieve = [self._client(at, url, one.seconds) for url in one.retrieve or one.query]
-        images = [self._client(at, url, one.seconds) for url in one.images or one.retrieve or one.query]
+        images = [
+            self._client(at, url, max(one.seconds, IMAGES_SECONDS)) for url in one.images or one.retrieve or one.query
+        ]
         homes = tuple(home_of(Oid(home)) for home in one.home_community_ids)
         there, here = self._patients(name, one, backwards=False), self._patients(name, one, backwards=True)
         blocks = self._blocks(one.person)

@@ -114,7 +114,7 @@ def _heard(worker: Any) -> None:
     """
     heard = worker.forked_by.SIG_QUEUE
     while not heard.empty():
-        if heard.get_nowait() == signal.SIGTERM:
+        if heard.get_nowait() in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             worker.alive = False
 
 

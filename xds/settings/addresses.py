@@ -52,9 +52,18 @@ def stands_alone(settings: Settings) -> bool:
     return inside and not settings.tls.trusted and not settings.server.proxy_certificate
 
 
+def names_of_communities(settings: Settings) -> dict[str, str]:
+    """What other communities are called: as the settings name them, by homeCommunityId."""
+    return {f"urn:oid:{home}": name for name, one in settings.communities.items() for home in one.home_community_ids}
+
+
 def names_of_places(settings: Settings) -> dict[str, str]:
-    """What repositories and sources are called: by their host, this one by its own name."""
+    """What repositories, sources and other communities are called: by name or host, this one by its own name."""
     named = {uid: peer.name or urlsplit(peer.url).netloc for table in (settings.repositories, settings.imaging_sources)
              for uid, peer in table.items()}  # fmt: skip
     here = settings.audit.enterprise_site_id or "here"
-    return named | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
+    return (
+        names_of_communities(settings)
+        | named
+        | {settings.repository.unique_id: here, settings.imaging_source.retrieve_location_uid: here}
+    )

@@ -18,7 +18,7 @@ from xds.store.tables import passed_manifest as table
 KEPT_DAYS = 100
 """Since one was last fetched; afterwards it is to be fetched again before its images are."""
 
-MOST = 20
+MOST = 5
 """Manifests of one study that are looked at, those fetched last first."""
 
 
@@ -48,7 +48,11 @@ _OF = Statement(
 _PATIENTS = Statement(
     sa.select(table.c.patient_id)
     .distinct()
-    .where(table.c.domain == sa.bindparam("domain"), table.c.study_instance_uid == sa.bindparam("study"))
+    .where(
+        table.c.domain == sa.bindparam("domain"),
+        table.c.study_instance_uid == sa.bindparam("study"),
+        table.c.home == sa.bindparam("home"),
+    )
     .limit(2)
 )
 _FORGET = Statement(sa.delete(table).where(table.c.day < sa.bindparam("day")))
@@ -71,9 +75,9 @@ def of(connection: sa.Connection, domain: str, home: str, study: str) -> list[Do
     ]
 
 
-def patient_of(connection: sa.Connection, domain: str, study: str) -> str:
-    """Whom the manifests of a study name; empty where there is none, or they name several."""
-    found = {row.patient_id for row in _PATIENTS.rows(connection, domain=domain, study=study)}
+def patient_of(connection: sa.Connection, domain: str, home: str, study: str) -> str:
+    """Whom a community's manifests of a study name; empty where there is none, or they name several."""
+    found = {row.patient_id for row in _PATIENTS.rows(connection, domain=domain, home=home, study=study)}
     return str(found.pop()) if len(found) == 1 else ""
 
 

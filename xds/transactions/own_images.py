@@ -5,10 +5,10 @@ RAD TF-2: 4.69, 4.75.  Both sides of each step are on record, and it is done by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from xds.actors.communities import Community, Question
 from xds.actors.fetching import Asking, Came, arrived
@@ -17,13 +17,22 @@ from xds.audit.messages.objects import StudyPatient
 from xds.audit.messages.parties import Side
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest
 from xds.errors import ErrorCode, Finding, Refused
+from xds.settings.sections import DEFAULT_DOMAIN
 from xds.transactions import own_community, passed_manifests
 from xds.transactions import rad69_retrieve_imaging_document_set as rad69
 from xds.transactions.retrieving import Given
 from xds.transactions.transaction import Call, Transaction
 
-Asked: TypeAlias = tuple[Question[Came], ImagingRequest]
-"""A question to a place, and what it is asked for."""
+Part: TypeAlias = tuple[Community, ImagingRequest]
+"""A place, and what it is to be asked for."""
+
+
+class Asked(NamedTuple):
+    """A question to a place, what it is asked for, and whom the studies show."""
+
+    question: Question[Came]
+    request: ImagingRequest
+    whose: Mapping[str, StudyPatient]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,9 @@ def sort(call: Call, instances: Sequence[InstanceRequest]) -> Sorted:
     by_source = dict[str, list[InstanceRequest]]()
     for one in instances:
         by_source.setdefault(one.document.repository_unique_id, []).append(one)
-    here = by_source.pop(call.actor.imaging_source.retrieve_location_uid, [])
+    # The images of the deployment are of its default domain: another one knows nothing of whose they are.
+    is_here = call.work.database.domain == DEFAULT_DOMAIN
+    here = by_source.pop(call.actor.imaging_source.retrieve_location_uid, []) if is_here else []
     there, findings = list[tuple[Community, tuple[InstanceRequest, ...]]](), list[Finding]()
     for uid, asked in by_source.items():
         place = call.actor.gateways.sources(uid)
@@ -60,15 +71,14 @@ def retrieved(
     ``alone``: nothing else is in the answer.  Then what one source elsewhere gives is passed on as it comes.
     """
     listed = sort(call, request.instances)
-    home, findings, asked = call.actor.gateways.responding.home, list(listed.findings), list[Asked]()
+    home, findings, parts = call.actor.gateways.responding.home, list(listed.findings), list[Part]()
     for place, instances in listed.there:
         seen, told = passed_manifests.permitted(call, home, instances, partial(_seen, call))
         findings += told
         if seen:
-            # A source need not know what a homeCommunityId is.
-            plain = tuple(replace(one, document=replace(one.document, home_community_id=None)) for one in seen)
-            passes = alone and not listed.here and len(listed.there) == 1
-            asked.append(begin(call, place, rad69.TRANSACTION, replace(request, instances=plain), passes=passes))
+            parts.append((place, replace(request, instances=tuple(seen))))
+    passes = alone and not listed.here and len(listed.there) == 1
+    asked = begin(call, rad69.TRANSACTION, parts, passes=passes, plain=True)
     try:
         given, told = _held(call, replace(request, instances=listed.here), gateway) if listed.here else ([], [])
     finally:
@@ -83,27 +93,44 @@ def retrieved(
 
 
 def begin(
-    call: Call, place: Community, transaction: Transaction, request: ImagingRequest, *, passes: bool
-) -> Asked:  # fmt: skip
-    """Begin to ask a place for images; ``passes``: they are passed on as they come."""
-    asking = Asking.of_images(transaction.action, request)
-    call.sent = True
+    call: Call, transaction: Transaction, parts: Sequence[Part], *, passes: bool, plain: bool = False
+) -> list[Asked]:  # fmt: skip
+    """Begin to ask places for images; ``passes``: they are passed on as they come.
+
+    ``plain``: of sources, which need not know what a homeCommunityId is.  All that may fail here is done before any
+    message is sent.
+    """
+    ready = [(place, _plain(request) if plain else request, patients(call, request)) for place, request in parts]
     taking, header = call.actor.gateways.taking, call.message.header
-    return taking.begin(place, place.images, asking, header, passes=passes), request
+    call.sent = call.sent or bool(ready)
+    return [
+        Asked(
+            taking.begin(place, place.images, Asking.of_images(transaction.action, request), header, passes=passes),
+            request, whose,
+        )
+        for place, request, whose in ready
+    ]  # fmt: skip
+
+
+def _plain(request: ImagingRequest) -> ImagingRequest:
+    bare = (replace(one, document=replace(one.document, home_community_id=None)) for one in request.instances)
+    return replace(request, instances=tuple(bare))
 
 
 def gathered(call: Call, asked: Sequence[Asked], transaction: Transaction) -> tuple[list[Document], list[Finding]]:
     """What each place has given, or has still to give, and what is wrong; each call is on record until it has ended."""
     documents, findings = list[Document](), list[Finding]()
-    answers = arrived([question for question, _ in asked])
-    for (question, request), (_, came) in zip(asked, answers, strict=True):
+    answers = [came for _, came in arrived([one.question for one in asked])]
+    for came in answers:
         call.at_end(came.close)
+    for (question, request, whose), came in zip(asked, answers, strict=True):
         documents += came.documents
         findings += came.findings
         for tried in question.tries.all():
             event = own_community.begun(call, transaction, tried)
+            call.parts.append(event)
             event.about_studies(request)
-            event.of_patients(passed_manifests.patients(call, request))
+            event.of_patients(whose)
             if tried.silent or not came.documents:
                 told = () if tried.silent else by_instance(came.findings, request)
                 event.end(failed=True, findings=told)
@@ -129,7 +156,7 @@ def _held(call: Call, request: ImagingRequest, gateway: str) -> tuple[list[Given
     whose = call.actor.study_patients.of(studies)
     events = [call.actor.gateways.in_process(rad69.TRANSACTION, side, gateway, "imaging-source") for side in Side]
     for event in events:
-        call.also(event).about_studies(request)
+        call.of_part(event).about_studies(request)
         event.of_patients(whose)
     try:
         given, findings = rad69.given(call, request)

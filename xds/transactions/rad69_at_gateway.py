@@ -23,19 +23,20 @@ from xds.transactions.transaction import Actor, Call, Reply
 
 
 def respond(call: Call) -> Reply:
-    request = xdsb.read_imaging_request(call.body)
+    request = passed_manifests.check(xdsb.read_imaging_request(call.body))
     call.event.about_studies(request)
     call.at_end(call.actor.repository.streams.enter())
     call.event.of_patients(own_images.patients(call, request))
     here, others, findings = _split(call, request)
     alone = len(others) + bool(here) == 1
-    asked = []
-    for community, instances in others:
-        seen, told = passed_manifests.permitted(call, community.home, instances, partial(_seen, call, community))
+    parts = list[own_images.Part]()
+    for community, instances in others:  # of one homeCommunityId each
+        home = instances[0].document.home_community_id or community.home
+        seen, told = passed_manifests.permitted(call, home, instances, partial(_seen, call, community))
         findings += told
         if seen:
-            part = replace(request, instances=tuple(seen))
-            asked.append(own_images.begin(call, community, RAD_75, part, passes=alone))
+            parts.append((community, replace(request, instances=tuple(seen))))
+    asked = own_images.begin(call, RAD_75, parts, passes=alone)
     given = list[Given]()
     try:
         if here:

@@ -10,18 +10,18 @@ from dataclasses import replace
 
 from xds.ebxml import xdsb
 from xds.errors import Finding
-from xds.transactions import own_images, retrieving
+from xds.transactions import own_images, passed_manifests, retrieving
 from xds.transactions import rad69_retrieve_imaging_document_set as rad69
 from xds.transactions.transaction import Actor, Call, Reply
 
 
 def respond(call: Call) -> Reply:
-    request = xdsb.read_imaging_request(call.body)
+    request = passed_manifests.check(xdsb.read_imaging_request(call.body))
     call.event.about_studies(request)
     call.at_end(call.actor.repository.streams.enter())
     gateway, documents = call.actor.gateways.responding, [one.document for one in request.instances]
-    ours, others = gateway.sorted_out(documents)
-    asked = tuple(one for one in request.instances if one.document in set(ours))
+    _, others = gateway.sorted_out(documents)
+    asked = tuple(one for one in request.instances if one.document.home_community_id in gateway.homes)
     call.event.of_patients(own_images.patients(call, request))
     given, findings = own_images.retrieved(call, replace(request, instances=asked), "responding-gateway")
     said = (*others, *own_images.by_instance(findings, request))

@@ -13,6 +13,7 @@ from xds.access.consent_documents import Said
 from xds.access.gate import Granted
 from xds.audit.messages.bounded import shorten
 from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.objects import DOCUMENT_DETAIL
 from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata.identifiers import PatientId
 from xds.store.audit.records import Recorded
@@ -208,7 +209,9 @@ class Call:
 
 def _end_part(event: AuditEvent, *, failed: bool, findings: Sequence[Finding]) -> None:
     """End it by what is wrong with its own objects; it has failed when nothing of it is left, or all has."""
-    mine = {item.id for item in event.objects}
-    own = [one for one in findings if one.location in mine]
+    mine, parts = {item.id for item in event.objects}, set[str]()
+    for item in event.objects:  # of a study, its instances
+        parts |= {detail.text for detail in item.details if detail.type == DOCUMENT_DETAIL}
+    own = [one for one in findings if one.location in mine | parts]
     bad = {one.location for one in own if one.severity is Severity.ERROR}
-    event.end(failed=failed or mine <= bad, findings=own if bad or not failed else findings)
+    event.end(failed=failed or (parts or mine) <= bad, findings=own if bad or not failed else findings)

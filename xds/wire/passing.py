@@ -6,7 +6,7 @@ RFC 2387; XOP 1.0: 4.1.
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import urllib3
 
+from xds.wire.charset import as_declared
 from xds.wire.client import Answering, OverBounds, Within, body_of, understood
 from xds.wire.mime import (
     ContentType,
@@ -30,6 +31,18 @@ from xds.wire.mime import (
 from xds.wire.spool import NotKept, Spool, Spooled
 from xds.wire.xml import Element
 from xds.wire.xop import take_includes
+
+MOST_SECONDS = 14_400.0
+"""The longest that an answer is passed on, as a request may take (``server.request_seconds``)."""
+
+STALL_SECONDS, LEAST_BYTES_PER_SECOND = 10.0, 1024
+"""What is slower than this, after so long, is broken off, as ``server.stall_seconds`` has it of who asks."""
+
+READ_BYTES = 32 * 1024
+"""At once: whoever answers is read on while somebody slow is written to."""
+
+STEP_BYTES = 16 * 1024
+"""By which a root part takes of the memory that all share."""
 
 
 class BrokenOff(Exception):
@@ -76,7 +89,7 @@ def passing(answering: Answering, spool: Spool, limits: Limits, within: Within) 
             parts = _Parts(PartReader(boundary_of(kind), reading), spool, limits)
             body = body_of(parts.root(kind.parameters.get("start")), url, within.elements)
             contents = take_includes(body, _Named(parts))
-        reading.until = math.inf
+        reading.passes()
         return Passing(body, contents, response.close)
     except BaseException:
         response.close()
@@ -84,17 +97,33 @@ def passing(answering: Answering, spool: Spool, limits: Limits, within: Within) 
 
 
 class _Reading:
-    """``read`` of a response, within bounds; until when it is read may be put off."""
+    """``read`` of a response, within bounds; until when it is read may be put off.
+
+    Only what is waited for counts as slow: who reads slowly is not whoever answers.
+    """
 
     def __init__(self, response: Any, within: Within) -> None:
         self.until = within.until
-        self._within, self._response, self._left = within, response, within.size_bytes
+        self._response, self._most, self._came, self._waited = response, within.size_bytes, 0, 0.0
+        self._is_passing, self._before = False, 0
 
     def __call__(self, size: int) -> bytes:
-        left = Within(self._left, self._within.elements, self.until)
-        chunk = left.reading(self._response)(size)
-        self._left -= len(chunk)
+        began = time.monotonic()
+        if began > self.until:
+            raise OverBounds("no answer in time")
+        chunk = bytes(self._response.read1(min(size, READ_BYTES)))
+        self._waited += time.monotonic() - began
+        self._came += len(chunk)
+        if self._came > self._most:
+            raise OverBounds(f"the answer is over {self._most} bytes")
+        if self._is_passing and self._waited > STALL_SECONDS + (self._came - self._before) / LEAST_BYTES_PER_SECOND:
+            raise OverBounds("the answer comes too slowly")
         return chunk
+
+    def passes(self) -> None:
+        """From now on it is passed on."""
+        self._is_passing, self.until = True, time.monotonic() + MOST_SECONDS
+        self._before, self._waited = self._came, 0.0
 
 
 class _Parts:
@@ -103,20 +132,23 @@ class _Parts:
     def __init__(self, reader: PartReader, spool: Spool, limits: Limits) -> None:
         self._reader, self._spool, self._limits = reader, spool, limits
         self._aside, self._count, self._is_open = dict[str, Spooled](), 0, False
+        self._charset: str | None = None
 
     def root(self, start: str | None) -> bytes:
         """The root part; what comes before it is put aside."""
-        wanted = None if start is None else {content_id(start), unquote(content_id(start))}
+        wanted = None if start is None else unquote(content_id(start))
         self._reader.skip_to_delimiter()
         while (id_ := self._next()) is not None:
-            if wanted is None or id_ in wanted:
-                data = bytearray()
+            if wanted is None or id_ == wanted:
+                data, held = bytearray(), 0
                 for chunk in self._reader.chunks():
-                    hold(len(chunk), self._spool, self._limits)
                     data += chunk
                     if len(data) > self._limits.root_part_bytes:
                         raise too_long(self._limits)
-                return bytes(data)
+                    while held < len(data):
+                        hold(STEP_BYTES, self._spool, self._limits)
+                        held += STEP_BYTES
+                return as_declared(bytes(data), self._charset)
             self._put_aside(id_)
         raise Malformed("no part has the Content-ID that start= names (RFC 2387: 3.2)")
 
@@ -150,7 +182,9 @@ class _Parts:
         self._count += 1
         if self._count > self._limits.parts + 1:
             raise Malformed(f"more than {self._limits.parts} attachments")
-        return part_id(self._reader.headers())
+        headers = self._reader.headers()
+        self._charset = ContentType.parse(headers.get("content-type", "")).parameters.get("charset")
+        return unquote(part_id(headers))  # some encode it, as a cid: URL is (RFC 2392)
 
     def _put_aside(self, id_: str) -> None:
         if id_ in self._aside:

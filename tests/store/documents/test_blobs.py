@@ -22,9 +22,10 @@ from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
 from xds.settings.sections import S3, Loaded, Settings
 from xds.store.deployment import prepare, with_identity
-from xds.store.documents import wrapping
-from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, DocumentTable, Kept, NotReachable
+from xds.store.documents import sightings, wrapping
+from xds.store.documents.folder import BlobStore, Damaged, DocumentTable, Kept, NotReachable
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import open_blobs, places
 from xds.store.engine import make_engine
 from xds.store.interface import Blobs
@@ -244,7 +245,7 @@ def test_the_sweep_takes_what_is_old_and_named_by_nothing(blobs: Blobs, spool: S
     names_it(shared_engine, named)
     left, under_way = staged(spool, b"left behind"), staged(spool, b"under way")
     os.utime(left.path, (0, 0))
-    assert blobs.sweep(shared_engine) == 1
+    assert blobs.sweep(shared_engine, now=time.time()) == 1
     assert set(blobs.names()) == {named.sha256, nameless.sha256}
     assert under_way.path.exists()
     assert not left.path.exists()
@@ -252,6 +253,25 @@ def test_the_sweep_takes_what_is_old_and_named_by_nothing(blobs: Blobs, spool: S
     assert blobs.sweep(shared_engine, now=later) == 2
     assert list(blobs.names()) == [named.sha256]
     assert blobs.sweep(shared_engine, now=later) == 0
+
+
+@pytest.mark.parametrize("off", [-7200, 0, 3600, 10**7])
+def test_what_was_put_just_now_stays_whatever_time_of_day_it_is_said_to_be(
+    blobs: Blobs, spool: Spool, shared_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    """It may be about to be acknowledged; the clock of the node is set, or the store's is another's."""
+    now, real = [0.0], time.time
+    monkeypatch.setattr(sightings, "elapsed", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: real() + off)
+    one, left = kept(blobs, uuid.uuid4().hex.encode()), staged(spool, b"under way")
+    for at in (0.0, SWEEP_SECONDS - 1.0):
+        now[0] = at
+        assert blobs.sweep(shared_engine) == 0
+        assert there(blobs, one)
+    now[0] = float(SWEEP_SECONDS)
+    assert blobs.sweep(shared_engine) == 2
+    assert not there(blobs, one)
+    assert not left.path.exists()
 
 
 def test_content_that_comes_again_while_the_sweep_is_about_stays(blobs: Blobs, shared_engine: sa.Engine) -> None:
@@ -264,7 +284,7 @@ def test_content_that_comes_again_while_the_sweep_is_about_stays(blobs: Blobs, s
         return blobs.holding([(sha256, len(content))]) == [True]
 
     def sweep() -> bool:
-        blobs.sweep(shared_engine)
+        blobs.sweep(shared_engine, now=time.time())
         return True
 
     for _ in range(5):

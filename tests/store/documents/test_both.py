@@ -16,7 +16,8 @@ from tests.store.documents.test_blobs import kept, names_it, read, settings
 from xds.errors import Unusable
 from xds.settings.sections import S3
 from xds.store.documents.both import Both
-from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, Damaged, NotReachable, Unread
+from xds.store.documents.folder import BlobStore, Damaged, NotReachable, Unread
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import open_blobs, places
 from xds.wire.spool import CHUNK_BYTES
 

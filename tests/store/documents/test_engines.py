@@ -27,8 +27,8 @@ from tests.store.engines import NAMES, Engine, engines
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings
 from xds.store.documents import checking
-from xds.store.documents.folder import SWEEP_SECONDS
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore, _key
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import open_blobs, places
 from xds.store.engine import make_engine
 

@@ -20,8 +20,9 @@ from tests.store.object_stores import Server, s3_server
 from xds.errors import Unusable
 from xds.settings.sections import S3, Settings
 from xds.store.documents import checking
-from xds.store.documents.folder import SWEEP_SECONDS, Damaged, NotReachable, Unread
+from xds.store.documents.folder import Damaged, NotReachable, Unread
 from xds.store.documents.object_store import RANGE_BYTES, ObjectStore
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import open_blobs
 from xds.wire.spool import NotKept, Spool
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from tests.store.databases import at_once, shared_engine
 from tests.store.documents.test_blobs import kept, staged
-from xds.store.documents.folder import SWEEP_SECONDS, BlobStore, DocumentTable, Kept
+from xds.store.documents.folder import BlobStore, DocumentTable, Kept
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.wire.spool import CHUNK_BYTES, Spool
 
 __all__ = ["shared_engine"]
@@ -145,8 +146,8 @@ def test_the_sweep_takes_what_is_old_and_named_by_nothing(blobs: BlobStore, spoo
     left, being_staged = staged(spool, b"left behind"), staged(spool, b"under way")
     for path in (blobs.path(named.sha256), blobs.path(nameless.sha256), left.path):
         os.utime(path, (0, 0))
-    assert blobs.sweep(rows.engine) == 2
-    assert blobs.sweep(rows.engine) == 0
+    assert blobs.sweep(rows.engine, now=time.time()) == 2
+    assert blobs.sweep(rows.engine, now=time.time()) == 0
     assert blobs.path(named.sha256).exists()
     assert blobs.path(young.sha256).exists()
     assert being_staged.path.exists()
@@ -169,7 +170,7 @@ def test_a_file_that_another_sweep_took_is_not_counted(
         return locked(self, sha256)
 
     monkeypatch.setattr(BlobStore, "locked", gone_meanwhile)
-    assert blobs.sweep(rows.engine) == 0
+    assert blobs.sweep(rows.engine, now=time.time()) == 0
 
 
 def test_content_that_comes_while_the_sweep_is_about_stays(blobs: BlobStore, rows: Rows) -> None:
@@ -181,7 +182,7 @@ def test_content_that_comes_while_the_sweep_is_about_stays(blobs: BlobStore, row
         return blobs.holds(sha256, len(LONG))
 
     def sweep() -> bool:
-        blobs.sweep(rows.engine)
+        blobs.sweep(rows.engine, now=time.time())
         return True
 
     for _ in range(10):

@@ -10,9 +10,9 @@ from flask import Blueprint, render_template, request
 
 from xds.access.overriding import Glass
 from xds.endpoints.console.glass import looks_so
-from xds.endpoints.console.region import Knows, Places, study_of, why_nothing
+from xds.endpoints.console.region import Knows, Places, not_all, study_of, why_nothing
 from xds.endpoints.console.trouble import trouble
-from xds.errors import ErrorCode, Unusable
+from xds.errors import ErrorCode, Finding, Unusable
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
 from xds.metadata.identifiers import PatientId
 from xds.rules.relevant_priors import Prior, Rules, made_at
@@ -55,16 +55,18 @@ def pages(
             wrong = f"{str(problem)[:1].upper()}{str(problem)[1:]}."
             return render_template("priors.html", **{**shown, "wrong": wrong}), 400
         others = 0
+        findings: Sequence[Finding] = ()
         try:
-            entries, others = consumer.studies(patient_id)
+            entries, others, findings = consumer.studies(patient_id)
         except Unavailable as problem:
             if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
                 raise
             entries, shown["nothing"] = [], why_nothing(knows, authorities, patient_id, Standing.UNKNOWN)
         found = rules.priors(wanted, entries)
-        shown["found"], shown["unjudged"] = [_row(one, places) for one in found.found], found.unjudged
+        shown["found"] = [_row(one, places, elsewhere=consumer.is_elsewhere(one.entry)) for one in found.found]
+        shown["unjudged"], shown["missing"] = found.unjudged, [not_all(one, places) for one in findings]
         shown["all"] = len(entries)
-        if not entries and not shown["nothing"]:
+        if not entries and not shown["nothing"] and not findings:
             standing = Standing.KNOWN if others else Standing.UNSURE
             shown["nothing"] = why_nothing(knows, authorities, patient_id, standing)
         return render_template("priors.html", **shown)
@@ -98,9 +100,10 @@ def _day(text: str) -> date:
         raise Unusable("a day is written 2026-11-30") from None
 
 
-def _row(one: Prior, places: Places) -> dict[str, Any]:
-    place = places.name(one.entry.repository_unique_id or "")
+def _row(one: Prior, places: Places, *, elsewhere: bool) -> dict[str, Any]:
+    shown = study_of(one.entry, places, elsewhere=elsewhere)
+    place = shown["source"]
     return {
-        **study_of(one.entry), "source": made_at(one.entry) or place, "said": one.said(place), "needless": one.needless,
+        **shown, "source": made_at(one.entry) or place, "said": one.said(place), "needless": one.needless,
         "same_region": one.same_region, "age": one.age,
     }  # fmt: skip

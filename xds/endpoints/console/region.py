@@ -18,7 +18,7 @@ from xds.endpoints.console import pictures
 from xds.endpoints.console.glass import looks_so
 from xds.endpoints.console.trouble import trouble
 from xds.endpoints.dicomweb import render
-from xds.errors import ErrorCode
+from xds.errors import ErrorCode, Finding
 from xds.imaging.manifest import MANIFEST_TITLE, InstanceReference, Manifest, SeriesReference
 from xds.imaging.text import alphabetic
 from xds.initiating.imaging_document_consumer import Consuming, Unavailable
@@ -48,6 +48,22 @@ class Places:
     def name(self, uid: str) -> str:
         return self.names.get(uid, f"…{uid[-12:]}" if len(uid) > 16 else uid)
 
+    def of(self, repository: str) -> str:
+        """A repository as an address of a page has it."""
+        home, uid = parted(repository)
+        return f"{self.name(home)}, {self.name(uid)}" if home else self.name(uid)
+
+
+def joined(home: str, repository: str) -> str:
+    """A repository as addresses of pages have it; ``home``: of which other community it is."""
+    return f"{home.removeprefix('urn:oid:')}@{repository}" if home else repository
+
+
+def parted(repository: str) -> tuple[str, str]:
+    """The homeCommunityId, empty of our own community, and the repositoryUniqueId of what ``joined`` made."""
+    home, _, uid = repository.rpartition("@")
+    return (f"urn:oid:{home}" if home else ""), uid
+
 
 def _now() -> float:
     return time.monotonic()
@@ -56,7 +72,7 @@ def _now() -> float:
 class _Manifests:
     """Those that were fetched a little while ago."""
 
-    def __init__(self, fetch: Callable[[str, str, PatientId | None], Manifest]) -> None:
+    def __init__(self, fetch: Callable[[str, str, PatientId | None, str], Manifest]) -> None:
         self._fetch, self._lock = fetch, Lock()
         self._kept: dict[tuple[str, str], tuple[float, Manifest]] = {}
 
@@ -68,7 +84,8 @@ class _Manifests:
 
     def fresh(self, repository: str, unique_id: str) -> Manifest:
         """For a page: each look is a retrieval of its own, and so on record."""
-        now, found = _now(), self._fetch(repository, unique_id, _patient())
+        home, uid = parted(repository)
+        now, found = _now(), self._fetch(uid, unique_id, _patient(), home)
         with self._lock:
             if len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -99,22 +116,22 @@ def pages(
             patient_id = PatientId.parse(given)
         except ValueError as problem:
             return render_template("patient.html", given=given, studies=None, wrong=str(problem)), 400
-        nothing, others = "", 0
+        nothing, others, missing = "", 0, list[str]()
         try:
-            listed, others = consumer.studies(patient_id)
+            listed, others, findings = consumer.studies(patient_id)
+            missing = [not_all(one, places) for one in findings]
         except Unavailable as problem:
             if problem.codes != {ErrorCode.UNKNOWN_PATIENT_ID}:
                 raise
             listed, nothing = [], why_nothing(knows, authorities, patient_id, Standing.UNKNOWN)
-        found = sorted(map(study_of, listed), key=lambda one: one["day"], reverse=True)
-        for one in found:
-            one["source"] = places.name(one["repository"])
-        if not found and not nothing:
+        rows = (study_of(one, places, elsewhere=consumer.is_elsewhere(one)) for one in listed)
+        found = sorted(rows, key=lambda one: one["day"], reverse=True)
+        if not found and not nothing and not missing:
             nothing = why_nothing(knows, authorities, patient_id, Standing.KNOWN if others else Standing.UNSURE)
         person = asking()
         return render_template(
             "patient.html", given=given, studies=found, line=_line(found), nothing=nothing,
-            opened=person is not None and bool(person.reason),
+            opened=person is not None and bool(person.reason), missing=missing,
         )  # fmt: skip
 
     @blueprint.get(f"{where}/tree")
@@ -122,7 +139,7 @@ def pages(
         manifest = manifests.fresh(repository, document)
         return render_template(
             "manifest.html", series=[_series(one, places) for one in manifest.series], listed=LISTED,
-            repository=places.name(repository), base=f"/console/manifests/{repository}/{document}", **_about(manifest),
+            repository=places.of(repository), base=f"/console/manifests/{repository}/{document}", **_about(manifest),
         )  # fmt: skip
 
     @blueprint.get(f"{where}/series/<series>")
@@ -149,7 +166,8 @@ def pages(
         return picture(manifest, one, render.View(frame=frame, window=_window()))
 
     def picture(manifest: Manifest, one: InstanceReference, view: render.View) -> Response:
-        with consumer.instance(manifest, one.sop_instance_uid) as path:
+        home, _ = parted(str((request.view_args or {}).get("repository", "")))
+        with consumer.instance(manifest, one.sop_instance_uid, home) as path:
             try:
                 return pictures.shown(path, view)
             except render.NotRendered as problem:
@@ -223,7 +241,16 @@ def _series(one: SeriesReference, places: Places) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def study_of(entry: DocumentEntry) -> dict[str, Any]:
+def not_all(finding: Finding, places: Places) -> str:
+    """Why a list is not all that there is, for people to read."""
+    if finding.code == ErrorCode.UNAVAILABLE_COMMUNITY:
+        return f"{places.name(finding.location.split()[0] if finding.location else '')} does not answer"
+    return f"{finding.code}: {finding.context}"
+
+
+def study_of(entry: DocumentEntry, places: Places, *, elsewhere: bool) -> dict[str, Any]:
+    """A row of a list of studies; ``elsewhere``: it is of another community."""
+    home, repository = entry.home_community_id or "" if elsewhere else "", entry.repository_unique_id or ""
     references = {kind: _reference(entry, kind) for kind in (v.REFERENCE_STUDY, v.REFERENCE_ACCESSION)}
     begun = entry.service_start_time
     modalities = [code.code for code in entry.event_code_list if re.fullmatch("[A-Z]{2,5}", code.code)]
@@ -232,8 +259,8 @@ def study_of(entry: DocumentEntry) -> dict[str, Any]:
         "day": begun.padded[:8] if begun else "", "date": _day(begun.padded[:8]) if begun else "",
         "title": _title(entry, modalities), "modalities": ", ".join(modalities),
         "anatomy": ", ".join(dict.fromkeys(anatomy)), "accession": references[v.REFERENCE_ACCESSION],
-        "study": references[v.REFERENCE_STUDY], "repository": entry.repository_unique_id or "",
-        "document": entry.unique_id,
+        "study": references[v.REFERENCE_STUDY], "repository": joined(home, repository),
+        "source": places.name(home or repository), "document": entry.unique_id,
     }  # fmt: skip
 
 

@@ -17,9 +17,10 @@ from obstore.exceptions import BaseError
 from xds.errors import Unusable
 from xds.settings.sections import Settings
 from xds.store.deployment import note, noted
-from xds.store.documents.folder import SWEEP_SECONDS, NotReachable, batches, sizes
+from xds.store.documents.folder import NotReachable, batches, sizes
 from xds.store.documents.object_store import NO_VERSION, VERSIONS_RIGHT
 from xds.store.documents.shelves import WITHIN
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import Place, places
 from xds.store.engine import make_engine, reading
 

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from xds.metadata.visible import NO_FACTS, Facts
 from xds.store.acknowledged import concerns_everybody
+from xds.store.documents.sightings import SWEEP_SECONDS, Sightings
 from xds.store.engine import reading
 from xds.store.statements import Statement, insert_ignoring
 from xds.store.tables import document
@@ -28,9 +29,6 @@ from xds.system.durable import sync_file, sync_folder
 from xds.wire.spool import CHUNK_BYTES, Spooled
 
 _BLOBS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"
-
-SWEEP_SECONDS = 3600
-"""A blob younger than this may still be waiting for its row."""
 
 AT_ONCE = 500
 """Blobs of which the database is asked at once."""
@@ -96,6 +94,7 @@ class BlobStore:
     def __init__(self, folder: Path, within: str = "", names: Names = PLAIN) -> None:
         """``within``: a folder in it, which shares its staging and locks."""
         self._root, self._folder, self._names = folder, folder / within, names
+        self._sightings = Sightings()
         self.staging = folder / "staging"
         self.staging.mkdir(parents=True, exist_ok=True)
 
@@ -177,15 +176,22 @@ class BlobStore:
                 yield path, sha256
 
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
-        """Remove staged files and blobs that no row names, once they are old; return how many."""
-        limit = (time.time() if now is None else now) - SWEEP_SECONDS
-        removed = sum(remove_old(path, limit) for path in self.staging.iterdir())
+        """Remove staged files and blobs that no row names, once they are old; return how many.
+
+        Old is what this process has seen so for long enough; with ``now``, what was put long enough before that.
+        """
+        found = {str(path): put_at(path) for path in self.staging.iterdir()}
         for some in batches(self.names()):
-            for sha256 in some - sizes(engine, some).keys():
-                with self.locked(sha256):
-                    if not named(engine, sha256):
-                        removed += remove_old(self.path(sha256), limit)
-        return removed
+            found |= {sha256: put_at(self.path(sha256)) for sha256 in some - sizes(engine, some).keys()}
+        old = self._sightings.old(found) if now is None else before(found, now - SWEEP_SECONDS)
+        return sum(self._swept(engine, name, put) for name, put in old.items())
+
+    def _swept(self, engine: sa.Engine, name: str, put: float) -> bool:
+        """Look again, now that nobody puts it; whether it was removed."""
+        if "/" in name:  # a staged file
+            return remove_unchanged(Path(name), put)
+        with self.locked(name):
+            return not named(engine, name) and remove_unchanged(self.path(name), put)
 
     def answers(self) -> tuple[bool, ...]:
         return (True,)
@@ -248,6 +254,27 @@ def remove_old(path: Path, limit: float) -> bool:
     except FileNotFoundError:  # another process was first
         return False
     return old
+
+
+def put_at(path: Path) -> float:
+    """When a file was put last; in the future where it is gone: then another process was first."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return inf
+
+
+def before(found: Mapping[str, float], limit: float) -> dict[str, float]:
+    """What was put before that."""
+    return {name: put for name, put in found.items() if put < limit}
+
+
+def remove_unchanged(path: Path, put: float) -> bool:
+    """Remove a file unless it was put again; whether it was removed."""
+    if put_at(path) != put or put == inf:
+        return False
+    path.unlink(missing_ok=True)
+    return True
 
 
 def _make_folder(path: Path, top: Path) -> None:

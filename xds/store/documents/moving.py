@@ -26,7 +26,8 @@ import sqlalchemy as sa
 from xds.errors import Unusable
 from xds.settings.sections import Settings
 from xds.store.documents.checking import are_one, keeps_versions, look, opens, owned
-from xds.store.documents.folder import SWEEP_SECONDS, Damaged, NotReachable, Unread, batches, named, sizes
+from xds.store.documents.folder import Damaged, NotReachable, Unread, batches, named, sizes
+from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import ALSO, DOCUMENTS, Place, places
 from xds.store.documents.wrapping import SETTING
 from xds.store.engine import make_engine
@@ -175,7 +176,7 @@ class Move:
                     self._tell(moved.documents, moved.copied_bytes)
         if finish:
             with _answering(self.source):
-                self._old.sweep(self._engine)
+                self._old.sweep(self._engine, now=time.time())
                 moved.left = sum(1 for _ in self._old.names())
         moved.damaged, moved.seconds = tuple(sorted(damaged)), time.monotonic() - began
         return moved

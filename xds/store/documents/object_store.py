@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,18 +22,20 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from xds.store.documents.folder import (
+    AT_ONCE,
     PLAIN,
-    SWEEP_SECONDS,
     Damaged,
     Names,
     NotReachable,
     Unread,
-    batches,
+    before,
     named,
-    remove_old,
+    put_at,
+    remove_unchanged,
     sizes,
     verified,
 )
+from xds.store.documents.sightings import SWEEP_SECONDS, Sightings
 from xds.wire.spool import NotKept, Spooled
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class ObjectStore:
     ) -> None:
         """``read_back``: what was uploaded is read again before it is said to be kept."""
         self._store, self.staging, self._lock, self._read_back = store, staging, lock, read_back
-        self._names, self._warned = names, False
+        self._names, self._warned, self._sightings = names, False, Sightings()
         self.given_back: Callable[[str, int], Iterator[bytes]] = self.chunks
         staging.mkdir(parents=True, exist_ok=True)
 
@@ -205,20 +208,30 @@ class ObjectStore:
             raise NotReachable from None
 
     def sweep(self, engine: sa.Engine, now: float | None = None) -> int:
-        """Remove staged files and objects that no row names, once they are old; return how many."""
-        limit = (time.time() if now is None else now) - SWEEP_SECONDS
-        removed = sum(remove_old(path, limit) for path in self.staging.iterdir() if path.is_file())
-        for some in batches(sha256 for sha256, modified in self.listed() if modified < limit):
-            for sha256 in some - sizes(engine, some).keys():
-                with self._lock(sha256):
-                    removed += self._removed(engine, sha256, limit)
-        return removed
+        """Remove staged files and objects that no row names, once they are old; return how many.
 
-    def _removed(self, engine: sa.Engine, sha256: str, limit: float) -> bool:
+        Old is what this process has seen so for long enough; with ``now``, what was put long enough before that.
+        """
+        found = {str(path): put_at(path) for path in self.staging.iterdir() if path.is_file()}
+        listed = iter(self.listed())
+        while some := dict(islice(listed, AT_ONCE)):
+            known = sizes(engine, some.keys())
+            found |= {sha256: put for sha256, put in some.items() if sha256 not in known}
+        old = self._sightings.old(found) if now is None else before(found, now - SWEEP_SECONDS)
+        return sum(self._swept(engine, name, put) for name, put in old.items())
+
+    def _swept(self, engine: sa.Engine, name: str, put: float) -> bool:
+        if "/" in name:  # a staged file
+            return remove_unchanged(Path(name), put)
+        with self._lock(name):
+            return self._removed(engine, name, put)
+
+    def _removed(self, engine: sa.Engine, sha256: str, put: float) -> bool:
         """Look again, now that nobody puts it; whether it was removed."""
         try:
             found = obstore.head(self._store, self._key(sha256))
-            if found["last_modified"].timestamp() >= limit or named(engine, sha256):
+            # A list tells of parts of a second, and this does not.
+            if abs(found["last_modified"].timestamp() - put) >= 1 or named(engine, sha256):
                 return False
             obstore.delete(self._store, self._key(sha256))
         except FileNotFoundError:  # another process was first
