@@ -147,7 +147,7 @@ class _Study:
     manifest: Manifest
     folder: Path
     task: TaskID
-    home: str | None  # the homeCommunityId of its manifest
+    home: str | None = None  # the homeCommunityId of its manifest
 
     def missing(self) -> Iterator[tuple[str, str, ImagingRequest]]:
         """What is not here yet, a request a source, with its Retrieve Location UID and URL."""
