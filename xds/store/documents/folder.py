@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from xds.metadata.visible import NO_FACTS, Facts
 from xds.store.acknowledged import concerns_everybody
-from xds.store.documents.sightings import SWEEP_SECONDS, Sightings
+from xds.store.documents.sightings import Look, Sightings
 from xds.store.engine import reading
 from xds.store.statements import Statement, insert_ignoring
 from xds.store.tables import document
@@ -180,18 +180,16 @@ class BlobStore:
 
         Old is what this process has seen so for long enough; with ``now``, what was put long enough before that.
         """
-        found = {str(path): put_at(path) for path in self.staging.iterdir()}
+        look = self._sightings.look(now)
+        removed = swept_of(self.staging, look)
         for some in batches(self.names()):
-            found |= {sha256: put_at(self.path(sha256)) for sha256 in some - sizes(engine, some).keys()}
-        old = self._sightings.old(found) if now is None else before(found, now - SWEEP_SECONDS)
-        return sum(self._swept(engine, name, put) for name, put in old.items())
-
-    def _swept(self, engine: sa.Engine, name: str, put: float) -> bool:
-        """Look again, now that nobody puts it; whether it was removed."""
-        if "/" in name:  # a staged file
-            return remove_unchanged(Path(name), put)
-        with self.locked(name):
-            return not named(engine, name) and remove_unchanged(self.path(name), put)
+            for sha256 in some - sizes(engine, some).keys():
+                put = put_at(self.path(sha256))
+                if look.is_old(sha256, put):
+                    with self.locked(sha256):  # and looked at again, now that nobody puts it
+                        removed += not named(engine, sha256) and remove_unchanged(self.path(sha256), put)
+        look.end()
+        return removed
 
     def answers(self) -> tuple[bool, ...]:
         return (True,)
@@ -264,9 +262,10 @@ def put_at(path: Path) -> float:
         return inf
 
 
-def before(found: Mapping[str, float], limit: float) -> dict[str, float]:
-    """What was put before that."""
-    return {name: put for name, put in found.items() if put < limit}
+def swept_of(staging: Path, look: Look) -> int:
+    """Remove staged files that are old; return how many."""
+    files = [(path, put_at(path)) for path in staging.iterdir() if path.is_file()]
+    return sum(remove_unchanged(path, put) for path, put in files if look.is_old(str(path), put))
 
 
 def remove_unchanged(path: Path, put: float) -> bool:

@@ -28,14 +28,12 @@ from xds.store.documents.folder import (
     Names,
     NotReachable,
     Unread,
-    before,
     named,
-    put_at,
-    remove_unchanged,
     sizes,
+    swept_of,
     verified,
 )
-from xds.store.documents.sightings import SWEEP_SECONDS, Sightings
+from xds.store.documents.sightings import Sightings
 from xds.wire.spool import NotKept, Spooled
 
 if TYPE_CHECKING:
@@ -212,19 +210,15 @@ class ObjectStore:
 
         Old is what this process has seen so for long enough; with ``now``, what was put long enough before that.
         """
-        found = {str(path): put_at(path) for path in self.staging.iterdir() if path.is_file()}
-        listed = iter(self.listed())
+        look, listed = self._sightings.look(now), iter(self.listed())
+        removed = swept_of(self.staging, look)
         while some := dict(islice(listed, AT_ONCE)):
-            known = sizes(engine, some.keys())
-            found |= {sha256: put for sha256, put in some.items() if sha256 not in known}
-        old = self._sightings.old(found) if now is None else before(found, now - SWEEP_SECONDS)
-        return sum(self._swept(engine, name, put) for name, put in old.items())
-
-    def _swept(self, engine: sa.Engine, name: str, put: float) -> bool:
-        if "/" in name:  # a staged file
-            return remove_unchanged(Path(name), put)
-        with self._lock(name):
-            return self._removed(engine, name, put)
+            for sha256 in some.keys() - sizes(engine, some.keys()).keys():
+                if look.is_old(sha256, some[sha256]):
+                    with self._lock(sha256):
+                        removed += self._removed(engine, sha256, some[sha256])
+        look.end()
+        return removed
 
     def _removed(self, engine: sa.Engine, sha256: str, put: float) -> bool:
         """Look again, now that nobody puts it; whether it was removed."""
