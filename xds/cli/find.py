@@ -124,11 +124,11 @@ def find(
     rows = sorted(map(row, entries), key=lambda one: one["start"], reverse=True)
     if json_:
         print_json(rows)
-    for one in rows if not json_ else ():
-        of = named.get(one["homeCommunityId"], "")
-        said = f"{one['title']} ({of})" if of else one["title"]
-        click.echo(f"{one['start'] or '-':14}  {one['modalities']:8}  {said}  {one['uniqueId']}")
-    if not json_:
+    else:
+        for one in rows:
+            of = named.get(one["homeCommunityId"], "")
+            said = f"{one['title']} ({of})" if of else one["title"]
+            click.echo(f"{one['start'] or '-':14}  {one['modalities']:8}  {said}  {one['uniqueId']}")
         click.echo(counted(len(rows), "document"))
     for why in missing:
         click.echo(why, err=True)

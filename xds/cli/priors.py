@@ -243,8 +243,7 @@ def _age(days: int | None) -> str:
 
 def place(at: Desk, one: Prior) -> str:
     from xds.rules.relevant_priors import made_at
-    from xds.settings.addresses import names_of_communities, names_of_places
+    from xds.settings.addresses import names_of_places
 
-    uid = one.entry.repository_unique_id or ""
-    community = names_of_communities(at.settings).get(one.entry.home_community_id or "", "")
-    return made_at(one.entry) or community or names_of_places(at.settings).get(uid, uid)
+    uid, names = one.entry.repository_unique_id or "", names_of_places(at.settings)
+    return made_at(one.entry) or names.get(one.entry.home_community_id or "") or names.get(uid, uid)

@@ -6,7 +6,7 @@ ITI TF-1: 18.1 (a gateway grouped with a Document Consumer).  Both sides of each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -70,7 +70,7 @@ def retrieved(call: Call, requests: Sequence[DocumentRequest], gateway: str) -> 
     gateways: Gateways = call.actor.gateways
     places = {uid: gateways.elsewhere(uid) for uid in dict.fromkeys(one.repository_unique_id for one in requests)}
     here = [one for one in requests if places[one.repository_unique_id] is None]
-    there = _seen(call, [one for one in requests if places[one.repository_unique_id] is not None])
+    there = seen(call, [one for one in requests if places[one.repository_unique_id] is not None])
     questions = []
     for uid, place in places.items():
         asked = [one for one in there if one.repository_unique_id == uid]
@@ -88,7 +88,8 @@ def retrieved(call: Call, requests: Sequence[DocumentRequest], gateway: str) -> 
             told_of(call, question, came, iti43.TRANSACTION)
     absent = [_absent(one) for one in requests if one not in here and one not in there]
     findings += [*absent, *(finding for _, came in fetched for finding in came.findings)]
-    return [*given, *_with_homes(fetched, there)], findings
+    documents = (document for _, came in fetched for document in came.documents)
+    return [*given, *as_sent(documents, there)], findings
 
 
 def _held(call: Call, requests: Sequence[DocumentRequest], gateway: str) -> tuple[list[Given], list[Finding]]:
@@ -100,7 +101,7 @@ def _held(call: Call, requests: Sequence[DocumentRequest], gateway: str) -> tupl
     try:
         found = repository.retrieve(requests, call.work)
     except Refused as refused:  # of all that it was asked for
-        return [], [replace(why, location=one.document_unique_id) for one in requests for why in refused.findings]
+        return [], of_each(refused, requests)
     for request, held in zip(requests, found, strict=True):
         if isinstance(held, Finding):
             findings.append(held)
@@ -109,24 +110,28 @@ def _held(call: Call, requests: Sequence[DocumentRequest], gateway: str) -> tupl
     return given, findings
 
 
-def _seen(call: Call, requests: Sequence[DocumentRequest]) -> list[DocumentRequest]:
+def seen(call: Call, requests: Sequence[DocumentRequest]) -> list[DocumentRequest]:
     """Documents that are elsewhere, and that who asks may see: by their entries in the registry of this process."""
     if not requests or call.work.access.everything:
         return list(requests)
     with call.work.asking() as (registry, _):
         entries = registry.documents_by_unique_id([one.document_unique_id for one in requests])
-    seen = {one.unique_id for one in entries}
-    return [one for one in requests if one.document_unique_id in seen]
+    shown = {one.unique_id for one in entries}
+    return [one for one in requests if one.document_unique_id in shown]
 
 
 def _absent(request: DocumentRequest) -> Finding:
     return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, "no such document here", request.document_unique_id)
 
 
-def _with_homes(fetched: Sequence[tuple[Question[Came], Came]], requests: Sequence[DocumentRequest]) -> list[Given]:
+def of_each(refused: Refused, requests: Sequence[DocumentRequest]) -> list[Finding]:
+    """Why a request was refused as a whole, placed by each document that it names."""
+    return [replace(why, location=one.document_unique_id) for one in requests for why in refused.findings]
+
+
+def as_sent(documents: Iterable[Document], requests: Iterable[DocumentRequest]) -> list[Given]:
     """What came, by the requests as they were sent to us."""
     sent = {(one.repository_unique_id, one.document_unique_id): one for one in requests}
-    documents = (document for _, came in fetched for document in came.documents)
     return [
         given_of(replace(one, request=sent[one.request.repository_unique_id, one.request.document_unique_id]))
         for one in documents

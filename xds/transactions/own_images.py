@@ -83,13 +83,8 @@ def retrieved(
         given, told = _held(call, replace(request, instances=listed.here), gateway) if listed.here else ([], [])
     finally:
         documents, silent = gathered(call, asked, rad69.TRANSACTION)
-    sent = {(one.document.repository_unique_id, one.document.document_unique_id): one.document
-            for one in request.instances}  # fmt: skip
-    as_sent = (
-        replace(one, request=sent[one.request.repository_unique_id, one.request.document_unique_id])
-        for one in documents
-    )
-    return [*given, *map(own_community.given_of, as_sent)], [*findings, *told, *silent]
+    came = own_community.as_sent(documents, (one.document for one in request.instances))
+    return [*given, *came], [*findings, *told, *silent]
 
 
 def begin(
@@ -161,10 +156,7 @@ def _held(call: Call, request: ImagingRequest, gateway: str) -> tuple[list[Given
     try:
         given, findings = rad69.given(call, request)
     except Refused as refused:  # of all that it was asked for
-        given, findings = [], [
-            replace(why, location=one.document.document_unique_id)
-            for one in request.instances for why in refused.findings
-        ]  # fmt: skip
+        given, findings = [], own_community.of_each(refused, [one.document for one in request.instances])
     if not given:
         for event in events:
             event.end(failed=True, findings=findings)
@@ -173,7 +165,4 @@ def _held(call: Call, request: ImagingRequest, gateway: str) -> tuple[list[Given
 
 def _seen(call: Call, manifests: Sequence[DocumentRequest]) -> passed_manifests.Seen:
     """Those that who asks may see, by their entries in the registry of this process."""
-    with call.work.asking() as (registry, _):
-        entries = registry.documents_by_unique_id([one.document_unique_id for one in manifests])
-    seen = {one.unique_id for one in entries}
-    return passed_manifests.Seen(frozenset(one for one in manifests if one.document_unique_id in seen))
+    return passed_manifests.Seen(frozenset(own_community.seen(call, manifests)))
