@@ -419,3 +419,20 @@ def test_a_container_s_first_process_ends_when_it_is_told_to_before_it_serves(tm
         assert process.wait(20) == 0
     finally:
         process.kill()
+
+
+def test_a_child_that_is_told_to_stop_as_it_is_forked_hears_it(tmp_path: Path) -> None:
+    """Its copy of its supervisor's ears would hear it for nobody, and it would stay until it is killed."""
+    told_at_once = "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))"
+    program = f"import os, signal; {told_at_once}; from xds.cli import main; main()"
+    listen = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-c", program, "serve", "--data", str(tmp_path / "data"), "--listen", listen]
+    said = tmp_path / "said"
+    with said.open("wb") as file:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, cwd=ROOT)
+    try:
+        wait_for(lambda: all(f"child={child}" in said.read_text() for child in ("sequencer", "sweeper", "web")), 20)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()

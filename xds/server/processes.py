@@ -153,13 +153,17 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         sys.stdout.flush()
         supervisor = os.getpid()
+        # Told to stop before it has ears of its own, a child would hear that with its copy of ours, for nobody.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
         child.pid = os.fork()
         if child.pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return
         code = 1
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Should the supervisor be killed, its children stop as if told to.
             ends_with_us()
             if os.getppid() != supervisor:
