@@ -40,6 +40,7 @@ def main(given: Sequence[str] | None = None) -> int:
     began, kind = time.monotonic(), SQLITE if options.sqlite else POSTGRESQL
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xds-")))
+        folder.chmod(0o711)  # PostgreSQL has another user
         results, wrong = soak(Run(folder, Size.FULL, 0, stack), kind, options.hours * 3600)
     told = as_json(
         results, 0.0, size=f"{options.hours:g} hours on {kind}", documents=0, seconds=time.monotonic() - began
