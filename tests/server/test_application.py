@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,9 @@ class Site:
 
 
 @contextmanager
-def serving(database_url: str, tmp_path: Path, text: str = "") -> Iterator[Site]:
+def serving(
+    database_url: str, tmp_path: Path, text: str = "", more: Mapping[str, object] | None = None
+) -> Iterator[Site]:
     """A site with these settings, and an open domain."""
     file = tmp_path / "xds.toml"
     file.write_text(text, "utf-8")
@@ -156,6 +158,7 @@ def serving(database_url: str, tmp_path: Path, text: str = "") -> Iterator[Site]
         "server.database": database_url,
         "domain.patients": "open",
         "domain.assigning_authorities": (AUTHORITY,),
+        **(more or {}),
     }
     loaded = with_identity(load(file, {}).changed(given, "command line"))
     prepare(make_engine(database_url), loaded)

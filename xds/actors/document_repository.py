@@ -55,8 +55,11 @@ class DocumentRepository:
         remote: bool,
         streams: int,
         share: float = 0.5,
+        also: Collection[str] = (),
     ) -> None:
+        """``also``: other repositories that were merged into it, by their OIDs; it gives their documents, too."""
         self.unique_id, self._blobs, self._remote = unique_id, blobs, remote
+        self._ids = frozenset({unique_id, *also})
         self.streams = Streams(streams, share)
 
     def provide_and_register(
@@ -231,10 +234,14 @@ class DocumentRepository:
         """The same, with what who asks may not see as absent as what is not there; in the same time."""
         if registry.sees_everything:
             return list(found)
-        there = {one.document_unique_id: one for one in found if isinstance(one, Kept)}
         if self._remote:  # what its metadata were as they came, and what its patient wants
-            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one in there.values()} or {""}}
-            seen = {id_ for id_, one in there.items() if wants[one.patient_id].shows(self._as_kept(one))}
+            there = [(one, request) for one, request in zip(found, requests, strict=True) if isinstance(one, Kept)]
+            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one, _ in there} or {""}}
+            seen = {
+                one.document_unique_id
+                for one, request in there
+                if wants[one.patient_id].shows(_as_kept(one, request.repository_unique_id))
+            }
         else:
             seen = {
                 one.unique_id for one in registry.documents_by_unique_id([one.document_unique_id for one in requests])
@@ -244,15 +251,11 @@ class DocumentRepository:
             for one, request in zip(found, requests, strict=True)
         ]
 
-    def _as_kept(self, kept: Kept) -> Facts:
-        own = {"unique_id": kept.document_unique_id, "repository_unique_id": self.unique_id}
-        return replace(kept.facts, single={**kept.facts.single, **own})
-
     def _known(self, request: DocumentRequest, table: DocumentTable) -> Kept | Finding:
-        if request.repository_unique_id != self.unique_id:
+        if request.repository_unique_id not in self._ids:
             rule = f"{request.repository_unique_id[:64]} is not this repository, which is {self.unique_id}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, request.document_unique_id)
-        kept = table.find(request.document_unique_id)
+        kept = table.of(request.repository_unique_id).find(request.document_unique_id)
         if kept is None:
             return _absent(request)
         return kept
@@ -265,16 +268,22 @@ class DocumentRepository:
         change = work.access.change
         with work.reading() as (_, table):
             found = [self._known(request, table) for request in requests]
-        theirs = [isinstance(one, Finding) or change.shows(self._as_kept(one)) for one in found]
+        theirs = [
+            isinstance(one, Finding) or change.shows(_as_kept(one, request.repository_unique_id))
+            for one, request in zip(found, requests, strict=True)
+        ]
         found = [one if fine else _absent(request) for one, fine, request in zip(found, theirs, requests, strict=True)]
-        return [self._removed(one, work) if isinstance(one, Kept) else one for one in found]
+        return [
+            self._removed(one, request.repository_unique_id, work) if isinstance(one, Kept) else one
+            for one, request in zip(found, requests, strict=True)
+        ]
 
-    def _removed(self, kept: Kept, work: Work) -> str | Finding:
+    def _removed(self, kept: Kept, repository_unique_id: str, work: Work) -> str | Finding:
         unique_id = kept.document_unique_id
         if kept.state == "pending":
             # Table 3.86.4.2.3-1 wants the document's id in codeContext.
             return Finding(ErrorCode.REMOVE_DOCUMENTS, unique_id, unique_id)
-        if not work.documents.remove(unique_id):
+        if not work.documents.of(repository_unique_id).remove(unique_id):
             rule = "another request has removed the document (ITI TF-2: 3.86.4.1.3)"
             return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, unique_id)
         return kept.patient_id
@@ -282,6 +291,11 @@ class DocumentRepository:
     def chunks(self, kept: Kept) -> Iterator[bytes]:
         """A document's bytes, checked on the way (see ``Blobs.chunks``)."""
         return self._blobs.chunks(kept.sha256, kept.size_bytes)
+
+
+def _as_kept(kept: Kept, repository_unique_id: str) -> Facts:
+    own = {"unique_id": kept.document_unique_id, "repository_unique_id": repository_unique_id}
+    return replace(kept.facts, single={**kept.facts.single, **own})
 
 
 def _absent(request: DocumentRequest) -> Finding:

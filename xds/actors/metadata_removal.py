@@ -5,7 +5,7 @@ ITI TF-2: 3.62 (Remove Metadata and Documents supplement).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xds.errors import ErrorCode, Finding, Refused
@@ -61,7 +61,7 @@ def remove(ids: Sequence[str], store: SqlRegistry) -> list[Removed]:
     ]
     if findings:
         raise Refused(findings)
-    removed, before = list(_described(kinds, store)), _before(ids, store.references())
+    removed, before = list(described(kinds, store)), _before(ids, store.references())
     store.remove(kinds)
     for earlier in before:
         store.reinstate(earlier)
@@ -128,7 +128,8 @@ def _before(ids: Sequence[str], store: SqlReader) -> list[Found]:
     return list(left.values())
 
 
-def _described(kinds: dict[str, tuple[Kind, int]], store: SqlRegistry) -> Iterator[Removed]:
+def described(kinds: Mapping[str, tuple[Kind, int]], store: SqlRegistry) -> Iterator[Removed]:
+    """What objects are that are about to be removed, and whose."""
     keys = {key for _, key in kinds.values()}
     survivors = store.survivors(keys)
     whose = {key: survivors[key].patient_id if key in survivors else store.patient_ids([key])[0] for key in keys}

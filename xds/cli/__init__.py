@@ -37,6 +37,7 @@ COMMANDS = {
     "backup": "xds.cli.backup",
     "restore": "xds.cli.backup",
     "documents": "xds.cli.documents",
+    "merge": "xds.cli.merge",
     "doctor": "xds.cli.doctor",
     "capture": "xds.cli.capture",
     "integration-statement": "xds.cli.statement",

@@ -90,12 +90,12 @@ def existing(config: Path | None, data: str | None) -> Loaded:
 
 
 @contextmanager
-def database(loaded: Loaded) -> Iterator[sa.Engine]:
+def database(loaded: Loaded, connections: int = 4) -> Iterator[sa.Engine]:
     """The deployment's database, up to date."""
     from xds.store.deployment import prepare
     from xds.store.engine import make_engine
 
-    engine = make_engine(loaded.settings.database_url, connections=4)
+    engine = make_engine(loaded.settings.database_url, connections=connections)
     try:
         prepare(engine, loaded)
         yield engine

@@ -9,6 +9,7 @@ from typing import Any
 
 from xds.settings.access import ConsentPolicy, Sender
 from xds.settings.federation import Community
+from xds.settings.merging import Merge
 from xds.settings.sections import SECTIONS, Domain, NamedDomain, Settings
 
 HEAD = """\
@@ -31,7 +32,8 @@ def example() -> str:
     north, pacs = _section(NamedDomain(), "# [domains.north]", Domain), _section(Sender(), "# [senders.pacs]")
     agreed = _section(ConsentPolicy(), "# [consent_policies.withdrawn]")
     south = _section(Community(), "# [communities.south]")
-    return HEAD + sections + TAIL + north + pacs + agreed + south
+    east = _section(Merge(), "# [merges.east]")
+    return HEAD + sections + TAIL + north + pacs + agreed + south + east
 
 
 def _section(part: Any, head: str, *bases: type) -> str:

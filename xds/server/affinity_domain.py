@@ -139,7 +139,8 @@ class AffinityDomain:
 
         share, ours = settings.server.share, self.own.repository_unique_id
         streams = settings.repository.streams
-        repository = DocumentRepository(ours, blobs, remote=remote is not None, streams=streams, share=share)
+        also = () if self.path else settings.repository.also
+        repository = DocumentRepository(ours, blobs, remote=remote is not None, streams=streams, share=share, also=also)
         location, streams = settings.imaging_source.retrieve_location_uid, settings.imaging_source.streams
         source = ImagingDocumentSource(location, archive(settings), streams=streams, share=share)
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())

@@ -26,6 +26,7 @@ from xds.settings.access import (
 )
 from xds.settings.federation import Community, Gateway
 from xds.settings.imaging import ImagingSource, Priors
+from xds.settings.merging import Merge
 
 DEFAULT_DOMAIN = "default"
 """The name of the affinity domain at the bare paths."""
@@ -146,6 +147,7 @@ class Repository:
     """The Document Repository."""
 
     unique_id: str = ""  # OID; empty: one is made
+    also: tuple[str, ...] = ()  # OIDs of repositories merged into it (xds merge), whose documents it gives, too
     registry_url: str = ""  # where ITI-42 goes; empty: the registry in this process
     registry_seconds: float = 60.0  # the longest wait for its answer
     streams: int = 4  # ITI-43 answers under way at once to one peer, a process; over it XDSRepositoryBusy
@@ -280,6 +282,7 @@ class Settings:
     peers: Mapping[str, PeerEntry] = field(default_factory=dict)
     consent_policies: Mapping[str, ConsentPolicy] = field(default_factory=dict)
     communities: Mapping[str, Community] = field(default_factory=dict)
+    merges: Mapping[str, Merge] = field(default_factory=dict)
 
     @property
     def affinity_domains(self) -> Mapping[str, NamedDomain]:
@@ -328,6 +331,7 @@ TABLES: Mapping[str, type] = {
     "peers": PeerEntry,
     "consent_policies": ConsentPolicy,
     "communities": Community,
+    "merges": Merge,
 }
 SECTIONS = tuple(f.name for f in dataclasses.fields(Settings) if f.name not in TABLES)
 

@@ -31,7 +31,7 @@ MADE = (
 # And of each affinity domain that has paths of its own.
 MADE_OF_A_DOMAIN = ("repository_unique_id", "home_community_id", "assigning_authorities")
 _LOG_ID = "audit.log_id"
-VERSION = "0011"
+VERSION = "0012"
 """The newest step of ``migrations``."""
 
 
@@ -74,6 +74,9 @@ def _apart(settings: Settings) -> None:
         other = seen.setdefault(domain.repository_unique_id, name)
         if other != name:
             raise Unusable(f"the affinity domains {other} and {name} have the same repository_unique_id")
+    for one in settings.repository.also:
+        if one in seen:
+            raise Unusable(f"repository.also names {one}, which is the affinity domain {seen[one]}'s own")
 
 
 def _kept(path: Path, names: Sequence[str]) -> dict[str, str]:
@@ -113,6 +116,7 @@ _KINDS = {
     "policy.": "110129", "tokens.": "110129", "console.": "110129", "review.": "110129",
     "capture.": "110129", "server.allow_open_listen": "110129", "server.": "110128", "mllp.": "110128",
     "syslog.": "110128", "repositories.": "110128", "imaging_sources.": "110128", "communities.": "110128",
+    "merges.": "110128",
 }  # fmt: skip
 _SETTINGS, _CONSOLE_KEY = "settings", "console.key"
 

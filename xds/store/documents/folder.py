@@ -295,6 +295,10 @@ class DocumentTable:
     def __init__(self, connection: sa.Connection, repository_unique_id: str) -> None:
         self._connection, self._repository = connection, repository_unique_id
 
+    def of(self, repository_unique_id: str) -> DocumentTable:
+        """The rows of another repository, in the same transaction."""
+        return DocumentTable(self._connection, repository_unique_id)
+
     def find(self, document_unique_id: str) -> Kept | None:
         row = _FIND.first(self._connection, repository=self._repository, document=document_unique_id)
         return None if row is None else _kept(row)

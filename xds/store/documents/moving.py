@@ -8,14 +8,13 @@ there is not copied again.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -25,12 +24,12 @@ import sqlalchemy as sa
 
 from xds.errors import Unusable
 from xds.settings.sections import Settings
+from xds.store.alone import alone
 from xds.store.documents.checking import are_one, keeps_versions, look, opens, owned
 from xds.store.documents.folder import Damaged, NotReachable, Unread, batches, named, sizes
 from xds.store.documents.sightings import SWEEP_SECONDS
 from xds.store.documents.stores import ALSO, DOCUMENTS, Place, places
 from xds.store.documents.wrapping import SETTING
-from xds.store.engine import make_engine
 from xds.system.disk import Reserve
 from xds.wire.spool import NotKept, Spool
 
@@ -80,12 +79,16 @@ class Pace:
     def through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same chunks, each when its turn has come."""
         for chunk in chunks:
-            if self._rate:
-                with self._lock:
-                    begins = max(self._free_at, self._clock())
-                    self._free_at = begins + len(chunk) / self._rate
-                self._sleep(max(0.0, begins - self._clock()))
+            self.wait(len(chunk))
             yield chunk
+
+    def wait(self, size_bytes: int) -> None:
+        """Until it is so many bytes' turn."""
+        if self._rate:
+            with self._lock:
+                begins = max(self._free_at, self._clock())
+                self._free_at = begins + size_bytes / self._rate
+            self._sleep(max(0.0, begins - self._clock()))
 
 
 class Move:
@@ -163,7 +166,10 @@ class Move:
                 done.
         """
         moved, damaged, began = Moved(), list[str](), time.monotonic()
-        with _alone(self._settings) as still, ThreadPoolExecutor(_PARALLEL) as pool:
+        with (
+            alone(self._settings, "documents move", "documents are being moved") as still,
+            ThreadPoolExecutor(_PARALLEL) as pool,
+        ):
             for some in self._found(moved):
                 still()
                 for sha256, size, outcome, is_removed in pool.map(lambda one: self._one(*one, finish=finish), some):
@@ -303,49 +309,6 @@ def as_the_service(data: Path) -> None:
     raise Unusable(f"{data} is of the user {name}, who could not read what is made here: sudo -u '{name}' xds …")
 
 
-@contextmanager
-def _alone(settings: Settings) -> Iterator[Callable[[], None]]:
-    """Nobody else moves them meanwhile, on this machine or at the same PostgreSQL: they would do it twice.
-
-    What it gives sees that this is so still.
-
-    Raises:
-        Unusable: somebody does.
-    """
-    path = settings.data / "run" / "move.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = make_engine(settings.database_url, connections=1)  # the lock needs a connection for as long as it lasts
-    try:
-        with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Unusable("documents are being moved by another process") from None
-            if engine.dialect.name == "sqlite":
-                yield lambda: None
-            else:
-                with engine.connect() as connection:
-                    _take(connection)
-                    yield lambda: _see(connection)
-    finally:
-        engine.dispose()
-
-
-def _take(connection: sa.Connection) -> None:
-    """A lock that every node of a deployment sees: of a transaction, so that a pooler may stand between."""
-    number = sa.func.hashtextextended("documents move", 0)
-    _see(connection)
-    connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(number))):
-        raise Unusable("documents are being moved by another process, maybe on another node")
-
-
-def _see(connection: sa.Connection) -> None:
-    """
-    Raises:
-        Unusable: the connection is gone, and the lock with it.
-    """
-    try:
-        connection.execute(sa.select(1))
-    except sa.exc.DatabaseError:
-        raise Unusable("the database does not answer: run this again") from None
+def _alone(settings: Settings) -> AbstractContextManager[Callable[[], None]]:
+    """Nobody else moves them meanwhile: they would do it twice."""
+    return alone(settings, "documents move", "documents are being moved")

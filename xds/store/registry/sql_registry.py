@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,17 +115,19 @@ class SqlRegistry(SqlReader):
         keys = {patients.key_of(self.connection, self.domain, one) for one in patient_ids} - {None}
         demographics.keep(self.connection, self.domain, [key for key in keys if key is not None], said)
 
-    def insert(self, patient_key: int, objects: Iterable[MetadataObject]) -> None:
+    def insert(self, patient_key: int, objects: Iterable[MetadataObject], source_ids: Collection[str] = ()) -> None:
         """Write new objects of one patient, their associations to be found from ends that another has, too.
+
+        ``source_ids``: of the submission set that they came with, where it is not among them.
 
         Raises:
             Taken: an id among them is registered already.
         """
         objects = list(objects)
         kept: dict[sa.Table, list[dict[str, Any]]] = {foreign_association: self._foreign_ends(patient_key, objects)}
-        source_ids = [item.source_id for item in objects if isinstance(item, SubmissionSet)]
+        of_set = [*source_ids, *(item.source_id for item in objects if isinstance(item, SubmissionSet))]
         for item in objects:
-            mine = self._source_ids(item, source_ids) if isinstance(item, DocumentEntry) else ()
+            mine = self._source_ids(item, of_set) if isinstance(item, DocumentEntry) else ()
             for table, row in rows(item, mine):
                 common: dict[str, Any] = {"patient_key": patient_key, "entry_uuid": item.entry_uuid}
                 if table is locator:

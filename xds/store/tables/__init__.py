@@ -26,6 +26,7 @@ from xds.store.tables.audit import (
 )
 from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
 from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
+from xds.store.tables.merging import merged_object, merged_patient
 from xds.store.tables.registry import (
     association,
     demographics,
@@ -81,6 +82,8 @@ __all__ = [
     "folder",
     "foreign_association",
     "locator",
+    "merged_object",
+    "merged_patient",
     "metadata",
     "override",
     "package_value",

@@ -1,0 +1,1 @@
+"""How another region's registry and repositories are brought into this deployment, step by step."""

@@ -1,0 +1,166 @@
+"""That all of a source is here: counted, under one root for each side, and read back.
+
+A leaf is an entry: its entryUUID, its uniqueId, and of its document the SHA-1 and the size.  The source's root is made
+of what its registry said, the one here of what is kept: the entry that is registered, and the document as it was hashed
+when it came.  The two are equal if and only if the two sides have the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from xds.audit.log import statement
+from xds.audit.log.keys import SigningKey
+from xds.audit.log.merkle import Frontier, leaf_hash
+from xds.audit.log.statement import Kind as StatementKind
+from xds.ebxml.xdsb import DocumentRequest
+from xds.errors import Unusable
+from xds.merging.copying import PREFIX
+from xds.merging.source import Source
+from xds.store.documents.folder import Damaged, DocumentTable
+from xds.store.engine import reading
+from xds.store.interface import FoundDocument, Kind
+from xds.store.merging import PAGE, Became, Ledger, Merged
+from xds.store.work import Database
+from xds.wire.client import Faulted, NoReply, OverBounds
+from xds.wire.spool import NotKept, Spool
+
+KIND = StatementKind(
+    "urn:xds:merge:proof:1",
+    "MergeProof",
+    ("Source", "Registry", "Time", "EntriesThere", "RootThere", "EntriesHere", "RootHere", "ReadBack"),
+    "proof of a merge",
+)
+
+_THERE = (Became.FOUND, Became.INVALID, Became.WAITING, Became.CONFLICT, Became.COPIED)
+"""What became of an object that the source had when it was asked last."""
+
+DIFFERENCES = 1000
+"""That are told one by one."""
+
+
+@dataclass(slots=True)
+class Proof:
+    """What was compared.  ``by`` counts entries by a name and its value: there, and here."""
+
+    there: int = 0
+    here: int = 0
+    root_there: bytes = b""
+    root_here: bytes = b""
+    read_back: int = 0
+    differences: list[tuple[str, str]] = field(default_factory=list)  # entryUUID, and what differs
+    by: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        return self.root_there == self.root_here and not self.differences
+
+    def differs(self, entry_uuid: str, how: str) -> None:
+        if len(self.differences) < DIFFERENCES:
+            self.differences.append((entry_uuid, how))
+
+
+def prove(database: Database, source: Source, *, samples: int, tell: Callable[[int], None] = lambda _: None) -> Proof:
+    """Compare everything that a source had when it was asked last with what is here.
+
+    ``samples``: of so many documents both sides' bytes are read, and compared.
+    """
+    proof, there, here = Proof(), Frontier.empty(), Frontier.empty()
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    chosen: list[Merged] = []
+    for rows in _pages(database, source.label):
+        with database.work().reading() as (registry, table):
+            found = {one.entry_uuid: one for one in registry.documents_by_uuid(row.entry_uuid for row in rows)}
+            for row in rows:
+                there.append(_leaf(row.entry_uuid, row.unique_id, row.hash, row.size))
+                kept = found.get(row.entry_uuid)
+                leaf = None if kept is None else _kept(row, kept, table)
+                if leaf is not None:
+                    here.append(leaf)
+                for name in ("month", "type_code", "patient_id", "repository_unique_id"):
+                    counts[name, getattr(row, name), False] += 1
+                    counts[name, getattr(row, name), True] += leaf is not None
+                proof.there, proof.here = proof.there + 1, proof.here + (leaf is not None)
+                if leaf is None:
+                    proof.differs(row.entry_uuid, row.why or ("not here" if kept is None else "without its document"))
+                elif leaf != _leaf(row.entry_uuid, row.unique_id, row.hash, row.size):
+                    proof.differs(row.entry_uuid, "its hash, size or uniqueId is another here")
+                elif row.hash:
+                    _choose(chosen, row, samples)
+        tell(proof.there)
+    proof.root_there, proof.root_here = there.root(), here.root()
+    for (name, one, is_here), number in counts.items():
+        proof.by.setdefault(name, {}).setdefault(one, [0, 0])[is_here] = number
+    for row in sorted(chosen, key=_rank)[:samples]:
+        _read_back(database, source, row, proof)
+    return proof
+
+
+def signed(proof: Proof, source: Source, time: datetime, signing: SigningKey) -> bytes:
+    """The proof's numbers and roots, signed as checkpoints of the audit log are."""
+    values = (
+        source.label, source.url, time.astimezone(UTC).isoformat(timespec="seconds"), str(proof.there),
+        proof.root_there.hex(), str(proof.here), proof.root_here.hex(), str(proof.read_back),
+    )  # fmt: skip
+    return statement.sign(KIND, values, signing)
+
+
+def _pages(database: Database, label: str) -> Iterator[Sequence[Merged]]:
+    after = ""
+    while True:
+        with reading(database.engine) as connection:
+            some = Ledger(connection, label).objects(after, _THERE, Kind.DOCUMENT_ENTRY)
+        if not some:
+            return
+        yield some
+        after = some[-1].entry_uuid
+
+
+def _leaf(entry_uuid: str, unique_id: str, sha1: str, size_bytes: int) -> bytes:
+    return leaf_hash("\n".join((entry_uuid, unique_id, sha1, str(size_bytes))).encode())
+
+
+def _kept(row: Merged, kept: FoundDocument, table: DocumentTable) -> bytes | None:
+    """The leaf of what is here: of an entry without bytes what it says, else of the bytes; None: they are not here."""
+    if not row.hash:
+        return _leaf(kept.entry_uuid, kept.unique_id, kept.hash or "", kept.size or 0)
+    document = table.of(row.repository_unique_id).find(kept.unique_id)
+    return None if document is None else _leaf(kept.entry_uuid, kept.unique_id, document.sha1, document.size_bytes)
+
+
+def _choose(chosen: list[Merged], row: Merged, samples: int) -> None:
+    """Those whose entryUUIDs hash lowest: nobody can tell before which they will be, and the next run has the same."""
+    chosen.append(row)
+    if len(chosen) > 2 * samples + PAGE:
+        chosen[:] = sorted(chosen, key=_rank)[:samples]
+
+
+def _rank(row: Merged) -> bytes:
+    return hashlib.sha256(row.entry_uuid.encode()).digest()
+
+
+def _read_back(database: Database, source: Source, row: Merged, proof: Proof) -> None:
+    request = DocumentRequest(row.repository_unique_id, row.unique_id)
+    with database.work().reading() as (_, table):
+        kept = table.of(row.repository_unique_id).find(row.unique_id)
+    try:
+        with Spool(database.blobs.staging, PREFIX, sealed=database.blobs.seals) as spool:
+            got = source.documents([request], spool).documents.get(row.unique_id)
+            theirs = "" if got is None else got.sha256
+        ours = hashlib.sha256()
+        if kept is not None:
+            for chunk in database.blobs.chunks(kept.sha256, kept.size_bytes):
+                ours.update(chunk)
+    except (NoReply, Faulted, OverBounds, NotKept, Unusable) as problem:
+        proof.differs(row.entry_uuid, f"the source's document could not be read: {problem}")
+        return
+    except Damaged:
+        proof.differs(row.entry_uuid, "its document is damaged here")
+        return
+    proof.read_back += 1
+    if theirs != ours.hexdigest():
+        proof.differs(row.entry_uuid, "its document, read back, is another here")

@@ -1,0 +1,113 @@
+"""What was merged is removed again, as long as nobody has changed it here; the source is not touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from xds.actors.metadata_removal import Removed, described
+from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.message import AuditSource
+from xds.audit.messages.parties import Party
+from xds.ebxml.xdsb import DocumentRequest
+from xds.merging.copying import as_kept
+from xds.store.audit.records import record
+from xds.store.engine import reading
+from xds.store.interface import Kind
+from xds.store.merging import PAGE, Became, Ledger, Merged
+from xds.store.registry.sql_registry import SqlRegistry
+from xds.store.work import Database, Work
+
+_HERE = (Became.COPIED, Became.GONE, Became.CONFLICT)
+
+
+@dataclass(slots=True)
+class Undone:
+    """How much was removed, and what stays because it was changed here since, by entryUUID."""
+
+    objects: int = 0
+    documents: int = 0
+    changed: list[str] = field(default_factory=list)
+
+
+def undo(
+    database: Database, source: str, node: AuditSource, *, dry: bool, tell: Callable[[int], None] = lambda _: None
+) -> Undone:
+    """Remove what was merged from a source, a patient's objects at a time.
+
+    A patient of whom anything was changed here, or is led to from what is, keeps all of it: half a history is none.
+    """
+    done, after = Undone(), ""
+    while True:
+        with reading(database.engine) as connection:
+            some = Ledger(connection, source).patients(after)
+        if not some:
+            return done
+        for patient_id in some:
+            _of_patient(database, source, patient_id, node, done, dry=dry)
+            tell(done.objects)
+        after = some[-1]
+
+
+def _of_patient(
+    database: Database, source: str, patient_id: str, node: AuditSource, done: Undone, *, dry: bool
+) -> None:  # fmt: skip
+    work = database.work()
+    try:
+        ledger, registry = Ledger(work.connection, source), work.registry
+        rows = {uuid: row for uuid, row in ledger.objects_of(patient_id).items() if row.here and row.state in _HERE}
+        kinds = registry.kinds_of(rows)
+        registry.lock_patients({key for _, key in kinds.values()})
+        changed = _changed(registry, rows.values())
+        changed += [one.entry_uuid for one in _led_to(registry, rows)]
+        if changed:
+            done.changed += changed
+            return
+        done.objects += len(rows)
+        entries = [row for row in rows.values() if row.kind == Kind.DOCUMENT_ENTRY]
+        if dry:
+            done.documents += len(entries)
+            return
+        removed = list(described(kinds, registry))
+        registry.remove(kinds)
+        for row in entries:
+            done.documents += work.documents.of(row.repository_unique_id).remove(row.unique_id)
+        ledger.keep(replace(row, state=Became.UNDONE, why="", here="") for row in rows.values())
+        if removed:
+            _record(work, node, source, removed, entries)
+        work.commit()
+    finally:
+        work.close()
+
+
+def _changed(registry: SqlRegistry, rows: Collection[Merged]) -> list[str]:
+    found = []
+    for row in rows:
+        here = registry.by_uuid(row.entry_uuid)
+        if here is not None and as_kept(here) != row.here:
+            found.append(row.entry_uuid)
+    return found
+
+
+def _led_to(registry: SqlRegistry, rows: Collection[str]) -> Sequence[Merged]:
+    """Associations that lead to what was merged, and were made here."""
+    ids, found = list(rows), []
+    for start in range(0, len(ids), PAGE):
+        for one in registry.associations_of(ids[start : start + PAGE]):
+            if one.entry_uuid not in rows:
+                found.append(Merged(one.entry_uuid, "", Kind.ASSOCIATION))
+    return found
+
+
+def _record(
+    work: Work, node: AuditSource, source: str, removed: Sequence[Removed], entries: Sequence[Merged]
+) -> None:  # fmt: skip
+    """Who has removed a patient's objects and documents (DICOM PS3.15: A.5.3.11)."""
+    here = Party("xds merge undo", "localhost", ours=True, requestor=True)
+    event = AuditEvent(node, "110110", "D", ("", ""), here, here)
+    event.about_patient(str(removed[0].patient_id))
+    event.about_removed((one.entry_uuid, one.code, one.text) for one in removed)
+    event.about_removed_documents(DocumentRequest(row.repository_unique_id, row.unique_id) for row in entries)
+    event.noted(f"what was merged from {source} is undone")
+    event.end(failed=False)
+    record(work.connection, event.records())
