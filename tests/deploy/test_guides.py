@@ -24,7 +24,7 @@ def followed(name: str, reader: Reader) -> None:
         reader.leave()
 
 
-@pytest.mark.parametrize("name", ["ehr", "imaging-consumer", "privacy-officer"])
+@pytest.mark.parametrize("name", ["ehr", "imaging-consumer", "privacy-officer", "merging"])
 def test_a_guide_does_what_it_says(name: str, tmp_path: Path) -> None:
     followed(name, Reader(tmp_path))
 
@@ -58,7 +58,7 @@ def test_a_file_is_named_before_it_is_shown(path: Path) -> None:
 
 def test_every_guide_is_run() -> None:
     assert {path.stem for path in FOLDER.glob("*.md")} == {
-        "ehr", "imaging-consumer", "auditor", "operator", "pacs", "privacy-officer"
+        "ehr", "imaging-consumer", "auditor", "merging", "operator", "pacs", "privacy-officer"
     }  # fmt: skip
 
 

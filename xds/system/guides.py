@@ -8,7 +8,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parents[1]
 
 # In the order in which they are listed: who most readers are first.
-NAMES = ("ehr", "imaging-consumer", "pacs", "auditor", "privacy-officer", "operator")
+NAMES = ("ehr", "imaging-consumer", "pacs", "auditor", "privacy-officer", "operator", "merging")
 
 
 @dataclass(frozen=True, slots=True)
