@@ -16,11 +16,19 @@ from lxml import etree
 from tests.builders import ANNA, AUTHORITY, BERT, a_folder, a_submission, an_association, an_entry, symbolic
 from tests.cli.command import Done, xds
 from tests.conftest import wait_for
+from tests.imaging.images import CT, SERIES, STUDY, a_manifest, a_series, an_instance, put
+from tests.journeys.test_two_image_nodes import refreshed
 from tests.places import ROOT
+from tests.regions import kept
 from tests.server.test_application import Site, of_bytes, serving
 from xds.ebxml import query, rs
 from xds.ebxml.rim import Slot, read_registry_object_list
+from xds.ebxml.xdsb import DocumentRequest, ImagingRequest, InstanceRequest, write_imaging_request
 from xds.errors import Status
+from xds.imaging import kos
+from xds.imaging.entry import FORMAT_CODE
+from xds.imaging.manifest import InstanceReference
+from xds.imaging.part10 import EXPLICIT_LITTLE
 from xds.merging.mapping import MERGED_FROM
 from xds.metadata.datatypes import Dtm
 from xds.metadata.identifiers import Oid, PatientId
@@ -34,6 +42,7 @@ from xds.store.merging import Ledger
 from xds.store.registry.sql_registry import SqlRegistry
 from xds.store.tables import audit_record, document, document_entry, merged_object
 from xds.transactions import iti18_registry_stored_query as iti18
+from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.wire.client import Answer
 from xds.wire.xml import name
 
@@ -83,6 +92,15 @@ class Merging:
             return list(Ledger(connection, "south").objects_of(str(patient)).values())
 
 
+LOCATION = "1.2.3.99.3"
+
+
+def a_manifest_of(count: int) -> bytes:
+    """Of the study that south's source has three images of."""
+    listed = tuple(InstanceReference(CT, f"{SERIES}.{number}") for number in range(1, count + 1))
+    return kos.write(a_manifest(series=(a_series(1, *listed, retrieve_location_uid=LOCATION),)))
+
+
 @pytest.fixture
 def merging(
     request: pytest.FixtureRequest, database_url: str, sqlite_template: Path, tmp_path: Path
@@ -91,8 +109,13 @@ def merging(
     for folder in (south, here):
         folder.mkdir()
     (south / "xds.sqlite").write_bytes(sqlite_template.read_bytes())
-    theirs = f'[repository]\nunique_id = "{OLD}"\n[domain]\nassigning_authorities = ["{SOUTH}"]\n'
+    for number in (1, 2, 3):
+        put(south / "images", f"{number}.dcm", an_instance(number))
+    (here / "images").mkdir()
+    theirs = f'[repository]\nunique_id = "{OLD}"\n[imaging_source]\nretrieve_location_uid = "{LOCATION}"\n'
+    theirs += f'folder = "{south / "images"}"\n'
     with serving(f"sqlite:///{south}/xds.sqlite", south, theirs, {"domain.assigning_authorities": (SOUTH,)}) as source:
+        refreshed(source)
         text = f"""
 [server]
 data = "{here}/data"
@@ -104,6 +127,11 @@ assigning_authorities = ["{AUTHORITY}"]
 also = ["{OLD}"]
 [repositories]
 "{OLD}" = "{source.url}/repository"
+[imaging_source]
+folder = "{here}/images"
+also = ["{LOCATION}"]
+[imaging_sources]
+"{LOCATION}" = "{source.url}/imaging-source"
 [merges.south]
 registry = "{source.url}/registry"
 patients = "{here}/patients.csv"
@@ -345,6 +373,47 @@ def test_a_source_that_has_too_much_of_a_patient_to_say_at_once_is_asked_in_part
     here, there = merging.everything(merging.here, ANNA), {one.entry_uuid for one in merging.objects(DORA)}
     assert here.keys() == there
     assert merging.run("prove").code == 0
+
+
+def test_images_of_merged_manifests_come_into_the_archive_and_are_given_by_their_old_location(
+    merging: Merging,
+) -> None:
+    kept(merging.south, a_manifest_of(3), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
+    merging.run("copy")
+    done = merging.run("images", "--json")
+    assert (done.code, done.json["problems"]) == (0, [])
+    assert (done.json["studies"], done.json["promised"], done.json["kept"], done.json["there"]) == (1, 3, 3, 0)
+    again = merging.run("images", "--json").json
+    assert (again["kept"], again["there"]) == (0, 3)
+    refreshed(merging.here)
+    asked = ImagingRequest(
+        tuple(InstanceRequest(STUDY, SERIES, DocumentRequest(LOCATION, f"{SERIES}.{n}")) for n in (1, 2, 3)),
+        (EXPLICIT_LITTLE,),
+    )
+    got = merging.here.send("/imaging-source", RAD_69.action, [etree.tostring(write_imaging_request(asked))], mtom=True)
+    assert len(got.contents) == 3
+    whose = merging.here.application.domains["default"].actors.study_patients.of([STUDY])
+    assert whose[STUDY].id == str(ANNA)
+
+
+def test_a_study_that_is_here_as_somebody_elses_stays_theirs(merging: Merging) -> None:
+    put(merging.folder / "images", "mine.dcm", an_instance(9))
+    refreshed(merging.here)
+    kept(merging.south, a_manifest_of(3), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
+    merging.run("copy")
+    done = merging.run("images", "--json")
+    assert (done.code, done.json["kept"]) == (1, 0)
+    assert done.json["problems"] == [f"{STUDY}: it is here already, and was not merged as this patient's"]
+    whose = merging.here.application.domains["default"].actors.study_patients.of([STUDY])
+    assert whose[STUDY].id != str(ANNA)
+
+
+def test_images_that_the_source_does_not_give_are_told(merging: Merging) -> None:
+    kept(merging.south, a_manifest_of(4), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
+    merging.run("copy")
+    done = merging.run("images", "--json")
+    assert (done.code, done.json["kept"]) == (1, 3)
+    assert any(f"{SERIES}.4" in one for one in done.json["problems"])
 
 
 def test_a_source_that_is_not_in_the_settings_is_refused(merging: Merging) -> None:

@@ -57,9 +57,12 @@ class ImagingDocumentSource:
     """One source, by its Retrieve Location UID; its archive may be absent, and then it has nothing."""
 
     def __init__(
-        self, retrieve_location_uid: str, archive: Archive | None, *, streams: int, share: float = 0.5
-    ) -> None:
+        self, retrieve_location_uid: str, archive: Archive | None, *, streams: int, share: float = 0.5,
+        also: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """``also``: other sources that were merged into it, by their OIDs; it gives their images, too."""
         self.retrieve_location_uid, self._archive = retrieve_location_uid, archive
+        self.locations = frozenset({retrieve_location_uid, *also})
         self.streams = Streams(streams, share)
         self._broken: set[str] = set()
 
@@ -108,7 +111,7 @@ class ImagingDocumentSource:
 
     def _instance(self, request: InstanceRequest, syntaxes: Sequence[str], find: Find) -> Instance | Finding:
         uid = request.document.document_unique_id
-        if request.document.repository_unique_id != self.retrieve_location_uid:
+        if request.document.repository_unique_id not in self.locations:
             rule = f"{request.document.repository_unique_id[:64]} is not this source, {self.retrieve_location_uid}"
             return Finding(ErrorCode.UNKNOWN_REPOSITORY_ID, rule, uid)
         try:

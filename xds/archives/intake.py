@@ -112,6 +112,10 @@ class Intake:
         self.quarantine = Quarantine(archive.root)
 
     @property
+    def archive(self) -> FolderArchive:
+        return self._archive
+
+    @property
     def incoming(self) -> Path:
         """Where files are written to; it is of the same file system, and its files are not the archive's."""
         return self._root / INCOMING

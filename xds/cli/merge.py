@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,27 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from xds.cli.common import as_json, counted, deployment, print_json
+from xds.cli.merge_images import images
+from xds.cli.merging_site import TOLD, Site, site_of
 from xds.errors import Unusable
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from xds.merging.copying import Copying
-    from xds.merging.mapping import Mapped
     from xds.merging.proving import Proof
-    from xds.merging.running import Done, Running
-    from xds.merging.source import Source
+    from xds.merging.running import Done
     from xds.merging.undoing import Undone
-    from xds.settings.sections import Loaded
-    from xds.store.work import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-CONNECTIONS = 20
-"""To the database: of all jobs, and some."""
-
-TOLD = 20
-"""Lines of one list; ``--json`` has more."""
 
 _KINDS = {"DE": "entries", "SS": "submission sets", "FD": "folders", "AS": "associations"}
 
@@ -45,84 +34,6 @@ def merge() -> None:
 
     The source is a table [merges.NAME] of the settings. Every step may be broken off, and run again.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """One merge: what it is of, and what it is into."""
-
-    loaded: Loaded
-    engine: sa.Engine
-    database: Database
-    source: Source
-    mapped: Mapped
-    copying: Copying
-
-    def running(self, *, copies: bool) -> Running:
-        from xds.merging.running import Running
-        from xds.store.audit.records import now_microseconds
-
-        return Running(self.engine, self.source, self.mapped, self.copying, now_microseconds, copies=copies)
-
-
-@contextmanager
-def _site(name: str, config: Path | None, data: str | None, bytes_per_second: int = 0) -> Iterator[_Site]:
-    """
-    Raises:
-        Unusable: the settings have no such source, or not what it takes.
-    """
-    from xds.audit.messages.events import source_of
-    from xds.cli.client import Desk
-    from xds.cli.common import database as opened
-    from xds.cli.common import existing
-    from xds.merging.copying import Copying, Into
-    from xds.merging.mapping import Mapped
-    from xds.merging.source import Source
-    from xds.server.actors import code_sets
-    from xds.settings.sections import DEFAULT_DOMAIN
-    from xds.store.alone import alone
-    from xds.store.audit.records import now_microseconds
-    from xds.store.documents.moving import Pace, as_the_service
-    from xds.store.documents.stores import open_blobs
-    from xds.store.work import Database
-    from xds.system.disk import Reserve
-
-    loaded = existing(config, data)
-    settings = loaded.settings
-    found = settings.merges.get(name)
-    if found is None:
-        raise Unusable(f"the settings have no [merges.{name}]; there are: {', '.join(settings.merges) or 'none'}")
-    as_the_service(settings.data)
-    doing = alone(settings, f"merge {name}", f"{name} is being merged")
-    with _database_answers(), doing, opened(loaded, CONNECTIONS) as engine:
-        own, domain = settings.repository.unique_id, settings.affinity_domains[DEFAULT_DOMAIN]
-        blobs = open_blobs(settings, engine)
-        database = Database(engine, blobs, DEFAULT_DOMAIN, own)
-        into = Into(
-            database, blobs, Reserve(settings.server.least_free_bytes, settings.data, blobs.staging),
-            frozenset({own, *settings.repository.also}), domain.patients == "open", code_sets(domain)(),
-            source_of(settings),
-        )  # fmt: skip
-        source = Source(
-            name, found, settings.repositories, settings.tls, blobs.staging, Desk(loaded, engine, "").transaction
-        )
-        mapped = Mapped(name, found)
-        copying = Copying(source, mapped, into, Pace(bytes_per_second), now_microseconds)
-        yield _Site(loaded, engine, database, source, mapped, copying)
-
-
-@contextmanager
-def _database_answers() -> Iterator[None]:
-    """
-    Raises:
-        Unusable: it does not any more; what was done stays done.
-    """
-    import sqlalchemy as sa
-
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as problem:
-        raise Unusable(f"the database does not answer: run this again ({type(problem).__name__})") from None
 
 
 def _paced(command: F) -> F:
@@ -138,7 +49,7 @@ def _paced(command: F) -> F:
     return command
 
 
-def _list(site: _Site, file: Path | None) -> None:
+def _list(site: Site, file: Path | None) -> None:
     """Note whom the source has.
 
     Raises:
@@ -158,7 +69,7 @@ def _list(site: _Site, file: Path | None) -> None:
 
 
 @contextmanager
-def _bar(site: _Site, quiet: bool) -> Iterator[Callable[[Done], None]]:
+def _bar(site: Site, quiet: bool) -> Iterator[Callable[[Done], None]]:
     """How far it is, on a terminal."""
     from rich.console import Console
     from rich.filesize import decimal
@@ -179,6 +90,9 @@ def _bar(site: _Site, quiet: bool) -> Iterator[Callable[[Done], None]]:
         yield tell
 
 
+merge.add_command(images)
+
+
 @merge.command(epilog="Example: xds merge survey south --patients south-patients.txt --config xds.toml")
 @click.argument("name")
 @_paced
@@ -188,7 +102,7 @@ def survey(
     name: str, config: Path | None, data: str | None, file: Path | None, jobs: int, bytes_per_second: int, json_: bool
 ) -> None:
     """See what the source has, and what of it could not be copied, and why. Nothing is copied."""
-    with _site(name, config, data, bytes_per_second) as site:
+    with site_of(name, config, data, bytes_per_second) as site:
         _list(site, file)
         with _bar(site, json_) as tell:
             began = time.monotonic()
@@ -209,7 +123,7 @@ def copy(
 
     Run again it copies what is new or has changed. Exit code 1: of some patients the source did not say all.
     """
-    with _site(name, config, data, bytes_per_second) as site:
+    with site_of(name, config, data, bytes_per_second) as site:
         _list(site, file)
         with _bar(site, json_) as tell:
             began = time.monotonic()
@@ -238,7 +152,7 @@ def follow(
         if number:
             time.sleep(every)
         number += 1
-        with _site(name, config, data, bytes_per_second) as site:
+        with site_of(name, config, data, bytes_per_second) as site:
             _list(site, file)
             with _bar(site, json_) as tell:
                 done = site.running(copies=True).run(jobs, tell)
@@ -258,7 +172,7 @@ def follow(
 @deployment
 def report(name: str, config: Path | None, data: str | None, json_: bool) -> None:
     """What the source has, how much of it is here, and what is to be decided by a person."""
-    with _site(name, config, data) as site:
+    with site_of(name, config, data) as site:
         _report(site, None, 0.0, json_=json_)
 
 
@@ -278,7 +192,7 @@ def prove(name: str, config: Path | None, data: str | None, samples: int, out: P
     from xds.merging.proving import prove as compare
     from xds.merging.proving import signed
 
-    with _site(name, config, data) as site:
+    with site_of(name, config, data) as site:
         proof = compare(site.database, site.source, samples=samples)
         if out is not None:
             out.write_bytes(signed(proof, site.source, datetime.now(UTC), signing_key(site.loaded)))
@@ -318,7 +232,7 @@ def undo(name: str, config: Path | None, data: str | None, dry_run: bool, json_:
     from xds.cli.common import alerted
     from xds.merging.undoing import undo as remove
 
-    with _site(name, config, data) as site:
+    with site_of(name, config, data) as site:
         if not dry_run:
             with site.engine.begin() as connection:
                 text = f"what was merged from {name} is removed"
@@ -349,7 +263,7 @@ def _said(done: Done) -> str:
     return ", ".join(said)
 
 
-def _report(site: _Site, done: Done | None, seconds: float, *, json_: bool) -> None:
+def _report(site: Site, done: Done | None, seconds: float, *, json_: bool) -> None:
     from xds.store.engine import reading
     from xds.store.merging import Ledger, shared_studies
 

@@ -142,7 +142,9 @@ class AffinityDomain:
         also = () if self.path else settings.repository.also
         repository = DocumentRepository(ours, blobs, remote=remote is not None, streams=streams, share=share, also=also)
         location, streams = settings.imaging_source.retrieve_location_uid, settings.imaging_source.streams
-        source = ImagingDocumentSource(location, archive(settings), streams=streams, share=share)
+        source = ImagingDocumentSource(
+            location, archive(settings), streams=streams, share=share, also=settings.imaging_source.also
+        )  # fmt: skip
         patients = StudyPatients(source.patient, self._published_as, self._patient_table())
         register_ = register if remote is None else register_remotely
         studies = Studies(

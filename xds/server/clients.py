@@ -72,11 +72,13 @@ def peers(settings: Settings, answer: Callable[[HttpRequest], HttpReply | None],
         )  # fmt: skip
 
     def repository(uid: str) -> Client | None:
-        ours = uid == settings.repository.unique_id
+        own = settings.repository
+        ours = uid == own.unique_id or (uid in own.also and uid not in settings.repositories)
         return local("repository") if ours else remote(settings.repositories.get(uid))
 
     def source(uid: str) -> Client | None:
-        ours = uid == settings.imaging_source.retrieve_location_uid
+        own = settings.imaging_source
+        ours = uid == own.retrieve_location_uid or (uid in own.also and uid not in settings.imaging_sources)
         return local("imaging-source") if ours else remote(settings.imaging_sources.get(uid))
 
     url = settings.console.registry_url

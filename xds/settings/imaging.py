@@ -34,6 +34,7 @@ class ImagingSource:
     cache_bytes: int = 0  # of instances from a PACS, kept on disk so that many who want one cost it one read; 0: none
     cache_seconds: float = 3600.0  # given so long without asking whether they are unchanged; unused, gone after it
     retrieve_location_uid: str = ""  # OID of this source; empty: one is made
+    also: tuple[str, ...] = ()  # OIDs of sources merged into it (xds merge images), under which it gives images, too
     retrieve_ae_title: str = "XDS"  # written into manifests
     retrieve_url: str = ""  # base URL of WADO-RS, written into manifests; empty: none
     timezone: str = "UTC"  # of DICOM times without an offset of their own

@@ -51,7 +51,8 @@ def sort(call: Call, instances: Sequence[InstanceRequest]) -> Sorted:
         by_source.setdefault(one.document.repository_unique_id, []).append(one)
     # The images of the deployment are of its default domain: another one knows nothing of whose they are.
     is_here = call.work.database.domain == DEFAULT_DOMAIN
-    here = by_source.pop(call.actor.imaging_source.retrieve_location_uid, []) if is_here else []
+    ours = _ours(call) if is_here else ()
+    here = [one for uid in ours for one in by_source.pop(uid, [])]
     there, findings = list[tuple[Community, tuple[InstanceRequest, ...]]](), list[Finding]()
     for uid, asked in by_source.items():
         place = call.actor.gateways.sources(uid)
@@ -61,6 +62,11 @@ def sort(call: Call, instances: Sequence[InstanceRequest]) -> Sorted:
         rule = f"{uid[:64]} is no Imaging Document Source that is known here (RAD TF-2: 4.75)"
         findings += [Finding(ErrorCode.XDSI_UNKNOWN_IDS, rule, one.document.document_unique_id) for one in asked]
     return Sorted(tuple(here), tuple(there), tuple(findings))
+
+
+def _ours(call: Call) -> list[str]:
+    """The sources whose images are here: of one merged into ours, once the settings do not say that it is elsewhere."""
+    return [uid for uid in call.actor.imaging_source.locations if call.actor.gateways.sources(uid) is None]
 
 
 def retrieved(
@@ -139,8 +145,8 @@ def by_instance(findings: Sequence[Finding], request: ImagingRequest) -> tuple[F
 
 def patients(call: Call, request: ImagingRequest) -> dict[str, StudyPatient]:
     """Whom the studies of a request show: of the source in this process, or as the manifests of others have said."""
-    source = call.actor.imaging_source.retrieve_location_uid
-    here = {one.study_instance_uid for one in request.instances if one.document.repository_unique_id == source}
+    ours = _ours(call)
+    here = {one.study_instance_uid for one in request.instances if one.document.repository_unique_id in ours}
     others = replace(request, instances=tuple(one for one in request.instances if one.study_instance_uid not in here))
     return {**passed_manifests.patients(call, others), **call.actor.study_patients.of(here)}
 

@@ -1,0 +1,168 @@
+"""``xds merge images``: the images that merged manifests name, into this deployment's own archive."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from xds.cli.common import as_json, counted, deployment, print_json
+from xds.cli.merging_site import TOLD, Site, site_of
+
+if TYPE_CHECKING:
+    from xds.archives.folder import FolderArchive
+    from xds.archives.intake import Intake
+    from xds.imaging.manifest import Manifest
+    from xds.metadata.document_entry import DocumentEntry
+
+
+@dataclass(slots=True)
+class Brought:
+    """What came of the studies of merged manifests."""
+
+    studies: int = 0
+    promised: int = 0  # images
+    there: int = 0  # of these, that were here before
+    kept: int = 0  # and that came now
+    size_bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@click.command(epilog="Example: xds merge images south --config xds.toml")
+@click.argument("name")
+@as_json
+@deployment
+def images(name: str, config: Path | None, data: str | None, json_: bool) -> None:
+    """Fetch the images that merged manifests name into imaging_source.folder, each checked against its manifest.
+
+    They come by RAD-69 from where [imaging_sources] says; what is here already is not fetched again. They are given
+    under the old Retrieve Location UID where imaging_source.also names it. Exit code 1: not all came.
+    """
+    with site_of(name, config, data) as site:
+        brought = bring(site)
+    if json_:
+        print_json(asdict(brought))
+    else:
+        _tell(brought)
+    sys.exit(1 if brought.problems else 0)
+
+
+def _tell(brought: Brought) -> None:
+    from rich.filesize import decimal
+
+    of = f"{brought.kept} of {counted(brought.promised, 'image')} came ({decimal(brought.size_bytes)})"
+    click.echo(f"{counted(brought.studies, 'study', 'studies')}: {of}, {brought.there} were here before")
+    for problem in brought.problems[:TOLD]:
+        click.echo(f"  {problem}", err=True)
+
+
+def bring(site: Site) -> Brought:
+    """The images of every manifest that was merged, and is Approved.
+
+    Raises:
+        Unusable: this deployment has no folder of images.
+    """
+    from xds.archives.folder import FolderArchive
+    from xds.errors import Refused, Unusable
+    from xds.server.archives import intake
+    from xds.wire.client import Faulted, NoReply
+    from xds.wire.spool import NotKept
+
+    taking = intake(site.loaded.settings)
+    archive = taking.archive
+    assert isinstance(archive, FolderArchive)  # noqa: S101  intake has seen to it
+    taking.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+    brought = Brought()
+    for entry in _manifests(site):
+        try:
+            _one(site, taking, archive, entry, brought)
+        except (Refused, NoReply, Faulted, NotKept, Unusable) as problem:
+            brought.problems.append(f"{entry.unique_id}: {problem}")
+    return brought
+
+
+def _manifests(site: Site) -> Iterator[DocumentEntry]:
+    """The manifests that were merged, as they are registered here now."""
+    from lxml import etree
+
+    from xds.ebxml import rim
+    from xds.imaging.entry import FORMAT_CODE
+    from xds.metadata import from_ebxml
+    from xds.store.engine import reading
+    from xds.store.merging import Became, Ledger
+
+    after = ""
+    while True:
+        with reading(site.engine) as connection:
+            rows = Ledger(connection, site.source.label).objects(after, [Became.COPIED, Became.CONFLICT], "DE")
+        if not rows:
+            return
+        after = rows[-1].entry_uuid
+        with site.database.work().reading() as (registry, _):
+            found = registry.documents_by_uuid(row.entry_uuid for row in rows)
+        for one in found:
+            if one.format_code == FORMAT_CODE.key and one.status == "Approved":
+                item = rim.read_object(etree.fromstring(one.ebxml))
+                assert isinstance(item, rim.ExtrinsicObject)  # noqa: S101  written by us as one
+                entry, _ = from_ebxml.document_entry(item)
+                if entry is not None:
+                    yield entry
+
+
+def _one(site: Site, taking: Intake, archive: FolderArchive, entry: DocumentEntry, brought: Brought) -> None:
+    """The images of one manifest.
+
+    Raises:
+        Refused, NoReply, Faulted, NotKept, Unusable: a step that the rest stands on failed.
+    """
+    from xds.cli.fetching import Fetch, Outcome, document
+    from xds.cli.progress import progress
+    from xds.system.whose import mark
+    from xds.wire.spool import Spool
+
+    outcome = Outcome()
+    folder = tempfile.TemporaryDirectory(prefix=f"part-{mark()}-", dir=taking.incoming)
+    with folder as name, progress(quiet=True) as bar, Spool(Path(name) / "spool") as spool:
+        wants = _lacking(site, archive, str(entry.patient_id), brought)
+        document(Fetch(site.at, Path(name), spool, bar, outcome, wants=wants), entry)
+        for path in sorted(Path(name).rglob("*.dcm")):
+            if path.name != "manifest.dcm":
+                _keep(taking, path, brought)
+    brought.studies += outcome.studies
+    brought.problems += outcome.problems
+
+
+def _lacking(site: Site, archive: FolderArchive, patient_id: str, brought: Brought) -> Callable[[Manifest], bool]:
+    """What says whether any image of a manifest is wanted; whose the study is, is known before its images are here."""
+    from xds.store import study_patients
+
+    def wants(manifest: Manifest) -> bool:
+        study = manifest.study_instance_uid
+        wanted = {instance.sop_instance_uid for _, instance in manifest.instances()}
+        there = {held.sop_instance_uid for held in archive.members(study)}
+        brought.promised += len(wanted)
+        brought.there += len(wanted & there)
+        with site.engine.begin() as connection:
+            if there and study_patients.of(connection, study) != patient_id:
+                brought.problems.append(f"{study}: it is here already, and was not merged as this patient's")
+                return False
+            study_patients.keep(connection, study, patient_id)
+        return not wanted <= there
+
+    return wants
+
+
+def _keep(taking: Intake, path: Path, brought: Brought) -> None:
+    from xds.archives.intake import NotTaken
+
+    size = path.stat().st_size
+    try:
+        if taking.keep(taking.examined(path), decided=True):
+            brought.kept, brought.size_bytes = brought.kept + 1, brought.size_bytes + size
+    except NotTaken as problem:
+        brought.problems.append(f"{path.stem}: {problem}")
