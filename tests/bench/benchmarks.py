@@ -45,6 +45,7 @@ ROWS = {
     "audit-search": Row("audit_searching", "run", "how long the desk searches a large audit log"),
     "overload": Row("overloading", "run", "ten times what a node can do: how quick the rest is, and what is told"),
     "idle": Row("idling", "run", "a node at rest: memory, and how soon it is ready"),
+    "merge": Row("merging", "run", "registries merged into one, killed again and again, against only asking them"),
     "load": Row("bulk", "run", "bulk load against PostgreSQL COPY of the same rows"),
 }
 """In the order of the design, section 5; what it does not name stands where it belongs."""

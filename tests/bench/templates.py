@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -22,6 +23,9 @@ from xds.store.audit.records import Recorded, row_of
 from xds.store.registry.compression import pack, unpack
 from xds.store.registry.rows import rows
 from xds.store.tables import audit_record, locator
+
+CONTENT = b"the document of every entry" * 40
+"""Of which the hash and the size are said."""
 
 _SET, _ENTRY, _FOLDER = range(3)
 """Where these are among the objects of a submission."""
@@ -73,6 +77,7 @@ def a_kind_of_submission(relation: AssociationType | None = None, *, founds: boo
         unique_id=UniqueId(_DOCUMENT_ID), patient_id=owner, creation_time=Dtm(_TIME),
         type_code=Code(_TYPE, LOINC, "Diagnostic imaging study"),
         reference_id_list=(ReferenceId.of(_STUDY, REFERENCE_STUDY),),
+        hash=hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest(), size=len(CONTENT),
     )  # fmt: skip
     folders = [a_folder(unique_id=UniqueId(_FOLDER_ID), patient_id=owner)] if founds else []
     related = [] if relation is None else [an_association(relation, entry.entry_uuid, _OLD_DOCUMENT)]

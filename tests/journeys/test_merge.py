@@ -328,12 +328,12 @@ def test_a_source_that_does_not_answer_is_told_and_the_rest_goes_on(merging: Mer
 
 
 def test_a_copy_that_is_killed_anywhere_is_gone_on_with_and_nothing_is_there_twice(merging: Merging) -> None:
-    wanted = [b"%06d" % number * 4000 for number in range(24)]
+    wanted = [b"%06d" % number * 700 for number in range(120)]
     for number, content in enumerate(wanted):
         entry = an_entry(patient_id=(DORA, EMIL)[number % 2], **of_bytes(content))
         merging.provide(symbolic(a_submission(patient=entry.patient_id, entries=[entry])), content)
     command = [sys.executable, "-m", "xds", "merge", "copy", "south", "--config", str(merging.config)]
-    for least in (1, 6, 13):
+    for least in (1, 30, 60):
         slowly = subprocess.Popen([*command, "--bytes-per-second", "100000"], stdout=subprocess.DEVNULL, cwd=ROOT)
         try:
             wait_for(lambda least=least: merging.here.count(document) >= least)  # type: ignore[misc]

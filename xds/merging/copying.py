@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from xds.audit.messages.events import AuditEvent
@@ -12,7 +12,9 @@ from xds.audit.messages.message import AuditSource
 from xds.audit.messages.parties import Party
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Severity, Unusable
+from xds.merging.known import Known
 from xds.merging.mapping import Mapped
+from xds.merging.outcome import NotCopied
 from xds.merging.source import Source
 from xds.merging.units import Unit
 from xds.metadata.association import Association
@@ -45,15 +47,6 @@ PREFIX = "merge-"
 """Of files that are on their way into the document store."""
 
 
-class NotCopied(Exception):
-    """A submission stays where it is: what became of it, why, and on account of which object."""
-
-    def __init__(self, became: Became, why: str, entry_uuid: str = "", *, may_follow: bool = False) -> None:
-        """``may_follow``: what it lacks may come with another submission of the same patient's."""
-        super().__init__(why)
-        self.became, self.why, self.entry_uuid, self.may_follow = became, why, entry_uuid, may_follow
-
-
 @dataclass(frozen=True, slots=True)
 class Into:
     """Where a source is merged into."""
@@ -84,6 +77,17 @@ def registered(item: MetadataObject) -> MetadataObject:
     )
 
 
+@dataclass(slots=True)
+class _Step:
+    """A submission on its way: what of it is new, what has changed, and its documents; or why it stays there."""
+
+    unit: Unit
+    fresh: list[MetadataObject] = field(default_factory=list)
+    changed: list[MetadataObject] = field(default_factory=list)
+    documents: list[tuple[DocumentEntry, Spooled]] = field(default_factory=list)
+    why: NotCopied | None = None
+
+
 class Copying:
     """Copies what a source has of patients."""
 
@@ -102,7 +106,7 @@ class Copying:
         with self._into.database.work().reading() as (registry, _):
             if not registry.chain(here) and not self._into.open_patients:
                 raise NotCopied(Became.WAITING, UNKNOWN)
-            _see_no_other(registry, fresh)
+            Known(registry, fresh).see_no_other(fresh)
 
     def _ours(self, unit: Unit, here: PatientId) -> list[MetadataObject]:
         """A submission's objects as they are to be here.
@@ -115,37 +119,135 @@ class Copying:
         self._known_codes(ours)
         return ours
 
-    def copy(self, unit: Unit, here: PatientId, before: Mapping[str, Merged], noted: Mapping[str, Merged]) -> int:
-        """Copy what is new or has changed of a submission; return how many bytes of documents came.
+    def copy(
+        self, units: Sequence[Unit], here: PatientId, before: Mapping[str, Merged], noted: Mapping[str, Merged]
+    ) -> list[int | NotCopied]:
+        """Copy what is new or has changed of a patient's submissions, each whole or not at all, in one commit.
 
-        ``before``: what was kept of its objects; ``noted``: what is to be kept of them now.
-
-        Raises:
-            NotCopied: nothing of it was.
+        Of each it is told how many bytes of documents came, or why nothing of it is here.  ``before``: what was kept of
+        the source's objects; ``noted``: what is to be kept of them now.
         """
-        ours = self._ours(unit, here)
-        copied = {uuid for uuid in noted if is_here(before.get(uuid))}
-        fresh = [item for item in ours if item.entry_uuid not in copied]
-        changed = [item for item in ours if item.entry_uuid in copied and _changed(before, noted, item.entry_uuid)]
-        wanted = [item for item in fresh if isinstance(item, DocumentEntry) and _has_bytes(item)]
-        documents = fetched(self._source, self._into, self._pace, wanted)
+        steps = [self._planned(unit, here, before, noted) for unit in units]
+        self._fetch(steps)
         work = self._into.database.work()
         try:
-            self._write(work, unit, here, fresh, changed, before)
-            for entry, spooled in documents:
-                _add_document(work, entry, spooled, here, unit)
-            written = {item.entry_uuid: digest(item) for item in (*fresh, *changed)}
-            Ledger(work.connection, self._source.label).keep(
-                replace(noted[uuid], state=Became.COPIED, why="", here=one, copied=self._now())
-                for uuid, one in written.items()
-            )
-            record(work.connection, self._imported(unit, here).records())
+            key = self._alone_with(work, here, [step for step in steps if step.why is None])
+            known = Known(work.registry, (one for step in steps if step.why is None for one in step.fresh))
+            for step in steps:
+                if step.why is None:
+                    self._copied(work, key, step, here, before, known)
+            self._note(work, [step for step in steps if step.why is None], here, noted)
             work.commit()
-        except Taken:
-            raise NotCopied(Became.CONFLICT, "somebody registers one of its ids just now") from None
+        except NotCopied as why:
+            for step in steps:
+                step.why = step.why or why
         finally:
             work.close()
-        return sum(spooled.size_bytes for _, spooled in documents)
+        return [step.why or sum(one.size_bytes for _, one in step.documents) for step in steps]
+
+    def _planned(
+        self, unit: Unit, here: PatientId, before: Mapping[str, Merged], noted: Mapping[str, Merged]
+    ) -> _Step:  # fmt: skip
+        step = _Step(unit)
+        try:
+            for item in self._ours(unit, here):
+                if not is_here(before.get(item.entry_uuid)):
+                    step.fresh.append(item)
+                elif before[item.entry_uuid].there != noted[item.entry_uuid].there:
+                    step.changed.append(item)
+        except NotCopied as why:
+            step.why = why
+        return step
+
+    def _fetch(self, steps: Sequence[_Step]) -> None:
+        """The documents of new entries, put into the document store before a row names them.
+
+        What was put and is named by nobody afterwards goes with the sweep.
+        """
+        wanted = [
+            (one.repository_unique_id or "", one, step)
+            for step in steps
+            for one in step.fresh
+            if step.why is None and isinstance(one, DocumentEntry) and _has_bytes(one)
+        ]
+        wanted.sort(key=lambda one: one[0])
+        for repository, group in groupby(wanted, key=lambda one: one[0]):
+            entries = [(entry, step) for _, entry, step in group]
+            for start in range(0, len(entries), DOCUMENTS):
+                self._fetch_some(repository, entries[start : start + DOCUMENTS])
+
+    def _fetch_some(self, repository: str, entries: Sequence[tuple[DocumentEntry, _Step]]) -> None:
+        into = self._into
+        requests = list(dict.fromkeys(DocumentRequest(repository, entry.unique_id) for entry, _ in entries))
+        with Spool(into.blobs.staging, PREFIX, into.disk, sealed=into.blobs.seals) as spool:
+            try:
+                came = self._source.documents(requests, spool).documents
+            except (Unusable, NoReply, Faulted, OverBounds, NotKept) as problem:
+                for _, step in entries:
+                    step.why = NotCopied(Became.WAITING, f"a document did not come: {problem}")
+                return
+            put = set[str]()
+            for entry, step in entries:
+                try:
+                    spooled = _right(entry, came.get(entry.unique_id))
+                    if spooled.sha256 not in put:
+                        self._pace.wait(spooled.size_bytes)
+                        into.blobs.put(spooled)
+                        put.add(spooled.sha256)
+                    step.documents.append((entry, spooled))
+                except NotCopied as why:
+                    step.why = why
+                except (NotKept, NotReachable) as problem:
+                    step.why = NotCopied(Became.WAITING, f"the document store here does not take it: {problem}")
+
+    def _alone_with(self, work: Work, here: PatientId, steps: Sequence[_Step]) -> int:
+        """The key of the patient, whom nobody else changes until the commit.
+
+        Raises:
+            NotCopied: nobody is known so, or they are being merged.
+        """
+        registry = work.registry
+        keys = registry.chain(here)
+        if not keys and self._into.open_patients:
+            registry.add_patient(here)
+            keys = registry.chain(here)
+        if not keys:
+            raise NotCopied(Became.WAITING, UNKNOWN)
+        ids = [one.unique_id for step in steps for one in step.fresh if not isinstance(one, Association)]
+        registry.lock(keys[:1], ids)
+        if registry.chain(here)[:1] != keys[:1]:
+            raise NotCopied(Became.WAITING, "the patient is being merged just now")
+        return keys[0]
+
+    def _copied(
+        self, work: Work, key: int, step: _Step, here: PatientId, before: Mapping[str, Merged], known: Known
+    ) -> None:  # fmt: skip
+        """Write a submission, or nothing of it."""
+        registry = work.registry
+        try:
+            known.see_no_other(step.fresh)
+            known.see_ends(step.fresh)
+            with work.connection.begin_nested():
+                self._replace(registry, step.changed, before)
+                registry.insert(key, [*step.fresh, *step.changed], step.unit.source_ids)
+                for entry, spooled in step.documents:
+                    _add_document(work, entry, spooled, here, step.unit)
+        except NotCopied as why:
+            step.why = why
+        except Taken:
+            step.why = NotCopied(Became.CONFLICT, "somebody registers one of its ids just now")
+        else:
+            known.add(step.fresh)
+
+    def _note(self, work: Work, steps: Sequence[_Step], here: PatientId, noted: Mapping[str, Merged]) -> None:
+        """What was written is kept as copied, is on record, and has its latest versions told."""
+        items = [item for step in steps for item in (*step.fresh, *step.changed)]
+        _only_latest(work.registry, items)
+        Ledger(work.connection, self._source.label).keep(
+            replace(noted[one.entry_uuid], state=Became.COPIED, why="", here=digest(one), copied=self._now())
+            for one in items
+        )
+        record(work.connection, [one for step in steps for one in self._imported(step.unit, here).records()])
 
     def _known_codes(self, ours: Sequence[MetadataObject]) -> None:
         """
@@ -160,33 +262,6 @@ class Copying:
         for finding in self._into.code_sets.findings(Submission(sets[0], entries, folders)):
             if finding.severity is Severity.ERROR:
                 raise NotCopied(Became.WAITING, finding.context, finding.location)
-
-    def _write(
-        self, work: Work, unit: Unit, here: PatientId, fresh: Sequence[MetadataObject],
-        changed: Sequence[MetadataObject], before: Mapping[str, Merged],
-    ) -> None:  # fmt: skip
-        """Into the registry, beside what is there.
-
-        Raises:
-            NotCopied: the patient is not known, or something is there that is another.
-            Taken: as ``SqlRegistry.insert``.
-        """
-        registry = work.registry
-        keys = registry.chain(here)
-        if not keys and self._into.open_patients:
-            registry.add_patient(here)
-            keys = registry.chain(here)
-        if not keys:
-            raise NotCopied(Became.WAITING, UNKNOWN)
-        unique_ids = [item.unique_id for item in fresh if not isinstance(item, Association)]
-        registry.lock(keys[:1], unique_ids)
-        if registry.chain(here)[:1] != keys[:1]:
-            raise NotCopied(Became.WAITING, "the patient is being merged just now")
-        _see_no_other(registry, fresh)
-        see_ends(registry, [item for item in fresh if isinstance(item, Association)], {i.entry_uuid for i in fresh})
-        self._replace(registry, changed, before)
-        registry.insert(keys[0], [*fresh, *changed], unit.source_ids)
-        _only_latest(registry, [*fresh, *changed])
 
     def _replace(self, registry: SqlRegistry, changed: Sequence[MetadataObject], before: Mapping[str, Merged]) -> None:
         """Make room for what has changed at the source, unless it was changed here since.
@@ -240,45 +315,6 @@ def _add_document(work: Work, entry: DocumentEntry, spooled: Spooled, here: Pati
             raise NotCopied(Became.CONFLICT, why, entry.entry_uuid)
 
 
-def fetched(
-    source: Source, into: Into, pace: Pace, entries: Sequence[DocumentEntry]
-) -> list[tuple[DocumentEntry, Spooled]]:
-    """The documents of entries, put into the document store before a row names them.
-
-    What was put and is named by nobody afterwards goes with the sweep.
-
-    Raises:
-        NotCopied: one of them does not come, or is another than its entry says.
-    """
-    by_place = sorted(entries, key=lambda one: (one.repository_unique_id or "", one.entry_uuid))
-    found: list[tuple[DocumentEntry, Spooled]] = []
-    for _, group in groupby(by_place, key=lambda one: one.repository_unique_id):
-        for some in _some(list(group)):
-            found += _fetched(source, into, pace, some)
-    return found
-
-
-def _fetched(
-    source: Source, into: Into, pace: Pace, entries: Sequence[DocumentEntry]
-) -> list[tuple[DocumentEntry, Spooled]]:
-    requests = [DocumentRequest(one.repository_unique_id or "", one.unique_id) for one in entries]
-    with Spool(into.blobs.staging, PREFIX, into.disk, sealed=into.blobs.seals) as spool:
-        try:
-            got = source.documents(list(dict.fromkeys(requests)), spool)
-        except Unusable as problem:
-            raise NotCopied(Became.WAITING, str(problem)) from None
-        except (NoReply, Faulted, OverBounds, NotKept) as problem:
-            raise NotCopied(Became.WAITING, f"a document did not come: {problem}") from None
-        found = [(one, _right(one, got.documents.get(one.unique_id))) for one in entries]
-        for one in {spooled.sha256: spooled for _, spooled in found}.values():
-            pace.wait(one.size_bytes)
-            try:
-                into.blobs.put(one)
-            except (NotKept, NotReachable) as problem:
-                raise NotCopied(Became.WAITING, f"the document store here does not take it: {problem}") from None
-    return found
-
-
 def _right(entry: DocumentEntry, spooled: Spooled | None) -> Spooled:
     """The document of an entry.
 
@@ -303,10 +339,6 @@ def is_here(row: Merged | None) -> bool:
     return row is not None and bool(row.here) and row.state in (Became.COPIED, Became.GONE, Became.CONFLICT)
 
 
-def _changed(before: Mapping[str, Merged], noted: Mapping[str, Merged], entry_uuid: str) -> bool:
-    return before[entry_uuid].there != noted[entry_uuid].there
-
-
 def as_kept(found: Found) -> str:
     """SHA-256 of an object's ebXML as it is here."""
     return hashlib.sha256(found.ebxml).hexdigest()
@@ -327,42 +359,6 @@ def _see_usable(unit: Unit, repositories: frozenset[str]) -> None:
             raise NotCopied(Became.WAITING, why, entry.entry_uuid)
 
 
-def _see_no_other(registry: SqlRegistry, fresh: Sequence[MetadataObject]) -> None:
-    """
-    Raises:
-        NotCopied: an id is registered here already, as something else's.
-    """
-    for uuid in registry.kinds_of(item.entry_uuid for item in fresh):
-        raise NotCopied(Became.CONFLICT, "its entryUUID is registered here, and was not merged from there", uuid)
-    sets: dict[str, str] = {item.unique_id: item.entry_uuid for item in fresh if isinstance(item, SubmissionSet)}
-    folders: dict[str, str] = {item.unique_id: item.entry_uuid for item in fresh if isinstance(item, Folder)}
-    for other in registry.submission_sets_by_unique_id(sets):
-        raise NotCopied(Became.CONFLICT, "its uniqueId is another submission set's here", sets[other.unique_id])
-    mine = {item.logical_id for item in fresh if isinstance(item, Folder)}
-    for other in registry.folders_by_unique_id(folders):
-        if other.logical_id not in mine:
-            raise NotCopied(Became.CONFLICT, "its uniqueId is another folder's here", folders[other.unique_id])
-    entries: dict[str, DocumentEntry] = {
-        item.unique_id: item for item in fresh if isinstance(item, DocumentEntry) and item.hash
-    }
-    for document in registry.documents_by_unique_id(entries):
-        entry = entries[document.unique_id]
-        if document.hash and entry.hash and document.hash != entry.hash.lower():
-            why = "its uniqueId is another document's here: of another hash"
-            raise NotCopied(Became.CONFLICT, why, entry.entry_uuid)
-
-
-def see_ends(registry: SqlRegistry, relations: Sequence[Association], with_it: Iterable[str]) -> None:
-    """
-    Raises:
-        NotCopied: what one of them leads to is neither here nor comes with it.
-    """
-    own = set(with_it)
-    ends = {end: item for item in relations for end in (item.source, item.target) if end not in own}
-    for end in ends.keys() - registry.kinds_of(ends).keys():
-        raise NotCopied(Became.WAITING, "what it leads to is not here yet", ends[end].entry_uuid, may_follow=True)
-
-
 def _only_latest(registry: SqlRegistry, items: Sequence[MetadataObject]) -> None:
     """Let the latest of an object's versions alone be it, in whatever order they come."""
     logical = {item.logical_id for item in items if isinstance(item, DocumentEntry | Folder) and item.logical_id}
@@ -373,8 +369,3 @@ def _only_latest(registry: SqlRegistry, items: Sequence[MetadataObject]) -> None
     for one in found:
         if one.latest and one.version < newest[one.logical_id]:
             registry.supersede(one)
-
-
-def _some(entries: Sequence[DocumentEntry]) -> Iterator[Sequence[DocumentEntry]]:
-    for start in range(0, len(entries), DOCUMENTS):
-        yield entries[start : start + DOCUMENTS]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, fields, replace
 import sqlalchemy as sa
 
 from xds.errors import Refused
-from xds.merging.copying import Copying, NotCopied, digest, is_here
+from xds.merging.copying import Copying, digest, is_here
 from xds.merging.mapping import Mapped
+from xds.merging.outcome import NotCopied
 from xds.merging.source import Everything, Source
 from xds.merging.units import Unit, units
 from xds.metadata import vocabulary as v
@@ -23,6 +24,9 @@ from xds.store.merging import Became, Ledger, Looked, Merged
 from xds.store.registry.rows import kind_of
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept
+
+AT_ONCE = 25
+"""Submissions of a patient that share a commit."""
 
 _NOBODY = "nobody has said who the patient is here"
 _NO_SET = "of no submission set that the registry gives (ITI TF-3: 4.2.1.4)"
@@ -100,7 +104,7 @@ class Running:
         patient = _Patient(theirs, here, found, before, self._source.label, self._now())
         while patient.left:
             before_this = len(patient.left)
-            patient.again([self._unit(patient, unit) for unit in patient.left])
+            patient.again(list(self._tried(patient, patient.left)))
             if len(patient.left) == before_this:
                 break
         state = Looked.EVEN if here is not None else Looked.WAITING
@@ -108,23 +112,40 @@ class Running:
         patient.done.left = sum(one.state in _LEFT for one in patient.rows.values())
         return patient.done
 
-    def _unit(self, patient: _Patient, unit: Unit) -> NotCopied | None:
-        """Copy a submission, or look whether it could be; why it is not."""
+    def _tried(self, patient: _Patient, tried: Sequence[Unit]) -> Iterator[NotCopied | None]:
+        """Copy submissions, or look whether they could be; of each why it is not here."""
+        for start in range(0, len(tried), AT_ONCE):
+            some = tried[start : start + AT_ONCE]
+            new = [unit for unit in some if patient.here is not None and patient.is_new(unit)]
+            outcomes = iter(self._copy(patient, new) if self._copies else [self._look(patient, unit) for unit in new])
+            for unit in some:
+                if patient.here is None:
+                    yield NotCopied(Became.WAITING, _NOBODY)
+                else:
+                    yield next(outcomes) if unit in new else None
+
+    def _look(self, patient: _Patient, unit: Unit) -> NotCopied | None:
+        assert patient.here is not None  # noqa: S101  seen to by who calls
         try:
-            if patient.here is None:
-                raise NotCopied(Became.WAITING, _NOBODY)
-            if not patient.is_new(unit):
-                return None
-            if not self._copies:
-                self._copying.look(unit, patient.here, patient.before)
-                patient.found(unit)
-                return None
-            noted = {str(item.entry_uuid): patient.noted[item.entry_uuid] for item in unit.objects}
-            patient.done.copied_bytes += self._copying.copy(unit, patient.here, patient.before, noted)
+            self._copying.look(unit, patient.here, patient.before)
         except NotCopied as why:
             return why
-        patient.copied(unit)
+        patient.found(unit)
         return None
+
+    def _copy(self, patient: _Patient, units: Sequence[Unit]) -> list[NotCopied | None]:
+        if patient.here is None or not units:
+            return []
+        outcomes: list[NotCopied | None] = []
+        for unit, outcome in zip(
+            units, self._copying.copy(units, patient.here, patient.before, patient.noted), strict=True
+        ):
+            if isinstance(outcome, NotCopied):
+                outcomes.append(outcome)
+                continue
+            patient.copied(unit, outcome)
+            outcomes.append(None)
+        return outcomes
 
     def _keep(
         self, theirs: PatientId, here: PatientId | None, state: Looked, why: str, rows: dict[str, Merged],
@@ -145,7 +166,7 @@ class _Patient:
         now: int,
     ) -> None:  # fmt: skip
         self.here, self.before, self._label = here, before, label
-        self.noted = {one.entry_uuid: _merged(one, theirs, now) for one in found.objects}
+        self.noted: dict[str, Merged] = {one.entry_uuid: _merged(one, theirs, now) for one in found.objects}
         self.rows: dict[str, Merged] = {}
         self.done = Done(patients=1)
         strangers = [one for one in found.objects if not isinstance(one, Association) and one.patient_id != theirs]
@@ -175,8 +196,9 @@ class _Patient:
             if not is_here(self.before.get(item.entry_uuid)):
                 self.rows[item.entry_uuid] = self.noted[item.entry_uuid]
 
-    def copied(self, unit: Unit) -> None:
+    def copied(self, unit: Unit, size_bytes: int) -> None:
         """What of a submission was to be noted, was with its copy."""
+        self.done.copied_bytes += size_bytes
         for item in unit.objects:
             row = self.before.get(item.entry_uuid)
             self.done.copied += not is_here(row)
