@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.submission import Submission
+from xds.metadata.visible import Facts
 from xds.store.documents.folder import BlobStore, Kept
 from xds.store.work import Database
 from xds.wire.peers import serving
@@ -371,3 +373,30 @@ def test_a_refusal_leaves_what_was_registered_before(apart: Desk) -> None:
     apart.registry.refuses()
     apart.refusal(a_submission(entries=[entry_of(b"x", unique_id=entry.unique_id)]), b"x")
     assert apart.state(entry.unique_id) == "registered"
+
+
+def test_what_is_seen_of_one_repository_is_not_seen_of_another() -> None:
+    def one(patient: str) -> Kept:
+        return Kept("X", "text/plain", 1, "a", "b", patient_id=patient, facts=Facts({}, {}))
+
+    for remote in (True, False):
+        repository = DocumentRepository("1.1", None, remote=remote, streams=1, also=("1.2",))  # type: ignore[arg-type]
+        only_anna = SimpleNamespace(
+            sees_everything=False,
+            wants_of=lambda cx: SimpleNamespace(shows=lambda _facts: cx == "anna"),
+            documents_by_unique_id=lambda _ids: [SimpleNamespace(unique_id="X", repository_unique_id="1.2")],
+        )
+        asked = [DocumentRequest("1.1", "X"), DocumentRequest("1.2", "X")]
+        seen = repository._seen([one("bert"), one("anna")], asked, only_anna)  # type: ignore[arg-type]
+        assert not isinstance(seen[0], Kept), f"remote={remote}"
+
+
+def test_what_is_seen_of_another_repository_is_not_seen_of_ours() -> None:
+    repository = DocumentRepository("1.1", None, remote=False, streams=1, also=("1.2",))  # type: ignore[arg-type]
+    only_anna = SimpleNamespace(
+        sees_everything=False,
+        documents_by_unique_id=lambda _ids: [SimpleNamespace(unique_id="X", repository_unique_id="1.2")],
+    )
+    berts = Kept("X", "text/plain", 1, "a", "b", patient_id="bert", facts=Facts({}, {}))
+    seen = repository._seen([berts], [DocumentRequest("1.1", "X")], only_anna)  # type: ignore[arg-type]
+    assert not isinstance(seen[0], Kept)

@@ -18,7 +18,8 @@ from xds.metadata.datatypes import ReferenceId
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
 from xds.queries import catalogue
-from xds.wire.client import Answer, Client
+from xds.wire.client import Answer, Client, Within
+from xds.wire.mime import Limits
 from xds.wire.spool import Spool, Spooled
 from xds.wire.xml import Element, name
 
@@ -114,14 +115,17 @@ class Retrieved:
     findings: Sequence[Finding] = field(default=())
 
 
-def retrieve(client: Client, action: str, requests: Sequence[xdsb.DocumentRequest], spool: Spool) -> Retrieved:
-    """ITI-43: documents into files of the spool.
+def retrieve(
+    client: Client, action: str, requests: Sequence[xdsb.DocumentRequest], spool: Spool, limits: Limits | None = None,
+    within: Within | None = None,
+) -> Retrieved:  # fmt: skip
+    """ITI-43: documents into files of the spool; so much is taken of an answer of somebody who is not ours.
 
     Raises:
         NoReply, Faulted: as ``Client.send`` does.
     """
     body = etree.tostring(xdsb.write_retrieve_request(requests))
-    return _retrieved(client.send(action, [body], spool, as_mtom=True))
+    return _retrieved(client.send(action, [body], spool, as_mtom=True, limits=limits, within=within))
 
 
 def retrieve_images(client: Client, action: str, request: xdsb.ImagingRequest, spool: Spool) -> Retrieved:

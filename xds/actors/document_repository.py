@@ -238,16 +238,17 @@ class DocumentRepository:
             there = [(one, request) for one, request in zip(found, requests, strict=True) if isinstance(one, Kept)]
             wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one, _ in there} or {""}}
             seen = {
-                one.document_unique_id
+                (request.repository_unique_id, one.document_unique_id)
                 for one, request in there
                 if wants[one.patient_id].shows(_as_kept(one, request.repository_unique_id))
             }
         else:
-            seen = {
-                one.unique_id for one in registry.documents_by_unique_id([one.document_unique_id for one in requests])
-            }
+            found_here = registry.documents_by_unique_id([one.document_unique_id for one in requests])
+            seen = {(one.repository_unique_id, one.unique_id) for one in found_here}
         return [
-            one if isinstance(one, Finding) or one.document_unique_id in seen else _absent(request)
+            one
+            if isinstance(one, Finding) or (request.repository_unique_id, one.document_unique_id) in seen
+            else _absent(request)
             for one, request in zip(found, requests, strict=True)
         ]
 

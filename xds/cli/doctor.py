@@ -12,7 +12,7 @@ import click
 from xds.cli.common import affinity_domain, as_json, database, deployment, in_domain, print_json, settings
 from xds.cli.hostile import hostile
 from xds.errors import ErrorCode, Finding, Refused, Severity, Unusable
-from xds.settings.sections import Loaded
+from xds.settings.sections import DEFAULT_DOMAIN, Loaded
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -87,10 +87,12 @@ def documents(config: Path | None, data: str | None, domain: str, reads: bool, j
 
     loaded = settings(config, data)
     own = affinity_domain(loaded, domain)
+    also = loaded.settings.repository.also if domain == DEFAULT_DOMAIN else ()
     with database(loaded) as engine:
         blobs = open_blobs(loaded.settings, engine)
         try:
-            wrong = [*_damaged(engine, blobs, own.repository_unique_id, reads=reads)]
+            ids = [own.repository_unique_id, *also]
+            wrong = [one for uid in ids for one in _damaged(engine, blobs, uid, reads=reads)]
         except NotReachable:
             raise Unusable("the document store does not answer") from None
     if json_:

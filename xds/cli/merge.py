@@ -19,8 +19,8 @@ from xds.cli.merging_site import TOLD, Site, site_of
 from xds.errors import Unusable
 
 if TYPE_CHECKING:
+    from xds.merging.patient import Done
     from xds.merging.proving import Proof
-    from xds.merging.running import Done
     from xds.merging.undoing import Undone
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,7 +172,7 @@ def follow(
 @deployment
 def report(name: str, config: Path | None, data: str | None, json_: bool) -> None:
     """What the source has, how much of it is here, and what is to be decided by a person."""
-    with site_of(name, config, data) as site:
+    with site_of(name, config, data, asks=False, alone=False) as site:
         _report(site, None, 0.0, json_=json_)
 
 
@@ -232,7 +232,7 @@ def undo(name: str, config: Path | None, data: str | None, dry_run: bool, json_:
     from xds.cli.common import alerted
     from xds.merging.undoing import undo as remove
 
-    with site_of(name, config, data) as site:
+    with site_of(name, config, data, asks=False) as site:
         if not dry_run:
             with site.engine.begin() as connection:
                 text = f"what was merged from {name} is removed"

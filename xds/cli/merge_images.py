@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xds.archives.intake import Intake
     from xds.imaging.manifest import Manifest
     from xds.metadata.document_entry import DocumentEntry
+    from xds.store.merging import Merged
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ def images(name: str, config: Path | None, data: str | None, json_: bool) -> Non
     They come by RAD-69 from where [imaging_sources] says; what is here already is not fetched again. They are given
     under the old Retrieve Location UID where imaging_source.also names it. Exit code 1: not all came.
     """
-    with site_of(name, config, data) as site:
+    with site_of(name, config, data, asks=False) as site:
         brought = bring(site)
     if json_:
         print_json(asdict(brought))
@@ -78,15 +79,15 @@ def bring(site: Site) -> Brought:
     assert isinstance(archive, FolderArchive)  # noqa: S101  intake has seen to it
     taking.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
     brought = Brought()
-    for entry in _manifests(site):
+    for row, entry in _manifests(site):
         try:
-            _one(site, taking, archive, entry, brought)
+            _one(site, taking, archive, row, entry, brought)
         except (Refused, NoReply, Faulted, NotKept, Unusable) as problem:
             brought.problems.append(f"{entry.unique_id}: {problem}")
     return brought
 
 
-def _manifests(site: Site) -> Iterator[DocumentEntry]:
+def _manifests(site: Site) -> Iterator[tuple[Merged, DocumentEntry]]:
     """The manifests that were merged, as they are registered here now."""
     from lxml import etree
 
@@ -94,27 +95,30 @@ def _manifests(site: Site) -> Iterator[DocumentEntry]:
     from xds.imaging.entry import FORMAT_CODE
     from xds.metadata import from_ebxml
     from xds.store.engine import reading
-    from xds.store.merging import Became, Ledger
+    from xds.store.merging import Ledger, is_here
 
     after = ""
     while True:
         with reading(site.engine) as connection:
-            rows = Ledger(connection, site.source.label).objects(after, [Became.COPIED, Became.CONFLICT], "DE")
+            rows = Ledger(connection, site.source.label).objects(after, kind="DE")
         if not rows:
             return
         after = rows[-1].entry_uuid
+        merged = {row.entry_uuid: row for row in rows if is_here(row)}
         with site.database.work().reading() as (registry, _):
-            found = registry.documents_by_uuid(row.entry_uuid for row in rows)
+            found = registry.documents_by_uuid(merged)
         for one in found:
             if one.format_code == FORMAT_CODE.key and one.status == "Approved":
                 item = rim.read_object(etree.fromstring(one.ebxml))
                 assert isinstance(item, rim.ExtrinsicObject)  # noqa: S101  written by us as one
                 entry, _ = from_ebxml.document_entry(item)
                 if entry is not None:
-                    yield entry
+                    yield merged[one.entry_uuid], entry
 
 
-def _one(site: Site, taking: Intake, archive: FolderArchive, entry: DocumentEntry, brought: Brought) -> None:
+def _one(
+    site: Site, taking: Intake, archive: FolderArchive, row: Merged, entry: DocumentEntry, brought: Brought
+) -> None:  # fmt: skip
     """The images of one manifest.
 
     Raises:
@@ -125,36 +129,72 @@ def _one(site: Site, taking: Intake, archive: FolderArchive, entry: DocumentEntr
     from xds.system.whose import mark
     from xds.wire.spool import Spool
 
-    outcome = Outcome()
+    outcome, study = Outcome(), _Study(site, archive, row, str(entry.patient_id), brought)
     folder = tempfile.TemporaryDirectory(prefix=f"part-{mark()}-", dir=taking.incoming)
     with folder as name, progress(quiet=True) as bar, Spool(Path(name) / "spool") as spool:
-        wants = _lacking(site, archive, str(entry.patient_id), brought)
-        document(Fetch(site.at, Path(name), spool, bar, outcome, wants=wants), entry)
-        for path in sorted(Path(name).rglob("*.dcm")):
-            if path.name != "manifest.dcm":
+        document(Fetch(site.at, Path(name), spool, bar, outcome, wants=study.wants), entry)
+        files = [path for path in sorted(Path(name).rglob("*.dcm")) if path.name != "manifest.dcm"]
+        if files:
+            before = brought.kept
+            study.is_theirs()  # before anybody can see them
+            for path in files:
                 _keep(taking, path, brought)
+            if brought.kept == before:
+                study.is_nobodys()
     brought.studies += outcome.studies
     brought.problems += outcome.problems
 
 
-def _lacking(site: Site, archive: FolderArchive, patient_id: str, brought: Brought) -> Callable[[Manifest], bool]:
-    """What says whether any image of a manifest is wanted; whose the study is, is known before its images are here."""
-    from xds.store import study_patients
+@dataclass(slots=True)
+class _Study:
+    """The study of a merged manifest, and whose it is: that is said only by who has brought its images."""
 
-    def wants(manifest: Manifest) -> bool:
-        study = manifest.study_instance_uid
-        wanted = {instance.sop_instance_uid for _, instance in manifest.instances()}
-        there = {held.sop_instance_uid for held in archive.members(study)}
-        brought.promised += len(wanted)
-        brought.there += len(wanted & there)
-        with site.engine.begin() as connection:
-            if there and study_patients.of(connection, study) != patient_id:
-                brought.problems.append(f"{study}: it is here already, and was not merged as this patient's")
-                return False
-            study_patients.keep(connection, study, patient_id)
+    site: Site
+    archive: FolderArchive
+    row: Merged
+    patient_id: str
+    brought: Brought
+    uid: str = ""
+    was: str = ""  # whose it was known to be
+
+    def wants(self, manifest: Manifest) -> bool:
+        """Whether any of its images is to come; none of a study that is here, or known, as somebody else's."""
+        from xds.store import study_patients
+        from xds.store.engine import reading
+        from xds.store.merging import Ledger
+
+        self.uid, wanted = manifest.study_instance_uid, {one.sop_instance_uid for _, one in manifest.instances()}
+        there = {held.sop_instance_uid for held in self.archive.members(self.uid)}
+        self.brought.promised += len(wanted)
+        self.brought.there += len(wanted & there)
+        with reading(self.site.engine) as connection:
+            self.was = study_patients.of(connection, self.uid)
+            ours = Ledger(connection, self.site.source.label).brought_images(self.uid)
+        if (there or self.was) and self.was != self.patient_id and not ours:
+            self.brought.problems.append(f"{self.uid}: it is here already, and was not merged as this patient's")
+            return False
+        if ours and self.was != self.patient_id:  # the source has merged them
+            self.is_theirs()
         return not wanted <= there
 
-    return wants
+    def is_theirs(self) -> None:
+        """Note whose it is, and that this source has brought it."""
+        from xds.store import study_patients
+        from xds.store.merging import Ledger
+
+        with self.site.engine.begin() as connection:
+            study_patients.keep(connection, self.uid, self.patient_id)
+            Ledger(connection, self.site.source.label).note_images(self.row.entry_uuid, self.uid)
+
+    def is_nobodys(self) -> None:
+        """Take that back: nothing came."""
+        from xds.store import study_patients
+        from xds.store.merging import Ledger
+
+        if not self.was:
+            with self.site.engine.begin() as connection:
+                study_patients.forget(connection, self.uid)
+                Ledger(connection, self.site.source.label).note_images(self.row.entry_uuid, "")
 
 
 def _keep(taking: Intake, path: Path, brought: Brought) -> None:

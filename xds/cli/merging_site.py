@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from xds.errors import Unusable
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from xds.merging.mapping import Mapped
     from xds.merging.running import Running
     from xds.merging.source import Source
-    from xds.settings.sections import Loaded
+    from xds.settings.merging import Merge
+    from xds.settings.sections import Loaded, Settings
     from xds.store.work import Database
 
 CONNECTIONS = 20
 """To the database: of all jobs, and some."""
+
+NAME_LENGTH = 64
 
 TOLD = 20
 """Lines of one list; ``--json`` has more."""
@@ -39,17 +43,28 @@ class Site:
     source: Source
     mapped: Mapped
     copying: Copying
+    still: Callable[[], None]
+    """Raises Unusable once another step may have begun."""
 
     def running(self, *, copies: bool) -> Running:
         from xds.merging.running import Running
         from xds.store.audit.records import now_microseconds
 
-        return Running(self.engine, self.source, self.mapped, self.copying, now_microseconds, copies=copies)
+        return Running(self.engine, self.source, self.mapped, self.copying, now_microseconds, self.still, copies=copies)
 
 
 @contextmanager
-def site_of(name: str, config: Path | None, data: str | None, bytes_per_second: int = 0) -> Iterator[Site]:
-    """
+def site_of(
+    name: str,
+    config: Path | None,
+    data: str | None,
+    bytes_per_second: int = 0,
+    *,
+    asks: bool = True,
+    alone: bool = True,
+) -> Iterator[Site]:
+    """What a step of a merge works with; ``asks``: the source is asked; ``alone``: no other step may run meanwhile.
+
     Raises:
         Unusable: the settings have no such source, or not what it takes.
     """
@@ -62,7 +77,7 @@ def site_of(name: str, config: Path | None, data: str | None, bytes_per_second: 
     from xds.merging.source import Source
     from xds.server.actors import code_sets
     from xds.settings.sections import DEFAULT_DOMAIN
-    from xds.store.alone import alone
+    from xds.store.alone import alone as locked
     from xds.store.audit.records import now_microseconds
     from xds.store.documents.moving import Pace, as_the_service
     from xds.store.documents.stores import open_blobs
@@ -70,26 +85,51 @@ def site_of(name: str, config: Path | None, data: str | None, bytes_per_second: 
     from xds.system.disk import Reserve
 
     loaded = existing(config, data)
-    settings = loaded.settings
-    found = settings.merges.get(name)
-    if found is None:
-        raise Unusable(f"the settings have no [merges.{name}]; there are: {', '.join(settings.merges) or 'none'}")
+    settings, found = loaded.settings, _source_of(loaded.settings, name, asks=asks)
     as_the_service(settings.data)
-    doing = alone(settings, f"merge {name}", f"{name} is being merged")
-    with _database_answers(), doing, opened(loaded, CONNECTIONS) as engine:
+    doing = locked(settings, f"merge {name}", f"{name} is being merged") if alone else nullcontext(lambda: None)
+    with _database_answers(), doing as still, opened(loaded, CONNECTIONS) as engine:
         own, domain = settings.repository.unique_id, settings.affinity_domains[DEFAULT_DOMAIN]
         blobs = open_blobs(settings, engine)
         database = Database(engine, blobs, DEFAULT_DOMAIN, own)
         into = Into(
             database, blobs, Reserve(settings.server.least_free_bytes, settings.data, blobs.staging),
-            frozenset({own, *settings.repository.also}), domain.patients == "open", code_sets(domain)(),
+            frozenset(settings.repository.also) - {own}, domain.patients == "open", code_sets(domain)(),
             source_of(settings),
         )  # fmt: skip
         at = Desk(loaded, engine, "")
-        source = Source(name, found, settings.repositories, settings.tls, blobs.staging, at.transaction)
+        others = {
+            uid: at_ for uid, at_ in settings.repositories.items() if urlsplit(at_.url).netloc not in _ours(settings)
+        }
+        source = Source(name, found, others, settings.tls, blobs.staging, at.transaction)
         mapped = Mapped(name, found)
         copying = Copying(source, mapped, into, Pace(bytes_per_second), now_microseconds)
-        yield Site(at, loaded, engine, database, source, mapped, copying)
+        yield Site(at, loaded, engine, database, source, mapped, copying, still)
+
+
+def _source_of(settings: Settings, name: str, *, asks: bool) -> Merge:
+    """The settings of a source.
+
+    Raises:
+        Unusable: there is none of the name, or this deployment cannot take it in, or it was cut over.
+    """
+    found = settings.merges.get(name)
+    if found is None:
+        raise Unusable(f"the settings have no [merges.{name}]; there are: {', '.join(settings.merges) or 'none'}")
+    if len(name) > NAME_LENGTH:
+        raise Unusable(f"merges.{name[:16]}…: a name of at most {NAME_LENGTH} characters")
+    if "registry" not in settings.server.actors or settings.repository.registry_url:
+        raise Unusable("xds merge writes into the registry of this deployment: it must be in server.actors, here")
+    if asks and urlsplit(found.registry).netloc in _ours(settings):
+        raise Unusable(
+            f"merges.{name}.registry is this deployment itself: {name} was cut over, and nobody is to be asked"
+        )
+    return found
+
+
+def _ours(settings: Settings) -> set[str]:
+    """Where this deployment is, as HOST:PORT."""
+    return {settings.server.listen, urlsplit(settings.server.public_url).netloc} - {""}
 
 
 @contextmanager

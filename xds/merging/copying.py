@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+
+import sqlalchemy as sa
 
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.message import AuditSource
@@ -17,20 +19,20 @@ from xds.merging.mapping import Mapped
 from xds.merging.outcome import NotCopied
 from xds.merging.source import Source
 from xds.merging.units import Unit
+from xds.merging.usable import has_bytes, registered, see_usable
 from xds.metadata.association import Association
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.folder import Folder
-from xds.metadata.identifiers import PatientId, is_entry_uuid
+from xds.metadata.identifiers import PatientId
 from xds.metadata.submission import MetadataObject, Submission
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.visible import Facts
-from xds.metadata.vocabulary import OFFLINE, AvailabilityStatus
 from xds.rules.code_sets import CodeSets
 from xds.store.audit.records import record
 from xds.store.documents.folder import Kept, NotReachable
 from xds.store.documents.moving import Pace
 from xds.store.interface import Blobs, Found
-from xds.store.merging import Became, Ledger, Merged
+from xds.store.merging import BROUGHT, THERE, Became, Ledger, Merged, is_here
 from xds.store.registry.rows import fragment
 from xds.store.registry.sql_registry import SqlRegistry, Taken
 from xds.store.work import Database, Work
@@ -54,7 +56,7 @@ class Into:
     database: Database
     blobs: Blobs
     disk: Reserve
-    repositories: frozenset[str]  # whose documents this repository gives, its own among them
+    also: frozenset[str]  # repositories whose documents this one gives, beside its own
     open_patients: bool
     code_sets: CodeSets
     node: AuditSource
@@ -65,18 +67,6 @@ def digest(item: MetadataObject) -> str:
     return hashlib.sha256(fragment(item)).hexdigest()
 
 
-def registered(item: MetadataObject) -> MetadataObject:
-    """An object with what every registered one has; of a registry that knows no versions each is its own first."""
-    version = item.version if item.version and item.version.isdecimal() and int(item.version) else "1"
-    first = version == "1" or not item.logical_id or not is_entry_uuid(item.logical_id)
-    return replace(
-        item,
-        availability_status=item.availability_status or AvailabilityStatus.APPROVED,
-        logical_id=item.entry_uuid if first else item.logical_id,
-        version="1" if first else version,
-    )
-
-
 @dataclass(slots=True)
 class _Step:
     """A submission on its way: what of it is new, what has changed, and its documents; or why it stays there."""
@@ -85,6 +75,8 @@ class _Step:
     fresh: list[MetadataObject] = field(default_factory=list)
     changed: list[MetadataObject] = field(default_factory=list)
     documents: list[tuple[DocumentEntry, Spooled]] = field(default_factory=list)
+    wanted: set[str] = field(default_factory=set)  # entries whose documents are to come, by entryUUID
+    became: dict[str, str] = field(default_factory=dict)  # of documents, by entryUUID: brought, or there before
     why: NotCopied | None = None
 
 
@@ -104,9 +96,12 @@ class Copying:
         ours = self._ours(unit, here)
         fresh = [item for item in ours if not is_here(before.get(item.entry_uuid))]
         with self._into.database.work().reading() as (registry, _):
-            if not registry.chain(here) and not self._into.open_patients:
+            keys = registry.chain(here)
+            if not keys and not self._into.open_patients:
                 raise NotCopied(Became.WAITING, UNKNOWN)
-            Known(registry, fresh).see_no_other(fresh)
+            Known(registry, fresh, keys).see_no_other(
+                fresh, {one.entry_uuid for one in before.values() if is_here(one)}
+            )
 
     def _ours(self, unit: Unit, here: PatientId) -> list[MetadataObject]:
         """A submission's objects as they are to be here.
@@ -114,7 +109,7 @@ class Copying:
         Raises:
             NotCopied: they cannot be, as far as they say so themselves.
         """
-        _see_usable(unit, self._into.repositories)
+        see_usable(unit, self._into.database.repository_unique_id, self._into.also)
         ours = [registered(self._mapped.mapped(item, here)) for item in unit.objects]
         self._known_codes(ours)
         return ours
@@ -131,12 +126,13 @@ class Copying:
         self._fetch(steps)
         work = self._into.database.work()
         try:
-            key = self._alone_with(work, here, [step for step in steps if step.why is None])
-            known = Known(work.registry, (one for step in steps if step.why is None for one in step.fresh))
-            for step in steps:
-                if step.why is None:
-                    self._copied(work, key, step, here, before, known)
-            self._note(work, [step for step in steps if step.why is None], here, noted)
+            going = [step for step in steps if step.why is None]
+            keys = self._alone_with(work, here, going)
+            known = Known(work.registry, (one for step in going for one in step.fresh), keys)
+            merged = {one.entry_uuid for one in before.values() if is_here(one)}
+            for step in going:
+                self._copied(work, keys[0], step, here, before, known, merged)
+            self._note(work, [step for step in going if step.why is None], here, before, noted)
             work.commit()
         except NotCopied as why:
             for step in steps:
@@ -148,13 +144,18 @@ class Copying:
     def _planned(
         self, unit: Unit, here: PatientId, before: Mapping[str, Merged], noted: Mapping[str, Merged]
     ) -> _Step:  # fmt: skip
+        """What of a submission is to be copied; the document of what is here already is not asked for again."""
         step = _Step(unit)
         try:
             for item in self._ours(unit, here):
                 if not is_here(before.get(item.entry_uuid)):
                     step.fresh.append(item)
-                elif before[item.entry_uuid].there != noted[item.entry_uuid].there:
+                elif differs(before[item.entry_uuid], noted[item.entry_uuid]):
+                    _see_the_same(before[item.entry_uuid], noted[item.entry_uuid])
                     step.changed.append(item)
+                if isinstance(item, DocumentEntry) and has_bytes(item):
+                    row = before.get(item.entry_uuid)
+                    step.wanted |= set() if row is not None and is_here(row) and row.document else {item.entry_uuid}
         except NotCopied as why:
             step.why = why
         return step
@@ -167,8 +168,8 @@ class Copying:
         wanted = [
             (one.repository_unique_id or "", one, step)
             for step in steps
-            for one in step.fresh
-            if step.why is None and isinstance(one, DocumentEntry) and _has_bytes(one)
+            for one in (*step.fresh, *step.changed)
+            if step.why is None and isinstance(one, DocumentEntry) and one.entry_uuid in step.wanted
         ]
         wanted.sort(key=lambda one: one[0])
         for repository, group in groupby(wanted, key=lambda one: one[0]):
@@ -200,8 +201,8 @@ class Copying:
                 except (NotKept, NotReachable) as problem:
                     step.why = NotCopied(Became.WAITING, f"the document store here does not take it: {problem}")
 
-    def _alone_with(self, work: Work, here: PatientId, steps: Sequence[_Step]) -> int:
-        """The key of the patient, whom nobody else changes until the commit.
+    def _alone_with(self, work: Work, here: PatientId, steps: Sequence[_Step]) -> Sequence[int]:
+        """The keys of the patient, whom nobody else changes until the commit; nor whom what has moved was of.
 
         Raises:
             NotCopied: nobody is known so, or they are being merged.
@@ -214,39 +215,53 @@ class Copying:
         if not keys:
             raise NotCopied(Became.WAITING, UNKNOWN)
         ids = [one.unique_id for step in steps for one in step.fresh if not isinstance(one, Association)]
-        registry.lock(keys[:1], ids)
+        moved = registry.kinds_of(one.entry_uuid for step in steps for one in step.changed)
+        registry.lock({keys[0], *(key for _, key in moved.values())}, ids)
         if registry.chain(here)[:1] != keys[:1]:
             raise NotCopied(Became.WAITING, "the patient is being merged just now")
-        return keys[0]
+        return keys
 
     def _copied(
-        self, work: Work, key: int, step: _Step, here: PatientId, before: Mapping[str, Merged], known: Known
+        self, work: Work, key: int, step: _Step, here: PatientId, before: Mapping[str, Merged], known: Known,
+        merged: Collection[str],
     ) -> None:  # fmt: skip
         """Write a submission, or nothing of it."""
         registry = work.registry
         try:
-            known.see_no_other(step.fresh)
+            known.see_no_other(step.fresh, merged)
             known.see_ends(step.fresh)
             with work.connection.begin_nested():
                 self._replace(registry, step.changed, before)
                 registry.insert(key, [*step.fresh, *step.changed], step.unit.source_ids)
                 for entry, spooled in step.documents:
-                    _add_document(work, entry, spooled, here, step.unit)
+                    step.became[entry.entry_uuid] = _add_document(work, entry, spooled, here, step.unit)
         except NotCopied as why:
             step.why = why
         except Taken:
             step.why = NotCopied(Became.CONFLICT, "somebody registers one of its ids just now")
+        except sa.exc.DataError:
+            step.why = NotCopied(Became.INVALID, "something in it is longer, or larger, than it may be")
         else:
-            known.add(step.fresh)
+            known.add(step.fresh, key)
 
-    def _note(self, work: Work, steps: Sequence[_Step], here: PatientId, noted: Mapping[str, Merged]) -> None:
+    def _note(
+        self, work: Work, steps: Sequence[_Step], here: PatientId, before: Mapping[str, Merged],
+        noted: Mapping[str, Merged],
+    ) -> None:  # fmt: skip
         """What was written is kept as copied, is on record, and has its latest versions told."""
+        became = {uuid: one for step in steps for uuid, one in step.became.items()}
         items = [item for step in steps for item in (*step.fresh, *step.changed)]
         _only_latest(work.registry, items)
-        Ledger(work.connection, self._source.label).keep(
-            replace(noted[one.entry_uuid], state=Became.COPIED, why="", here=digest(one), copied=self._now())
-            for one in items
-        )
+        rows = []
+        for item in items:
+            row = before.get(item.entry_uuid)
+            kept = noted[item.entry_uuid] if row is None or not is_here(row) else replace(
+                noted[item.entry_uuid], document=row.document, images=row.images
+            )  # fmt: skip
+            document = became.get(item.entry_uuid, kept.document)
+            state = Became.COPIED
+            rows.append(replace(kept, state=state, why="", here=digest(item), document=document, copied=self._now()))
+        Ledger(work.connection, self._source.label).keep(rows)
         record(work.connection, [one for step in steps for one in self._imported(step.unit, here).records()])
 
     def _known_codes(self, ours: Sequence[MetadataObject]) -> None:
@@ -297,8 +312,9 @@ class Copying:
         return event
 
 
-def _add_document(work: Work, entry: DocumentEntry, spooled: Spooled, here: PatientId, unit: Unit) -> None:
-    """
+def _add_document(work: Work, entry: DocumentEntry, spooled: Spooled, here: PatientId, unit: Unit) -> str:
+    """Whether the row of a document was made, or was there before.
+
     Raises:
         NotCopied: the repository has another document of that id.
     """
@@ -308,11 +324,13 @@ def _add_document(work: Work, entry: DocumentEntry, spooled: Spooled, here: Pati
         entry.unique_id, entry.mime_type, spooled.size_bytes, spooled.sha1, spooled.sha256,
         patient_id=str(here), facts=facts,
     )  # fmt: skip
-    if not table.add(kept):
-        other = table.find(entry.unique_id)
-        if other is None or other.sha256 != spooled.sha256:
-            why = "the repository has another document of this uniqueId"
-            raise NotCopied(Became.CONFLICT, why, entry.entry_uuid)
+    if table.add(kept):
+        return BROUGHT
+    other = table.find(entry.unique_id)
+    if other is None or other.sha256 != spooled.sha256:
+        why = "the repository has another document of this uniqueId"
+        raise NotCopied(Became.CONFLICT, why, entry.entry_uuid)
+    return THERE
 
 
 def _right(entry: DocumentEntry, spooled: Spooled | None) -> Spooled:
@@ -330,33 +348,28 @@ def _right(entry: DocumentEntry, spooled: Spooled | None) -> Spooled:
     return spooled
 
 
-def _has_bytes(entry: DocumentEntry) -> bool:
-    return not entry.on_demand and entry.document_availability != OFFLINE
+def differs(row: Merged, noted: Merged) -> bool:
+    """Whether an object that is here has changed at the source, or is another patient's there now."""
+    return row.there != noted.there or row.patient_id != noted.patient_id
 
 
-def is_here(row: Merged | None) -> bool:
-    """Whether an object was copied, and not removed again."""
-    return row is not None and bool(row.here) and row.state in (Became.COPIED, Became.GONE, Became.CONFLICT)
+def _see_the_same(row: Merged, noted: Merged) -> None:
+    """That what has changed is the same thing still: neither an id nor a document ever becomes another.
+
+    Raises:
+        NotCopied: it is another.
+    """
+    if (row.unique_id, row.repository_unique_id) != (noted.unique_id, noted.repository_unique_id):
+        why = "its uniqueId, or the repository of its document, is another at the source since it was copied"
+        raise NotCopied(Became.CONFLICT, why, row.entry_uuid)
+    if row.hash and (row.hash, row.size) != (noted.hash, noted.size):
+        why = "its document is another at the source since it was copied: by hash or size"
+        raise NotCopied(Became.CONFLICT, why, row.entry_uuid)
 
 
 def as_kept(found: Found) -> str:
     """SHA-256 of an object's ebXML as it is here."""
     return hashlib.sha256(found.ebxml).hexdigest()
-
-
-def _see_usable(unit: Unit, repositories: frozenset[str]) -> None:
-    """
-    Raises:
-        NotCopied: an id is none, or documents are of a repository that this one does not stand for.
-    """
-    for item in unit.objects:
-        if not is_entry_uuid(item.entry_uuid):
-            raise NotCopied(Became.INVALID, "the entryUUID is none (ITI TF-3: 4.2.3.2.4)", item.entry_uuid)
-    for entry in unit.entries:
-        repository = entry.repository_unique_id or ""
-        if _has_bytes(entry) and repository not in repositories:
-            why = f"repository.also does not name {repository}: nobody could fetch its documents here"
-            raise NotCopied(Became.WAITING, why, entry.entry_uuid)
 
 
 def _only_latest(registry: SqlRegistry, items: Sequence[MetadataObject]) -> None:

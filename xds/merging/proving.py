@@ -1,8 +1,9 @@
 """That all of a source is here: counted, under one root for each side, and read back.
 
-A leaf is an entry: its entryUUID, its uniqueId, and of its document the SHA-1 and the size.  The source's root is made
-of what its registry said, the one here of what is kept: the entry that is registered, and the document as it was hashed
-when it came.  The two are equal if and only if the two sides have the same.
+A leaf is an object: its entryUUID and uniqueId, and of an entry the SHA-1 and the size of its document.  The source's
+root is made of what its registry said, the one here of what is kept: the object that is registered, and the document
+as it was hashed when it came.  That the two are equal proves it only where every patient was told whole, and nothing
+waits, is in conflict, or was left out: what is not so is told as a difference.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from xds.merging.source import Source
 from xds.store.documents.folder import Damaged, DocumentTable
 from xds.store.engine import reading
 from xds.store.interface import FoundDocument, Kind
-from xds.store.merging import PAGE, Became, Ledger, Merged
+from xds.store.merging import PAGE, Became, Ledger, Looked, Merged
 from xds.store.work import Database
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept, Spool
@@ -32,11 +33,22 @@ from xds.wire.spool import NotKept, Spool
 KIND = StatementKind(
     "urn:xds:merge:proof:1",
     "MergeProof",
-    ("Source", "Registry", "Time", "EntriesThere", "RootThere", "EntriesHere", "RootHere", "ReadBack"),
+    (
+        "Source",
+        "Registry",
+        "Time",
+        "Patients",
+        "EntriesThere",
+        "RootThere",
+        "EntriesHere",
+        "RootHere",
+        "ReadBack",
+        "Differences",
+    ),
     "proof of a merge",
 )
 
-_THERE = (Became.FOUND, Became.INVALID, Became.WAITING, Became.CONFLICT, Became.COPIED)
+_THERE = (Became.FOUND, Became.INVALID, Became.WAITING, Became.CONFLICT, Became.COPIED, Became.UNDONE)
 """What became of an object that the source had when it was asked last."""
 
 DIFFERENCES = 1000
@@ -54,6 +66,16 @@ class Proof:
     read_back: int = 0
     differences: list[tuple[str, str]] = field(default_factory=list)  # entryUUID, and what differs
     by: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    patients: int = 0  # who were told whole
+
+    def compared(self, row: Merged, said: bytes, leaf: bytes | None) -> None:
+        """Note in what an object here is not what the source said of it."""
+        if leaf is None:
+            self.differs(row.entry_uuid, row.why or "not here, or without its document")
+        elif leaf != said:
+            self.differs(row.entry_uuid, "its hash, size or uniqueId is another here")
+        elif row.state != Became.COPIED:
+            self.differs(row.entry_uuid, row.why or row.state)
 
     @property
     def holds(self) -> bool:
@@ -70,27 +92,27 @@ def prove(database: Database, source: Source, *, samples: int, tell: Callable[[i
     ``samples``: of so many documents both sides' bytes are read, and compared.
     """
     proof, there, here = Proof(), Frontier.empty(), Frontier.empty()
+    _see_patients(database, source.label, proof)
     counts: Counter[tuple[str, str, bool]] = Counter()
     chosen: list[Merged] = []
     for rows in _pages(database, source.label):
         with database.work().reading() as (registry, table):
+            kinds = registry.kinds_of(row.entry_uuid for row in rows)
             found = {one.entry_uuid: one for one in registry.documents_by_uuid(row.entry_uuid for row in rows)}
             for row in rows:
-                there.append(_leaf(row.entry_uuid, row.unique_id, row.hash, row.size))
-                kept = found.get(row.entry_uuid)
-                leaf = None if kept is None else _kept(row, kept, table)
+                said = _leaf(row.entry_uuid, row.unique_id, row.hash, row.size)
+                there.append(said)
+                leaf = _kept(row, found.get(row.entry_uuid), table) if row.entry_uuid in kinds else None
                 if leaf is not None:
                     here.append(leaf)
-                for name in ("month", "type_code", "patient_id", "repository_unique_id"):
-                    counts[name, getattr(row, name), False] += 1
-                    counts[name, getattr(row, name), True] += leaf is not None
-                proof.there, proof.here = proof.there + 1, proof.here + (leaf is not None)
-                if leaf is None:
-                    proof.differs(row.entry_uuid, row.why or ("not here" if kept is None else "without its document"))
-                elif leaf != _leaf(row.entry_uuid, row.unique_id, row.hash, row.size):
-                    proof.differs(row.entry_uuid, "its hash, size or uniqueId is another here")
-                elif row.hash:
-                    _choose(chosen, row, samples)
+                proof.compared(row, said, leaf)
+                if row.kind == Kind.DOCUMENT_ENTRY:
+                    proof.there, proof.here = proof.there + 1, proof.here + (leaf is not None)
+                    for name in ("month", "type_code", "patient_id", "repository_unique_id"):
+                        counts[name, getattr(row, name), False] += 1
+                        counts[name, getattr(row, name), True] += leaf is not None
+                    if row.document and leaf is not None:
+                        _choose(chosen, row, samples)
         tell(proof.there)
     proof.root_there, proof.root_here = there.root(), here.root()
     for (name, one, is_here), number in counts.items():
@@ -100,11 +122,25 @@ def prove(database: Database, source: Source, *, samples: int, tell: Callable[[i
     return proof
 
 
+def _see_patients(database: Database, label: str, proof: Proof) -> None:
+    """Each patient whom the source has must have been told whole."""
+    with reading(database.engine) as connection:
+        states = Ledger(connection, label).patients_by_state()
+    proof.patients = states.get(Looked.EVEN, 0)
+    if not states:
+        proof.differs("", "nobody is listed: the source was never asked")
+    for state, number in sorted(states.items()):
+        if state != Looked.EVEN:
+            proof.differs("", f"{number} of the source's patients: {state}")
+
+
 def signed(proof: Proof, source: Source, time: datetime, signing: SigningKey) -> bytes:
     """The proof's numbers and roots, signed as checkpoints of the audit log are."""
     values = (
-        source.label, source.url, time.astimezone(UTC).isoformat(timespec="seconds"), str(proof.there),
+        source.label, source.url, time.astimezone(UTC).isoformat(timespec="seconds"), str(proof.patients),
+        str(proof.there),
         proof.root_there.hex(), str(proof.here), proof.root_here.hex(), str(proof.read_back),
+        str(len(proof.differences)),
     )  # fmt: skip
     return statement.sign(KIND, values, signing)
 
@@ -113,7 +149,7 @@ def _pages(database: Database, label: str) -> Iterator[Sequence[Merged]]:
     after = ""
     while True:
         with reading(database.engine) as connection:
-            some = Ledger(connection, label).objects(after, _THERE, Kind.DOCUMENT_ENTRY)
+            some = Ledger(connection, label).objects(after, _THERE)
         if not some:
             return
         yield some
@@ -124,10 +160,14 @@ def _leaf(entry_uuid: str, unique_id: str, sha1: str, size_bytes: int) -> bytes:
     return leaf_hash("\n".join((entry_uuid, unique_id, sha1, str(size_bytes))).encode())
 
 
-def _kept(row: Merged, kept: FoundDocument, table: DocumentTable) -> bytes | None:
-    """The leaf of what is here: of an entry without bytes what it says, else of the bytes; None: they are not here."""
-    if not row.hash:
-        return _leaf(kept.entry_uuid, kept.unique_id, kept.hash or "", kept.size or 0)
+def _kept(row: Merged, kept: FoundDocument | None, table: DocumentTable) -> bytes | None:
+    """The leaf of what is here: of an entry that has bytes these, else what is said of it; None: it is not here."""
+    if row.kind != Kind.DOCUMENT_ENTRY:
+        return _leaf(row.entry_uuid, row.unique_id, row.hash, row.size)
+    if kept is None:
+        return None
+    if not row.document:
+        return _leaf(kept.entry_uuid, kept.unique_id, (kept.hash or "").lower(), kept.size or 0)
     document = table.of(row.repository_unique_id).find(kept.unique_id)
     return None if document is None else _leaf(kept.entry_uuid, kept.unique_id, document.sha1, document.size_bytes)
 

@@ -35,6 +35,9 @@ from xds.wire.xml import Element, name
 AT_ONCE = 50
 """Objects of which a registry is asked that does not give all at once."""
 
+MOST_SECONDS = 14_400.0
+"""The longest that the documents of one answer may take."""
+
 ELEMENTS = 20_000_000
 """In one answer, and as many attributes."""
 
@@ -51,6 +54,10 @@ class Everything:
 
     objects: list[MetadataObject] = field(default_factory=list)
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)  # kind and reason, by id
+
+    def ids(self) -> set[str]:
+        """What they are called, those that cannot be read, too."""
+        return {one.entry_uuid for one in self.objects} | self.unread.keys()
 
 
 class Source:
@@ -98,14 +105,17 @@ class Source:
             if {finding.code for finding in refused.findings} != {ErrorCode.TOO_MANY_RESULTS}:
                 raise
             found = Everything()
-            for answer in self._in_parts(patient_id):
+            for answer in self._in_parts(patient_id, found):
                 self._take(answer, found)
         unique = {item.entry_uuid: item for item in found.objects}
         found.objects = list(unique.values())
         return found
 
-    def _in_parts(self, patient_id: PatientId) -> Iterator[rim.RegistryObjectList]:
-        """The same of a registry that has too much of a patient to say it at once: ids first, then some at a time."""
+    def _in_parts(self, patient_id: PatientId, found: Everything) -> Iterator[rim.RegistryObjectList]:
+        """The same of a registry that has too much of a patient to say it at once: ids first, then some at a time.
+
+        What leads to what was found so far, as a set does to what its folder holds, is asked for until nothing is new.
+        """
         whose = [quoted(str(patient_id))]
         entries = {
             "XDSDocumentEntryPatientId": whose, "XDSDocumentEntryStatus": [_STATUSES], "XDSDocumentEntryType": [_TYPES],
@@ -115,11 +125,26 @@ class Source:
             (catalogue.FIND_DOCUMENTS, entries, catalogue.GET_DOCUMENTS, "XDSDocumentEntryEntryUUID"),
             (catalogue.FIND_FOLDERS, folders, catalogue.GET_FOLDERS, "XDSFolderEntryUUID"),
         ):
-            for some in _some(self._ask(asked, given, "ObjectRef").object_refs):
-                ids = [listed(some)]
-                yield self._ask(getting, {parameter: ids})
-                yield self._ask(catalogue.GET_SUBMISSION_SETS, {"uuid": ids})  # that hold these
-                yield self._ask(catalogue.GET_ASSOCIATIONS, {"uuid": ids})
+            yield from self._each(getting, parameter, self._ask(asked, given, "ObjectRef").object_refs)
+        known = set[str]()
+        while new := [one.entry_uuid for one in found.objects if one.entry_uuid not in known]:
+            known.update(new)
+            ids = list(dict.fromkeys(new))
+            yield from self._each(catalogue.GET_SUBMISSION_SETS, "uuid", ids)  # that hold these
+            yield from self._each(catalogue.GET_ASSOCIATIONS, "uuid", ids)
+
+    def _each(
+        self, asked: catalogue.StoredQuery, parameter: str, ids: Sequence[str], at_once: int = AT_ONCE
+    ) -> Iterator[rim.RegistryObjectList]:  # fmt: skip
+        """What a registry says of ids, of so few at once that it says it; 5 to a value, which has 256 characters."""
+        for start in range(0, len(ids), at_once):
+            some = ids[start : start + at_once]
+            try:
+                yield self._ask(asked, {parameter: [listed(some[at : at + 5]) for at in range(0, len(some), 5)]})
+            except Refused as refused:
+                if len(some) == 1 or {one.code for one in refused.findings} != {ErrorCode.TOO_MANY_RESULTS}:
+                    raise
+                yield from self._each(asked, parameter, some, (len(some) + 1) // 2)
 
     def _ask(
         self, asked: catalogue.StoredQuery, parameters: Mapping[str, Sequence[str]], returned: str = "LeafClass"
@@ -173,7 +198,10 @@ class Source:
             client = self._clients[repository] = self._client(where.or_by(self._tls))
         with self._audited(ITI_43, client.url) as event:
             event.about_documents(requests)
-            got = retrieve(client, ITI_43.action, requests, spool)
+            bounds = Limits(self._merge.answer_bytes, self._merge.document_bytes, len(requests))
+            until = time.monotonic() + MOST_SECONDS
+            within = Within(self._merge.document_bytes * len(requests), ELEMENTS, until, self._merge.seconds)
+            got = retrieve(client, ITI_43.action, requests, spool, bounds, within)
             event.end(failed=not got.documents, findings=got.findings)
             return got
 
@@ -195,14 +223,12 @@ def _objects(response: Element) -> rim.RegistryObjectList:
     Raises:
         Refused: the registry has not said all that there is.
     """
-    status, findings = rs.read_response(response)
+    try:
+        status, findings = rs.read_response(response)
+    except ValueError:
+        raise Refused([Finding(ErrorCode.REGISTRY_ERROR, "the answer has no status that is known")]) from None
     errors = [one for one in findings if one.severity is Severity.ERROR]
     if status is not Status.SUCCESS or errors:
         raise Refused(errors or [Finding(ErrorCode.REGISTRY_ERROR, f"the answer's status is {status}")])
     objects = response.find(name("rim:RegistryObjectList"))
     return rim.RegistryObjectList() if objects is None else rim.read_registry_object_list(objects)
-
-
-def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]

@@ -14,11 +14,9 @@ from xds.merging.copying import as_kept
 from xds.store.audit.records import record
 from xds.store.engine import reading
 from xds.store.interface import Kind
-from xds.store.merging import PAGE, Became, Ledger, Merged
+from xds.store.merging import BROUGHT, PAGE, Became, Ledger, Merged, is_here
 from xds.store.registry.sql_registry import SqlRegistry
 from xds.store.work import Database, Work
-
-_HERE = (Became.COPIED, Became.GONE, Became.CONFLICT)
 
 
 @dataclass(slots=True)
@@ -55,7 +53,7 @@ def _of_patient(
     work = database.work()
     try:
         ledger, registry = Ledger(work.connection, source), work.registry
-        rows = {uuid: row for uuid, row in ledger.objects_of(patient_id).items() if row.here and row.state in _HERE}
+        rows = {uuid: row for uuid, row in ledger.objects_of(patient_id).items() if is_here(row)}
         kinds = registry.kinds_of(rows)
         registry.lock_patients({key for _, key in kinds.values()})
         changed = _changed(registry, rows.values())
@@ -64,20 +62,29 @@ def _of_patient(
             done.changed += changed
             return
         done.objects += len(rows)
-        entries = [row for row in rows.values() if row.kind == Kind.DOCUMENT_ENTRY]
+        entries = [row for row in rows.values() if row.document == BROUGHT]
         if dry:
             done.documents += len(entries)
             return
         removed = list(described(kinds, registry))
         registry.remove(kinds)
-        for row in entries:
-            done.documents += work.documents.of(row.repository_unique_id).remove(row.unique_id)
-        ledger.keep(replace(row, state=Became.UNDONE, why="", here="") for row in rows.values())
+        gone = [row for row in entries if _is_nobodys(work, ledger, row, rows)]
+        done.documents += len(gone)
+        ledger.keep(replace(row, state=Became.UNDONE, why="", here="", document="") for row in rows.values())
         if removed:
-            _record(work, node, source, removed, entries)
+            _record(work, node, source, removed, gone)
         work.commit()
     finally:
         work.close()
+
+
+def _is_nobodys(work: Work, ledger: Ledger, row: Merged, rows: Collection[str]) -> bool:
+    """Remove a document that was brought, unless another entry has it still: whether it was removed."""
+    others = work.registry.documents_by_unique_id([row.unique_id])
+    if any(one.repository_unique_id == row.repository_unique_id and one.entry_uuid not in rows for one in others):
+        ledger.pass_on(row.repository_unique_id, row.unique_id)
+        return False
+    return work.documents.of(row.repository_unique_id).remove(row.unique_id)
 
 
 def _changed(registry: SqlRegistry, rows: Collection[Merged]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -22,7 +23,7 @@ def alone(settings: Settings, name: str, taken: str) -> Iterator[Callable[[], No
     Raises:
         Unusable: somebody does.
     """
-    path = settings.data / "run" / f"{name.rpartition(' ')[2]}.lock"
+    path = settings.data / "run" / f"{quote(name, safe='')}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database_url, connections=1)  # the lock needs a connection for as long as it lasts
     try:

@@ -50,6 +50,7 @@ class FoundDocument(Found):
     format_code: str = ""  # code^^scheme
     hash: str | None = None
     size: int | None = None
+    repository_unique_id: str = ""
 
 
 @value(frozen=True, slots=True)

@@ -29,6 +29,10 @@ class Became(StrEnum):
     UNDONE = "undone"  # was copied, and was removed again
 
 
+BROUGHT, THERE = "brought", "there"
+"""What became of the document of an entry that was copied: its row was made with it, or was here before."""
+
+
 class Looked(StrEnum):
     """How far it is with a patient of a source's."""
 
@@ -55,9 +59,16 @@ class Merged:
     size: int = 0
     type_code: str = ""
     month: str = ""
+    document: str = ""
+    images: str = ""
     studies: str = ""
     looked: int = 0
     copied: int = 0
+
+
+def is_here(row: Merged | None) -> bool:
+    """Whether an object was copied, and not removed again: whatever became of what is said of it since."""
+    return row is not None and bool(row.here) and row.state != Became.UNDONE
 
 
 _COLUMNS = tuple(column.name for column in merged_object.c if column.name != "source")
@@ -104,13 +115,16 @@ class Ledger:
         ]
         _listing(self._connection.dialect.name).run_each(self._connection, rows)
 
-    def note_patient(self, patient_id: str, here: str, state: Looked, why: str, now: int) -> None:
-        """Note how far it is with a patient."""
-        self._connection.execute(
-            sa.update(merged_patient)
-            .where(self._theirs, merged_patient.c.patient_id == patient_id)
-            .values(here=here, state=state, why=why, looked=now)
-        )
+    def note_patient(self, patient_id: str, here: str | None, state: Looked, why: str, now: int) -> None:
+        """Note how far it is with a patient; without ``here`` who they were copied as stays."""
+        values = {"state": state, "why": why, "looked": now, **({} if here is None else {"here": here})}
+        mine = merged_patient.c.patient_id == patient_id
+        self._connection.execute(sa.update(merged_patient).where(self._theirs, mine).values(values))
+
+    def here_of(self, patient_id: str) -> str:
+        """Whom a patient was copied as; empty: nobody yet."""
+        statement = sa.select(merged_patient.c.here).where(self._theirs, merged_patient.c.patient_id == patient_id)
+        return str(self._connection.scalar(statement) or "")
 
     def patients(self, after: str = "", states: Sequence[str] = ()) -> list[str]:
         """The next patients in order, those of these states if any are named."""
@@ -150,6 +164,29 @@ class Ledger:
         rows = [{"source": self.source, **{name: getattr(one, name) for name in _COLUMNS}} for one in objects]
         if rows:
             _keeping(self._connection.dialect.name).run_each(self._connection, rows)
+
+    def note_images(self, entry_uuid: str, study_instance_uid: str) -> None:
+        """Note of which study images were brought for a manifest."""
+        mine = merged_object.c.entry_uuid == entry_uuid
+        self._connection.execute(sa.update(merged_object).where(self._mine, mine).values(images=study_instance_uid))
+
+    def brought_images(self, study_instance_uid: str) -> bool:
+        """Whether images of a study were brought from this source."""
+        mine = merged_object.c.images == study_instance_uid
+        return self._connection.scalar(sa.select(sa.literal(1)).where(self._mine, mine).limit(1)) is not None
+
+    def pass_on(self, repository_unique_id: str, unique_id: str) -> None:
+        """Let a document that was brought be that of another entry that has it, too, of whatever source."""
+        self._connection.execute(
+            sa.update(merged_object)
+            .where(
+                merged_object.c.repository_unique_id == repository_unique_id,
+                merged_object.c.unique_id == unique_id,
+                merged_object.c.document == THERE,
+                merged_object.c.here != "",
+            )
+            .values(document=BROUGHT)
+        )
 
     def drop(self, entry_uuids: Iterable[str]) -> None:
         """Keep nothing of objects that are neither here nor there."""

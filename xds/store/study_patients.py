@@ -20,6 +20,12 @@ def keep(connection: sa.Connection, study_instance_uid: str, patient_id: str) ->
         connection.execute(sa.update(study_patient).where(mine).values(patient_id=patient_id))
 
 
+def forget(connection: sa.Connection, study_instance_uid: str) -> None:
+    """Let a study that was published by hand be nobody's again."""
+    mine = study_patient.c.study_instance_uid == study_instance_uid
+    connection.execute(sa.delete(study_patient).where(mine))
+
+
 def of(connection: sa.Connection, study_instance_uid: str) -> str:
     """The patient's id in the affinity domain, as CX; empty where it was not published from here."""
     for asked in (_BY_ITSELF, _BY_HAND):

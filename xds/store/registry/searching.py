@@ -169,7 +169,7 @@ def _indexed_ranges(search: _Search, table: sa.Table) -> frozenset[str]:
 
 _READ = (
     "patient_key", "entry_uuid", "unique_id", "logical_id", "version", "status", "object_type", "format_code", "hash",
-    "size", "type", "source", "target",
+    "size", "repository_unique_id", "type", "source", "target",
 )  # fmt: skip
 """What is read of an object's row, beside whether it is the latest version, and its ebXML."""
 

@@ -353,7 +353,7 @@ def _document(row: Any, fragment: bytes) -> FoundDocument:
     return FoundDocument(
         row.entry_uuid, Kind.DOCUMENT_ENTRY, int(row.patient_key), fragment,
         row.status, row.unique_id, row.logical_id, row.version, bool(row.latest),
-        row.object_type, row.format_code, row.hash, row.size,
+        row.object_type, row.format_code, row.hash, row.size, row.repository_unique_id,
     )  # fmt: skip
 
 

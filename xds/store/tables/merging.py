@@ -37,9 +37,12 @@ merged_object = sa.Table(
     sa.Column("size", Id, nullable=False),
     sa.Column("type_code", sa.Text, nullable=False),
     sa.Column("month", sa.String(6), nullable=False),  # of creation
+    sa.Column("document", sa.String(7), nullable=False),  # brought with it, or there before; empty: it has no bytes
+    sa.Column("images", sa.String(64), nullable=False),  # Study Instance UID of which images were brought
     sa.Column("studies", sa.Text, nullable=False),  # Study Instance UIDs, with a space between
     sa.Column("looked", Id, nullable=False),  # microseconds since 1970, UTC, as the next
     sa.Column("copied", Id, nullable=False),
     sa.Index("merged_object_by_state", "source", "state"),
     sa.Index("merged_object_by_patient", "source", "patient_id"),
+    sa.Index("merged_object_by_images", "source", "images"),
 )

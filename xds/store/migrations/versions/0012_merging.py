@@ -42,6 +42,8 @@ def upgrade() -> None:
         sa.Column("size", _ID, nullable=False),
         sa.Column("type_code", sa.Text(), nullable=False),
         sa.Column("month", sa.String(length=6), nullable=False),
+        sa.Column("document", sa.String(length=7), nullable=False),
+        sa.Column("images", sa.String(length=64), nullable=False),
         sa.Column("studies", sa.Text(), nullable=False),
         sa.Column("looked", _ID, nullable=False),
         sa.Column("copied", _ID, nullable=False),
@@ -49,6 +51,7 @@ def upgrade() -> None:
     )
     op.create_index("merged_object_by_state", "merged_object", ["source", "state"])
     op.create_index("merged_object_by_patient", "merged_object", ["source", "patient_id"])
+    op.create_index("merged_object_by_images", "merged_object", ["source", "images"])
 
 
 def downgrade() -> None:
