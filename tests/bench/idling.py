@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.figures import Reach, Result, judged
@@ -49,11 +49,15 @@ def _at_rest(pid: int) -> int:
     return seen[-1]
 
 
-def proportional(root: int) -> int:
-    """Bytes of memory of a process and all below it: what several share is counted once (proc(5), smaps_rollup)."""
-    total = 0
+def proportional(root: int, kinds: Sequence[str] = ("Pss",)) -> int:
+    """Bytes of memory of a process and all below it: what several share is counted once (proc(5), smaps_rollup).
+
+    ``kinds``: of which lines of that file.  What files back is shared with whoever else on the machine has them open,
+    and so changes with what others do.
+    """
+    total, wanted = 0, tuple(f"{kind}:" for kind in kinds)
     for pid in tree(root):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(wanted):
                 total += int(line.split()[1]) * 1024
     return total

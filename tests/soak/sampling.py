@@ -12,6 +12,9 @@ from tests.bench.figures import Curve, Figure, Reach, judged
 from tests.bench.idling import proportional
 from tests.bench.processes import tree
 
+OWN = ("Pss_Anon", "Pss_Shmem", "SwapPss")
+"""What can leak; what files back changes with who else on the machine has them open."""
+
 WARM, LAST = (0.25, 0.5), (0.75, 1.0)
 """Parts of the time that are compared: once all is warm, and at the end."""
 
@@ -21,7 +24,7 @@ class Sample:
     """At one moment: seconds since the beginning, bytes, numbers."""
 
     seconds: float
-    memory_bytes: int  # PSS of all processes together
+    memory_bytes: int  # of all processes together that no file backs
     descriptors: int
     threads: int
     temporary: int  # files
@@ -37,7 +40,7 @@ def seen(root: int) -> tuple[int, int, int]:
         with suppress(OSError):  # it has ended meanwhile
             descriptors += len(list(Path(f"/proc/{pid}/fd").iterdir()))
             threads += len(list(Path(f"/proc/{pid}/task").iterdir()))
-    return proportional(root), descriptors, threads
+    return proportional(root, OWN), descriptors, threads
 
 
 @dataclass(frozen=True, slots=True)
