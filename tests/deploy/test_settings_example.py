@@ -11,6 +11,7 @@ from xds.cli.example import example
 from xds.settings.access import ConsentPolicy, Sender
 from xds.settings.configuration import load
 from xds.settings.federation import Community
+from xds.settings.merging import Merge
 from xds.settings.sections import NamedDomain, Settings, flat
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -29,6 +30,7 @@ def test_the_example_is_good_as_it_is_and_with_every_line_in_force(tmp_path: Pat
     loaded = load(file, {})
     entries = {
         "domains": {"north": NamedDomain()}, "senders": {"pacs": Sender()}, "communities": {"south": Community()},
+        "merges": {"east": Merge()},
     }  # fmt: skip
     assert loaded.settings == replace(Settings(), **entries, consent_policies={"withdrawn": ConsentPolicy()})  # type: ignore[arg-type]
     assert set(loaded.sources) == set(dict(flat(loaded.settings)))

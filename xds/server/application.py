@@ -23,6 +23,7 @@ from xds.endpoints.console import (
     finding,
     glass,
     guides,
+    merging,
     priors,
     reporting,
     reviewing,
@@ -147,6 +148,8 @@ class Application:
         ]
         if settings.imaging_source.folder:
             blueprints.append(setting_apart.pages(default.apart))
+        if settings.merges:
+            blueprints.append(merging.pages(self.engine, tuple(settings.merges)))
         if consumer.peers.registry is not None:
             places = Locations(names_of_places(settings), settings.imaging_source.retrieve_location_uid)
             authorities, knows = _known(loaded, self.engine, gate)

@@ -23,7 +23,7 @@ def alone(settings: Settings, name: str, taken: str) -> Iterator[Callable[[], No
     Raises:
         Unusable: somebody does.
     """
-    path = settings.data / "run" / f"{quote(name, safe='')}.lock"
+    path = settings.data / "run" / (quote(name.replace(" ", "-"), safe="") + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database_url, connections=1)  # the lock needs a connection for as long as it lasts
     try:

@@ -233,6 +233,18 @@ class Ledger:
         found = self._connection.execute(statement.order_by(count.desc(), *columns).limit(most))
         return [(str(state), str(why), int(n)) for state, why, n in found]
 
+    def by_month(self) -> list[tuple[str, int, int]]:
+        """How many entries the source has of each month, and how many of these are here as they are there."""
+        month, here = merged_object.c.month, sa.func.sum(sa.case((merged_object.c.state == Became.COPIED, 1), else_=0))
+        has = merged_object.c.state.not_in([Became.GONE, Became.UNDONE])
+        statement = sa.select(month, sa.func.count(), here).where(self._mine, merged_object.c.kind == "DE", has)
+        found = self._connection.execute(statement.group_by(month).order_by(month))
+        return [(str(one), int(there), int(of or 0)) for one, there, of in found]
+
+    def last_looked(self) -> int:
+        """When the source was asked last, in microseconds since 1970; 0: never."""
+        return int(self._connection.scalar(sa.select(sa.func.max(merged_patient.c.looked)).where(self._theirs)) or 0)
+
     def forget(self) -> None:
         """Keep nothing of it any more."""
         self._connection.execute(sa.delete(merged_object).where(self._mine))

@@ -106,7 +106,7 @@ def test_a_store_that_gives_back_something_else_lets_nothing_go(tmp_path: Path, 
 
 def test_two_do_not_move_them_at_once(tmp_path: Path) -> None:
     site = Site(tmp_path, f"file:{tmp_path / 'old'}", f"file:{tmp_path / 'new'}")
-    lock = site.served.settings.data / "run" / "move.lock"
+    lock = site.served.settings.data / "run" / "documents-move.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -123,7 +123,8 @@ def test_what_another_has_moved_meanwhile_is_no_fault(tmp_path: Path, monkeypatc
     def slowly(self: Move, moved: object) -> Iterator[list[tuple[str, int, bool]]]:
         for some in found(self, moved):  # type: ignore[arg-type]
             monkeypatch.setattr(Move, "_found", found)
-            os.rename(self._settings.data / "run" / "move.lock", self._settings.data / "run" / "other.lock")  # noqa: PTH104
+            run = self._settings.data / "run"
+            os.rename(run / "documents-move.lock", run / "other.lock")  # noqa: PTH104
             assert another.run(finish=True).left == 0
             yield some
 

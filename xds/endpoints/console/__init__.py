@@ -63,7 +63,8 @@ def make(
         base = settings.server.public_url or request.host_url.rstrip("/")
         rows = _rows(settings, served)
         names = {one.name for one in blueprints}
-        has = {"has_images": ask is not None, "has_region": "region" in names, "has_apart": "setting_apart" in names}
+        has = {"has_images": ask is not None, "has_region": "region" in names, "has_apart": "setting_apart" in names,
+               "has_merges": "merging" in names}  # fmt: skip
         return render_template("front.html", base=base, rows=rows, version=__version__, warnings=warnings(), **has)
 
     @flask.after_request

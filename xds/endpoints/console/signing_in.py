@@ -29,6 +29,7 @@ _IMAGES = frozenset({"viewer", "operator", "administrator"})
 ROLES = {
     "/console/audit": frozenset({"auditor"}),
     "/console/apart": frozenset({"operator", "administrator"}),
+    "/console/merges": frozenset({"operator", "administrator"}),
     "/console/consents": frozenset({"privacy-officer"}),
     "/console/overrides": frozenset({"privacy-officer"}),
     "/console/studies": _IMAGES,
