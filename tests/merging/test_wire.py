@@ -58,6 +58,7 @@ BODIES = {
 }
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is the same before any database is asked
 @pytest.mark.parametrize("name", BODIES)
 def test_a_broken_answer_is_told_and_takes_nothing_away(merging: Merging, name: str) -> None:
     class Handler(BaseHTTPRequestHandler):
