@@ -431,7 +431,7 @@ def test_a_child_that_is_told_to_stop_as_it_is_forked_hears_it(tmp_path: Path) -
     with said.open("wb") as file:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file, cwd=ROOT)
     try:
-        wait_for(lambda: all(f"child={child}" in said.read_text() for child in ("sequencer", "sweeper", "web")), 20)
+        wait_for(lambda: all(f"child={child}" in said.read_text() for child in ("sequencer", "sweeper", "web")), 60)
         process.terminate()
         assert process.wait(20) == 0
     finally:
