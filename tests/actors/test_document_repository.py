@@ -23,7 +23,6 @@ from xds.errors import ErrorCode, Finding, Refused, Severity
 from xds.metadata import to_ebxml
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.submission import Submission
-from xds.metadata.visible import Facts
 from xds.store.documents.folder import BlobStore, Kept
 from xds.store.work import Database
 from xds.wire.peers import serving
@@ -376,8 +375,8 @@ def test_a_refusal_leaves_what_was_registered_before(apart: Desk) -> None:
 
 
 def test_what_is_seen_of_one_repository_is_not_seen_of_another() -> None:
-    def one(patient: str) -> Kept:
-        return Kept("X", "text/plain", 1, "a", "b", patient_id=patient, facts=Facts({}, {}))
+    def one(patient: str, repository: str) -> Kept:
+        return Kept("X", "text/plain", 1, "a", "b", patient_id=patient, repository_unique_id=repository)
 
     for remote in (True, False):
         repository = DocumentRepository("1.1", None, remote=remote, streams=1, also=("1.2",))  # type: ignore[arg-type]
@@ -387,8 +386,8 @@ def test_what_is_seen_of_one_repository_is_not_seen_of_another() -> None:
             documents_by_unique_id=lambda _ids: [SimpleNamespace(unique_id="X", repository_unique_id="1.2")],
         )
         asked = [DocumentRequest("1.1", "X"), DocumentRequest("1.2", "X")]
-        seen = repository._seen([one("bert"), one("anna")], asked, only_anna)  # type: ignore[arg-type]
-        assert not isinstance(seen[0], Kept), f"remote={remote}"
+        seen = repository._seen([one("bert", "1.1"), one("anna", "1.2")], asked, only_anna)  # type: ignore[arg-type]
+        assert [isinstance(found, Kept) for found in seen] == [False, True], f"remote={remote}"
 
 
 def test_what_is_seen_of_another_repository_is_not_seen_of_ours() -> None:
@@ -397,6 +396,6 @@ def test_what_is_seen_of_another_repository_is_not_seen_of_ours() -> None:
         sees_everything=False,
         documents_by_unique_id=lambda _ids: [SimpleNamespace(unique_id="X", repository_unique_id="1.2")],
     )
-    berts = Kept("X", "text/plain", 1, "a", "b", patient_id="bert", facts=Facts({}, {}))
+    berts = Kept("X", "text/plain", 1, "a", "b", patient_id="bert", repository_unique_id="1.1")
     seen = repository._seen([berts], [DocumentRequest("1.1", "X")], only_anna)  # type: ignore[arg-type]
     assert not isinstance(seen[0], Kept)

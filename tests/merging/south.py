@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from lxml import etree
 
 from tests.builders import BERT, a_folder, a_submission, an_association, an_entry, symbolic
@@ -27,9 +28,10 @@ from xds.metadata.datatypes import Dtm
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId
 from xds.metadata.submission import Submission
-from xds.metadata.vocabulary import AssociationType, AvailabilityStatus
+from xds.metadata.vocabulary import ON_DEMAND, AssociationType, AvailabilityStatus
 from xds.queries import catalogue
 from xds.store.merging import Ledger
+from xds.store.tables import document_entry
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.wire.client import Answer
 from xds.wire.xml import name
@@ -177,3 +179,15 @@ def gives(merging: Merging, unique_id: str, repository: str = "") -> list[bytes]
 
 def states(merging: Merging, patient: Any = DORA) -> set[tuple[str, str]]:
     return {(one.state, one.why) for one in merging.objects(patient)}
+
+
+def on_demand(repository: str, **changes: Any) -> DocumentEntry:
+    """An entry of Dora's that says nothing of its document but where it is to be had."""
+    nothing = {"object_type": ON_DEMAND, "hash": None, "size": None, "creation_time": None}
+    return an_entry(patient_id=DORA, repository_unique_id=repository, **nothing, **changes)
+
+
+def registered(merging: Merging, entry_uuid: str) -> list[Any]:
+    """What is registered here under an entryUUID."""
+    with merging.here.application.engine.connect() as connection:
+        return list(connection.execute(sa.select(document_entry).where(document_entry.c.entry_uuid == entry_uuid)))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tests.builders import ANNA, BERT, an_association, an_entry
+from tests.builders import ANNA, BERT, an_association
 from tests.cli.command import xds
 from tests.merging.south import (
     DORA,
@@ -20,13 +20,15 @@ from tests.merging.south import (
     each,
     gives,
     mine,
+    on_demand,
+    registered,
     says,
     theirs,
 )
 from xds.merging.source import Everything
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import new_entry_uuid
-from xds.metadata.vocabulary import OFFLINE, ON_DEMAND, AssociationType, AvailabilityStatus
+from xds.metadata.vocabulary import OFFLINE, AssociationType, AvailabilityStatus
 from xds.settings.configuration import load
 from xds.store.alone import alone
 from xds.store.deployment import with_identity
@@ -109,15 +111,10 @@ def test_an_entry_of_annas_does_not_lead_to_berts_document(merging: Merging, mon
     a_history(merging)
     victim = mine(merging)
     own = merging.here.repository_unique_id
-    lie = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=own,
-        unique_id=victim.unique_id,
-    )  # fmt: skip
+    lie = on_demand(own, unique_id=victim.unique_id)
     says(monkeypatch, adds(DORA, *theirs(entries=[lie])))
     merging.run("copy")
-    with merging.here.application.engine.connect() as connection:
-        where = document_entry.c.entry_uuid == lie.entry_uuid
-        assert connection.execute(sa.select(document_entry.c.unique_id).where(where)).all() == []
+    assert registered(merging, lie.entry_uuid) == []
 
 
 def test_a_change_at_the_source_does_not_lead_to_berts_document(
@@ -143,10 +140,7 @@ def test_a_version_of_what_is_ours_does_not_supersede_it(merging: Merging, monke
     with merging.here.application.engine.connect() as connection:
         where = document_entry.c.unique_id == victim.unique_id
         uuid = connection.scalar(sa.select(document_entry.c.entry_uuid).where(where))
-    lie = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=OLD,
-        logical_id=uuid, version="9",
-    )  # fmt: skip
+    lie = on_demand(OLD, logical_id=uuid, version="9")
     says(monkeypatch, adds(DORA, *theirs(entries=[lie])))
     merging.run("copy")
     with merging.here.application.engine.connect() as connection:
@@ -191,15 +185,7 @@ def test_one_weird_object_does_not_end_the_run(
     merging: Merging, monkeypatch: pytest.MonkeyPatch, bad: dict[str, Any]
 ) -> None:
     a_history(merging)
-    entry = an_entry(
-        patient_id=DORA,
-        object_type=ON_DEMAND,
-        hash=None,
-        size=None,
-        creation_time=None,
-        repository_unique_id=OLD,
-        **bad,
-    )
+    entry = on_demand(OLD, **bad)
     if "version" in bad and "logical_id" not in bad:
         entry = replace(entry, logical_id=new_entry_uuid())
     says(monkeypatch, adds(DORA, *theirs(entries=[entry])))
@@ -316,10 +302,7 @@ def test_an_association_of_a_long_type(merging: Merging, monkeypatch: pytest.Mon
 
 def test_a_status_that_xds_does_not_know_is_not_registered(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
     a_history(merging)
-    entry = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=OLD,
-        availability_status="urn:oasis:names:tc:ebxml-regrep:StatusType:Submitted",
-    )  # fmt: skip
+    entry = on_demand(OLD, availability_status="urn:oasis:names:tc:ebxml-regrep:StatusType:Submitted")
     says(monkeypatch, adds(DORA, *theirs(entries=[entry])))
     merging.run("copy")
     with merging.here.application.engine.connect() as connection:
@@ -340,15 +323,10 @@ def test_on_demand_of_old_repository_with_berts_unique_id(merging: Merging, monk
     """Registered: who sees Anna's entry sees, by the uniqueId alone, Bert's document."""
     a_history(merging)
     victim = mine(merging)
-    lie = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=OLD,
-        unique_id=victim.unique_id,
-    )  # fmt: skip
+    lie = on_demand(OLD, unique_id=victim.unique_id)
     says(monkeypatch, adds(DORA, *theirs(entries=[lie])))
     merging.run("copy")
-    with merging.here.application.engine.connect() as connection:
-        where = document_entry.c.entry_uuid == lie.entry_uuid
-        assert connection.execute(sa.select(document_entry.c.unique_id).where(where)).all() == []
+    assert registered(merging, lie.entry_uuid) == []
 
 
 def test_a_hash_that_changes_for_one_entry(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:

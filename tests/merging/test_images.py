@@ -17,6 +17,14 @@ from xds.store.registry.sql_registry import SqlRegistry
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 
 
+def a_manifest_without_images(merging: Merging) -> None:
+    """What is copied names three images that south has no more."""
+    kept(merging.south, a_manifest_of(3), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
+    merging.run("copy")
+    for file in (merging.folder.parent / "south" / "images").rglob("*.dcm"):
+        file.unlink()
+
+
 def test_images_of_merged_manifests_come_into_the_archive_and_are_given_by_their_old_location(
     merging: Merging,
 ) -> None:
@@ -69,10 +77,7 @@ def test_a_manifest_of_the_source_does_not_take_a_study_that_is_known_as_berts(m
 
 
 def test_a_study_of_which_nothing_came_is_nobodys(merging: Merging) -> None:
-    kept(merging.south, a_manifest_of(3), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
-    merging.run("copy")
-    for file in (merging.folder.parent / "south" / "images").rglob("*.dcm"):
-        file.unlink()
+    a_manifest_without_images(merging)
     done = merging.run("images", "--json")
     assert done.json["kept"] == 0
     with merging.here.application.engine.connect() as connection:
@@ -93,10 +98,7 @@ def test_the_images_of_whom_the_source_has_merged_are_theirs(merging: Merging) -
 
 
 def test_images_that_come_from_a_modality_later_are_not_of_whom_the_source_says(merging: Merging) -> None:
-    kept(merging.south, a_manifest_of(3), DORA, mime_type="application/dicom", format_code=FORMAT_CODE)
-    merging.run("copy")
-    for file in (merging.folder.parent / "south" / "images").rglob("*.dcm"):
-        file.unlink()
+    a_manifest_without_images(merging)
     merging.run("images")  # nothing comes
     put(merging.folder / "images", "mine.dcm", an_instance(9))  # of the study, from a modality here
     refreshed(merging.here)

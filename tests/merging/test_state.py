@@ -11,7 +11,21 @@ import sqlalchemy as sa
 
 from tests.builders import ANNA, BERT, a_folder, a_submission, an_association, an_entry
 from tests.cli.command import xds
-from tests.merging.south import DORA, EMIL, OLD, Merging, a_history, adds, each, gives, mine, says, states, theirs
+from tests.merging.south import (
+    DORA,
+    EMIL,
+    OLD,
+    Merging,
+    a_history,
+    adds,
+    each,
+    gives,
+    mine,
+    on_demand,
+    says,
+    states,
+    theirs,
+)
 from tests.server.test_application import of_bytes
 from xds.ebxml import rs
 from xds.errors import Status
@@ -20,7 +34,7 @@ from xds.merging.source import Everything, Source
 from xds.metadata.association import Association
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.submission_set import SubmissionSet
-from xds.metadata.vocabulary import OFFLINE, ON_DEMAND, AssociationType, AvailabilityStatus
+from xds.metadata.vocabulary import OFFLINE, AssociationType, AvailabilityStatus
 from xds.store.registry.sql_registry import SqlRegistry
 from xds.store.tables import association, document, document_entry
 from xds.wire.client import NoReply
@@ -43,10 +57,7 @@ def test_undo_leaves_a_document_that_was_here_before(merging: Merging, monkeypat
     a_history(merging)
     victim = mine(merging)
     own = merging.here.repository_unique_id
-    lie = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=own,
-        unique_id=victim.unique_id,
-    )  # fmt: skip
+    lie = on_demand(own, unique_id=victim.unique_id)
     says(monkeypatch, adds(DORA, *theirs(entries=[lie])))
     merging.run("copy")
     merging.run("undo")
@@ -294,10 +305,7 @@ def test_a_version_of_ours_is_ours_again_after_undo(merging: Merging, monkeypatc
     where = document_entry.c.unique_id == victim.unique_id
     with merging.here.application.engine.connect() as connection:
         uuid = connection.scalar(sa.select(document_entry.c.entry_uuid).where(where))
-    lie = an_entry(
-        patient_id=DORA, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=OLD,
-        logical_id=uuid, version="9",
-    )  # fmt: skip
+    lie = on_demand(OLD, logical_id=uuid, version="9")
     says(monkeypatch, adds(DORA, *theirs(entries=[lie])))
     merging.run("copy")
     merging.run("undo")

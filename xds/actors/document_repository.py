@@ -235,19 +235,19 @@ class DocumentRepository:
         if registry.sees_everything:
             return list(found)
         if self._remote:  # what its metadata were as they came, and what its patient wants
-            there = [(one, request) for one, request in zip(found, requests, strict=True) if isinstance(one, Kept)]
-            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one, _ in there} or {""}}
+            there = [one for one in found if isinstance(one, Kept)]
+            wants = {cx: registry.wants_of(cx) for cx in {one.patient_id for one in there} or {""}}
             seen = {
-                (request.repository_unique_id, one.document_unique_id)
-                for one, request in there
-                if wants[one.patient_id].shows(_as_kept(one, request.repository_unique_id))
+                (one.repository_unique_id, one.document_unique_id)
+                for one in there
+                if wants[one.patient_id].shows(_as_kept(one))
             }
         else:
             found_here = registry.documents_by_unique_id([one.document_unique_id for one in requests])
             seen = {(one.repository_unique_id, one.unique_id) for one in found_here}
         return [
             one
-            if isinstance(one, Finding) or (request.repository_unique_id, one.document_unique_id) in seen
+            if isinstance(one, Finding) or (one.repository_unique_id, one.document_unique_id) in seen
             else _absent(request)
             for one, request in zip(found, requests, strict=True)
         ]
@@ -269,22 +269,16 @@ class DocumentRepository:
         change = work.access.change
         with work.reading() as (_, table):
             found = [self._known(request, table) for request in requests]
-        theirs = [
-            isinstance(one, Finding) or change.shows(_as_kept(one, request.repository_unique_id))
-            for one, request in zip(found, requests, strict=True)
-        ]
+        theirs = [isinstance(one, Finding) or change.shows(_as_kept(one)) for one in found]
         found = [one if fine else _absent(request) for one, fine, request in zip(found, theirs, requests, strict=True)]
-        return [
-            self._removed(one, request.repository_unique_id, work) if isinstance(one, Kept) else one
-            for one, request in zip(found, requests, strict=True)
-        ]
+        return [self._removed(one, work) if isinstance(one, Kept) else one for one in found]
 
-    def _removed(self, kept: Kept, repository_unique_id: str, work: Work) -> str | Finding:
+    def _removed(self, kept: Kept, work: Work) -> str | Finding:
         unique_id = kept.document_unique_id
         if kept.state == "pending":
             # Table 3.86.4.2.3-1 wants the document's id in codeContext.
             return Finding(ErrorCode.REMOVE_DOCUMENTS, unique_id, unique_id)
-        if not work.documents.of(repository_unique_id).remove(unique_id):
+        if not work.documents.of(kept.repository_unique_id).remove(unique_id):
             rule = "another request has removed the document (ITI TF-2: 3.86.4.1.3)"
             return Finding(ErrorCode.DOCUMENT_UNIQUE_ID, rule, unique_id)
         return kept.patient_id
@@ -294,8 +288,8 @@ class DocumentRepository:
         return self._blobs.chunks(kept.sha256, kept.size_bytes)
 
 
-def _as_kept(kept: Kept, repository_unique_id: str) -> Facts:
-    own = {"unique_id": kept.document_unique_id, "repository_unique_id": repository_unique_id}
+def _as_kept(kept: Kept) -> Facts:
+    own = {"unique_id": kept.document_unique_id, "repository_unique_id": kept.repository_unique_id}
     return replace(kept.facts, single={**kept.facts.single, **own})
 
 

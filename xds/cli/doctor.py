@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from xds.ebxml import rim
-    from xds.store.documents.folder import Kept
     from xds.store.interface import Blobs
     from xds.wire.xml import Element
 
@@ -152,7 +151,7 @@ def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -
     from rich.console import Console
     from rich.progress import Progress
 
-    from xds.store.documents.folder import DocumentTable
+    from xds.store.documents.folder import DocumentTable, is_whole
     from xds.store.engine import reading
 
     last = ""
@@ -167,21 +166,10 @@ def _damaged(engine: sa.Engine, blobs: Blobs, repository: str, *, reads: bool) -
             for kept, there in zip(batch, blobs.holding([(k.sha256, k.size_bytes) for k in batch]), strict=True):
                 if not there:
                     yield kept.document_unique_id, "missing, or of another size"
-                elif reads and not _is_whole(blobs, kept):
+                elif reads and not is_whole(blobs.chunks(kept.sha256, kept.size_bytes)):
                     yield kept.document_unique_id, "changed"
                 progress.advance(task)
             last = batch[-1].document_unique_id
-
-
-def _is_whole(blobs: Blobs, kept: Kept) -> bool:
-    from xds.store.documents.folder import Damaged
-
-    try:
-        for _ in blobs.chunks(kept.sha256, kept.size_bytes):
-            pass
-    except Damaged:
-        return False
-    return True
 
 
 def _tolerated(sender: str, loaded: Loaded | None) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ def priors(entries: Sequence[DocumentEntry], study: str) -> list[DocumentEntry]:
     from xds.imaging.entry import FORMAT_CODE
 
     manifests = [one for one in entries if one.format_code.key == FORMAT_CODE.key]
-    current = next((one for one in manifests if study in _studies(one)), None)
+    current = next((one for one in manifests if study in one.study_instance_uids), None)
     if current is None:
         raise Unusable(f"the registry has no manifest of study {study} for this patient")
     codes = {code.key for code in current.event_code_list}
@@ -144,17 +144,11 @@ def priors(entries: Sequence[DocumentEntry], study: str) -> list[DocumentEntry]:
     earlier = [
         one
         for one in manifests
-        if study not in _studies(one)
+        if study not in one.study_instance_uids
         and (not began or not _began(one) or _began(one) < began)
         and (not codes or codes & {code.key for code in one.event_code_list})
     ]
     return sorted(earlier, key=_began, reverse=True)
-
-
-def _studies(entry: DocumentEntry) -> set[str]:
-    from xds.metadata import vocabulary as v
-
-    return {r.key.split("^")[0] for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)}
 
 
 def _began(entry: DocumentEntry) -> str:

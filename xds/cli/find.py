@@ -136,16 +136,14 @@ def find(
 
 
 def row(entry: DocumentEntry) -> dict[str, str]:
-    from xds.metadata import vocabulary as v
     from xds.metadata.reading import display
 
-    studies = [r.key.split("^")[0] for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)]
     modalities = [c.code for c in entry.event_code_list if c.scheme == "1.2.840.10008.2.16.4"]
     return {
         "start": entry.service_start_time.text if entry.service_start_time else "",
         "modalities": "/".join(modalities),
         "title": display(entry.title),
-        "study": ",".join(studies),
+        "study": ",".join(entry.study_instance_uids),
         "mimeType": entry.mime_type,
         "uniqueId": entry.unique_id,
         "repositoryUniqueId": entry.repository_unique_id or "",

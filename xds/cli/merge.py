@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from xds.cli.common import as_json, counted, deployment, print_json
+from xds.cli.common import F, as_json, counted, deployment, print_json
 from xds.cli.merge_images import images
 from xds.cli.merging_site import TOLD, Site, site_of
 from xds.errors import Unusable
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from xds.merging.patient import Done
     from xds.merging.proving import Proof
     from xds.merging.undoing import Undone
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _KINDS = {"DE": "entries", "SS": "submission sets", "FD": "folders", "AS": "associations"}
 
@@ -90,6 +88,13 @@ def _bar(site: Site, quiet: bool) -> Iterator[Callable[[Done], None]]:
         yield tell
 
 
+def _gone_through(site: Site, file: Path | None, jobs: int, *, copies: bool, quiet: bool) -> Done:
+    """Every patient of the source, looked at or copied."""
+    _list(site, file)
+    with _bar(site, quiet) as tell:
+        return site.running(copies=copies).run(jobs, tell)
+
+
 merge.add_command(images)
 
 
@@ -103,10 +108,8 @@ def survey(
 ) -> None:
     """See what the source has, and what of it could not be copied, and why. Nothing is copied."""
     with site_of(name, config, data, bytes_per_second) as site:
-        _list(site, file)
-        with _bar(site, json_) as tell:
-            began = time.monotonic()
-            done = site.running(copies=False).run(jobs, tell)
+        began = time.monotonic()
+        done = _gone_through(site, file, jobs, copies=False, quiet=json_)
         _report(site, done, time.monotonic() - began, json_=json_)
     sys.exit(1 if done.failed else 0)
 
@@ -124,10 +127,8 @@ def copy(
     Run again it copies what is new or has changed. Exit code 1: of some patients the source did not say all.
     """
     with site_of(name, config, data, bytes_per_second) as site:
-        _list(site, file)
-        with _bar(site, json_) as tell:
-            began = time.monotonic()
-            done = site.running(copies=True).run(jobs, tell)
+        began = time.monotonic()
+        done = _gone_through(site, file, jobs, copies=True, quiet=json_)
         _report(site, done, time.monotonic() - began, json_=json_)
     sys.exit(1 if done.failed else 0)
 
@@ -153,9 +154,7 @@ def follow(
             time.sleep(every)
         number += 1
         with site_of(name, config, data, bytes_per_second) as site:
-            _list(site, file)
-            with _bar(site, json_) as tell:
-                done = site.running(copies=True).run(jobs, tell)
+            done = _gone_through(site, file, jobs, copies=True, quiet=json_)
             even = not done.copied and not done.changed and not done.failed
         if not json_:
             click.echo(f"round {number}: {_said(done)}")

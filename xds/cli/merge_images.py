@@ -94,24 +94,16 @@ def _manifests(site: Site) -> Iterator[tuple[Merged, DocumentEntry]]:
     from xds.ebxml import rim
     from xds.imaging.entry import FORMAT_CODE
     from xds.metadata import from_ebxml
-    from xds.store.engine import reading
-    from xds.store.merging import Ledger, is_here
+    from xds.store.interface import Kind
+    from xds.store.merging import is_here, object_pages
 
-    after = ""
-    while True:
-        with reading(site.engine) as connection:
-            rows = Ledger(connection, site.source.label).objects(after, kind="DE")
-        if not rows:
-            return
-        after = rows[-1].entry_uuid
+    for rows in object_pages(site.engine, site.source.label, kind=Kind.DOCUMENT_ENTRY):
         merged = {row.entry_uuid: row for row in rows if is_here(row)}
         with site.database.work().reading() as (registry, _):
             found = registry.documents_by_uuid(merged)
         for one in found:
             if one.format_code == FORMAT_CODE.key and one.status == "Approved":
-                item = rim.read_object(etree.fromstring(one.ebxml))
-                assert isinstance(item, rim.ExtrinsicObject)  # noqa: S101  written by us as one
-                entry, _ = from_ebxml.document_entry(item)
+                entry, _ = from_ebxml.document_entry(rim.read_extrinsic_object(etree.fromstring(one.ebxml)))
                 if entry is not None:
                     yield merged[one.entry_uuid], entry
 

@@ -35,7 +35,6 @@ from xds.ebxml.query import AdhocQuery, write_request
 from xds.ebxml.rim import Slot
 from xds.endpoints.console.passwords import hashed
 from xds.imaging.part10 import PREAMBLE
-from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import Oid, PatientId, new_oid
 from xds.store import accounts
@@ -375,9 +374,7 @@ def _hold(condition: bool, otherwise: str) -> None:
 
 
 def _studies_of(entries: list[DocumentEntry]) -> set[str]:
-    return {
-        r.key.split("^")[0] for entry in entries for r in entry.reference_id_list if r.key.endswith(v.REFERENCE_STUDY)
-    }
+    return {study for entry in entries for study in entry.study_instance_uids}
 
 
 def _digest(path: Path) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 import sqlalchemy as sa
 
@@ -75,7 +74,7 @@ class _Step:
     fresh: list[MetadataObject] = field(default_factory=list)
     changed: list[MetadataObject] = field(default_factory=list)
     documents: list[tuple[DocumentEntry, Spooled]] = field(default_factory=list)
-    wanted: set[str] = field(default_factory=set)  # entries whose documents are to come, by entryUUID
+    wanted: list[DocumentEntry] = field(default_factory=list)  # whose documents are to come
     became: dict[str, str] = field(default_factory=dict)  # of documents, by entryUUID: brought, or there before
     why: NotCopied | None = None
 
@@ -99,9 +98,7 @@ class Copying:
             keys = registry.chain(here)
             if not keys and not self._into.open_patients:
                 raise NotCopied(Became.WAITING, UNKNOWN)
-            Known(registry, fresh, keys).see_no_other(
-                fresh, {one.entry_uuid for one in before.values() if is_here(one)}
-            )
+            Known(registry, fresh, keys).see_no_other(fresh, before)
 
     def _ours(self, unit: Unit, here: PatientId) -> list[MetadataObject]:
         """A submission's objects as they are to be here.
@@ -129,9 +126,8 @@ class Copying:
             going = [step for step in steps if step.why is None]
             keys = self._alone_with(work, here, going)
             known = Known(work.registry, (one for step in going for one in step.fresh), keys)
-            merged = {one.entry_uuid for one in before.values() if is_here(one)}
             for step in going:
-                self._copied(work, keys[0], step, here, before, known, merged)
+                self._copied(work, keys[0], step, here, before, known)
             self._note(work, [step for step in going if step.why is None], here, before, noted)
             work.commit()
         except NotCopied as why:
@@ -148,14 +144,16 @@ class Copying:
         step = _Step(unit)
         try:
             for item in self._ours(unit, here):
-                if not is_here(before.get(item.entry_uuid)):
+                row = before.get(item.entry_uuid)
+                if not is_here(row):
                     step.fresh.append(item)
-                elif differs(before[item.entry_uuid], noted[item.entry_uuid]):
-                    _see_the_same(before[item.entry_uuid], noted[item.entry_uuid])
+                elif differs(row, noted[item.entry_uuid]):
+                    _see_the_same(row, noted[item.entry_uuid])
                     step.changed.append(item)
-                if isinstance(item, DocumentEntry) and has_bytes(item):
-                    row = before.get(item.entry_uuid)
-                    step.wanted |= set() if row is not None and is_here(row) and row.document else {item.entry_uuid}
+                else:
+                    continue
+                if isinstance(item, DocumentEntry) and has_bytes(item) and not (is_here(row) and row.document):
+                    step.wanted.append(item)
         except NotCopied as why:
             step.why = why
         return step
@@ -165,15 +163,11 @@ class Copying:
 
         What was put and is named by nobody afterwards goes with the sweep.
         """
-        wanted = [
-            (one.repository_unique_id or "", one, step)
-            for step in steps
-            for one in (*step.fresh, *step.changed)
-            if step.why is None and isinstance(one, DocumentEntry) and one.entry_uuid in step.wanted
-        ]
-        wanted.sort(key=lambda one: one[0])
-        for repository, group in groupby(wanted, key=lambda one: one[0]):
-            entries = [(entry, step) for _, entry, step in group]
+        by_repository: dict[str, list[tuple[DocumentEntry, _Step]]] = {}
+        for step in steps:
+            for one in step.wanted if step.why is None else ():
+                by_repository.setdefault(one.repository_unique_id or "", []).append((one, step))
+        for repository, entries in by_repository.items():
             for start in range(0, len(entries), DOCUMENTS):
                 self._fetch_some(repository, entries[start : start + DOCUMENTS])
 
@@ -222,13 +216,12 @@ class Copying:
         return keys
 
     def _copied(
-        self, work: Work, key: int, step: _Step, here: PatientId, before: Mapping[str, Merged], known: Known,
-        merged: Collection[str],
+        self, work: Work, key: int, step: _Step, here: PatientId, before: Mapping[str, Merged], known: Known
     ) -> None:  # fmt: skip
         """Write a submission, or nothing of it."""
         registry = work.registry
         try:
-            known.see_no_other(step.fresh, merged)
+            known.see_no_other(step.fresh, before)
             known.see_ends(step.fresh)
             with work.connection.begin_nested():
                 self._replace(registry, step.changed, before)
@@ -254,13 +247,11 @@ class Copying:
         _only_latest(work.registry, items)
         rows = []
         for item in items:
-            row = before.get(item.entry_uuid)
-            kept = noted[item.entry_uuid] if row is None or not is_here(row) else replace(
-                noted[item.entry_uuid], document=row.document, images=row.images
-            )  # fmt: skip
-            document = became.get(item.entry_uuid, kept.document)
-            state = Became.COPIED
-            rows.append(replace(kept, state=state, why="", here=digest(item), document=document, copied=self._now()))
+            row, now = before.get(item.entry_uuid), noted[item.entry_uuid]
+            document, images = (row.document, row.images) if is_here(row) else ("", "")
+            document = became.get(item.entry_uuid, document)
+            copied = replace(now, state=Became.COPIED, why="", here=digest(item), copied=self._now())
+            rows.append(replace(copied, document=document, images=images))
         Ledger(work.connection, self._source.label).keep(rows)
         record(work.connection, [one for step in steps for one in self._imported(step.unit, here).records()])
 
@@ -287,11 +278,9 @@ class Copying:
         for item in changed:
             found = registry.by_uuid(item.entry_uuid)
             if found is None or as_kept(found) != before[item.entry_uuid].here:
-                why = (
-                    "it was changed here and at the source"
-                    if found
-                    else "it was removed here and changed at the source"
-                )
+                why = "it was changed here and at the source"
+                if found is None:
+                    why = "it was removed here and changed at the source"
                 raise NotCopied(Became.CONFLICT, why, item.entry_uuid)
         kinds = registry.kinds_of(item.entry_uuid for item in changed)
         if kinds:

@@ -5,7 +5,7 @@ Whoever asks has locked the patient and the uniqueIds: what is not here stays aw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from xds.merging.outcome import NotCopied
 from xds.metadata.association import Association, SubmissionSetStatus
@@ -14,7 +14,7 @@ from xds.metadata.folder import Folder
 from xds.metadata.submission import MetadataObject
 from xds.metadata.submission_set import SubmissionSet
 from xds.metadata.vocabulary import AssociationType
-from xds.store.merging import Became
+from xds.store.merging import Became, Merged, is_here
 from xds.store.registry.sql_reader import SqlReader
 
 
@@ -39,17 +39,17 @@ class Known:
         for entry in registry.documents_by_unique_id(entries) if entries else ():
             self._entries.setdefault(entry.unique_id, set()).add((entry.logical_id, entry.hash or ""))
 
-    def see_no_other(self, fresh: Sequence[MetadataObject], merged: Collection[str]) -> None:
-        """That nothing of these is registered as something else's; ``merged``: what is here of the same source.
+    def see_no_other(self, fresh: Sequence[MetadataObject], before: Mapping[str, Merged]) -> None:
+        """That nothing of these is registered as something else's; ``before``: what was kept of the same source's.
 
         Raises:
             NotCopied: it is.
         """
         for item in fresh:
-            if why := self._taken(item, merged):
+            if why := self._taken(item, before):
                 raise NotCopied(Became.CONFLICT, why, item.entry_uuid)
 
-    def _taken(self, item: MetadataObject, merged: Collection[str]) -> str:
+    def _taken(self, item: MetadataObject, before: Mapping[str, Merged]) -> str:
         """Why an object cannot be registered; empty: it can."""
         if item.entry_uuid in self._whose:
             return "its entryUUID is registered here, and was not merged from there"
@@ -58,7 +58,7 @@ class Known:
         if isinstance(item, SubmissionSet):
             return "its uniqueId is another submission set's here" if item.unique_id in self._sets else ""
         lid = item.logical_id or item.entry_uuid
-        if lid != item.entry_uuid and lid in self._whose and lid not in merged:
+        if lid != item.entry_uuid and lid in self._whose and not is_here(before.get(lid)):
             return "its logicalID is that of something that was registered here"
         if isinstance(item, Folder):
             return "its uniqueId is another folder's here" if self._folders.get(item.unique_id, {lid}) - {lid} else ""

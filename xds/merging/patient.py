@@ -11,7 +11,6 @@ from xds.merging.outcome import NotCopied
 from xds.merging.source import Everything
 from xds.merging.units import Unit, units
 from xds.merging.usable import unusable
-from xds.metadata import vocabulary as v
 from xds.metadata.association import Association, SubmissionSetStatus
 from xds.metadata.document_entry import DocumentEntry
 from xds.metadata.identifiers import PatientId
@@ -105,7 +104,7 @@ class Patient:
     def is_new(self, unit: Unit) -> bool:
         """Whether anything of a submission is not here, or not as it is there."""
         rows = ((self.before.get(item.entry_uuid), self.noted[item.entry_uuid]) for item in unit.objects)
-        return any(row is None or not is_here(row) or differs(row, noted) for row, noted in rows)
+        return any(not (is_here(row) and not differs(row, noted)) for row, noted in rows)
 
     def found(self, unit: Unit) -> None:
         """Note what of a submission is to be copied."""
@@ -119,7 +118,7 @@ class Patient:
         for item in unit.objects:
             row = self.before.get(item.entry_uuid)
             self.done.copied += not is_here(row)
-            self.done.changed += row is not None and is_here(row) and differs(row, self.noted[item.entry_uuid])
+            self.done.changed += is_here(row) and differs(row, self.noted[item.entry_uuid])
             self.rows.pop(item.entry_uuid, None)
 
     def again(self, outcomes: Sequence[NotCopied | None]) -> None:
@@ -136,13 +135,13 @@ class Patient:
         if why is not None:
             own = not why.entry_uuid or why.entry_uuid == uuid
             self._note(self.noted[uuid], why.became, why.why if own else f"{_WITH}{why.why}")
-        elif row is not None and is_here(row) and row.state != Became.COPIED and not differs(row, self.noted[uuid]):
+        elif is_here(row) and row.state != Became.COPIED and not differs(row, self.noted[uuid]):
             self.rows[uuid] = replace(row, state=Became.COPIED, why="")  # both as they were
 
     def _note(self, noted: Merged, became: Became, why: str) -> None:
         """What was here before stays as it was copied: what has changed there is found again."""
         row = self.before.get(noted.entry_uuid)
-        if row is not None and is_here(row):
+        if is_here(row):
             if row.patient_id == self._theirs:
                 self.rows[noted.entry_uuid] = replace(row, state=became, why=why, looked=noted.looked)
             return  # of another patient's object theirs is told by their own answer
@@ -157,9 +156,9 @@ def _merged(item: MetadataObject, theirs: PatientId, now: int) -> Merged:
     )  # fmt: skip
     if not isinstance(item, DocumentEntry):
         return common
-    studies = sorted(r.key.split("^")[0] for r in item.reference_id_list if r.key.endswith(v.REFERENCE_STUDY))
     return replace(
         common, repository_unique_id=item.repository_unique_id or "", hash=(item.hash or "").lower(),
         size=item.size or 0, type_code=item.type_code.key,
-        month=item.creation_time.padded[:6] if item.creation_time else "", studies=" ".join(studies),
+        month=item.creation_time.padded[:6] if item.creation_time else "",
+        studies=" ".join(sorted(item.study_instance_uids)),
     )  # fmt: skip

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,10 +21,10 @@ from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Unusable
 from xds.merging.copying import PREFIX
 from xds.merging.source import Source
-from xds.store.documents.folder import Damaged, DocumentTable
+from xds.store.documents.folder import DocumentTable, is_whole
 from xds.store.engine import reading
 from xds.store.interface import FoundDocument, Kind
-from xds.store.merging import PAGE, Became, Ledger, Looked, Merged
+from xds.store.merging import PAGE, Became, Ledger, Looked, Merged, object_pages
 from xds.store.work import Database
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept, Spool
@@ -86,7 +85,7 @@ class Proof:
             self.differences.append((entry_uuid, how))
 
 
-def prove(database: Database, source: Source, *, samples: int, tell: Callable[[int], None] = lambda _: None) -> Proof:
+def prove(database: Database, source: Source, *, samples: int) -> Proof:
     """Compare everything that a source had when it was asked last with what is here.
 
     ``samples``: of so many documents both sides' bytes are read, and compared.
@@ -95,7 +94,7 @@ def prove(database: Database, source: Source, *, samples: int, tell: Callable[[i
     _see_patients(database, source.label, proof)
     counts: Counter[tuple[str, str, bool]] = Counter()
     chosen: list[Merged] = []
-    for rows in _pages(database, source.label):
+    for rows in object_pages(database.engine, source.label, _THERE):
         with database.work().reading() as (registry, table):
             kinds = registry.kinds_of(row.entry_uuid for row in rows)
             found = {one.entry_uuid: one for one in registry.documents_by_uuid(row.entry_uuid for row in rows)}
@@ -113,7 +112,6 @@ def prove(database: Database, source: Source, *, samples: int, tell: Callable[[i
                         counts[name, getattr(row, name), True] += leaf is not None
                     if row.document and leaf is not None:
                         _choose(chosen, row, samples)
-        tell(proof.there)
     proof.root_there, proof.root_here = there.root(), here.root()
     for (name, one, is_here), number in counts.items():
         proof.by.setdefault(name, {}).setdefault(one, [0, 0])[is_here] = number
@@ -143,17 +141,6 @@ def signed(proof: Proof, source: Source, time: datetime, signing: SigningKey) ->
         str(len(proof.differences)),
     )  # fmt: skip
     return statement.sign(KIND, values, signing)
-
-
-def _pages(database: Database, label: str) -> Iterator[Sequence[Merged]]:
-    after = ""
-    while True:
-        with reading(database.engine) as connection:
-            some = Ledger(connection, label).objects(after, _THERE)
-        if not some:
-            return
-        yield some
-        after = some[-1].entry_uuid
 
 
 def _leaf(entry_uuid: str, unique_id: str, sha1: str, size_bytes: int) -> bytes:
@@ -191,16 +178,12 @@ def _read_back(database: Database, source: Source, row: Merged, proof: Proof) ->
         with Spool(database.blobs.staging, PREFIX, sealed=database.blobs.seals) as spool:
             got = source.documents([request], spool).documents.get(row.unique_id)
             theirs = "" if got is None else got.sha256
-        ours = hashlib.sha256()
-        if kept is not None:
-            for chunk in database.blobs.chunks(kept.sha256, kept.size_bytes):
-                ours.update(chunk)
     except (NoReply, Faulted, OverBounds, NotKept, Unusable) as problem:
         proof.differs(row.entry_uuid, f"the source's document could not be read: {problem}")
         return
-    except Damaged:
+    if kept is not None and not is_whole(database.blobs.chunks(kept.sha256, kept.size_bytes)):
         proof.differs(row.entry_uuid, "its document is damaged here")
         return
     proof.read_back += 1
-    if theirs != ours.hexdigest():
+    if kept is None or theirs != kept.sha256:
         proof.differs(row.entry_uuid, "its document, read back, is another here")

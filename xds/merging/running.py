@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from xds.merging.source import Everything, Source
 from xds.merging.units import Unit
 from xds.metadata.identifiers import PatientId
 from xds.store.engine import reading
-from xds.store.merging import Became, Ledger, Looked, Merged, is_here
+from xds.store.merging import Became, Ledger, Looked, Merged, is_here, patient_pages
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept
 
@@ -40,31 +40,24 @@ class Running:
         self._engine, self._source, self._mapped, self._copying = engine, source, mapped, copying
         self._now, self._still, self._copies = now, still, copies
 
-    def run(self, jobs: int, tell: Callable[[Done], None] = lambda _: None, states: Sequence[str] = ()) -> Done:
-        """All patients that are listed, or those of some states; so many at once."""
+    def run(self, jobs: int, tell: Callable[[Done], None] = lambda _: None) -> Done:
+        """All patients that are listed, so many at once."""
         done = Done()
         with ThreadPoolExecutor(jobs) as pool:
             under_way = set[Future[Done]]()
             try:
-                for patient_id in self._patients(states):
-                    under_way.add(pool.submit(self.one, PatientId.parse(patient_id)))
-                    if len(under_way) >= 2 * jobs:
-                        under_way = _settled(under_way, done, tell)
+                for some in patient_pages(self._engine, self._source.label):
+                    self._still()
+                    for patient_id in some:
+                        under_way.add(pool.submit(self.one, PatientId.parse(patient_id)))
+                        if len(under_way) >= 2 * jobs:
+                            under_way = _settled(under_way, done, tell)
                 while under_way:
                     under_way = _settled(under_way, done, tell)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         return done
-
-    def _patients(self, states: Sequence[str]) -> Iterator[str]:
-        after, some = "", [""]
-        while some:
-            with reading(self._engine) as connection:
-                some = Ledger(connection, self._source.label).patients(after, states)
-            self._still()
-            yield from some
-            after = some[-1] if some else ""
 
     def one(self, theirs: PatientId) -> Done:
         """One patient; what is wrong with them is noted, and stops nobody else."""
@@ -99,55 +92,53 @@ class Running:
                 self._ledger(connection).note_patient(str(theirs), None, Looked.WAITING, _NAMED_ANEW, self._now())
             return Done(patients=1, left=len(before))
         patient = Patient(theirs, here, found, before, self._given_twice(theirs, found, before), self._now())
-        while patient.left:
-            before_this = len(patient.left)
-            patient.again(list(self._tried(patient, patient.left)))
-            if len(patient.left) == before_this:
-                break
+        tried = 0
+        while len(patient.left) != tried:  # what may follow another is tried again as long as that brings anything
+            tried = len(patient.left)
+            patient.again(self._tried(patient, patient.left))
         self._keep(theirs, patient)
         patient.done.left = sum(one.state in LEFT for one in patient.rows.values())
         return patient.done
 
     def _given_twice(self, theirs: PatientId, found: Everything, before: Mapping[str, Merged]) -> set[str]:
         """What was copied as another patient's, whom the source gives it for still: it is theirs."""
-        moved = {uuid: before[uuid].patient_id for uuid in found.ids() if uuid in before and is_here(before[uuid])}
+        moved = {uuid: row.patient_id for uuid in found.ids() if is_here(row := before.get(uuid))}
         former = {patient_id for patient_id in moved.values() if patient_id != str(theirs)}
         still: dict[str, set[str]] = {one: self._source.everything(PatientId.parse(one)).ids() for one in former}
         return {uuid for uuid, patient_id in moved.items() if uuid in still.get(patient_id, ())}
 
-    def _tried(self, patient: Patient, tried: Sequence[Unit]) -> Iterator[NotCopied | None]:
+    def _tried(self, patient: Patient, tried: Sequence[Unit]) -> list[NotCopied | None]:
         """Copy submissions, or look whether they could be; of each why it is not here."""
-        for start in range(0, len(tried), AT_ONCE):
-            some = tried[start : start + AT_ONCE]
-            new = [unit for unit in some if patient.here is not None and patient.is_new(unit)]
-            outcomes = iter(self._copy(patient, new) if self._copies else [self._look(patient, unit) for unit in new])
-            for unit in some:
-                if patient.here is None:
-                    yield NotCopied(Became.WAITING, NOBODY)
-                else:
-                    yield next(outcomes) if unit in new else None
+        here = patient.here
+        if here is None:
+            return [NotCopied(Became.WAITING, NOBODY)] * len(tried)
+        outcomes: list[NotCopied | None] = [None] * len(tried)
+        new = [number for number, unit in enumerate(tried) if patient.is_new(unit)]
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            units = [tried[number] for number in some]
+            told = self._copy(patient, here, units) if self._copies else [self._look(patient, here, u) for u in units]
+            for number, outcome in zip(some, told, strict=True):
+                outcomes[number] = outcome
+        return outcomes
 
-    def _look(self, patient: Patient, unit: Unit) -> NotCopied | None:
-        assert patient.here is not None  # noqa: S101  seen to by who calls
+    def _look(self, patient: Patient, here: PatientId, unit: Unit) -> NotCopied | None:
         try:
-            self._copying.look(unit, patient.here, patient.before)
+            self._copying.look(unit, here, patient.before)
         except NotCopied as why:
             return why
         patient.found(unit)
         return None
 
-    def _copy(self, patient: Patient, units: Sequence[Unit]) -> list[NotCopied | None]:
-        if patient.here is None or not units:
-            return []
+    def _copy(self, patient: Patient, here: PatientId, units: Sequence[Unit]) -> list[NotCopied | None]:
         outcomes: list[NotCopied | None] = []
-        for unit, outcome in zip(
-            units, self._copying.copy(units, patient.here, patient.before, patient.noted), strict=True
-        ):
+        came = self._copying.copy(units, here, patient.before, patient.noted)
+        for unit, outcome in zip(units, came, strict=True):
             if isinstance(outcome, NotCopied):
                 outcomes.append(outcome)
-                continue
-            patient.copied(unit, outcome)
-            outcomes.append(None)
+            else:
+                patient.copied(unit, outcome)
+                outcomes.append(None)
         return outcomes
 
     def _keep(self, theirs: PatientId, patient: Patient) -> None:

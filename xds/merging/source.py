@@ -24,6 +24,7 @@ from xds.metadata.submission import MetadataObject
 from xds.queries import catalogue
 from xds.settings.merging import Merge
 from xds.settings.sections import Location, Tls
+from xds.store.interface import Kind
 from xds.transactions.iti18_registry_stored_query import TRANSACTION as ITI_18
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
 from xds.transactions.transaction import Transaction
@@ -163,15 +164,15 @@ class Source:
 
     def _take(self, answer: rim.RegistryObjectList, found: Everything) -> None:
         for entry in answer.extrinsic_objects:
-            self._keep("DE", entry, from_ebxml.document_entry(entry), found)
+            self._keep(Kind.DOCUMENT_ENTRY, entry, from_ebxml.document_entry(entry), found)
         for package in answer.registry_packages:
             is_set = any(one.node == v.SUBMISSION_SET for one in package.classifications)
             if is_set:
-                self._keep("SS", package, from_ebxml.submission_set(package), found)
+                self._keep(Kind.SUBMISSION_SET, package, from_ebxml.submission_set(package), found)
             else:
-                self._keep("FD", package, from_ebxml.folder(package), found)
+                self._keep(Kind.FOLDER, package, from_ebxml.folder(package), found)
         for relation in answer.associations:
-            self._keep("AS", relation, from_ebxml.association(relation), found)
+            self._keep(Kind.ASSOCIATION, relation, from_ebxml.association(relation), found)
 
     def _keep(
         self, kind: str, item: rim.RegistryObject, read: tuple[MetadataObject | None, list[Finding]], found: Everything

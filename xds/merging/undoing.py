@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from xds.actors.metadata_removal import Removed, described
@@ -12,9 +12,8 @@ from xds.audit.messages.parties import Party
 from xds.ebxml.xdsb import DocumentRequest
 from xds.merging.copying import as_kept
 from xds.store.audit.records import record
-from xds.store.engine import reading
-from xds.store.interface import Kind
-from xds.store.merging import BROUGHT, PAGE, Became, Ledger, Merged, is_here
+from xds.store.merging import BROUGHT, Became, Ledger, Merged, is_here, patient_pages
+from xds.store.registry.sql_reader import batches
 from xds.store.registry.sql_registry import SqlRegistry
 from xds.store.work import Database, Work
 
@@ -28,23 +27,16 @@ class Undone:
     changed: list[str] = field(default_factory=list)
 
 
-def undo(
-    database: Database, source: str, node: AuditSource, *, dry: bool, tell: Callable[[int], None] = lambda _: None
-) -> Undone:
+def undo(database: Database, source: str, node: AuditSource, *, dry: bool) -> Undone:
     """Remove what was merged from a source, a patient's objects at a time.
 
     A patient of whom anything was changed here, or is led to from what is, keeps all of it: half a history is none.
     """
-    done, after = Undone(), ""
-    while True:
-        with reading(database.engine) as connection:
-            some = Ledger(connection, source).patients(after)
-        if not some:
-            return done
+    done = Undone()
+    for some in patient_pages(database.engine, source):
         for patient_id in some:
             _of_patient(database, source, patient_id, node, done, dry=dry)
-            tell(done.objects)
-        after = some[-1]
+    return done
 
 
 def _of_patient(
@@ -56,8 +48,7 @@ def _of_patient(
         rows = {uuid: row for uuid, row in ledger.objects_of(patient_id).items() if is_here(row)}
         kinds = registry.kinds_of(rows)
         registry.lock_patients({key for _, key in kinds.values()})
-        changed = _changed(registry, rows.values())
-        changed += [one.entry_uuid for one in _led_to(registry, rows)]
+        changed = [*_changed(registry, rows.values()), *_led_to(registry, rows)]
         if changed:
             done.changed += changed
             return
@@ -96,14 +87,10 @@ def _changed(registry: SqlRegistry, rows: Collection[Merged]) -> list[str]:
     return found
 
 
-def _led_to(registry: SqlRegistry, rows: Collection[str]) -> Sequence[Merged]:
+def _led_to(registry: SqlRegistry, rows: Collection[str]) -> list[str]:
     """Associations that lead to what was merged, and were made here."""
-    ids, found = list(rows), []
-    for start in range(0, len(ids), PAGE):
-        for one in registry.associations_of(ids[start : start + PAGE]):
-            if one.entry_uuid not in rows:
-                found.append(Merged(one.entry_uuid, "", Kind.ASSOCIATION))
-    return found
+    found = (one.entry_uuid for some in batches(rows) for one in registry.associations_of(some))
+    return [uuid for uuid in found if uuid not in rows]
 
 
 def _record(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xds.ebxml.rim import Classification, ExternalIdentifier, InternationalString, Slot
 from xds.metadata.datatypes import Author, Code, Dtm, ReferenceId, Xcn
 from xds.metadata.identifiers import EntryUuid, Oid, PatientId, UniqueId
-from xds.metadata.vocabulary import ON_DEMAND, STABLE
+from xds.metadata.vocabulary import ON_DEMAND, REFERENCE_STUDY, STABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,12 @@ class DocumentEntry:
     extra_slots: tuple[Slot, ...] = ()
     extra_classifications: tuple[Classification, ...] = ()
     extra_identifiers: tuple[ExternalIdentifier, ...] = ()
+
+    @property
+    def study_instance_uids(self) -> tuple[str, ...]:
+        """The studies that it refers to.  ITI TF-3: Table 4.2.3.1.7-2."""
+        found = (one.key for one in self.reference_id_list)
+        return tuple(key.split("^")[0] for key in found if key.endswith(REFERENCE_STUDY))
 
     @property
     def on_demand(self) -> bool:

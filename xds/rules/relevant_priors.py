@@ -35,7 +35,6 @@ from xds.imaging import anatomy
 from xds.imaging.codes import is_acquisition
 from xds.imaging.entry import FORMAT_CODE, SCHEMES
 from xds.imaging.manifest import Code as DicomCode
-from xds.metadata import vocabulary as v
 from xds.metadata.document_entry import DocumentEntry
 
 MODALITY_SCHEMES = frozenset({SCHEMES["DCM"], "1.2.840.10008.2.6.1", "DCM"})
@@ -168,7 +167,7 @@ class Rules:
         """The examinations that matter, the newest first; ``study``, which the order is for, is none of them."""
         found, unjudged = list[Prior](), 0
         for entry in entries:
-            if entry.format_code.key != FORMAT_CODE.key or (study and study in _studies(entry)):
+            if entry.format_code.key != FORMAT_CODE.key or (study and study in entry.study_instance_uids):
                 continue
             one = self._judged(ordered, entry)
             if one is not None:
@@ -317,10 +316,6 @@ def _near(regions: frozenset[str]) -> set[str]:
 
 def _as_one(modalities: frozenset[str]) -> frozenset[str]:
     return modalities | _RADIOGRAPHS if modalities & _RADIOGRAPHS else modalities
-
-
-def _studies(entry: DocumentEntry) -> set[str]:
-    return {one.key.split("^")[0] for one in entry.reference_id_list if one.key.endswith(v.REFERENCE_STUDY)}
 
 
 def _last_day(digits: str) -> date | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 
+from xds.store.engine import reading
+from xds.store.registry.sql_reader import batches
 from xds.store.statements import Statement, insert_of
 from xds.store.tables import merged_object, merged_patient
 from xds.system.values import value
@@ -66,7 +68,7 @@ class Merged:
     copied: int = 0
 
 
-def is_here(row: Merged | None) -> bool:
+def is_here(row: Merged | None) -> TypeGuard[Merged]:
     """Whether an object was copied, and not removed again: whatever became of what is said of it since."""
     return row is not None and bool(row.here) and row.state != Became.UNDONE
 
@@ -126,11 +128,9 @@ class Ledger:
         statement = sa.select(merged_patient.c.here).where(self._theirs, merged_patient.c.patient_id == patient_id)
         return str(self._connection.scalar(statement) or "")
 
-    def patients(self, after: str = "", states: Sequence[str] = ()) -> list[str]:
-        """The next patients in order, those of these states if any are named."""
+    def patients(self, after: str = "") -> list[str]:
+        """The next patients in order."""
         statement = sa.select(merged_patient.c.patient_id).where(self._theirs, merged_patient.c.patient_id > after)
-        if states:
-            statement = statement.where(merged_patient.c.state.in_(states))
         return list(self._connection.scalars(statement.order_by(merged_patient.c.patient_id).limit(PAGE)))
 
     def patients_by_state(self) -> dict[str, int]:
@@ -152,9 +152,9 @@ class Ledger:
 
     def objects_by_uuid(self, entry_uuids: Iterable[str]) -> dict[str, Merged]:
         """What is kept of objects, of whatever patient they were."""
-        ids, found = list(entry_uuids), dict[str, Merged]()
-        for start in range(0, len(ids), PAGE):
-            mine = merged_object.c.entry_uuid.in_(ids[start : start + PAGE])
+        found = dict[str, Merged]()
+        for some in batches(entry_uuids):
+            mine = merged_object.c.entry_uuid.in_(some)
             rows = self._connection.execute(sa.select(merged_object).where(self._mine, mine))
             found.update({row.entry_uuid: _merged(row) for row in rows})
         return found
@@ -190,9 +190,8 @@ class Ledger:
 
     def drop(self, entry_uuids: Iterable[str]) -> None:
         """Keep nothing of objects that are neither here nor there."""
-        ids = list(entry_uuids)
-        for start in range(0, len(ids), PAGE):
-            mine = merged_object.c.entry_uuid.in_(ids[start : start + PAGE])
+        for some in batches(entry_uuids):
+            mine = merged_object.c.entry_uuid.in_(some)
             self._connection.execute(sa.delete(merged_object).where(self._mine, mine))
 
     def objects(self, after: str = "", states: Sequence[str] = (), kind: str = "") -> list[Merged]:
@@ -203,13 +202,6 @@ class Ledger:
         if kind:
             statement = statement.where(merged_object.c.kind == kind)
         return [_merged(row) for row in self._connection.execute(statement.order_by("entry_uuid").limit(PAGE))]
-
-    def every_object(self, states: Sequence[str] = (), kind: str = "") -> Iterator[Merged]:
-        """The same to the last one."""
-        after = ""
-        while some := self.objects(after, states, kind):
-            yield from some
-            after = some[-1].entry_uuid
 
     def totals(self) -> list[Total]:
         """How many objects of each kind became what."""
@@ -245,10 +237,31 @@ class Ledger:
         """When the source was asked last, in microseconds since 1970; 0: never."""
         return int(self._connection.scalar(sa.select(sa.func.max(merged_patient.c.looked)).where(self._theirs)) or 0)
 
-    def forget(self) -> None:
-        """Keep nothing of it any more."""
-        self._connection.execute(sa.delete(merged_object).where(self._mine))
-        self._connection.execute(sa.delete(merged_patient).where(self._theirs))
+
+def patient_pages(engine: sa.Engine, source: str) -> Iterator[list[str]]:
+    """All of a source's patients in order, some at a time: nothing is held open between."""
+    after = ""
+    while True:
+        with reading(engine) as connection:
+            some = Ledger(connection, source).patients(after)
+        if not some:
+            return
+        yield some
+        after = some[-1]
+
+
+def object_pages(
+    engine: sa.Engine, source: str, states: Sequence[str] = (), kind: str = ""
+) -> Iterator[list[Merged]]:  # fmt: skip
+    """All of a source's objects by entryUUID, those of these states or this kind if any is named, likewise."""
+    after = ""
+    while True:
+        with reading(engine) as connection:
+            some = Ledger(connection, source).objects(after, states, kind)
+        if not some:
+            return
+        yield some
+        after = some[-1].entry_uuid
 
 
 def shared_studies(connection: sa.Connection, source: str, most: int = 50) -> list[tuple[str, str]]:

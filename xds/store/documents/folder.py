@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -59,6 +59,7 @@ class Kept:
     submission: str = ""
     patient_id: str = ""
     facts: Facts = NO_FACTS  # what decisions ask of it, as it came
+    repository_unique_id: str = field(default="", compare=False)  # where it was found: the same there as it was added
 
 
 class Names(Protocol):
@@ -218,6 +219,16 @@ def verified(chunks: Iterable[bytes], sha256: str) -> Iterator[bytes]:
         yield held
 
 
+def is_whole(chunks: Iterable[bytes]) -> bool:
+    """Whether a document's bytes, checked on the way, come to their end."""
+    try:
+        for _ in chunks:
+            pass
+    except Damaged:
+        return False
+    return True
+
+
 def named(engine: sa.Engine, sha256: str) -> bool:
     """Whether any row names the bytes."""
     with reading(engine) as connection:
@@ -370,7 +381,7 @@ class DocumentTable:
 def _kept(row: Any) -> Kept:
     return Kept(
         row.document_unique_id, row.mime_type, row.size, row.sha1, row.sha256, row.state, row.submission,
-        row.patient_id, Facts.of(row.facts),
+        row.patient_id, Facts.of(row.facts), row.repository_unique_id,
     )  # fmt: skip
 
 
