@@ -50,14 +50,21 @@ def _at_rest(pid: int) -> int:
 
 
 def proportional(root: int, kinds: Sequence[str] = ("Pss",)) -> int:
-    """Bytes of memory of a process and all below it: what several share is counted once (proc(5), smaps_rollup).
+    """Bytes of memory of a process and all below it: what several share is counted once."""
+    return sum(shares(root, kinds).values())
+
+
+def shares(root: int, kinds: Sequence[str] = ("Pss",)) -> dict[int, int]:
+    """The same, each process's part by its number (proc(5), smaps_rollup).
 
     ``kinds``: of which lines of that file.  What files back is shared with whoever else on the machine has them open,
     and so changes with what others do.
     """
-    total, wanted = 0, tuple(f"{kind}:" for kind in kinds)
+    found, wanted = dict[int, int](), tuple(f"{kind}:" for kind in kinds)
     for pid in tree(root):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(wanted):
-                total += int(line.split()[1]) * 1024
-    return total
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # it has ended meanwhile
+        found[pid] = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(wanted))
+    return found

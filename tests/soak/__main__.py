@@ -93,9 +93,11 @@ def _samples(site: Server, images: Path, peers: SoakPeers, seconds: float) -> It
     try:
         while (since := time.monotonic() - began) <= seconds:
             database, records = _database(engine)
+            each, descriptors, threads = seen(site.pid)
             yield Sample(
-                since, *seen(site.pid), _temporary(site, images), database, records, peers.told.counted.total()
-            )
+                since, sum(each.values()), descriptors, threads, _temporary(site, images), database, records,
+                peers.told.counted.total(), each,
+            )  # fmt: skip
             if not site.lives():
                 peers.told.wrong.append(f"the node has ended: {site.last_words()}")
                 return

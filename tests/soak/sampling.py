@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.figures import Curve, Figure, Reach, judged
-from tests.bench.idling import proportional
-from tests.bench.processes import tree
+from tests.bench.idling import shares
 
 OWN = ("Pss_Anon", "Pss_Shmem", "SwapPss")
 """What can leak; what files back changes with who else on the machine has them open."""
@@ -31,16 +30,18 @@ class Sample:
     database_bytes: int
     records: int  # of the audit log
     done: int  # requests carried out so far
+    each: Mapping[str, int] = field(default_factory=dict)  # the memory of each process by its name and number
 
 
-def seen(root: int) -> tuple[int, int, int]:
-    """Memory, descriptors and threads of a process and all below it."""
-    descriptors = threads = 0
-    for pid in tree(root):
+def seen(root: int) -> tuple[dict[str, int], int, int]:
+    """Memory of each process by its name and number, descriptors and threads of a process and all below it."""
+    memory, descriptors, threads = dict[str, int](), 0, 0
+    for pid, used in shares(root, OWN).items():
         with suppress(OSError):  # it has ended meanwhile
+            memory[f"{Path(f'/proc/{pid}/comm').read_text().strip()} {pid}"] = used
             descriptors += len(list(Path(f"/proc/{pid}/fd").iterdir()))
             threads += len(list(Path(f"/proc/{pid}/task").iterdir()))
-    return proportional(root, OWN), descriptors, threads
+    return memory, descriptors, threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,9 @@ def judge(samples: Sequence[Sample]) -> Iterator[Figure | Curve]:
                 f"{name}, growth", measure.unit, after - before, None, measure.most, note=f"{before:.0f} early"
             )
         yield _curve(name, measure.unit, samples, measure.of)
+    for process in sorted({name for one in samples for name in one.each}):
+        points = tuple((one.seconds / 60, one.each.get(process, 0) / 1e6) for one in samples)
+        yield Curve("soak: memory of each process", "min", "MB", process, points)
     yield judged("soak: database, a record", "bytes", _a_record(late), _a_record(early), A_RECORD, note="floor: early")
     yield _curve("soak: database", "MB", samples, lambda one: one.database_bytes / 1e6)
     yield judged("soak: requests", "1/s", _rate(late), _rate(early), RATE, note=f"{samples[-1].done:,} in all")

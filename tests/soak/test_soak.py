@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.figures import Figure
+from tests.bench.figures import Curve, Figure
 from tests.bench.run import SQLITE, Run, Size
 from tests.extent import size
 from tests.soak.__main__ import soak
@@ -39,6 +39,12 @@ def test_what_grows_all_the_time_is_told(field: str, step: int, name: str) -> No
         dataclasses.replace(one, **{field: getattr(one, field) + step * number}) for number, one in enumerate(FLAT)
     ]
     assert _grown(growing) == {name}
+
+
+def test_each_process_has_a_curve_of_its_own() -> None:
+    named = [dataclasses.replace(one, each={"xds:web 7": 1_000_000}) for one in FLAT]
+    curves = {one.name: one.points for one in judge(named) if isinstance(one, Curve)}
+    assert curves["xds:web 7"][-1] == (FLAT[-1].seconds / 60, 1.0)
 
 
 def test_a_peak_in_the_middle_is_no_growth() -> None:
