@@ -107,6 +107,24 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(tmp_path: Path, right
     assert "s3cret" not in said.out
 
 
+CLEAR = "http://south.example/registry"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("merges", {"registry": CLEAR}), ("merges", {"registry": "https://south.example", "pixm": CLEAR}),
+        *(("communities", {"home_community_ids": "1.2.99", "query": "https://south.example", **more})
+          for more in ({"query": CLEAR}, {"retrieve": CLEAR}, {"images": CLEAR}, {"pix": "mllp://south.example:2575"})),
+    ],
+)  # fmt: skip
+def test_whoever_is_called_in_the_clear_is_named(
+    tmp_path: Path, right: Sections, kind: str, values: dict[str, str]
+) -> None:
+    right[kind] = {"south": values}
+    assert wrong(examined(tmp_path, right, "--json")) == ["peers"]
+
+
 def test_files_that_others_read_are_named(tmp_path: Path, right: Sections) -> None:
     (tmp_path / "data").chmod(0o750)
     Path(right["tls"]["key"]).chmod(0o644)

@@ -9,7 +9,7 @@ import pytest
 from tests.builders import ANNA, BERT, a_folder, a_submission_set, an_association, an_entry
 from xds.ebxml.rim import Slot
 from xds.errors import Unusable
-from xds.merging.mapping import MERGED_FROM, Mapped, patients_of, read_codes
+from xds.merging.mapping import MERGED_FROM, Mapped, patient_table, patients_of, read_codes
 from xds.metadata.datatypes import Code
 from xds.metadata.vocabulary import AssociationType
 from xds.settings.merging import Merge
@@ -21,7 +21,8 @@ def mapped(folder: Path, codes: str = "", **changes: object) -> Mapped:
     if codes:
         (folder / "codes.toml").write_text(codes)
         changes["codes"] = str(folder / "codes.toml")
-    return Mapped("south", Merge(**changes))  # type: ignore[arg-type]
+    merge = Merge(**changes)  # type: ignore[arg-type]
+    return Mapped("south", merge, patient_table("south", merge))
 
 
 def test_a_patient_is_who_the_table_says_or_whose_authority_is_the_same(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Desk:
         else:
             event.end(failed=False)
         finally:
-            self._keep(event)
+            self.keep(event)
 
     @contextmanager
     def web_transaction(self, transaction: tuple[str, str], url: str) -> Iterator[AuditEvent]:
@@ -76,7 +76,7 @@ class Desk:
         try:
             yield event
         finally:
-            self._keep(event)
+            self.keep(event)
 
     @contextmanager
     def storing(self, peer: str, host: str, patient_id: str, noted: str) -> Iterator[AuditEvent]:
@@ -95,11 +95,11 @@ class Desk:
             one.about_patient(patient_id)
             one.noted(noted)
         begun.end(failed=False)
-        self._keep(begun)
+        self.keep(begun)
         try:
             yield event
         finally:
-            self._keep(event)
+            self.keep(event)
 
     def standing(self, registry: str, patient_id: PatientId) -> tuple[Standing, str, Sequence[str]]:
         """How an id stands at a registry that has nothing for it, as far as this node knows.
@@ -131,7 +131,18 @@ class Desk:
             person=self._person,
         )  # fmt: skip
 
-    def _keep(self, event: AuditEvent) -> None:
+    def question(self, transaction: tuple[str, str], url: str) -> AuditEvent:
+        """A question to a PIX Manager, by number and title: it is kept before its answer is used."""
+        host = socket.gethostname()
+        here = Party(f"xds@{host}", host, ours=True, requestor=True)
+        there = Party(url, urlsplit(url).hostname or "localhost")
+        return AuditEvent(self._node, "110112", "E", transaction, here, there, person=self._person)
+
+    def keep(self, event: AuditEvent) -> None:
+        """
+        Raises:
+            Unusable: it cannot be kept.
+        """
         try:
             if self._engine is not None:
                 with self._engine.begin() as connection:

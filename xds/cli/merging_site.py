@@ -14,6 +14,7 @@ from xds.errors import Unusable
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from xds.archives.patients import Patients
     from xds.cli.client import Desk
     from xds.merging.copying import Copying
     from xds.merging.mapping import Mapped
@@ -102,7 +103,7 @@ def site_of(
             uid: at_ for uid, at_ in settings.repositories.items() if urlsplit(at_.url).netloc not in _ours(settings)
         }
         source = Source(name, found, others, settings.tls, blobs.staging, at.transaction)
-        mapped = Mapped(name, found)
+        mapped = Mapped(name, found, _patients(name, found, at))
         copying = Copying(source, mapped, into, Pace(bytes_per_second), now_microseconds)
         yield Site(at, loaded, engine, database, source, mapped, copying, still)
 
@@ -125,6 +126,27 @@ def _source_of(settings: Settings, name: str, *, asks: bool) -> Merge:
             f"merges.{name}.registry is this deployment itself: {name} was cut over, and nobody is to be asked"
         )
     return found
+
+
+def _patients(name: str, merge: Merge, at: Desk) -> Patients:
+    """Who says whose a source's patients are: its table, and a PIX Manager of whom that has nothing.
+
+    Raises:
+        Unusable: the table cannot be read, or the PIX Manager's address is none.
+    """
+    from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
+    from xds.merging.mapping import patient_table
+    from xds.metadata.identifiers import Oid
+    from xds.settings.sections import DEFAULT_DOMAIN
+    from xds.wire.spool import Spool
+
+    table, settings = patient_table(name, merge), at.settings
+    if not (merge.pix or merge.pixm):
+        return table
+    spool, sender = Spool(settings.data / "spool"), Oid(settings.repository.unique_id)
+    asked = manager(merge.pix or merge.pixm, not merge.pix, settings.tls, spool, sender)
+    wanted = Oid(settings.affinity_domains[DEFAULT_DOMAIN].assigning_authorities[0])
+    return CrossReferenced(table, asked, wanted, at.question, at.keep)
 
 
 def _ours(settings: Settings) -> set[str]:

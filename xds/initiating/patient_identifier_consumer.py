@@ -174,7 +174,7 @@ def manager(url: str, fhir: bool, tls: Tls, spool: Spool, sender: Oid) -> PixMan
     if scheme in ("mllp", "mllps") and not fhir:
         return ByMllp(url, context, f"{sender}|XDS")
     if scheme not in ("http", "https"):
-        raise Unusable("imaging_source.pix and .pixm: a URL; of pix also mllp:// or mllps://HOST:PORT")
+        raise Unusable("pix and pixm, where a PIX Manager is: a URL; of pix also mllp:// or mllps://HOST:PORT")
     if fhir:
         return ByFhir(url, context)
     client = Client(url, certificate=tls.certificate, key=tls.key, trusted=tls.trusted, seconds=_SECONDS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xds.archives.patients import PatientTable
+from xds.archives.patients import Patients, PatientTable
 from xds.ebxml.rim import Slot
 from xds.errors import Unusable
 from xds.metadata.association import Association
@@ -63,22 +63,34 @@ def read_codes(path: str, setting: str) -> Codes:
     return Codes(found)
 
 
+def patient_table(label: str, merge: Merge) -> PatientTable:
+    """What the settings themselves say of a source's patients.
+
+    Raises:
+        Unusable: the table cannot be read.
+    """
+    path = Path(merge.patients) if merge.patients else None
+    return PatientTable(path, merge.authorities, "", setting=f"merges.{label}.patients")
+
+
 class Mapped:
     """Of one source: whose its patients are, what its codes are, and how its objects are written here."""
 
-    def __init__(self, label: str, merge: Merge) -> None:
-        """
+    def __init__(self, label: str, merge: Merge, patients: Patients) -> None:
+        """``patients``: who says whose the source's ids are.
+
         Raises:
             Unusable: a file of the settings cannot be read.
         """
-        table = Path(merge.patients) if merge.patients else None
-        setting = f"merges.{label}"
-        self._label = label
-        self._patients = PatientTable(table, merge.authorities, "", setting=f"{setting}.patients")
-        self._codes = read_codes(merge.codes, f"{setting}.codes")
+        self._label, self._patients = label, patients
+        self._codes = read_codes(merge.codes, f"merges.{label}.codes")
 
     def patient(self, theirs: PatientId) -> PatientId | None:
-        """Who it is here; None where nobody has said so."""
+        """Who it is here; None where nobody has said so.
+
+        Raises:
+            NotAnswering: whoever knows it does not answer.
+        """
         return self._patients.mapped(theirs)
 
     def mapped(self, item: _Item, here: PatientId) -> _Item:

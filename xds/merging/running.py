@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import sqlalchemy as sa
 
+from xds.archives.interface import NotAnswering
 from xds.errors import Refused
 from xds.merging.copying import Copying
 from xds.merging.mapping import Mapped
@@ -63,7 +64,7 @@ class Running:
         """One patient; what is wrong with them is noted, and stops nobody else."""
         try:
             return self._one(theirs)
-        except (Refused, NoReply, Faulted, OverBounds, NotKept) as problem:
+        except (Refused, NotAnswering, NoReply, Faulted, OverBounds, NotKept) as problem:
             said = "; ".join(one.code for one in problem.findings) if isinstance(problem, Refused) else str(problem)
         except (ValueError, OverflowError, sa.exc.DataError) as problem:
             said = f"what the source says of them cannot be kept ({type(problem).__name__})"
@@ -77,6 +78,7 @@ class Running:
     def _one(self, theirs: PatientId) -> Done:
         """
         Raises:
+            NotAnswering: who says whose a patient is does not answer.
             Refused, NoReply, Faulted, OverBounds, NotKept: the source does not say all.
             ValueError, OverflowError, sqlalchemy.exc.DataError: what it says cannot be kept.
         """

@@ -230,7 +230,10 @@ def _peers(loaded: Loaded) -> Check:
             settings.imaging_source.publish_registry, settings.imaging_source.pix, settings.imaging_source.pixm,
             settings.imaging_source.dicomweb, *settings.audit.forward_to, *settings.audit.witnesses,
             *settings.console.fetch_from, *(peer.url for peer in settings.repositories.values()),
-            *(peer.url for peer in settings.imaging_sources.values())]  # fmt: skip
+            *(peer.url for peer in settings.imaging_sources.values()),
+            *(url for one in settings.communities.values()
+              for url in (*one.query, *one.retrieve, *one.images, one.pix, one.pixm)),
+            *(url for one in settings.merges.values() for url in (one.registry, one.pix, one.pixm))]  # fmt: skip
     plain = [shown("", url) for url in urls if urlsplit(url).scheme in ("http", "mllp", "tcp", "udp")
              and not is_loopback(urlsplit(url).hostname or "")]  # fmt: skip
     if plain:
