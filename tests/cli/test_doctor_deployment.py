@@ -115,7 +115,7 @@ CLEAR = "http://south.example/registry"
     [
         ("merges", {"registry": CLEAR}), ("merges", {"registry": "https://south.example", "pixm": CLEAR}),
         *(("communities", {"home_community_ids": "1.2.99", "query": "https://south.example", **more})
-          for more in ({"query": CLEAR}, {"retrieve": CLEAR}, {"images": CLEAR}, {"pix": "mllp://south.example:2575"})),
+          for more in ({"query": CLEAR}, {"retrieve": CLEAR}, {"images": CLEAR}, {"discover": CLEAR}, {"pix": "mllp://south.example:2575"})),
     ],
 )  # fmt: skip
 def test_whoever_is_called_in_the_clear_is_named(

@@ -36,6 +36,14 @@ def test_what_is_sent_is_read() -> None:
     assert discovery.read(query(Discovery(Demographics(), (ANNA,)))) == Discovery(Demographics(), (ANNA,))
 
 
+def test_all_that_is_known_may_be_sent() -> None:
+    who = Demographics(
+        WHO.names, WHO.born, WHO.sex, "Schmitz", Address("Am Dom 1", "Köln", "NW", "50667", "DE"),
+        ("+49-221-1", "anna@north.example"),
+    )  # fmt: skip
+    assert discovery.read(query(Discovery(who, ()))).demographics == who
+
+
 def test_the_community_that_asks_is_named() -> None:
     assert values(query(), "hl7:sender/hl7:device/hl7:asAgent/hl7:representedOrganization/hl7:id", "root") == [HOME]
 

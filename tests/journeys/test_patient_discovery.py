@@ -1,4 +1,7 @@
-"""Another community looks for a patient by ITI-55, and finds them by name and birth date, or is asked for more."""
+"""Another community looks for a patient by ITI-55, and finds them by name and birth date, or is asked for more.
+
+And this one looks for its own there, where no table says under which id they are known.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,20 @@ import pytest
 import sqlalchemy as sa
 from lxml import etree
 
-from tests.builders import ANNA, BERT
+from tests.builders import ANNA, AUTHORITY, BERT
 from tests.hl7.test_v2 import adt
+from tests.regions import find, homes, kept, region, said
 from tests.server.test_application import Site, serving
+from xds.access.consent import Directive
+from xds.access.directives import set_directive
+from xds.errors import Status
 from xds.hl7 import discovery, v3
 from xds.hl7.discovery import Discovery
 from xds.metadata.demographics import Demographics, PersonName
-from xds.metadata.identifiers import Oid
+from xds.metadata.homes import home_of
+from xds.metadata.identifiers import Oid, PatientId
+from xds.settings.sections import DEFAULT_DOMAIN
+from xds.store.registry import patients
 from xds.store.tables import audit_record
 from xds.transactions.iti55_cross_gateway_patient_discovery import TRANSACTION as ITI_55
 from xds.wire.client import Faulted
@@ -111,3 +121,48 @@ def test_what_cannot_be_looked_for_is_an_error_and_a_failure_on_record(north: Si
 def test_a_message_of_another_kind_is_none(north: Site) -> None:
     with pytest.raises(Faulted):
         north.send("/responding-gateway", ITI_55.action, [b"<other xmlns='urn:hl7-org:v3'/>"], mtom=False)
+
+
+SOUTHS = PatientId("s-4711", AUTHORITY)
+
+
+@pytest.fixture
+def regions(tmp_path: Path, sqlite_template: Path) -> Iterator[tuple[Site, Site]]:
+    """North, whose gateway asks South; feeds have told both who Anna is, each by an id of its own."""
+    with region(tmp_path / "south", sqlite_template, SOUTH) as south:
+        at = f"{south.url}/responding-gateway"
+        text = (
+            f'[communities.south]\nhome_community_ids = "{SOUTH}"\nquery = "{at}"\ndiscover = "{at}"\nseconds = 60.0\n'
+        )
+        with region(tmp_path / "north", sqlite_template, HOME, text) as north:
+            fed(north, adt())
+            fed(south, adt(pid=str(SOUTHS)).replace("Müller^Anna", "Mueller^Anna^Maria"))
+            yield north, south
+
+
+def test_a_patient_s_documents_are_found_where_no_table_says_under_which_id(regions: tuple[Site, Site]) -> None:
+    north, south = regions
+    there = kept(south, b"from the south", SOUTHS)
+    assert list(homes(find(north)).items()) == [(there.unique_id, home_of(SOUTH))]
+    assert list(homes(find(north))) == [there.unique_id]
+    assert (len(records(north)), len(records(south))) == (1, 1)  # it is remembered
+
+
+def test_whom_the_other_does_not_know_by_name_nobody_there_is_shown(regions: tuple[Site, Site]) -> None:
+    north, south = regions
+    kept(south, b"of another Anna", SOUTHS)
+    fed(south, adt("A08", pid=str(SOUTHS)).replace("19560527", "19560528"))
+    answer = find(north)
+    assert (said(answer), homes(answer)) == ((Status.SUCCESS, []), {})
+
+
+def test_of_whom_nothing_may_be_told_nobody_else_is_told(regions: tuple[Site, Site]) -> None:
+    north, south = regions
+    with north.application.engine.begin() as connection:
+        key = patients.key_of(connection, DEFAULT_DOMAIN, ANNA)
+        assert key is not None
+        set_directive(connection, key, Directive(permit=False), "her")
+    north.application.gate._looked = 0.0
+    answer = find(north)
+    assert (said(answer), homes(answer)) == ((Status.SUCCESS, []), {})
+    assert (records(north), records(south)) == ([], [])

@@ -34,6 +34,9 @@ def settings(tmp_path: Path, text: str) -> Settings:
 def test_a_community_is_known_by_one_url_or_several_and_to_metrics_by_its_name(tmp_path: Path) -> None:
     found = settings(tmp_path, GOOD + 'retrieve = ["https://a.example/r", "https://b.example/r"]\n')
     check(found)
+    discovering = settings(tmp_path, GOOD + 'discover = "https://c.example/d"\n')
+    check(discovering)
+    assert called(discovering)["c.example"] == "south"
     assert found.communities["south"].query == ("https://south.example/rg",)
     assert called(found) == {"south.example": "south", "a.example": "south", "b.example": "south"}
 
@@ -48,6 +51,10 @@ def test_a_community_is_known_by_one_url_or_several_and_to_metrics_by_its_name(t
     ([("query", 'pix = "http://pix.example"\nquery')], "authority"),
     ([("query", 'authorities = ["x"]\nquery')], "authorities"),
     ([("query", "seconds = 0\nquery")], "seconds"),
+    ([("query", 'discovered_hours = -1\nquery')], "discovered_hours"),
+    ([("query", 'discover = "https://south.example/rg"\nauthority = "x"\nquery')], "authority"),
+    ([("[communities", "[registry]\ndemographics = false\n[communities"),
+      ("query", 'discover = "https://south.example/rg"\nquery')], "registry.demographics"),
     ([("query", 'domains = ["nowhere"]\nquery')], "nowhere"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_by_name(tmp_path: Path, changes: Sequence[tuple[str, str]], said_: str) -> None:

@@ -12,7 +12,9 @@ from tests.cli.command import xds
 from xds.server.actors import SERVED
 from xds.server.integration_statement import CLAIMS, claims, lines, markdown
 from xds.settings.access import Xua
+from xds.settings.federation import Community
 from xds.settings.imaging import ImagingSource
+from xds.settings.merging import Merge
 from xds.settings.sections import ACTORS, Audit, Mllp, Server, Settings, Syslog
 
 PIX_CONSUMER = "Patient Identifier Cross-reference Consumer"
@@ -55,13 +57,29 @@ def test_the_gateways_are_listed_where_they_are_played_and_asynchronous_answers_
     }  # they must answer asynchronously, too (ITI TF-1: 18.2)
 
 
+def test_another_community_is_asked_for_patients_where_one_is_set_and_not_because_we_answer_them() -> None:
+    asks = replace(EVERYTHING, communities={"south": Community(("1.2.4",), ("https://s/",), discover=("https://s/",))})
+    claimed = ("Cross-Community Patient Discovery (XCPD)", "Initiating Gateway")
+    (added,) = set(lines(asks)) - set(lines(EVERYTHING))
+    assert (added.number, added.role, added.actor) == ("ITI-55", "Initiator", "Initiating Gateway")
+    assert [claimed in {(one, actor) for one, actor, _ in claims(of)} for of in (asks, EVERYTHING)] == [True, False]
+
+
+@pytest.mark.parametrize("kind", [Community, Merge])
+def test_a_pix_manager_is_asked_also_for_communities_and_for_what_is_merged(kind: type[Community | Merge]) -> None:
+    name = "communities" if kind is Community else "merges"
+    asks = replace(EVERYTHING, **{name: {"south": kind(pix="mllp://pix:1", pixm="http://pix/fhir")}})
+    added = set(lines(asks)) - set(lines(EVERYTHING))
+    assert {(line.number, line.role) for line in added} == {("ITI-9", "Initiator"), ("ITI-83", "Initiator")}
+
+
 def test_with_everything_served_every_claim_is_made_with_its_options() -> None:
     made = {(profile, actor): options for profile, actor, options in claims(EVERYTHING)}
     known = {line.number for line in lines(EVERYTHING)}
     for claim in CLAIMS:
         if claim.actor == PIX_CONSUMER:
             continue  # one of three
-        met = claim.needs <= known
+        met = claim.needs <= known and not claim.starts  # whom else we ask, the settings say
         assert ((claim.profile, claim.actor) in made) == met
         assert not met or made[claim.profile, claim.actor] == tuple(option.title for option in claim.options)
     assert {claim.actor for claim in CLAIMS if not claim.needs <= known} == {PIX_CONSUMER}

@@ -14,7 +14,7 @@ from lxml import etree
 
 from xds.hl7 import v3
 from xds.hl7.v3_demographics import address, person_name, telecom
-from xds.metadata.demographics import NAMES, TELECOMS, Demographics, birth_date, sex
+from xds.metadata.demographics import NAMES, TELECOMS, Address, Demographics, birth_date, sex
 from xds.metadata.identifiers import Oid, PatientId, is_oid
 from xds.wire.xml import Element, local_name, name
 
@@ -216,7 +216,27 @@ def message(sought: Discovery, own: Oid, receiver: Oid, home: Oid | None = None)
         for tag, text in (("given", named.given), ("family", named.family)):
             if text:
                 v3.add(value, tag).text = text
+    if said.mothers_maiden_name:
+        mother = _parameter(parameters, "mothersMaidenName", "Person.MothersMaidenName")
+        v3.add(mother, "family").text = said.mothers_maiden_name
+    _where(parameters, said)
     return root
+
+
+def _where(parameters: Element, said: Demographics) -> None:
+    """Where a patient lives, and is called."""
+    lives = said.address
+    if lives != Address():
+        value = _parameter(parameters, "patientAddress", "Patient.addr")
+        for tag, text in (("streetAddressLine", lives.street), ("city", lives.city), ("state", lives.state),
+                          ("postalCode", lives.postal_code), ("country", lives.country)):  # fmt: skip
+            if text:
+                v3.add(value, tag).text = text
+    if said.telecoms:
+        parameter = v3.add(parameters, "patientTelecom")
+        for one in said.telecoms:
+            v3.add(parameter, "value", value=f"mailto:{one}" if "@" in one else f"tel:{one}")
+        v3.add(parameter, "semanticsText").text = "Patient.telecom"
 
 
 def _parameter(parameters: Element, tag: str, semantics: str, **value: str) -> Element:

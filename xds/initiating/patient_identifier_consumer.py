@@ -85,7 +85,7 @@ class ByMllp:
         parts = urlsplit(url)
         facility, _, application = parts.path.strip("/").partition("/")
         if not parts.hostname or not parts.port or re.search(r"[^\w .-]", facility + application):
-            raise Unusable("imaging_source.pix: mllp://HOST:PORT or mllp://HOST:PORT/FACILITY/APPLICATION")
+            raise Unusable("pix: mllp://HOST:PORT or mllp://HOST:PORT/FACILITY/APPLICATION")
         self.url, self._context, self._sender = url, context, sender
         self._receiver = f"{facility}|{application}" if facility else ""
         self._host, self._port = parts.hostname, parts.port

@@ -151,7 +151,7 @@ class AffinityDomain:
             self.database, lambda uids: {uid: one.id for uid, one in patients.of(uids).items()}, self._usual_facts()
         )  # fmt: skip
         device, consents = Oid(self.own.home_community_id), None if remote else self.consents
-        known = gateways(settings, self.name, self.events, blobs, self.disk, waits)
+        known = gateways(settings, self.name, self.events, self.database, self.disk, waits)
         return Actors(registry, repository, source, patients, studies, register_, device, consents, known)
 
     def _usual_facts(self) -> Facts:

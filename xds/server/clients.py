@@ -22,7 +22,9 @@ def called(settings: Settings) -> dict[str, str]:
     tables = (settings.repositories, settings.imaging_sources)
     found = {host_of(one.url): one.name for table in tables for one in table.values() if one.name}
     urls = (
-        (url, name) for name, one in settings.communities.items() for url in (*one.query, *one.retrieve, *one.images)
+        (url, name)
+        for name, one in settings.communities.items()
+        for url in (*one.query, *one.retrieve, *one.images, *one.discover)
     )
     return {**{host_of(url): name for url, name in urls}, **found}
 

@@ -18,13 +18,14 @@ from xds.archives.patients import Patients, PatientTable
 from xds.audit.messages.events import AuditEvent
 from xds.audit.messages.people import asking
 from xds.errors import Unusable
+from xds.initiating.patient_discovery import DiscoveredHere, DiscoveredThere, Here, There
 from xds.initiating.patient_identifier_consumer import CrossReferenced, manager
 from xds.metadata.homes import home_of
 from xds.metadata.identifiers import Oid, is_oid
 from xds.server.events import Events
 from xds.settings.federation import Community
 from xds.settings.sections import DEFAULT_DOMAIN, Location, Settings
-from xds.store.interface import Blobs
+from xds.store.work import Database
 from xds.system.disk import Reserve
 from xds.transactions.own_community import Gateways
 from xds.wire.client import Client
@@ -41,7 +42,9 @@ IMAGES_SECONDS = 60.0
 NOBODY_KNOWS = PatientTable(None, (), "")
 
 
-def gateways(settings: Settings, domain: str, events: Events, blobs: Blobs, disk: Reserve, waits: Waits) -> Gateways:
+def gateways(
+    settings: Settings, domain: str, events: Events, database: Database, disk: Reserve, waits: Waits
+) -> Gateways:  # fmt: skip
     """The gateways of an affinity domain.  What they fetch is staged as what is kept in a store of documents.
 
     Raises:
@@ -51,10 +54,10 @@ def gateways(settings: Settings, domain: str, events: Events, blobs: Blobs, disk
     gateway = settings.gateway
     memory = Memory(server.body_bytes, server.share)
     taking = Taking(
-        blobs.staging, gateway.answer_bytes, gateway.document_bytes, memory, disk, sealed=blobs.seals
+        database.blobs.staging, gateway.answer_bytes, gateway.document_bytes, memory, disk, sealed=database.blobs.seals
     )  # fmt: skip
     responding = RespondingGateway(Oid(own.home_community_id), map(Oid, own.home_community_also))
-    makes = Making(settings, domain, events, waits)
+    makes = Making(settings, domain, events, waits, database, taking)
     initiating = None
     if "gateway" in server.actors:
         communities = Communities(list(makes.communities()))
@@ -97,6 +100,10 @@ def _check(settings: Settings, name: str, community: Community) -> None:
         raise Unusable(f"{dotted}.home_community_ids: one OID or several, without urn:oid:")
     if not community.query:
         raise Unusable(f"{dotted}.query: the URL of its Responding Gateway is needed")
+    if community.discover and not settings.registry.demographics:
+        raise Unusable(f"{dotted}.discover: who patients are is not kept here (registry.demographics)")
+    if community.discovered_hours < 0 or (community.authority and not is_oid(community.authority)):
+        raise Unusable(f"{dotted}: discovered_hours is not less than 0, and authority is an OID")
     if (community.pix or community.pixm) and not is_oid(community.authority):
         raise Unusable(f"{dotted}.authority: the OID of its patient ids, which the PIX Manager is asked for")
     if not all(map(is_oid, community.authorities)):
@@ -115,6 +122,8 @@ class Making:
     domain: str
     events: Events
     waits: Waits
+    database: Database
+    taking: Taking
 
     def communities(self) -> Iterator[Known]:
         """The communities that the domain's Initiating Gateway asks."""
@@ -153,9 +162,9 @@ class Making:
             self._client(at, url, max(one.seconds, IMAGES_SECONDS)) for url in one.images or one.retrieve or one.query
         ]
         homes = tuple(home_of(Oid(home)) for home in one.home_community_ids)
-        there, here = self._patients(name, one, backwards=False), self._patients(name, one, backwards=True)
         blocks = self._blocks(one.person)
-        at_once = not (one.pix or one.pixm)
+        there, here = self._discovered(name, one, blocks)
+        at_once = not (one.pix or one.pixm or one.discover)
         return Known(
             name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, *self._calls(),
             blocks, images,
@@ -172,6 +181,21 @@ class Making:
             url, certificate=known.certificate, key=known.key, trusted=known.trusted, seconds=seconds,
             connections=2 * self.settings.gateway.calls,
         )  # fmt: skip
+
+    def _discovered(self, name: str, one: Community, blocks: Blocks) -> tuple[Patients, Patients]:
+        """Its id for a patient of ours, and ours for one of its own: as the settings say, or else as it itself does."""
+        there, here = self._patients(name, one, backwards=False), self._patients(name, one, backwards=True)
+        if not one.discover:
+            return there, here
+        at = Location(one.discover[0], one.certificate, one.key, one.trusted)
+        asked = There(
+            tuple(map(Oid, one.home_community_ids)), one.authority,
+            [self._client(at, url, one.seconds) for url in one.discover], one.seconds, one.discovered_hours * 3600,
+            self.taking, blocks,
+        )  # fmt: skip
+        home = Oid(self.settings.affinity_domains[self.domain].home_community_id)
+        us = Here(self.domain, home, self.database.engine, self.events.started, self.events.record)
+        return DiscoveredThere(there, us, asked), DiscoveredHere(here, us, asked.home)
 
     def _patients(self, name: str, one: Community, *, backwards: bool) -> Patients:
         """Its id for a patient of ours; ``backwards``, ours for one of its own."""

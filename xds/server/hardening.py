@@ -232,7 +232,7 @@ def _peers(loaded: Loaded) -> Check:
             *settings.console.fetch_from, *(peer.url for peer in settings.repositories.values()),
             *(peer.url for peer in settings.imaging_sources.values()),
             *(url for one in settings.communities.values()
-              for url in (*one.query, *one.retrieve, *one.images, one.pix, one.pixm)),
+              for url in (*one.query, *one.retrieve, *one.images, *one.discover, one.pix, one.pixm)),
             *(url for one in settings.merges.values() for url in (one.registry, one.pix, one.pixm))]  # fmt: skip
     plain = [shown("", url) for url in urls if urlsplit(url).scheme in ("http", "mllp", "tcp", "udp")
              and not is_loopback(urlsplit(url).hostname or "")]  # fmt: skip

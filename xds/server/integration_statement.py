@@ -23,6 +23,7 @@ from xds.transactions.iti41_provide_and_register_document_set_b import RAD_68
 from xds.transactions.iti41_provide_and_register_document_set_b import TRANSACTION as ITI_41
 from xds.transactions.iti42_register_document_set_b import TRANSACTION as ITI_42
 from xds.transactions.iti43_retrieve_document_set import TRANSACTION as ITI_43
+from xds.transactions.iti55_cross_gateway_patient_discovery import TRANSACTION as ITI_55
 from xds.transactions.iti57_update_document_set import TRANSACTION as ITI_57
 from xds.transactions.rad69_retrieve_imaging_document_set import TRANSACTION as RAD_69
 from xds.transactions.rad75_cross_gateway_retrieve_imaging_document_set import TRANSACTION as RAD_75
@@ -46,6 +47,7 @@ class Claim:
     part: str  # of ``server.actors``; empty: a command
     needs: frozenset[str]
     options: tuple[Option, ...] = ()
+    starts: frozenset[str] = frozenset()  # those that it must start itself, whoever else here answers them
 
 
 def _of(*numbers: str) -> frozenset[str]:
@@ -81,6 +83,8 @@ CLAIMS = (
            Option("Target Communities"))),
     Claim("Cross-Community Access for Imaging (XCA-I)", "Initiating Imaging Gateway", "gateway",
           _of("RAD-69", "RAD-75")),
+    Claim("Cross-Community Patient Discovery (XCPD)", "Initiating Gateway", "gateway", _of("ITI-55"),
+          starts=_of("ITI-55")),
     Claim("Multi-Patient Query (MPQ)", "Document Registry", "registry", _of("ITI-51")),
     Claim("Audit Trail and Node Authentication (ATNA)", _REPOSITORY, "", _of("ITI-20"),
           (Option("Retrieve Audit Message", _of("ITI-81")),)),
@@ -131,6 +135,8 @@ def lines(settings: Settings) -> list[Line]:
     found += [Line(t.number, t.title, "Initiator", t.initiator) for t in STARTED]
     if "gateway" in settings.server.actors:
         found += [Line(t.number, t.title, "Initiator", t.initiator) for t in (ITI_38, ITI_39, RAD_75)]
+        if any(community.discover for community in settings.communities.values()):
+            found.append(Line(ITI_55.number, ITI_55.title, "Initiator", ITI_55.initiator))
     found.append(Line(*RAD_107, "Initiator", Actor.IMAGING_DOCUMENT_CONSUMER))
     if settings.imaging_source.publish_registry:
         found.append(Line(ITI_57.number, ITI_57.title, "Initiator", ITI_57.initiator))
@@ -146,10 +152,11 @@ def lines(settings: Settings) -> list[Line]:
         found.append(Line(*_ITI_20, "Initiator", "Audit Record Forwarder"))
     if settings.audit.readers:
         found.append(Line(*ITI_81, "Responder", _REPOSITORY))
-    if settings.imaging_source.pix:
-        by = ByMllp if settings.imaging_source.pix.startswith("mllp") else BySoap
+    own, communities, merges = settings.imaging_source, settings.communities.values(), settings.merges.values()
+    pix = {own.pix, *(one.pix for one in communities), *(one.pix for one in merges)} - {""}
+    for by in {ByMllp if url.startswith("mllp") else BySoap for url in pix}:
         found.append(Line(*by.transaction, "Initiator", _PIX_CONSUMER))
-    if settings.imaging_source.pixm:
+    if own.pixm or any(one.pixm for one in communities) or any(one.pixm for one in merges):
         found.append(Line(*ByFhir.transaction, "Initiator", _PIX_CONSUMER))
     return sorted(dict.fromkeys(found), key=lambda line: (line.role != "Responder", _order(line.number)))
 
@@ -171,7 +178,7 @@ def claims(settings: Settings) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             continue  # it takes records by both (ITI TF-2: 3.20.4.1)
         served = claim.actor in (_REPOSITORY, _PROVIDER, _RESOURCE_SERVER)
         known = (answered | started) if claim.part else answered if served else started
-        if claim.needs <= known:
+        if claim.needs <= known and claim.starts <= started:
             yield claim.profile, claim.actor, _options(claim, known)
 
 

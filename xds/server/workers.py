@@ -34,8 +34,8 @@ from xds.server.archives import archive
 from xds.server.clients import called
 from xds.settings.addresses import address
 from xds.settings.sections import DEFAULT_DOMAIN, Loaded, Settings
-from xds.store import passed_manifests
-from xds.store.audit.records import record
+from xds.store import discovered_patients, passed_manifests
+from xds.store.audit.records import now_microseconds, record
 from xds.store.documents.folder import NotReachable
 from xds.store.documents.stores import open_blobs
 from xds.store.engine import make_engine
@@ -295,7 +295,7 @@ def publish(loaded: Loaded) -> None:
 
 def sweep(loaded: Loaded) -> None:
     """Remove what was staged or put and never named: what a process that died has left; and what nobody has fetched
-    for long of the manifests that gateways have passed on.
+    for long of the manifests that gateways have passed on, nor asked other communities of patients.
     """
     engine, parent, swept = make_engine(loaded.settings.database_url, connections=2), os.getppid(), 0.0
     blobs = open_blobs(loaded.settings, engine)
@@ -308,6 +308,7 @@ def sweep(loaded: Loaded) -> None:
                     log.info("documents.swept", extra={"removed": removed})
                 with engine.begin() as connection:
                     passed_manifests.forget(connection)
+                    discovered_patients.forget(connection, now_microseconds())
             except NotReachable:
                 log.warning("documents.not_reachable")
             except SQLAlchemyError:

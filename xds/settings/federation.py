@@ -20,7 +20,7 @@ class Community:
     """Another community, ``[communities.NAME]``, and its Responding Gateways; where one is silent the next is asked.
 
     What says neither what to present nor whom to trust uses ``[tls]``.  Who is asked about a patient: every community
-    that has an id for them, by ``patients``, by a PIX Manager, or because the id is of ``authorities``.
+    that has an id for them: by ``patients``, by a PIX Manager, because it is of ``authorities``, or as it says itself.
     """
 
     home_community_ids: tuple[str, ...] = ()  # OIDs that it answers for
@@ -36,6 +36,8 @@ class Community:
     authorities: tuple[str, ...] = ()  # OIDs of patient ids that are the same there
     pix: str = ""  # PIX Manager for other ids, as imaging_source.pix
     pixm: str = ""  # or the base URL of its FHIR service (ITI-83)
-    authority: str = ""  # OID of this community's patient ids, which the PIX Manager is asked for
+    authority: str = ""  # OID of this community's patient ids, which the PIX Manager, or it itself, is asked for
+    discover: tuple[str, ...] = ()  # URLs of its gateways for ITI-55: it is asked for whom none of these know
+    discovered_hours: float = 24.0  # how long its answer is taken for true
     person: Literal["assertion", "voucher", "nobody"] = "assertion"  # told for whom: as it came, or by this node's word
     domains: tuple[str, ...] = ()  # affinity domains whose gateway asks it; empty: all

@@ -31,7 +31,7 @@ MADE = (
 # And of each affinity domain that has paths of its own.
 MADE_OF_A_DOMAIN = ("repository_unique_id", "home_community_id", "assigning_authorities")
 _LOG_ID = "audit.log_id"
-VERSION = "0012"
+VERSION = "0013"
 """The newest step of ``migrations``."""
 
 

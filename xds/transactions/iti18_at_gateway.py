@@ -30,7 +30,8 @@ def respond(call: Call) -> Reply:
     call.event.about_query(sent, etree.tostring(call.body))
     gateway, filtered = call.actor.gateways.initiating, not call.work.access.everything
     routed = gateway.routed(sent)
-    questions = asking(call, routed.others, whole=filtered)
+    others = [one for one in routed.others if not (filtered and _withheld(call, one))]
+    questions = asking(call, others, whole=filtered)
     found, findings, answered = list[bytes](), list(routed.findings), False
     try:
         if routed.here:
@@ -73,6 +74,11 @@ def _here(call: Call, sent: query.AdhocQuery) -> tuple[list[bytes], list[Finding
         event.end(failed=failed, findings=told)
     home = call.actor.gateways.initiating.home
     return own, [replace(one, location=one.location or home) for one in told]
+
+
+def _withheld(call: Call, to_ask: ToAsk) -> bool:
+    """Whether nothing of the patient may be told who asks: then nobody else is told of them, either."""
+    return to_ask.patient_id is not None and _wanted(call, to_ask.patient_id).nothing
 
 
 def asking(call: Call, others: Iterable[ToAsk], *, whole: bool) -> list[Question[Found]]:

@@ -186,6 +186,13 @@ def test_who_is_looked_for_by_another_community_is_named_where_they_were_found(a
     (record,) = event.records()
     assert same(record.message, "iti55_responder")
     valid(record.message)
+    asking = application.domains[DEFAULT_DOMAIN].events.started(transaction, "https://south.example/rg")
+    asking.started = STARTED
+    asking.about_question("1.2.3.4.9", b"<queryByParameter/>")
+    asking.end(failed=False)
+    (record,) = asking.records()
+    assert same(record.message, "iti55_initiator")
+    valid(record.message)
 
 
 @pytest.mark.parametrize(("query_id", "slots"), [

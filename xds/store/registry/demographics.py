@@ -67,6 +67,12 @@ def of_patients(connection: sa.Connection, patient_keys: Sequence[int]) -> dict[
     return {int(row.patient_key): Demographics.of_json(json.loads(row.said)) for row in rows}
 
 
+def known(connection: sa.Connection, domain: str, patient_id: PatientId) -> Demographics | None:
+    """What is known of a patient, or of whom they were merged with; None: nobody of the id is known."""
+    keys = patients.chain(connection, domain, patient_id)[:1]
+    return of_patients(connection, keys).get(keys[0], Demographics()) if keys else None
+
+
 def alike(
     connection: sa.Connection, domain: str, names: Iterable[PersonName], born: str
 ) -> tuple[list[Candidate], bool]:  # fmt: skip

@@ -26,6 +26,7 @@ from xds.store.tables.audit import (
 )
 from xds.store.tables.base import BY_PATIENT, PARTITIONS, metadata
 from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
+from xds.store.tables.discovery import discovered_patient
 from xds.store.tables.merging import merged_object, merged_patient
 from xds.store.tables.registry import (
     association,
@@ -76,6 +77,7 @@ __all__ = [
     "demographics",
     "deployment",
     "directive",
+    "discovered_patient",
     "document",
     "document_entry",
     "document_entry_value",

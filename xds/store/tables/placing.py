@@ -30,6 +30,7 @@ from xds.store.tables.audit import (
     audit_witnessed,
 )
 from xds.store.tables.console import account, saved_search, session, sign_in_try, used_token
+from xds.store.tables.discovery import discovered_patient
 from xds.store.tables.merging import merged_object, merged_patient
 from xds.store.tables.registry import (
     association,
@@ -93,8 +94,8 @@ _LOCAL = {
     ),
     "who merges is one, goes through a source's objects in order, and counts them": (merged_object, merged_patient),
     "small, and locked or counted by whoever changes it": (
-        account, acknowledged, apart, capture, captured_message, deployment, passed_manifest, peer, peer_use,
-        publication, saved_search, session, sign_in_try, study_patient, used_token,
+        account, acknowledged, apart, capture, captured_message, deployment, discovered_patient, passed_manifest, peer,
+        peer_use, publication, saved_search, session, sign_in_try, study_patient, used_token,
     ),
 }  # fmt: skip
 
