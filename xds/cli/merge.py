@@ -19,6 +19,7 @@ from xds.cli.merging_site import TOLD, Site, site_of
 from xds.errors import Unusable
 
 if TYPE_CHECKING:
+    from xds.merging.estimating import Estimate
     from xds.merging.patient import Done
     from xds.merging.proving import Proof
     from xds.merging.undoing import Undone
@@ -101,17 +102,32 @@ merge.add_command(images)
 @merge.command(epilog="Example: xds merge survey south --patients south-patients.txt --config xds.toml")
 @click.argument("name")
 @_paced
+@click.option("--sample", type=click.IntRange(min=0), default=20, metavar="N", show_default=True,
+              help="Documents that are read, and not kept, to tell how long a copy takes.")  # fmt: skip
 @as_json
 @deployment
 def survey(
-    name: str, config: Path | None, data: str | None, file: Path | None, jobs: int, bytes_per_second: int, json_: bool
-) -> None:
-    """See what the source has, and what of it could not be copied, and why. Nothing is copied."""
+    name: str, config: Path | None, data: str | None, file: Path | None, jobs: int, bytes_per_second: int, sample: int,
+    json_: bool,
+) -> None:  # fmt: skip
+    """See what the source has, what of it could not be copied, and why; and what a copy takes. Nothing is copied."""
+    from xds.merging.estimating import estimate
+
     with site_of(name, config, data, bytes_per_second) as site:
         began = time.monotonic()
         done = _gone_through(site, file, jobs, copies=False, quiet=json_)
-        _report(site, done, time.monotonic() - began, json_=json_)
+        seconds = time.monotonic() - began
+        takes = _estimated(estimate(site.database, site.source, samples=sample), jobs, site.disk.free_bytes())
+        _report(site, done, seconds, takes, json_=json_)
     sys.exit(1 if done.failed else 0)
+
+
+def _estimated(found: Estimate, jobs: int, free_bytes: int) -> dict[str, Any]:
+    """What a copy takes."""
+    return {
+        "documents": found.documents, "bytes": found.room_bytes, "free": free_bytes, "sampled": found.sampled,
+        "notRead": found.not_read, "seconds": found.seconds(jobs),
+    }  # fmt: skip
 
 
 @merge.command(epilog="Example: xds merge copy south --bytes-per-second 20000000 --config xds.toml")
@@ -262,7 +278,9 @@ def _said(done: Done) -> str:
     return ", ".join(said)
 
 
-def _report(site: Site, done: Done | None, seconds: float, *, json_: bool) -> None:
+def _report(
+    site: Site, done: Done | None, seconds: float, takes: dict[str, Any] | None = None, *, json_: bool
+) -> None:  # fmt: skip
     from xds.store.engine import reading
     from xds.store.merging import Ledger, shared_studies
 
@@ -285,6 +303,8 @@ def _report(site: Site, done: Done | None, seconds: float, *, json_: bool) -> No
         }
     if done is not None:
         found |= {"done": asdict(done), "seconds": round(seconds, 1)}
+    if takes is not None:
+        found["copy"] = takes
     if json_:
         print_json(found)
         return
@@ -293,9 +313,23 @@ def _report(site: Site, done: Done | None, seconds: float, *, json_: bool) -> No
     _tell(found)
 
 
+def _tell_estimate(takes: dict[str, Any]) -> None:
+    from rich.filesize import decimal
+
+    from xds.merging.estimating import told
+
+    about = "" if takes["seconds"] is None else f", in about {told(takes['seconds'])}"
+    room = f"{decimal(takes['bytes'])} of disk ({decimal(takes['free'])} are free)"
+    click.echo(f"to copy: {counted(takes['documents'], 'document')}: {room}{about}")
+    if takes["notRead"]:
+        click.echo(f"  of {takes['notRead']} that were to be read as a sample none came")
+
+
 def _tell(found: dict[str, Any]) -> None:
     from rich.filesize import decimal
 
+    if found.get("copy"):
+        _tell_estimate(found["copy"])
     states = ", ".join(f"{n} {state}" for state, n in sorted(found["patients"].items()))
     click.echo(f"patients: {states}")
     for one in found["objects"]:

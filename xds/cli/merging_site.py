@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xds.settings.merging import Merge
     from xds.settings.sections import Loaded, Settings
     from xds.store.work import Database
+    from xds.system.disk import Reserve
 
 CONNECTIONS = 20
 """To the database: of all jobs, and some."""
@@ -44,6 +45,7 @@ class Site:
     source: Source
     mapped: Mapped
     copying: Copying
+    disk: Reserve
     still: Callable[[], None]
     """Raises Unusable once another step may have begun."""
 
@@ -93,8 +95,9 @@ def site_of(
         own, domain = settings.repository.unique_id, settings.affinity_domains[DEFAULT_DOMAIN]
         blobs = open_blobs(settings, engine)
         database = Database(engine, blobs, DEFAULT_DOMAIN, own)
+        disk = Reserve(settings.server.least_free_bytes, settings.data, blobs.staging)
         into = Into(
-            database, blobs, Reserve(settings.server.least_free_bytes, settings.data, blobs.staging),
+            database, blobs, disk,
             frozenset(settings.repository.also) - {own}, domain.patients == "open", code_sets(domain)(),
             source_of(settings),
         )  # fmt: skip
@@ -105,7 +108,7 @@ def site_of(
         source = Source(name, found, others, settings.tls, blobs.staging, at.transaction)
         mapped = Mapped(name, found, _patients(name, found, at))
         copying = Copying(source, mapped, into, Pace(bytes_per_second), now_microseconds)
-        yield Site(at, loaded, engine, database, source, mapped, copying, still)
+        yield Site(at, loaded, engine, database, source, mapped, copying, disk, still)
 
 
 def _source_of(settings: Settings, name: str, *, asks: bool) -> Merge:
