@@ -120,7 +120,7 @@ def a_community(*clients: Client) -> Community:
     nobody = PatientTable(None, (), "")
     return Community(
         "south", ("urn:oid:1.2",), clients, clients, nobody, nobody, True, 60, 60, Calls(2, A_LOT), Calls(2, A_LOT),
-        lambda *_: (),
+        lambda *_: (), clients, Calls(2, A_LOT),
     )  # fmt: skip
 
 

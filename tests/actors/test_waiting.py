@@ -14,6 +14,13 @@ def test_half_of_the_threads_may_wait_and_of_these_half_for_documents() -> None:
     assert not waits.retrievals.enter(0)  # one could be for documents, but half of the threads wait
 
 
+def test_images_leave_some_to_documents_and_these_to_queries() -> None:
+    waits = Waits(16)
+    assert [waits.images.enter(thread) for thread in range(3)] == [True] * 2 + [False]
+    assert [waits.retrievals.enter(thread) for thread in range(10, 13)] == [True] * 2 + [False]
+    assert [waits.queries.enter(thread) for thread in range(20, 25)] == [True] * 4 + [False]
+
+
 def test_a_request_is_counted_once_however_many_communities_it_asks() -> None:
     waits = Waits(2)
     assert [waits.queries.enter(1), waits.queries.enter(1), waits.queries.enter(2)] == [True, True, False]

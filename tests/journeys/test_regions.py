@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,12 +40,14 @@ from xds.access.consent import Directive
 from xds.access.directives import set_directive
 from xds.access.gate import Granted
 from xds.access.peers import STRANGER
+from xds.actors.communities import Unavailable
 from xds.audit.messages.message_xml import read
 from xds.audit.messages.people import is_person
 from xds.ebxml import rs
 from xds.errors import ErrorCode, Status
 from xds.metadata.homes import home_of
 from xds.queries import catalogue
+from xds.settings.federation import Gateway
 from xds.settings.sections import DEFAULT_DOMAIN, Server, Settings
 from xds.store.audit.search import Wanted, found
 from xds.store.registry import patients
@@ -101,6 +104,18 @@ def test_a_patient_s_documents_are_found_and_fetched_through_two_gateways(region
         assert contents(got) == {
             regions.in_north.unique_id: b"of the north", regions.in_south.unique_id: b"of the south",
         }  # fmt: skip
+
+
+def test_images_that_are_being_fetched_keep_no_documents_from_coming(sqlite_template: Path, tmp_path: Path) -> None:
+    with regions_of(tmp_path, sqlite_template) as both:
+        domain, over = both.north.application.domains[DEFAULT_DOMAIN], threading.Event()
+        (south,) = domain.actors.gateways.initiating.communities.all
+        for _ in range(Gateway().calls):
+            south.image_retrievals.start(lambda: over.wait(60))
+        with pytest.raises(Unavailable):
+            south.image_retrievals.start(lambda: over.wait(60))
+        assert list(contents(fetch(both.north, both.both[1])).values()) == [b"of the south"]
+        over.set()
 
 
 def test_references_come_with_their_home_and_lead_back_to_what_they_are_of(regions: Regions) -> None:

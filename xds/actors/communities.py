@@ -147,8 +147,9 @@ class Community:
     retrievals: Calls
     blocks: Callable[[str, Element | None], Sequence[Element]] = field(repr=False)
     """The header blocks of a message to a URL, by the header of the message that it is sent for."""
-    images: Sequence[Client] = ()
+    images: Sequence[Client]
     """Its Responding Imaging Gateways; of a source of our own, that one."""
+    image_retrievals: Calls
 
     @property
     def home(self) -> str:

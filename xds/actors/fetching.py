@@ -14,7 +14,7 @@ from pathlib import Path
 from lxml import etree
 
 from xds.actors import communities
-from xds.actors.communities import Community, Question, Tries, Turn, Unavailable
+from xds.actors.communities import Calls, Community, Question, Tries, Turn, Unavailable
 from xds.actors.foreign_answers import Answered, Document, NotUnderstood, Speaker, retrieve_answer
 from xds.ebxml import xdsb
 from xds.ebxml.xdsb import DocumentRequest, ImagingRequest
@@ -135,17 +135,22 @@ class Taking:
     ) -> Question[Came]:
         """Begin to fetch documents; ``header`` is that of the message that they are fetched for."""
 
-        return self.begin(place, place.retrieve, Asking.of(action, requests), header)
+        return self._begin(place, place.retrieve, place.retrievals, Asking.of(action, requests), header)
 
-    def begin(
-        self, place: Community, clients: Sequence[Client], asking: Asking, header: Element | None, *,
-        passes: bool = False,
-    ) -> Question[Came]:  # fmt: skip
-        """Begin to fetch what is asked of a place by these clients.
+    def images(
+        self, place: Community, action: str, request: ImagingRequest, header: Element | None, *, passes: bool
+    ) -> Question[Came]:
+        """Begin to fetch instances, likewise.
 
         ``passes``: its bytes are passed on as they come, and are read at once: nobody keeps them meanwhile.
         """
+        asking = Asking.of_images(action, request)
+        return self._begin(place, place.images, place.image_retrievals, asking, header, passes=passes)
 
+    def _begin(
+        self, place: Community, clients: Sequence[Client], calls: Calls, asking: Asking, header: Element | None, *,
+        passes: bool = False,
+    ) -> Question[Came]:  # fmt: skip
         def do(tries: Tries, until: float) -> Came:
             with ExitStack() as stack:
                 spool = stack.enter_context(self.spool())
@@ -162,7 +167,7 @@ class Taking:
                 documents, findings = retrieve_answer(answer, speaker_of(place, tries), asking.requests)
                 return Came(documents, findings, stack.pop_all().close)
 
-        return communities.ask(place, place.retrievals, asking.requests, place.retrieve_seconds, do)
+        return communities.ask(place, calls, asking.requests, place.retrieve_seconds, do)
 
 
 def _inline(body: Element, contents: Collection[Element], spool: Spool) -> dict[Element, Spooled]:

@@ -39,9 +39,9 @@ class Waiting:
 
 
 class Waits:
-    """A process's: half of what serves its short requests may wait, for documents half of those.
+    """A process's: half of what serves its short requests may wait, for documents half as many, for images a quarter.
 
-    So retrievals, which take long, leave some to queries.
+    So retrievals, which take long, leave some to queries; and images, which take longest, some to documents.
     """
 
     def __init__(self, short_threads: int) -> None:
@@ -49,3 +49,4 @@ class Waits:
         half = max(1, short_threads // 2)
         self.queries = Waiting(half)
         self.retrievals = Waiting(max(1, half // 2), self.queries)
+        self.images = Waiting(max(1, half // 4), self.retrievals)

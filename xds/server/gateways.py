@@ -146,12 +146,13 @@ class Making:
 
     def _of_ours(self, uid: str, at: Location) -> Known:
         """A repository, or a source, of this community."""
-        usual, calls = Community(), self._calls()
+        usual = Community()
+        queries, documents, of_images = self._calls()
         client, blocks = self._client(at, at.url, usual.seconds), self._blocks("assertion")
         images = (self._client(at, at.url, IMAGES_SECONDS),)
         return Known(
-            uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, *calls,
-            blocks, images,
+            uid, (), (), (client,), NOBODY_KNOWS, NOBODY_KNOWS, True, usual.seconds, usual.retrieve_seconds, queries,
+            documents, blocks, images, of_images,
         )  # fmt: skip
 
     def _community(self, name: str, one: Community) -> Known:
@@ -165,15 +166,16 @@ class Making:
         blocks = self._blocks(one.person)
         there, here = self._discovered(name, one, blocks)
         at_once = not (one.pix or one.pixm or one.discover)
+        queries, documents, of_images = self._calls()
         return Known(
-            name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, *self._calls(),
-            blocks, images,
+            name, homes, query, retrieve, there, here, at_once, one.seconds, one.retrieve_seconds, queries, documents,
+            blocks, images, of_images,
         )  # fmt: skip
 
-    def _calls(self) -> tuple[Calls, Calls]:
-        """For queries, and for documents."""
-        most = self.settings.gateway.calls
-        return Calls(most, self.waits.queries), Calls(most, self.waits.retrievals)
+    def _calls(self) -> tuple[Calls, Calls, Calls]:
+        """For queries, for documents, and for images."""
+        most, waits = self.settings.gateway.calls, self.waits
+        return Calls(most, waits.queries), Calls(most, waits.retrievals), Calls(most, waits.images)
 
     def _client(self, at: Location, url: str, seconds: float) -> Client:
         known = at.or_by(self.settings.tls)

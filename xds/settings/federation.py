@@ -10,7 +10,7 @@ from typing import Literal
 class Gateway:
     """The Initiating and the Responding Gateway (XCA), where ``server.actors`` names them."""
 
-    calls: int = 8  # queries to one community under way at once, a process, and retrievals; over it it is unavailable
+    calls: int = 8  # queries to one community under way at once, a process, as many for documents, and for images
     answer_bytes: int = 32 * 1024 * 1024  # of one community's answer to a query
     document_bytes: int = 4 * 1024 * 1024 * 1024  # of the documents that one community gives to one request
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from xds.actors.communities import Community, Question
-from xds.actors.fetching import Asking, Came, arrived
+from xds.actors.fetching import Came, arrived
 from xds.actors.foreign_answers import Document
 from xds.audit.messages.objects import StudyPatient
 from xds.audit.messages.parties import Side
@@ -105,12 +105,9 @@ def begin(
     taking, header = call.actor.gateways.taking, call.message.header
     call.sent = call.sent or bool(ready)
     return [
-        Asked(
-            taking.begin(place, place.images, Asking.of_images(transaction.action, request), header, passes=passes),
-            request, whose,
-        )
+        Asked(taking.images(place, transaction.action, request, header, passes=passes), request, whose)
         for place, request, whose in ready
-    ]  # fmt: skip
+    ]
 
 
 def _plain(request: ImagingRequest) -> ImagingRequest:
