@@ -46,6 +46,9 @@ from xds.wire.soap import around
 
 T = TypeVar("T")
 
+NOTICE = {"notice": "DEMO: nobody here is real"}
+"""On every page of the demonstration."""
+
 
 class DoesNotHold(Exception):
     """A step saw something else than it should."""
@@ -125,6 +128,7 @@ class Demo:
         for site in self.hospitals:
             site.sections = {
                 "domain": domain,
+                "console": NOTICE,
                 "xua": {"trusted": str(identity_provider), "issuers": [console], "longest_seconds": HOURS * 3600.0},
                 "audit": {"source_id": f"{site.name}-hospital", "enterprise_site_id": site.title},
                 "imaging_source": {"folder": str(site.folder / "images"), "retrieve_ae_title": site.name.upper()},
@@ -139,7 +143,7 @@ class Demo:
             site.write_config()
         self.clinic.sections = {
             "server": {"actors": []},
-            "console": {"registry_url": f"{self.north.url}/registry"},
+            "console": {"registry_url": f"{self.north.url}/registry", **NOTICE},
             "domain": domain,
             "xua": {"assertion": str(doctor)},
             "audit": {"source_id": "clinic", "enterprise_site_id": "Clinic"},

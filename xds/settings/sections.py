@@ -247,6 +247,7 @@ class Console:
     organisation_id: str = ""  # of these people, as urn:oid: or URL; their organisation is audit.enterprise_site_id
     purpose: str = "TREAT"  # what they look for: a code, and its system
     purpose_system: str = "2.16.840.1.113883.5.8"  # HL7 ActReason
+    notice: str = ""  # stands on every page, as "TEST: no real patients" does on a node that is none to work with
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,18 @@ def test_the_start_page_leads_to_the_guides_and_these_to_each(site: Site) -> Non
         assert "<table>" in page or guide.name in ("ehr", "auditor")
 
 
+@pytest.mark.parametrize("path", ["/console", "/console/guides/ehr", "/console/sign-in", "/console/nothing-here"])
+def test_what_an_operator_has_to_say_stands_on_every_page(sqlite_template: Path, tmp_path: Path, path: str) -> None:
+    text = '[console]\nnotice = "TEST: nobody here is <real>"\n'
+    with serving(f"sqlite:///{tmp_path}/xds.sqlite", tmp_path, text) as site:
+        _, page = got(site, path)
+    assert '<p class="notice" role="note">TEST: nobody here is &lt;real&gt;</p>' in page
+
+
+def test_where_nothing_is_said_nothing_stands_there(site: Site) -> None:
+    assert "notice" not in got(site, "/console")[1]
+
+
 def test_messages_in_a_guide_are_text_and_not_markup(site: Site) -> None:
     page = got(site, "/console/guides/ehr")[1]
     assert "&lt;soap:Envelope" in page

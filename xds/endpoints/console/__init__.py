@@ -39,6 +39,7 @@ def make(
     for blueprint in blueprints:
         flask.register_blueprint(blueprint)
     flask.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
+    flask.jinja_env.globals["notice"] = settings.console.notice
     flask.jinja_env.globals["has_names"] = any(one.name == "finding" for one in blueprints)
 
     @flask.get("/healthz")
