@@ -16,7 +16,7 @@ demo: $(READY)
 
 # Twice as many processes as cores: half of them wait for servers and disks.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 40 --durations-min 5 $(TESTS)
 
 # What is large, ten times as large, in an hour at most: property tests, histories, whole corpora, floods as large as
 # tests/hostile/attacks.md says, other people's validators, and screenshots of every page in .long/.
