@@ -57,6 +57,13 @@ def _survivors_statement() -> sa.Select[Any]:
 _LOCK = Statement(
     sa.select(patient.c.patient_key).where(patient.c.patient_key == sa.bindparam("key", type_=Id)).with_for_update()
 )
+# In their order, as rows are locked when they come: nobody waits in a circle.
+_LOCK_EACH = Statement(
+    sa.select(patient.c.patient_key)
+    .where(among(patient.c.patient_key, "keys"))
+    .order_by(patient.c.patient_key)
+    .with_for_update()
+)
 _CHAIN, _SURVIVORS = Statement(_chain_statement()), Statement(_survivors_statement())
 
 
@@ -119,8 +126,12 @@ def chain_of_merged(connection: sa.Connection, domain: str, patient_id: PatientI
 
 
 def locking(patient_keys: Iterable[int]) -> list[Asked]:
-    """What lets no other submission of these patients run until the commit, on PostgreSQL, in the order of all."""
-    return [(_LOCK, {"key": key}) for key in sorted(set(patient_keys))]
+    """What lets no other submission of these patients run until the commit, on PostgreSQL, in the order of all.
+
+    One statement, however many there are: thousands may have been merged into one.
+    """
+    ordered = sorted(set(patient_keys))
+    return [(_LOCK_EACH, {"keys": ordered})] if len(ordered) > 1 else [(_LOCK, {"key": key}) for key in ordered]
 
 
 def named(connection: sa.Connection, patient_keys: Collection[int]) -> Sequence[PatientId]:
