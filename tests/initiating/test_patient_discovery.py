@@ -16,15 +16,19 @@ from tests.hl7.test_v2 import adt
 from tests.journeys.test_patient_discovery import fed
 from tests.regions import NORTH, SOUTH, WEST, a_gateway, region
 from tests.server.test_application import Site
+from xds.actors.communities import sent_for
 from xds.archives.interface import NotAnswering
 from xds.hl7 import discovery
 from xds.hl7.discovery import Discovery, Outcome
+from xds.initiating import patient_discovery
 from xds.metadata.demographics import Address, Demographics, PersonName
 from xds.metadata.identifiers import Oid, PatientId
+from xds.store.registry import patients
 from xds.store.tables import audit_record, discovered_patient
 from xds.wire.xml import Element
 
 THEIRS = PatientId("S-1", Oid("1.2.3.60"))
+ANOTHER = b"<subject1><patient><id root='1.2' extension='x'/></patient></subject1>"
 HERS = Demographics((PersonName("Müller", "Anna"),), "19560527", "F")
 """Anna, as the feed of these tests says; she lives where ``tests.hl7.test_v2`` has her live."""
 
@@ -123,7 +127,8 @@ def test_a_patient_whose_name_has_changed_is_asked_for_anew(north: North, south:
 
 
 def test_whose_an_id_of_theirs_is_is_known_afterwards_by_all_processes(north: North) -> None:
-    assert north.ours(THEIRS) is None
+    with pytest.raises(NotAnswering):
+        north.ours(THEIRS)
     north.theirs()
     assert north.ours(THEIRS) == ANNA
 
@@ -171,7 +176,8 @@ def test_another_patient_than_was_asked_for_is_nobody_s(north: North, south: Sou
     south.says = lambda _: Outcome(THEIRS, who)
     with pytest.raises(NotAnswering, match="another name or birth date"):
         north.theirs()
-    assert north.ours(THEIRS) is None
+    with pytest.raises(NotAnswering):
+        north.ours(THEIRS)
 
 
 def test_a_patient_of_another_community_is_none_of_this_one_s(north: North, south: South) -> None:
@@ -186,10 +192,96 @@ def twice(body: bytes) -> bytes:
     return body[:end] + again + body[end:]
 
 
-def test_of_two_patients_there_nobody_is_taken(north: North, south: South) -> None:
-    south.spoil = twice
-    with pytest.raises(NotAnswering, match="several of its ids"):
+def second_of(
+    body: bytes, change: Callable[[bytes], bytes], first: Callable[[bytes], bytes] = lambda one: one
+) -> bytes:
+    """With the patient named once more, as ``change`` has them."""
+    one, _, other = twice(body).partition(b"</subject>")
+    return first(one) + b"</subject>" + change(other)
+
+
+@pytest.mark.parametrize("sex", [b"F", b"M"], ids=["alike", "of another sex, and nothing speaks for the first"])
+def test_of_two_patients_there_nobody_is_taken(north: North, south: South, sex: bytes) -> None:
+    said = b'<administrativeGenderCode code="F"/>'
+    south.spoil = lambda body: second_of(
+        body, lambda other: other.replace(said, said.replace(b"F", sex)), lambda one: one.replace(said, b"")
+    )  # fmt: skip
+    with pytest.raises(NotAnswering, match="several patients may be meant"):
         north.theirs()
+
+
+def test_of_two_patients_there_the_one_is_taken_that_something_more_speaks_for(north: North, south: South) -> None:
+    south.spoil = lambda body: second_of(body, lambda other: other.replace(b'Code code="F"', b'Code code="M"'))
+    assert north.theirs() == THEIRS
+
+
+def test_of_two_patients_there_the_one_with_an_id_that_is_wanted_is_not_taken_for_that(
+    south: South, tmp_path: Path, sqlite_template: Path
+) -> None:
+    wanted = f'root="{THEIRS.authority}"'.encode()
+    south.spoil = lambda body: second_of(body, lambda other: other.replace(wanted, b'root="1.2.3.61"'))
+    with (
+        north_of(tmp_path, sqlite_template, f'"{south.url}"', f'authority = "{THEIRS.authority}"\n') as north,
+        pytest.raises(NotAnswering, match="several patients may be meant"),
+    ):
+        north.theirs()
+
+
+def test_of_two_here_who_are_alike_neither_is_asked_for(north: North, south: South) -> None:
+    fed(north.site, adt(pid=str(BERT)))
+    for one in (ANNA, BERT):
+        with pytest.raises(NotAnswering, match="several patients here"):
+            north.theirs(one)
+    assert south.asked == []
+
+
+def test_of_two_here_something_must_speak_for_the_one(north: North, south: South) -> None:
+    fed(north.site, adt(pid=str(BERT)).replace("|F\r", "|M\r"))
+    assert north.theirs() == THEIRS
+    south.says = lambda _: Outcome(PatientId("S-2", THEIRS.authority), replace(HERS, sex=""))
+    with pytest.raises(NotAnswering, match="several patients may be meant"):
+        north.theirs(BERT)
+
+
+def test_an_id_that_is_another_s_here_is_not_taken(south: South, tmp_path: Path, sqlite_template: Path) -> None:
+    (tmp_path / "table.csv").write_text(f"{BERT},{THEIRS}\n")
+    with north_of(tmp_path / "n", sqlite_template, f'"{south.url}"', f'patients = "{tmp_path}/table.csv"\n') as north:
+        with pytest.raises(NotAnswering, match="another patient's here"):
+            north.theirs()
+        assert north.ours(THEIRS) == BERT
+
+
+def test_whoever_was_merged_away_is_nobody_for_an_id_of_theirs(north: North) -> None:
+    north.theirs()
+    fed(north.site, adt(pid=str(BERT)).replace("19560527", "19560528"))
+    with north.site.application.engine.begin() as connection:
+        patients.merge(connection, "default", ANNA, BERT)
+    with pytest.raises(NotAnswering):
+        north.ours(THEIRS)
+
+
+def test_it_is_told_for_whom_it_is_asked_as_the_query_is(north: North) -> None:
+    theirs, told = north._community.patients, list[object]()
+
+    def blocks(_url: str, header: object) -> tuple[()]:
+        told.append(header)
+        return ()
+
+    theirs._there = replace(theirs._there, blocks=blocks)
+    header = etree.Element("header")
+    with sent_for(header):
+        north.theirs()
+    assert told == [header]
+
+
+def test_that_nobody_is_known_is_not_remembered_where_a_person_asks(
+    north: North, south: South, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be so for them alone."""
+    south.says = lambda _: Outcome()
+    monkeypatch.setattr(patient_discovery, "asking", lambda: "vera")
+    assert [north.theirs(), north.theirs()] == [None, None]
+    assert len(south.asked) == 2
 
 
 def test_of_several_ids_the_one_of_the_authority_that_is_set_is_taken(
@@ -214,6 +306,7 @@ def test_of_several_ids_the_one_of_the_authority_that_is_set_is_taken(
         (lambda body: body.replace(b"PRPA_IN201306UV02", b"PRPA_IN201310UV02"), "no PRPA_IN201306UV02"),
         (lambda body: body.replace(b"<queryAck><queryId root", b"<queryAck><queryId extension"), "to another query"),
         (lambda body: body.replace(b'queryResponseCode code="OK"', b'queryResponseCode code="QE"'), "could not answer"),
+        (lambda body: body.replace(b"</subject1>", b"</subject1>" + ANOTHER), "of one patient"),
         (lambda body: body.replace(b"custodian", b"custodia"), "whose patient it is"),
         (lambda body: body.replace(b'extension="S-1"', b'extension="' + b"S" * 500 + b'"'), "malformed"),
         (lambda body: body.replace(b"<subject1", b"<subject2").replace(b"</subject1", b"</subject2"), "malformed"),

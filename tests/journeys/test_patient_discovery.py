@@ -14,7 +14,7 @@ from lxml import etree
 
 from tests.builders import ANNA, AUTHORITY, BERT
 from tests.hl7.test_v2 import adt
-from tests.regions import find, homes, kept, region, said
+from tests.regions import contents, fetch, find, homes, kept, region, said
 from tests.server.test_application import Site, serving
 from xds.access.consent import Directive
 from xds.access.directives import set_directive
@@ -166,3 +166,17 @@ def test_of_whom_nothing_may_be_told_nobody_else_is_told(regions: tuple[Site, Si
     answer = find(north)
     assert (said(answer), homes(answer)) == ((Status.SUCCESS, []), {})
     assert (records(north), records(south)) == ([], [])
+
+
+def test_what_she_withholds_is_not_fetched_either_by_who_knows_its_id(regions: tuple[Site, Site]) -> None:
+    """Whose it is was never asked there: of nobody's document nobody knows what they want."""
+    north, south = regions
+    there = kept(south, b"from the south", SOUTHS)
+    place = (SOUTH, south.repository_unique_id, there.unique_id)
+    assert list(contents(fetch(north, place)).values()) == [b"from the south"]  # nothing is withheld from anybody
+    with north.application.engine.begin() as connection:
+        key = patients.key_of(connection, DEFAULT_DOMAIN, ANNA)
+        assert key is not None
+        set_directive(connection, key, Directive(permit=False), "her")
+    north.application.gate._looked = 0.0
+    assert contents(fetch(north, place)) == {}

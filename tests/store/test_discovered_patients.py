@@ -29,11 +29,11 @@ def connection(database_url: str) -> Iterator[sa.Connection]:
 def test_an_answer_is_of_its_community_domain_and_patient_alone(connection: sa.Connection) -> None:
     discovered.keep(connection, "default", SOUTH, "anna", FOUND)
     assert discovered.of(connection, "default", SOUTH, "anna") == FOUND
-    assert discovered.ours(connection, "default", SOUTH, FOUND.theirs) == "anna"
+    assert discovered.ours(connection, "default", SOUTH, FOUND.theirs) == ["anna"]
     for domain, home, patient in (("x", SOUTH, "anna"), ("default", WEST, "anna"), ("default", SOUTH, "bert")):
         assert discovered.of(connection, domain, home, patient) is None
     for domain, home in (("x", SOUTH), ("default", WEST)):
-        assert discovered.ours(connection, domain, home, FOUND.theirs) == ""
+        assert discovered.ours(connection, domain, home, FOUND.theirs) == []
 
 
 def test_the_last_answer_is_the_one_that_counts(connection: sa.Connection) -> None:
@@ -41,18 +41,18 @@ def test_the_last_answer_is_the_one_that_counts(connection: sa.Connection) -> No
     later = Discovered("", "b" * 64, 2_000)
     discovered.keep(connection, "default", SOUTH, "anna", later)
     assert discovered.of(connection, "default", SOUTH, "anna") == later
-    assert discovered.ours(connection, "default", SOUTH, FOUND.theirs) == ""
+    assert discovered.ours(connection, "default", SOUTH, FOUND.theirs) == []
 
 
-def test_nobody_is_whose_an_id_is_that_two_are_known_under(connection: sa.Connection) -> None:
+def test_all_whose_an_id_is_are_told(connection: sa.Connection) -> None:
     for one in ("anna", "bert"):
         discovered.keep(connection, "default", SOUTH, one, FOUND)
-    assert discovered.ours(connection, "default", SOUTH, FOUND.theirs) == ""
+    assert sorted(discovered.ours(connection, "default", SOUTH, FOUND.theirs)) == ["anna", "bert"]
 
 
 def test_who_is_not_known_there_is_nobody_s(connection: sa.Connection) -> None:
     discovered.keep(connection, "default", SOUTH, "anna", replace(FOUND, theirs=""))
-    assert discovered.ours(connection, "default", SOUTH, "") == ""
+    assert discovered.ours(connection, "default", SOUTH, "") == []
 
 
 def test_what_has_not_held_for_long_is_forgotten(connection: sa.Connection) -> None:
@@ -65,5 +65,6 @@ def test_what_has_not_held_for_long_is_forgotten(connection: sa.Connection) -> N
 def test_demographics_are_told_from_others_by_any_part_of_them() -> None:
     anna = Demographics((PersonName("Müller", "Anna"),), "19560527", "F")
     others = (replace(anna, born="19560528"), replace(anna, sex="M"), replace(anna, telecoms=("1",)), Demographics())
-    assert discovered.fingerprint(anna) == discovered.fingerprint(replace(anna))
-    assert discovered.fingerprint(anna) not in {discovered.fingerprint(one) for one in others}
+    own = discovered.fingerprint(anna, "1.2")
+    assert own == discovered.fingerprint(replace(anna), "1.2")
+    assert own not in {discovered.fingerprint(one, "1.2") for one in others} | {discovered.fingerprint(anna, "1.3")}

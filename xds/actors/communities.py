@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextvars import copy_context
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +35,23 @@ Without that everybody would wait for one that is down at each question.
 """
 
 _T = TypeVar("_T")
+
+_sent_for: ContextVar[Element | None] = ContextVar("sent_for", default=None)
+
+
+@contextmanager
+def sent_for(header: Element | None) -> Iterator[None]:
+    """What is asked meanwhile is asked for the message of this header."""
+    before = _sent_for.set(header)
+    try:
+        yield
+    finally:
+        _sent_for.reset(before)
+
+
+def header_of_request() -> Element | None:
+    """The header of the message for which others are being asked."""
+    return _sent_for.get()
 
 
 class Unavailable(Exception):

@@ -139,7 +139,8 @@ class InitiatingGateway:
             to_ask = replace(to_ask, sent=replace(to_ask.sent, return_type="LeafClass"))
 
         def do(tries: Tries, until: float) -> Found:
-            asked = tries.asked = to_ask.asked()
+            with calls.sent_for(header):
+                asked = tries.asked = to_ask.asked()
             if asked is None:
                 return Found()
             body = asked.body

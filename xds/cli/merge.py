@@ -112,12 +112,15 @@ def survey(
 ) -> None:  # fmt: skip
     """See what the source has, what of it could not be copied, and why; and what a copy takes. Nothing is copied."""
     from xds.merging.estimating import estimate
+    from xds.store.documents.moving import Pace
 
     with site_of(name, config, data, bytes_per_second) as site:
         began = time.monotonic()
         done = _gone_through(site, file, jobs, copies=False, quiet=json_)
         seconds = time.monotonic() - began
-        takes = _estimated(estimate(site.database, site.source, samples=sample), jobs, site.disk.free_bytes())
+        pace = Pace(bytes_per_second)
+        found = estimate(site.database, site.source, site.disk, pace, samples=sample)
+        takes = _estimated(found, jobs, site.disk.free_bytes())
         _report(site, done, seconds, takes, json_=json_)
     sys.exit(1 if done.failed else 0)
 

@@ -204,8 +204,7 @@ def message(sought: Discovery, own: Oid, receiver: Oid, home: Oid | None = None)
     v3.add(query, "responsePriorityCode", code="I")
     parameters = v3.add(query, "parameterList")
     said = sought.demographics
-    if said.sex:
-        code = {"O": "UN"}.get(said.sex, said.sex)
+    if code := _GENDERS.get(said.sex, ""):
         _parameter(parameters, "livingSubjectAdministrativeGender", "LivingSubject.administrativeGender", code=code)
     if said.born:
         _parameter(parameters, "livingSubjectBirthTime", "LivingSubject.birthTime", value=said.born)
@@ -237,6 +236,10 @@ def _where(parameters: Element, said: Demographics) -> None:
         for one in said.telecoms:
             v3.add(parameter, "value", value=f"mailto:{one}" if "@" in one else f"tel:{one}")
         v3.add(parameter, "semanticsText").text = "Patient.telecom"
+
+
+_GENDERS = {"F": "F", "M": "M", "O": "UN"}
+"""AdministrativeGender by the codes of HL7's table 0001; it has no others."""
 
 
 def _parameter(parameters: Element, tag: str, semantics: str, **value: str) -> Element:

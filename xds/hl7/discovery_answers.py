@@ -81,4 +81,6 @@ def _match(event: Element) -> Match:
         rule = "custodian/assignedEntity/id must say whose patient it is, once"
         raise NotAnAnswer(f"{rule} (ITI TF-2: 3.55.4.2.2.1)")
     roles: Sequence[Element] = v3.found(event, v3.PATIENT)
+    if len(roles) != 1:
+        raise NotAnAnswer("a registrationEvent is of one patient (ITI TF-2: 3.55.4.2.2)")
     return Match(homes[0], ids, demographics(roles[0]) or Demographics())

@@ -14,23 +14,25 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 from lxml import etree
 
-from xds.actors.communities import Turn
+from xds.actors.communities import Turn, header_of_request
 from xds.actors.fetching import Taking
 from xds.archives.interface import NotAnswering
 from xds.archives.patients import Patients
 from xds.audit.messages.events import AuditEvent
+from xds.audit.messages.people import asking
 from xds.hl7 import discovery, discovery_answers, v3
 from xds.hl7.discovery import Discovery
 from xds.hl7.discovery_answers import Answer, NotAnAnswer
 from xds.imaging.manifest import Patient
 from xds.metadata.demographics import Demographics
 from xds.metadata.identifiers import Oid, PatientId
-from xds.rules.patient_matching import DAY, Attribute, contradicts, is_alike
+from xds.rules.patient_matching import DAY, Attribute, contradicts, is_alike, shares
 from xds.store import discovered_patients as store
 from xds.store.audit.records import now_microseconds
 from xds.store.discovered_patients import Discovered
 from xds.store.engine import reading
-from xds.store.registry.demographics import known
+from xds.store.registry import patients
+from xds.store.registry.demographics import alike, known
 from xds.transactions.iti55_cross_gateway_patient_discovery import TRANSACTION as ITI_55
 from xds.transactions.transaction import Transaction
 from xds.wire.client import Client, Faulted, NoReply
@@ -70,11 +72,42 @@ class Here:
     recorded: Callable[[AuditEvent], None]
 
 
+class DiscoveredHere:
+    """``Patients`` the other way round: whose an id of a community's is here, as far as it was asked for them."""
+
+    def __init__(self, said: Patients, here: Here, home: str) -> None:
+        self._said, self._here, self._home = said, here, home
+
+    def own(self, patient: Patient) -> PatientId | None:
+        """See ``Patients``."""
+        return self._said.own(patient)
+
+    def mapped(self, own: PatientId) -> PatientId | None:
+        """See ``Patients``.
+
+        Raises:
+            NotAnswering: it is of nobody who was found so, or of several: what they want cannot be told.
+        """
+        found = self.all_of(own)
+        if len(found) != 1:
+            raise NotAnswering("whose id of that community it is, is not known here")
+        return found.pop()
+
+    def all_of(self, theirs: PatientId) -> set[PatientId]:
+        """Whose it is: the patient of the settings, and those whom it was found for who are active still."""
+        said = self._said.mapped(theirs)
+        with reading(self._here.engine) as connection:
+            ours = map(PatientId.parse, store.ours(connection, self._here.domain, self._home, str(theirs)))
+            active = {one for one in ours if patients.key_of(connection, self._here.domain, one) is not None}
+        return active | ({said} if said is not None else set())
+
+
 class DiscoveredThere:
     """``Patients``: a community's id for one of ours; of whom the settings say nothing, the community is asked."""
 
-    def __init__(self, said: Patients, here: Here, there: There) -> None:
-        self._said, self._here, self._there = said, here, there
+    def __init__(self, said: Patients, known: DiscoveredHere, here: Here, there: There) -> None:
+        """``known``: whose ids of that community are here."""
+        self._said, self._known, self._here, self._there = said, known, here, there
 
     def own(self, patient: Patient) -> PatientId | None:
         """See ``Patients``."""
@@ -85,60 +118,85 @@ class DiscoveredThere:
         found = self._said.mapped(own)
         if found is not None:
             return found
-        here, home = self._here, self._there.home
+        here, there = self._here, self._there
         with reading(here.engine) as connection:
             who = known(connection, here.domain, own)
-            before = store.of(connection, here.domain, home, str(own))
+            before = store.of(connection, here.domain, there.home, str(own))
         if who is None:
             return None  # whom nobody knows here, nobody is asked about
-        said = store.fingerprint(who)
-        if before is None or before.said != said or before.until <= now_microseconds():
-            theirs = self._discovered(who)
-            seconds = UNKNOWN_SECONDS if theirs is None else self._there.known_seconds
-            before = Discovered(str(theirs or ""), said, now_microseconds() + int(seconds * 1e6))
+        said = store.fingerprint(who, there.authority)
+        if before is not None and before.said == said and before.until > now_microseconds():
+            return PatientId.parse(before.theirs) if before.theirs else None
+        theirs = self._discovered(own, who)
+        if theirs is not None or asking() is None:  # that it knows nobody may be so for who asks alone
+            seconds = UNKNOWN_SECONDS if theirs is None else there.known_seconds
+            until = now_microseconds() + int(seconds * 1e6)
             with here.engine.begin() as connection:
-                store.keep(connection, here.domain, home, str(own), before)
-        return PatientId.parse(before.theirs) if before.theirs else None
+                store.keep(connection, here.domain, there.home, str(own), Discovered(str(theirs or ""), said, until))
+        return theirs
 
-    def _discovered(self, who: Demographics) -> PatientId | None:
+    def _discovered(self, own: PatientId, who: Demographics) -> PatientId | None:
         """
         Raises:
             NotAnswering: it does not answer, or nobody can be told from its answer.
         """
         if not who.names or len(who.born) != DAY:
             raise NotAnswering("name and birth date of the patient, by which it is asked, are not known here")
+        several = self._others_here(own, who)
+        until = time.monotonic() + self._there.seconds
         least = Demographics(who.names[:1], who.born, who.sex)
-        answer = self._asked(least)
+        answer = self._asked(least, until)
         if not answer.matches and answer.wanted:
             more = _with(least, who, answer.wanted)
-            answer = self._asked(more) if more != least else answer
+            answer = self._asked(more, until) if more != least else answer
             if not answer.matches and answer.wanted:
                 raise NotAnswering("it wants to know more of the patient than is known here (ITI TF-2: 3.55.4.2.2)")
-        return self._meant(answer, who)
+        theirs = self._meant(answer, who, several=several)
+        if theirs is not None and self._known.all_of(theirs) - {own}:
+            raise NotAnswering("its id for the patient is another patient's here")
+        return theirs
 
-    def _meant(self, answer: Answer, who: Demographics) -> PatientId | None:
-        """The one patient of the community's own who is meant; None: it knows nobody."""
+    def _others_here(self, own: PatientId, who: Demographics) -> bool:
+        """Whether others here have the name and the birth date.
+
+        Raises:
+            NotAnswering: one of them may be meant as well.
+        """
+        with reading(self._here.engine) as connection:
+            found, more = alike(connection, self._here.domain, who.names, who.born)
+        others = [one.demographics for one in found if one.patient_id != own and is_alike(who, one.demographics)]
+        if more or not all(contradicts(who, one) for one in others):
+            raise NotAnswering("several patients here may be meant by name and birth date")
+        return bool(others)
+
+    def _meant(self, answer: Answer, who: Demographics, *, several: bool) -> PatientId | None:
+        """The one patient of the community's own who is meant; None: it knows nobody.
+
+        As ``rules/patient_matching.py`` has it: where ``several`` of either side have the name and the birth date,
+        something more must speak for the one.
+        """
         mine = [one for one in answer.matches if one.home in self._there.homes]
         if not mine:
             return None
-        agreed = [one for one in mine if is_alike(who, one.demographics) and not contradicts(who, one.demographics)]
-        if not agreed:
+        agreed = [one for one in mine if not contradicts(who, one.demographics)]
+        if not agreed or not is_alike(who, agreed[0].demographics):
             raise NotAnswering("it names a patient of another name or birth date than it was asked for")
+        if len(agreed) > 1 or ((several or len(mine) > 1) and not shares(who, agreed[0].demographics)):
+            raise NotAnswering("several patients may be meant by name and birth date")
         wanted = self._there.authority
-        ids = {id_ for one in agreed for id_ in one.ids if not wanted or id_.authority == wanted}
+        ids = {id_ for id_ in agreed[0].ids if not wanted or id_.authority == wanted}
         if len(ids) != 1:
-            rule = "several of its ids are the patient's" if ids else "it gives no id of the authority that is wanted"
+            rule = "it gives several ids of the patient" if ids else "it gives no id of the authority that is wanted"
             raise NotAnswering(rule)
         return ids.pop()
 
-    def _asked(self, said: Demographics) -> Answer:
-        """What the first of its gateways says that answers.
+    def _asked(self, said: Demographics, until: float) -> Answer:
+        """What the first of its gateways says that answers, until then (monotonic).
 
         Raises:
             NotAnswering: none does, or what it says is no answer.
         """
-        gateways, until = self._there.gateways, time.monotonic() + self._there.seconds
-        silent = "no answer in time"
+        gateways, silent = self._there.gateways, "no answer in time"
         for place, client in enumerate(gateways):
             left = until - time.monotonic()
             if left <= 0:
@@ -159,7 +217,9 @@ class DiscoveredThere:
         event = here.started(ITI_55, url)
         event.about_question(id_, etree.tostring(query))
         try:
-            body = there.taking.asked(turn, ITI_55.action, etree.tostring(message), there.blocks(url, None))
+            body = there.taking.asked(
+                turn, ITI_55.action, etree.tostring(message), there.blocks(url, header_of_request())
+            )
             answer = discovery_answers.read(body, id_)
             event.end(failed=False)
         except Exception:
@@ -168,26 +228,6 @@ class DiscoveredThere:
         finally:
             here.recorded(event)
         return answer
-
-
-class DiscoveredHere:
-    """``Patients`` the other way round: whose an id of a community's is here, as far as it was asked for them."""
-
-    def __init__(self, said: Patients, here: Here, home: str) -> None:
-        self._said, self._here, self._home = said, here, home
-
-    def own(self, patient: Patient) -> PatientId | None:
-        """See ``Patients``."""
-        return self._said.own(patient)
-
-    def mapped(self, own: PatientId) -> PatientId | None:
-        """See ``Patients``."""
-        found = self._said.mapped(own)
-        if found is not None:
-            return found
-        with reading(self._here.engine) as connection:
-            ours = store.ours(connection, self._here.domain, self._home, str(own))
-        return PatientId.parse(ours) if ours else None
 
 
 def _with(least: Demographics, who: Demographics, wanted: Iterable[str]) -> Demographics:

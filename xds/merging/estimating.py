@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Unusable
+from xds.merging.copying import PREFIX
 from xds.merging.source import Source
+from xds.store.documents.moving import Pace
 from xds.store.interface import Kind
 from xds.store.merging import Became, Merged, object_pages
 from xds.store.work import Database
+from xds.system.disk import Reserve
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept, Spool
 
@@ -49,8 +52,8 @@ class Estimate:
         return COPYING * max(by_number, by_bytes) / jobs
 
 
-def estimate(database: Database, source: Source, *, samples: int) -> Estimate:
-    """Reckon what is to be copied, and read so many documents of it."""
+def estimate(database: Database, source: Source, disk: Reserve, pace: Pace, *, samples: int) -> Estimate:
+    """Reckon what is to be copied, and read so many documents of it, where there is room for them."""
     found, chosen = Estimate(), list[tuple[int, str, Merged]]()
     for rows in object_pages(database.engine, source.label, (Became.FOUND,), Kind.DOCUMENT_ENTRY):
         for row in rows:
@@ -64,14 +67,15 @@ def estimate(database: Database, source: Source, *, samples: int) -> Estimate:
             if len(chosen) > samples:
                 heapq.heappop(chosen)
     for _, _, row in chosen:
-        _read(database, source, row, found)
+        _read(database, source, disk, row, found)
+        pace.wait(row.size)
     return found
 
 
-def _read(database: Database, source: Source, row: Merged, found: Estimate) -> None:
+def _read(database: Database, source: Source, disk: Reserve, row: Merged, found: Estimate) -> None:
     began = time.monotonic()
     try:
-        with Spool(database.blobs.staging, sealed=database.blobs.seals) as spool:
+        with Spool(database.blobs.staging, PREFIX, disk=disk, sealed=database.blobs.seals) as spool:
             got = source.documents([DocumentRequest(row.repository_unique_id, row.unique_id)], spool).documents
     except (NoReply, Faulted, OverBounds, NotKept, Unusable):
         got = {}

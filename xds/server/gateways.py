@@ -39,6 +39,9 @@ Blocks = Callable[[str, Element | None], Sequence[Element]]
 IMAGES_SECONDS = 60.0
 """Whoever is asked for images may be silent for so long: each is looked at, or made, before the first is sent."""
 
+LONGEST_HOURS = 8760
+"""An answer of who a patient is somewhere is taken for true for a year at most."""
+
 NOBODY_KNOWS = PatientTable(None, (), "")
 
 
@@ -102,8 +105,10 @@ def _check(settings: Settings, name: str, community: Community) -> None:
         raise Unusable(f"{dotted}.query: the URL of its Responding Gateway is needed")
     if community.discover and not settings.registry.demographics:
         raise Unusable(f"{dotted}.discover: who patients are is not kept here (registry.demographics)")
-    if community.discovered_hours < 0 or (community.authority and not is_oid(community.authority)):
-        raise Unusable(f"{dotted}: discovered_hours is not less than 0, and authority is an OID")
+    if not 0 <= community.discovered_hours <= LONGEST_HOURS:
+        raise Unusable(f"{dotted}.discovered_hours: 0 to {LONGEST_HOURS}")
+    if community.authority and not is_oid(community.authority):
+        raise Unusable(f"{dotted}.authority: an OID")
     if (community.pix or community.pixm) and not is_oid(community.authority):
         raise Unusable(f"{dotted}.authority: the OID of its patient ids, which the PIX Manager is asked for")
     if not all(map(is_oid, community.authorities)):
@@ -197,7 +202,8 @@ class Making:
         )  # fmt: skip
         home = Oid(self.settings.affinity_domains[self.domain].home_community_id)
         us = Here(self.domain, home, self.database.engine, self.events.started, self.events.record)
-        return DiscoveredThere(there, us, asked), DiscoveredHere(here, us, asked.home)
+        known = DiscoveredHere(here, us, asked.home)
+        return DiscoveredThere(there, known, us, asked), known
 
     def _patients(self, name: str, one: Community, *, backwards: bool) -> Patients:
         """Its id for a patient of ours; ``backwards``, ours for one of its own."""

@@ -16,6 +16,9 @@ from xds.store.tables import discovered_patient as table
 KEPT_DAYS = 100
 """After an answer is no longer taken for true: whose an id of theirs is, is asked of older ones, too."""
 
+SEVERAL = 50
+"""Patients whom one id is known to be of, that are looked at: most of them were merged since."""
+
 _DAY = 86_400 * 1_000_000
 
 
@@ -51,14 +54,14 @@ _OURS = Statement(
         table.c.home == sa.bindparam("home"),
         table.c.theirs == sa.bindparam("theirs"),
     )
-    .limit(2)
+    .limit(SEVERAL)
 )
 _FORGET = Statement(sa.delete(table).where(table.c.until < sa.bindparam("before")))
 
 
-def fingerprint(said: Demographics) -> str:
-    """What tells demographics from others."""
-    told = json.dumps(said.as_json(), sort_keys=True)
+def fingerprint(said: Demographics, authority: str) -> str:
+    """What tells demographics, and the authority whose id is wanted, from others."""
+    told = json.dumps([said.as_json(), authority], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -76,10 +79,10 @@ def of(connection: sa.Connection, domain: str, home: str, patient_id: str) -> Di
     return None if row is None else Discovered(str(row.theirs), str(row.said), int(row.until))
 
 
-def ours(connection: sa.Connection, domain: str, home: str, theirs: str) -> str:
-    """Whose an id of a community's is here, as CX; empty: nobody was found under it, or several were."""
+def ours(connection: sa.Connection, domain: str, home: str, theirs: str) -> list[str]:
+    """Whom a community knows under an id of its own, as CX, as far as it was asked for them; no more than SEVERAL."""
     rows = _OURS.rows(connection, domain=domain, home=home, theirs=theirs) if theirs else []
-    return str(rows[0].patient_id) if len(rows) == 1 else ""
+    return [str(row.patient_id) for row in rows]
 
 
 def forget(connection: sa.Connection, now: int) -> int:

@@ -30,7 +30,9 @@ def respond(call: Call) -> Reply:
     call.event.about_query(sent, etree.tostring(call.body))
     gateway, filtered = call.actor.gateways.initiating, not call.work.access.everything
     routed = gateway.routed(sent)
-    others = [one for one in routed.others if not (filtered and _withheld(call, one))]
+    others = routed.others
+    if filtered and not call.work.access.tells:
+        others = _of_whom_something_may_be_told(call, others)
     questions = asking(call, others, whole=filtered)
     found, findings, answered = list[bytes](), list(routed.findings), False
     try:
@@ -76,9 +78,10 @@ def _here(call: Call, sent: query.AdhocQuery) -> tuple[list[bytes], list[Finding
     return own, [replace(one, location=one.location or home) for one in told]
 
 
-def _withheld(call: Call, to_ask: ToAsk) -> bool:
-    """Whether nothing of the patient may be told who asks: then nobody else is told of them, either."""
-    return to_ask.patient_id is not None and _wanted(call, to_ask.patient_id).nothing
+def _of_whom_something_may_be_told(call: Call, others: Sequence[ToAsk]) -> tuple[ToAsk, ...]:
+    """Those to ask, without whom nothing may be told about who is asked for: nobody else is told of them, either."""
+    nothing = {one: _wanted(call, one).nothing for one in {each.patient_id for each in others} if one is not None}
+    return tuple(one for one in others if one.patient_id is None or not nothing[one.patient_id])
 
 
 def asking(call: Call, others: Iterable[ToAsk], *, whole: bool) -> list[Question[Found]]:

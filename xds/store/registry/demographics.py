@@ -68,9 +68,10 @@ def of_patients(connection: sa.Connection, patient_keys: Sequence[int]) -> dict[
 
 
 def known(connection: sa.Connection, domain: str, patient_id: PatientId) -> Demographics | None:
-    """What is known of a patient, or of whom they were merged with; None: nobody of the id is known."""
-    keys = patients.chain(connection, domain, patient_id)[:1]
-    return of_patients(connection, keys).get(keys[0], Demographics()) if keys else None
+    """What is known of an active patient, or else of one who was merged into them; None: nobody of the id is active."""
+    keys = patients.chain(connection, domain, patient_id)[:MOST_ALIKE]
+    known = of_patients(connection, keys) if keys else {}
+    return next((known[key] for key in keys if key in known), Demographics()) if keys else None
 
 
 def alike(
