@@ -69,12 +69,18 @@ def test_the_dictionary_is_the_one_that_rows_were_packed_with() -> None:
 
 
 def test_a_damaged_fragment_is_an_error_and_no_other_text() -> None:
+    """Few bits say nothing: without these the text is whole all the same."""
     data = fragment(a_submission().document_entries[0])
-    packed = bytearray(pack(data))
+    packed, damaged = bytearray(pack(data)), 0
     for place in range(10, len(packed), 7):
         spoilt = bytes(packed[:place]) + bytes([packed[place] ^ 1]) + bytes(packed[place + 1 :])
-        with pytest.raises(zstandard.ZstdError):
-            unpack(spoilt)
+        try:
+            read = unpack(spoilt)
+        except zstandard.ZstdError:
+            damaged += 1
+        else:
+            assert read == data
+    assert damaged > 100
 
 
 def test_threads_pack_and_unpack_at_once() -> None:
