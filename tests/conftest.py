@@ -148,6 +148,13 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction in it."""
+    with engine.begin() as connection:
+        yield connection
+
+
 def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
     """Until a callable is true."""
     deadline = time.monotonic() + seconds

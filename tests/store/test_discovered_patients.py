@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
 import sqlalchemy as sa
 
 from xds.metadata.demographics import Demographics, PersonName
 from xds.store import discovered_patients as discovered
 from xds.store.discovered_patients import KEPT_DAYS, Discovered
-from xds.store.engine import make_engine
 
 SOUTH, WEST = "urn:oid:1.2.3.102", "urn:oid:1.2.3.103"
 FOUND = Discovered("s-1^^^&1.2.9&ISO", "a" * 64, 1_000)
 DAY = 86_400_000_000
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[sa.Connection]:
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 def test_an_answer_is_of_its_community_domain_and_patient_alone(connection: sa.Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,18 +9,9 @@ import sqlalchemy as sa
 
 from xds.ebxml.xdsb import DocumentRequest
 from xds.store import passed_manifests as passed
-from xds.store.engine import make_engine
 
 SOUTH, WEST = "urn:oid:1.2.3.102", "urn:oid:1.2.3.103"
 MANIFEST = DocumentRequest("1.2.3.7", "2.25.1", SOUTH)
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[sa.Connection]:
-    engine = make_engine(database_url)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 def test_a_manifest_is_known_by_its_community_and_study_alone(connection: sa.Connection) -> None:

@@ -35,6 +35,12 @@ _NOT_TOLD = ("default", "made at first start")
 """Where a list of authorities comes from that says nothing of a registry elsewhere."""
 
 
+def _ends(url: str) -> tuple[Party, Party]:
+    """Of what we start: this command, and whom it goes to."""
+    host = socket.gethostname()
+    return Party(f"xds@{host}", host, ours=True, requestor=True), Party(url, urlsplit(url).hostname or "localhost")
+
+
 class Desk:
     """One client command: its settings, and its audit."""
 
@@ -69,9 +75,7 @@ class Desk:
         Raises:
             Unusable: the record cannot be kept, and so nothing may be shown.
         """
-        host = socket.gethostname()
-        here = Party(f"xds@{host}", host, ours=True, requestor=True)
-        there = Party(url, urlsplit(url).hostname or "localhost")
+        here, there = _ends(url)
         event = AuditEvent(self._node, "110103", "R", transaction, there, here, person=self._person)
         try:
             yield event
@@ -120,9 +124,7 @@ class Desk:
         return elsewhere(authorities, patient_id), "", authorities
 
     def _event(self, transaction: Transaction, url: str) -> AuditEvent:
-        host = socket.gethostname()
-        here = Party(f"xds@{host}", host, ours=True, requestor=True)
-        there = Party(url, urlsplit(url).hostname or "localhost")
+        here, there = _ends(url)
         source, destination = (there, here) if transaction.retrieve else (here, there)
         audits = transaction.initiator_audits
         title = transaction.audit_title or transaction.title
@@ -133,9 +135,7 @@ class Desk:
 
     def question(self, transaction: tuple[str, str], url: str) -> AuditEvent:
         """A question to a PIX Manager, by number and title: it is kept before its answer is used."""
-        host = socket.gethostname()
-        here = Party(f"xds@{host}", host, ours=True, requestor=True)
-        there = Party(url, urlsplit(url).hostname or "localhost")
+        here, there = _ends(url)
         return AuditEvent(self._node, "110112", "E", transaction, here, there, person=self._person)
 
     def keep(self, event: AuditEvent) -> None:

@@ -149,9 +149,7 @@ def _registration(act: Element, patient: PatientId, said: Demographics, home: Oi
     person = v3.add(role, "patientPerson", classCode="PSN", determinerCode="INSTANCE")
     for one in said.names:
         element = v3.add(person, "name")
-        for tag, text in (("prefix", one.prefix), ("given", one.given), ("family", one.family), ("suffix", one.suffix)):
-            if text:
-                v3.add(element, tag).text = text
+        _parts(element, prefix=one.prefix, given=one.given, family=one.family, suffix=one.suffix)
     if not said.names:
         v3.add(person, "name", nullFlavor="UNK")
     if said.sex:
@@ -212,9 +210,7 @@ def message(sought: Discovery, own: Oid, receiver: Oid, home: Oid | None = None)
         _parameter(parameters, "livingSubjectId", "LivingSubject.id", root=one.authority, extension=one.id)
     for named in said.names[:1]:
         value = _parameter(parameters, "livingSubjectName", "LivingSubject.name")
-        for tag, text in (("given", named.given), ("family", named.family)):
-            if text:
-                v3.add(value, tag).text = text
+        _parts(value, given=named.given, family=named.family)
     if said.mothers_maiden_name:
         mother = _parameter(parameters, "mothersMaidenName", "Person.MothersMaidenName")
         v3.add(mother, "family").text = said.mothers_maiden_name
@@ -227,10 +223,10 @@ def _where(parameters: Element, said: Demographics) -> None:
     lives = said.address
     if lives != Address():
         value = _parameter(parameters, "patientAddress", "Patient.addr")
-        for tag, text in (("streetAddressLine", lives.street), ("city", lives.city), ("state", lives.state),
-                          ("postalCode", lives.postal_code), ("country", lives.country)):  # fmt: skip
-            if text:
-                v3.add(value, tag).text = text
+        _parts(
+            value, streetAddressLine=lives.street, city=lives.city, state=lives.state, postalCode=lives.postal_code,
+            country=lives.country,
+        )  # fmt: skip
     if said.telecoms:
         parameter = v3.add(parameters, "patientTelecom")
         for one in said.telecoms:
@@ -240,6 +236,13 @@ def _where(parameters: Element, said: Demographics) -> None:
 
 _GENDERS = {"F": "F", "M": "M", "O": "UN"}
 """AdministrativeGender by the codes of HL7's table 0001; it has no others."""
+
+
+def _parts(element: Element, **texts: str) -> None:
+    """The parts of a name or an address that there are, in their order."""
+    for tag, text in texts.items():
+        if text:
+            v3.add(element, tag).text = text
 
 
 def _parameter(parameters: Element, tag: str, semantics: str, **value: str) -> Element:

@@ -222,7 +222,7 @@ class DiscoveredThere:
             )
             answer = discovery_answers.read(body, id_)
             event.end(failed=False)
-        except Exception:
+        except Exception:  # whatever it is, it is on record as having failed, and goes on
             event.end(failed=True)
             raise
         finally:

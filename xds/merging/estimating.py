@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import math
 import time
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Unusable
 from xds.merging.copying import PREFIX
+from xds.merging.samples import Samples
 from xds.merging.source import Source
 from xds.store.documents.moving import Pace
 from xds.store.interface import Kind
@@ -54,19 +53,15 @@ class Estimate:
 
 def estimate(database: Database, source: Source, disk: Reserve, pace: Pace, *, samples: int) -> Estimate:
     """Reckon what is to be copied, and read so many documents of it, where there is room for them."""
-    found, chosen = Estimate(), list[tuple[int, str, Merged]]()
+    found, chosen = Estimate(), Samples(samples)
     for rows in object_pages(database.engine, source.label, (Became.FOUND,), Kind.DOCUMENT_ENTRY):
         for row in rows:
             if not row.hash:
                 continue  # on demand: it has no bytes yet
             found.documents += 1
             found.size_bytes += row.size
-            # Those whose entryUUIDs hash lowest: any may be among them, whatever their order says.
-            rank = -int.from_bytes(hashlib.sha256(row.entry_uuid.encode()).digest()[:8])
-            heapq.heappush(chosen, (rank, row.entry_uuid, row))
-            if len(chosen) > samples:
-                heapq.heappop(chosen)
-    for _, _, row in chosen:
+            chosen.add(row)
+    for row in chosen:
         _read(database, source, disk, row, found)
         pace.wait(row.size)
     return found

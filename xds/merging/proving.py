@@ -8,7 +8,6 @@ waits, is in conflict, or was left out: what is not so is told as a difference.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +19,12 @@ from xds.audit.log.statement import Kind as StatementKind
 from xds.ebxml.xdsb import DocumentRequest
 from xds.errors import Unusable
 from xds.merging.copying import PREFIX
+from xds.merging.samples import Samples
 from xds.merging.source import Source
 from xds.store.documents.folder import DocumentTable, is_whole
 from xds.store.engine import reading
 from xds.store.interface import FoundDocument, Kind
-from xds.store.merging import PAGE, Became, Ledger, Looked, Merged, object_pages
+from xds.store.merging import Became, Ledger, Looked, Merged, object_pages
 from xds.store.work import Database
 from xds.wire.client import Faulted, NoReply, OverBounds
 from xds.wire.spool import NotKept, Spool
@@ -93,7 +93,7 @@ def prove(database: Database, source: Source, *, samples: int) -> Proof:
     proof, there, here = Proof(), Frontier.empty(), Frontier.empty()
     _see_patients(database, source.label, proof)
     counts: Counter[tuple[str, str, bool]] = Counter()
-    chosen: list[Merged] = []
+    chosen = Samples(samples)
     for rows in object_pages(database.engine, source.label, _THERE):
         with database.work().reading() as (registry, table):
             kinds = registry.kinds_of(row.entry_uuid for row in rows)
@@ -111,11 +111,11 @@ def prove(database: Database, source: Source, *, samples: int) -> Proof:
                         counts[name, getattr(row, name), False] += 1
                         counts[name, getattr(row, name), True] += leaf is not None
                     if row.document and leaf is not None:
-                        _choose(chosen, row, samples)
+                        chosen.add(row)
     proof.root_there, proof.root_here = there.root(), here.root()
     for (name, one, is_here), number in counts.items():
         proof.by.setdefault(name, {}).setdefault(one, [0, 0])[is_here] = number
-    for row in sorted(chosen, key=_rank)[:samples]:
+    for row in chosen:
         _read_back(database, source, row, proof)
     return proof
 
@@ -157,17 +157,6 @@ def _kept(row: Merged, kept: FoundDocument | None, table: DocumentTable) -> byte
         return _leaf(kept.entry_uuid, kept.unique_id, (kept.hash or "").lower(), kept.size or 0)
     document = table.of(row.repository_unique_id).find(kept.unique_id)
     return None if document is None else _leaf(kept.entry_uuid, kept.unique_id, document.sha1, document.size_bytes)
-
-
-def _choose(chosen: list[Merged], row: Merged, samples: int) -> None:
-    """Those whose entryUUIDs hash lowest: nobody can tell before which they will be, and the next run has the same."""
-    chosen.append(row)
-    if len(chosen) > 2 * samples + PAGE:
-        chosen[:] = sorted(chosen, key=_rank)[:samples]
-
-
-def _rank(row: Merged) -> bytes:
-    return hashlib.sha256(row.entry_uuid.encode()).digest()
 
 
 def _read_back(database: Database, source: Source, row: Merged, proof: Proof) -> None:
